@@ -1,0 +1,66 @@
+"""One table of physical constants and conversion factors; nobody else converts.
+
+Inside debye frequencies are wavenumbers in cm⁻¹, temperatures in K, lengths in Å
+and masses in u. The SI constants are exact since 2019; the atomic mass constant is CODATA 2022.
+"""
+
+from __future__ import annotations
+
+from debye.errors import Refusal
+
+H = 6.62607015e-34
+"""Planck constant, J s."""
+C = 299792458.0
+"""Speed of light, m/s."""
+E = 1.602176634e-19
+"""Elementary charge, C; also one electronvolt in J."""
+K_B = 1.380649e-23
+"""Boltzmann constant, J/K."""
+N_A = 6.02214076e23
+"""Avogadro constant, 1/mol."""
+U = 1.66053906892e-27
+"""Atomic mass constant, kg."""
+R = K_B * N_A
+"""Gas constant, J/(mol K)."""
+
+CM1_TO_J = 100.0 * H * C
+"""Energy of one wavenumber, J."""
+CM1_TO_K = CM1_TO_J / K_B
+"""Temperature of one wavenumber, K: x = h c ν / k_B T = 1.4388 ν / T."""
+
+FREQUENCY_UNITS = {
+    "cm-1": 1.0,
+    "THz": 1e12 / (100.0 * C),
+    "meV": 1e-3 * E / CM1_TO_J,
+    "K": 1.0 / CM1_TO_K,
+}
+"""How many cm⁻¹ one unit of frequency (or of its energy) holds."""
+
+
+def frequency_factor(source: str, target: str) -> float:
+    """Factor that turns a frequency in ``source`` into one in ``target``.
+
+    Args:
+        source: One of ``cm-1``, ``THz``, ``meV``, ``K``.
+        target: Likewise.
+
+    Returns:
+        ``f`` such that a number in ``source`` times ``f`` is the number in ``target``.
+
+    Raises:
+        Refusal: A unit is not in the table.
+
+    Example:
+        >>> round(frequency_factor("THz", "cm-1"), 4)
+        33.3564
+        >>> round(frequency_factor("THz", "meV"), 5)
+        4.13567
+    """
+    for unit in (source, target):
+        if unit not in FREQUENCY_UNITS:
+            raise Refusal(
+                f"unknown frequency unit {unit!r}",
+                why=f"known units are {', '.join(FREQUENCY_UNITS)}",
+                fix="use one of them",
+            )
+    return FREQUENCY_UNITS[source] / FREQUENCY_UNITS[target]
