@@ -98,7 +98,7 @@ class RadialMLP(nn.Module):
 
     def __init__(self, reach: float, outputs: int, *, basis: int = 10, hidden: int = 64) -> None:
         super().__init__()
-        self.reach, self.basis = reach, basis
+        self.reach, self.outputs, self.basis, self.hidden = reach, outputs, basis, hidden
         self.inner = nn.Linear(basis, hidden)
         self.outer = nn.Linear(hidden, outputs, bias=False)
 

@@ -118,7 +118,9 @@ class Graph:
 
         def shifted(name: str, sizes: Iterable[int]) -> Tensor:
             starts = np.cumsum([0, *sizes])
-            return torch.cat([getattr(g, name) + int(s) for g, s in zip(graphs, starts, strict=False)])
+            return torch.cat(
+                [getattr(g, name) + int(s) for g, s in zip(graphs, starts, strict=False)]
+            )
 
         sizes = [g.n_sites for g in graphs]
         return Graph(

@@ -71,7 +71,11 @@ def _sphere(degree: int) -> tuple[Tensor, Tensor]:
     cos, weight = np.polynomial.legendre.leggauss(degree // 2 + 1)
     phi = 2 * np.pi * np.arange(degree + 1) / (degree + 1)
     sin = np.sqrt(1 - cos**2)
-    nodes = [np.outer(sin, np.cos(phi)), np.outer(cos, np.ones_like(phi)), np.outer(sin, np.sin(phi))]
+    nodes = [
+        np.outer(sin, np.cos(phi)),
+        np.outer(cos, np.ones_like(phi)),
+        np.outer(sin, np.sin(phi)),
+    ]
     weights = np.repeat(weight / 2 / len(phi), len(phi))
     return torch.as_tensor(np.stack(nodes, -1).reshape(-1, 3)), torch.as_tensor(weights)
 
@@ -89,7 +93,7 @@ def coupling(l1: int, l2: int, l3: int) -> Tensor:
     Example:
         The scalar made of two vectors is their dot product.
 
-        >>> coupling(1, 1, 0).squeeze(-1).abs() * sqrt(3)
+        >>> (coupling(1, 1, 0).squeeze(-1).abs() * sqrt(3)).round(decimals=6)
         tensor([[1., 0., 0.],
                 [0., 1., 0.],
                 [0., 0., 1.]], dtype=torch.float64)
@@ -131,7 +135,8 @@ class Linear(nn.Module):
         super().__init__()
         self.l_max = l_max
         self.maps = nn.ModuleList(
-            nn.Linear(channels_in, channels_out, bias=l == 0) for l in range(l_max + 1)  # noqa: E741
+            nn.Linear(channels_in, channels_out, bias=l == 0)
+            for l in range(l_max + 1)  # noqa: E741
         )
 
     def forward(self, h: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from debye.crystals.elements import descriptors
 from debye.crystals.graph import Graph
 from debye.crystals.layers import Convolution, Gate, Linear, spherical_harmonics
-from debye.crystals.spectrum import trapezoid_weights
+from debye.crystals.quadrature import trapezoid_weights
 from debye.edges import sum_onto
 from debye.radial import RadialMLP, on_distinct
 
@@ -42,7 +42,7 @@ class SpeciesEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        table = torch.as_tensor(descriptors(), dtype=torch.float32)
+        table = torch.tensor(descriptors(), dtype=torch.float32)
         self.register_buffer("table", table, persistent=False)
         self.weight = nn.Parameter(torch.zeros(N_ELEMENTS, channels))
         self.mix = nn.Linear(table.shape[1] + 1, channels)
@@ -69,7 +69,14 @@ class Interaction(nn.Module):
     """
 
     def __init__(
-        self, l_in: int, l_out: int, l_edge: int, channels: int, reach: float, basis: int, neighbours: float
+        self,
+        l_in: int,
+        l_out: int,
+        l_edge: int,
+        channels: int,
+        reach: float,
+        basis: int,
+        neighbours: float,
     ) -> None:
         super().__init__()
         self.channels, self.norm, self.l_shared = channels, neighbours**-0.5, min(l_in, l_out)
@@ -210,7 +217,9 @@ class PhononNet(nn.Module):
         dropout: float = 0.15,
     ) -> None:
         super().__init__()
-        self.frequency, self.r_max = list(frequency), r_max
+        self.frequency, self.channels, self.layers = list(frequency), channels, layers
+        self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
+        self.hidden, self.dropout = hidden, dropout
         self.encoder = Encoder(channels, layers, l_max, r_max, basis, neighbours)
         self.decoder = DensityDecoder(channels * (layers + 1), self.frequency, hidden, dropout)
 

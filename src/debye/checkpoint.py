@@ -1,0 +1,174 @@
+"""Model files: constructor arguments as JSON and tensors in safetensors, checked when read.
+
+Nothing in the format can run code, and a file is written whole or not at all. The JSON header,
+the *card*, is what a person wants to know of the file; `read_card` reads it alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from debye.errors import Refusal
+from debye.files import atomic_write
+
+FORMAT = 1
+"""Raised when an older debye could no longer read the files."""
+
+Model = TypeVar("Model", bound=nn.Module)
+Card = dict[str, Any]
+
+
+def arguments_of(model: nn.Module) -> dict[str, Any]:
+    """What a model was made with: every constructor argument is an attribute of the same name.
+
+    Example:
+        >>> from debye.radial import RadialMLP
+        >>> arguments_of(RadialMLP(reach=5.0, outputs=3))
+        {'reach': 5.0, 'outputs': 3, 'basis': 10, 'hidden': 64}
+    """
+    names = inspect.signature(type(model).__init__).parameters
+    return {name: getattr(model, name) for name in names if name != "self"}
+
+
+def save(
+    path: str | os.PathLike[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Write a card and tensors as one safetensors file, atomically.
+
+    Raises:
+        Refusal: The file cannot be written.
+    """
+    kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    card = {**card, "format": FORMAT, "sha256": _digest(card, kept)}
+    atomic_write(path, save_tensors(kept, metadata={"debye": json.dumps(card)}))
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
+    """Read a card and tensors, and check that they are what was written.
+
+    Raises:
+        Refusal: The file is missing, no safetensors file, a pickle, truncated, of a newer format,
+            not written by debye, or changed since.
+    """
+    content = _read(Path(path))
+    card = _card(Path(path), content)
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        raise _broken(path, str(error)) from error
+    bare = {k: v for k, v in card.items() if k not in ("format", "sha256")}
+    if card.get("sha256") != _digest(bare, tensors):
+        raise _broken(path, "its content does not match its checksum: it was edited or damaged")
+    return card, tensors
+
+
+def read_card(path: str | os.PathLike[str]) -> Card:
+    """The card of a model file, without the tensors."""
+    return _card(Path(path), _read(Path(path)))
+
+
+def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str, Any]) -> None:
+    """Write a model so that `load_model` can build it again.
+
+    Args:
+        path: File to write, ending in ``.safetensors`` by custom.
+        model: Every constructor argument must be an attribute and fit into JSON.
+        card: What else to tell: training data, metrics, licence.
+    """
+    made = {"class": type(model).__name__, "arguments": arguments_of(model)}
+    save(path, {**made, **card}, model.state_dict())
+
+
+def load_model(path: str | os.PathLike[str], kind: type[Model]) -> tuple[Model, Card]:
+    """Build a saved model again, in evaluation mode.
+
+    Args:
+        path: A file of `save_model`.
+        kind: The class expected in it.
+
+    Raises:
+        Refusal: What `load` refuses, or the file holds another class or other tensors.
+
+    Example:
+        >>> import tempfile
+        >>> from debye.radial import RadialMLP
+        >>> f = RadialMLP(reach=5.0, outputs=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_model(f"{folder}/f.safetensors", f, {"licence": "CC-BY-4.0"})
+        ...     g, card = load_model(f"{folder}/f.safetensors", RadialMLP)
+        >>> card["licence"], bool(f(torch.ones(1)) == g(torch.ones(1)))
+        ('CC-BY-4.0', True)
+    """
+    card, tensors = load(path)
+    if card.get("class") != kind.__name__:
+        raise Refusal(
+            f"cannot load {path} as a {kind.__name__}",
+            why=f"it holds a {card.get('class', 'checkpoint without a class')}",
+            fix=f"give a model file that holds a {kind.__name__}",
+        )
+    try:
+        model = kind(**card["arguments"])
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _broken(path, f"its tensors and arguments do not fit together: {error}") from error
+    return model.eval(), card
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Refusal(
+            f"cannot read {path}", why=str(error.strerror), fix="check the path and its permissions"
+        ) from error
+    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+        raise Refusal(
+            f"will not load {path}",
+            why="it is a pickle (a .pt or .torch file), and reading one can run any code",
+            fix="use a .safetensors file written by debye, or train the model again",
+        )
+    return content
+
+
+def _card(path: Path, content: bytes) -> Card:
+    """The JSON header of a safetensors file: 8 bytes of length, then a dictionary."""
+    size = int.from_bytes(content[:8], "little")
+    if not content or len(content) < 8 + size:
+        raise _broken(path, f"it ends after {len(content)} bytes, within its header")
+    try:
+        header = json.loads(content[8 : 8 + size])
+        card = json.loads(header["__metadata__"]["debye"])
+        made_in = int(card["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken(path, "its header is not one that debye writes") from error
+    if made_in > FORMAT:
+        raise Refusal(
+            f"cannot read {path}",
+            why=f"it has format {made_in}, and this debye knows formats up to {FORMAT}",
+            fix="install a newer debye",
+        )
+    return dict(card)
+
+
+def _broken(path: str | os.PathLike[str], why: str) -> Refusal:
+    return Refusal(f"cannot load {path}", why=why, fix="copy it again from where it was written")
+
+
+def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
