@@ -153,7 +153,7 @@ class Lattice(Scattering):
             raise Refusal(f"unknown form {form!r}", why=f"the forms are {', '.join(FORMS)}",
                           fix="use one of them")
         detector.fits_lattice(points)
-        self.detector, self.points, self.form = detector, points, form
+        self.detector, self.probe, self.points, self.form = detector, probe, points, form
         x = coordinates(points, detector.L)
         y, x = torch.meshgrid(x, x, indexing="ij")
         self.register_buffer("q", detector.q, persistent=False)
@@ -193,7 +193,7 @@ class Cloud(Scattering):
         self, detector: Detector, probe: nn.Module, R: float, form: Tensor | None = None
     ) -> None:
         super().__init__()
-        self.detector, self.probe, self.R = detector, probe, R
+        self.detector, self.probe, self.R, self.form = detector, probe, R, form
         factor = sphere(detector.Q * R) if form is None else form.double()
         self.register_buffer("q", detector.q, persistent=False)
         self.register_buffer("mask", detector.open, persistent=False)

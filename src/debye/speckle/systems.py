@@ -198,7 +198,8 @@ class Kuramoto(System):
         self, coupling: Hole, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
     ) -> None:
         super().__init__()
-        self.coupling, self.K, self.omega, self.state_axes = coupling, K, omega, axes
+        self.coupling, self.K, self.omega, self.axes = coupling, K, omega, axes
+        self.state_axes = axes
 
     def field(self) -> RightHandSide:
         """The kernel transformed once per lattice size."""
