@@ -51,8 +51,8 @@ class GaussNewton(Generic[Piece]):
     Example:
         >>> line = nn.Linear(1, 1, dtype=torch.float64)
         >>> x = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
-        >>> from debye.speckle.photons import EXACT
-        >>> fit = GaussNewton(line, lambda x: 3 * x + 1, torch.tensor(True), EXACT)
+        >>> from debye.speckle.photons import SQUARES
+        >>> fit = GaussNewton(line, lambda x: 3 * x + 1, torch.tensor(True), SQUARES)
         >>> *_, last = fit.run([x], iterations=8)
         >>> round(line.weight.item(), 4)
         3.0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import Refusal
-from debye.radial import RadialMLP
+from debye.radial import RadialMLP, smooth_cutoff
 
 
 def bspline(x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class RadialSpline(nn.Module):
 
 
 class RadialNetwork(nn.Module):
-    """h(r) = softplus-free g(r)/r with g a small network on standing waves.
+    """h(r) = g(r)/r with g a small network on standing waves, next to a gentle attraction.
 
     Args:
         reach: Where it falls to 0, fixed.
@@ -79,7 +79,8 @@ class RadialNetwork(nn.Module):
 
     def forward(self, r: Tensor) -> Tensor:
         """h at distances ``r`` (P,) above 0."""
-        return self.network.to(r.dtype)(r)[..., 0] / r
+        start = 0.05 * smooth_cutoff(r, self.reach)
+        return (start + 0.1 * self.network.to(r.dtype)(r)[..., 0]) / r
 
 
 class Kernel(nn.Module):
@@ -94,7 +95,7 @@ class Kernel(nn.Module):
     Example:
         >>> free, round_ = Kernel(11), Kernel(11, symmetric=True)
         >>> free.weights.numel(), round_.weights.numel()
-        (120, 20)
+        (120, 19)
     """
 
     def __init__(self, size: int = 11, axes: int = 2, *, symmetric: bool = False) -> None:

@@ -65,7 +65,8 @@ FLOOR = 1e-3
 
 def _deviance(rate: Tensor, counts: Tensor) -> Tensor:
     lam = rate + FLOOR
-    return lam - counts + torch.xlogy(counts, counts / lam)
+    # The counts' own part is kept out of the logarithm of λ: 0·ln 0 has no gradient.
+    return lam - counts - counts * lam.log() + torch.xlogy(counts, counts)
 
 
 def _root(x: Tensor) -> Tensor:
@@ -102,7 +103,14 @@ PLAIN = Likelihood(
 )
 """|λ − n|, the published choice, for comparison."""
 
-LIKELIHOODS = {"poisson": POISSON, "amplitude": AMPLITUDE, "exact": EXACT, "l1": PLAIN}
+SQUARES = Likelihood(
+    loss=lambda rate, n: 0.5 * (rate - n).square(),
+    residual=lambda rate, n: rate - n,
+    weight=lambda rate, n: torch.ones_like(rate),  # noqa: ARG005
+)
+"""Half the squared difference, for numbers that are not counts."""
+
+LIKELIHOODS = {"squares": SQUARES, "poisson": POISSON, "amplitude": AMPLITUDE, "exact": EXACT, "l1": PLAIN}
 """Every likelihood by its name."""
 
 

@@ -68,7 +68,7 @@ def lattice_amplitude(f: Tensor, q: Tensor, L: float) -> Tensor:
         >>> q = Detector(n=4, dq=1.0, L=2.0).q
         >>> flat = lattice_amplitude(torch.ones(4, 4, dtype=torch.float64), q, 2.0)
         >>> flat.abs().round()[2]  # an even lattice diffracts only forward
-        tensor([0., 0., 16., 0.], dtype=torch.float64)
+        tensor([ 0.,  0., 16.,  0.], dtype=torch.float64)
     """
     E_y, E_x = (half_waves(coordinates(n, L).to(f.device), q).to(f.dtype) for n in f.shape[-2:])
     return unfold(E_y.mT @ f @ E_x)
@@ -87,8 +87,8 @@ def cloud_amplitude(points: Tensor, f: Tensor, q: Tensor) -> Tensor:
 
     Example:
         >>> q = Detector(n=4, dq=1.0, L=2.0).q
-        >>> cloud_amplitude(torch.tensor([[0.5, 0.0]]), torch.ones(1), q)[2].real.round()
-        tensor([-1., 0., 1., 0.])
+        >>> cloud_amplitude(torch.tensor([[0.5, 0.0]]), torch.ones(1), q)[2].real[[0, 2]]
+        tensor([-1.,  1.])
     """
     E = half_waves(points, q)  # [..., particle, xy, wave]
     E_x, E_y = E[..., 0, :], E[..., 1, :]

@@ -54,7 +54,7 @@ class Tableau:
         """Stage weights for the solution at the fraction ``theta`` of a step.
 
         Example:
-            >>> sum(DOPRI5.weights_at(0.5))
+            >>> round(sum(DOPRI5.weights_at(0.5)), 12)
             0.5
         """
         assert self.dense is not None, f"{self.name} has no dense output"  # noqa: S101 - a caller's slip

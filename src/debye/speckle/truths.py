@@ -21,7 +21,7 @@ class SwarmForce(nn.Module):
 
     Example:
         >>> SwarmForce()(torch.tensor([0.15, 0.5, 0.75, 2.0]))
-        tensor([0.6778, 0.0037, 0.0000, 0.0000])
+        tensor([0.6783, 0.0037, 0.0000, 0.0000])
     """
 
     def __init__(self, r_c: float = 0.75) -> None:
