@@ -101,9 +101,11 @@ def _debye_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
     of_left, of_right = positive * reach / 2, positive * (1 - reach / 2)
     place, share = _gauss_legendre(frequency)
     octave = 2.0 ** -torch.arange(OCTAVES, dtype=frequency.dtype, device=frequency.device)
-    place = (octave[:, None] * (1 + place) / 2).flatten()  # [octave, node]: from 1 down to 2^-16
-    share = (octave[:, None] * share).flatten() * place**2
-    share = share / share.sum()  # what lies below the last octave holds 2^-48 of the states
+    begin = torch.cat([octave[1:], torch.zeros_like(octave[:1])])  # 1/2, 1/4, ..., 2^-15, 0
+    width = (octave - begin)[:, None]
+    share = (width * share).flatten()  # [octave, node] in a row
+    place = (begin[:, None] + width * place).flatten()
+    share = 3 * share * place**2
     return interval.expand(len(place)), end * place, of_left * share, of_right * share
 
 
