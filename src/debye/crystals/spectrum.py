@@ -387,14 +387,14 @@ class Spectrum:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, n_atoms: float | None = None) -> Spectrum:
-        """Read a spectrum; see `debye.crystals.formats.read_spectrum`."""
-        from debye.crystals.formats import read_spectrum
+        """Read a spectrum; see `debye.crystals.spectrum_files.read_spectrum`."""
+        from debye.crystals.spectrum_files import read_spectrum
 
         return read_spectrum(path, n_atoms=n_atoms)
 
     def write(self, path: str | os.PathLike[str], *, unit: str = "cm-1") -> Path:
-        """Write a spectrum; see `debye.crystals.formats.write_spectrum`."""
-        from debye.crystals.formats import write_spectrum
+        """Write a spectrum; see `debye.crystals.spectrum_files.write_spectrum`."""
+        from debye.crystals.spectrum_files import write_spectrum
 
         return write_spectrum(self, path, unit=unit)
 

@@ -33,7 +33,7 @@ A2_U_CM1 = 1e20 * H / (8 * math.pi**2 * U * C * 100.0)
 X_MAX = 1e4
 """Where x stops: e^-x has long been 0, and x² e^-x is 0 instead of ∞ · 0."""
 COLDEST = 1e-12
-"""Temperature, K, below which T counts as zero in x : the least node is then far beyond X_MAX."""
+"""Temperature, K, below which T counts as zero in x: every node is then far beyond X_MAX."""
 
 
 def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
