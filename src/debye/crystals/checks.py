@@ -92,7 +92,7 @@ def checked_array(
     """A read-only float64 copy of the given shape, finite and of lengths that can be Å."""
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refusal(
             label, f"its {what} are no table of numbers ({error})", "repair it"
         ) from error
