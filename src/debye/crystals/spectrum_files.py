@@ -87,7 +87,7 @@ def write_spectrum(
         ...     print(write_spectrum(dos, Path(folder) / "dos.csv").read_text().splitlines()[0])
         frequency_cm-1,total_3N_per_cm-1_of_2_atoms
     """
-    found = layout or _layout_of(Path(path), "")
+    found = layout or _layout_named(Path(path))
     if found in ("csv", "json"):
         text = to_csv(spectrum, unit) if found == "csv" else _dump(to_record(spectrum, unit))
     elif found == "pymatgen":
@@ -100,29 +100,6 @@ def write_spectrum(
     return atomic_write(path, text)
 
 
-_READERS:
-        text = to_phonopy(spectrum, projected=found == "projected_dos.dat")
-    else:
-        why = f"the layouts are {', '.join(_READERS)}"
-        raise Refusal(f"no layout {found!r} for a spectrum", why=why, fix="choose one of them")
-    return atomic_write(path, text)
-
-
-def from_json(text: str, n_atoms: float | None) -> Spectrum:
-    """Our own record, or pymatgen's."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        why, fix = f"{error}", "export it again; it may be cut off"
-        raise Refusal("it is not JSON", why=why, fix=fix) from error
-    if isinstance(record, dict) and record.get("format") == FORMAT:
-        return from_record(record)
-    if isinstance(record, dict) and "densities" in record:
-        return from_phonon_dos(record, n_atoms)
-    why = f"neither a record of format {FORMAT!r} nor a pymatgen PhononDos"
-    raise Refusal("this JSON holds no spectrum", why=why, fix="export the spectrum again")
-
-
 _READERS: dict[str, Callable[[str, float | None], Spectrum]] = {
     "csv": lambda text, n_atoms: from_csv(text),
     "json": from_json,
@@ -133,22 +110,31 @@ _READERS: dict[str, Callable[[str, float | None], Spectrum]] = {
 
 
 def _layout_of(path: Path, text: str) -> str:
-    """Name of the layout, by content and then by name; a further kind of text joins here."""
-    first = next((line for line in text.splitlines() if line.strip()), "").strip()
-    name = path.name.lower()
-    if first.startswith(("{", "[")) or (not text and path.suffix.lower() == ".json"):
+    """Name of a file's layout, by its content; a further kind of text joins here."""
+    if text.lstrip().startswith(("{", "[")):
         return "json"
-    if first.startswith("frequency_") or (not text and path.suffix.lower() == ".csv"):
+    if text.lstrip().startswith("frequency_"):
         return "csv"
-    numbers = [line.partition("#")[0].split() for line in text.splitlines()[:100]]
-    width = max((len(line) for line in numbers), default=0)
-    if width > 2 or (path.suffix.lower() == ".dat" and "projected" in name):
+    lines = (line.partition("#")[0].split() for line in text.splitlines())
+    width = len(next((line for line in lines if line), ()))
+    if width > 2 or (width == 2 and "projected" in path.name.lower()):
         return "projected_dos.dat"
-    if width == 2 or path.suffix.lower() == ".dat":
+    if width == 2:
         return "total_dos.dat"
-    why = f"{path.name} does not look like {', '.join(_READERS)}"
-    fix = "name it .csv, .json, total_dos.dat or projected_dos.dat, or give the layout"
-    raise Refusal("the layout of the spectrum is unknown", why=why, fix=fix)
+    why = "it holds none of JSON, a table with a header, or columns of numbers"
+    raise Refusal("the layout is unknown", why=why, fix=f"give one of {', '.join(_READERS)}")
+
+
+def _layout_named(path: Path) -> str:
+    """Layout that the name of a file to be written asks for."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".json"):
+        return suffix[1:]
+    if suffix == ".dat":
+        return "projected_dos.dat" if "projected" in path.name.lower() else "total_dos.dat"
+    why = f"{suffix or 'no'!r} names no layout"
+    fix = "name it .csv, .json, total_dos.dat or projected_dos.dat, or give layout="
+    raise Refusal(f"cannot write a spectrum to {path}", why=why, fix=fix)
 
 
 def _text(path: Path) -> str:

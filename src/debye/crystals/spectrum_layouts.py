@@ -202,6 +202,26 @@ def from_phonon_dos(record: dict[str, Any], n_atoms: float | None = None) -> Spe
     return _counted("THz", record["frequencies"], record["densities"], n_atoms)
 
 
+def from_json(text: str, n_atoms: float | None = None) -> Spectrum:
+    """The spectrum of JSON text: a record of `to_record`, or pymatgen's dict.
+
+    Example:
+        >>> from_json('{"frequencies": [0.0, 2.0], "densities": [0.0, 6.0]}').integral.item()
+        6.0
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        why, fix = f"{error}", "export it again; it may be cut off"
+        raise Refusal("it is not JSON", why=why, fix=fix) from error
+    if isinstance(record, dict) and record.get("format") == FORMAT:
+        return from_record(record)
+    if isinstance(record, dict) and "densities" in record:
+        return from_phonon_dos(record, n_atoms)
+    why = f"neither a record of format {FORMAT!r} nor a pymatgen PhononDos"
+    raise Refusal("this JSON holds no spectrum", why=why, fix="export the spectrum again")
+
+
 def _rows(spectrum: Spectrum) -> list[tuple[str, Spectrum]]:
     """The total, then each row that goes into it."""
     if not spectrum.shape:
@@ -263,7 +283,7 @@ def _table(lines: Sequence[Sequence[str]], width: int, first: int) -> list[list[
             rows.append([float(cell) for cell in line])
         except ValueError as error:
             why = f"line {number}: {error}"
-            raise Refusal("it is not a table of numbers", why=why, fix="repair it") from error
+            raise Refusal("it is not a table of numbers", why=why, fix="repair the line") from error
         if len(line) != width or width < 2:
             why = f"line {number} has {len(line)} columns, where {max(width, 2)} are needed"
             raise Refusal("the table is ragged", why=why, fix="repair it; it may be cut off")
