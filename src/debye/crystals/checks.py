@@ -23,8 +23,8 @@ SMALLEST_VOLUME = 0.5
 """Å³ per atom; diamond has 5.7, hydrogen at 500 GPa about 1.1."""
 LARGEST_LENGTH = 1e6
 """Å; beyond it doubles no longer resolve a bond, and no crystal is meant."""
-TOLERANCE = 1e-3
-"""How far occupancies may sum over 1: files round thirds to 0.333 and 0.667."""
+TOLERANCE = 5e-3
+"""How far occupancies may sum over 1: files round thirds to 0.334."""
 
 _PURE = {symbol: {symbol: 1.0} for symbol in ATOMIC_NUMBERS}
 
