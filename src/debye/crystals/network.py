@@ -103,7 +103,7 @@ class Interaction(nn.Module):
             (N, m', C).
         """
         weight = on_distinct(self.filters, r).unflatten(-1, (-1, self.channels))  # [e, path, c]
-        message = self.convolution(self.before(h)[graph.other], Y, weight)
+        message = self.convolution(self.before(h).index_select(0, graph.other), Y, weight)
         total = self.after(sum_onto(graph.center, message, graph.n_sites) * self.norm)
         kept = self.kept(h[:, : (self.l_shared + 1) ** 2])
         total = torch.cat([total[:, : kept.shape[1]] + kept, total[:, kept.shape[1] :]], dim=1)
