@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import Enum
+from functools import partial as partial_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from debye.files import atomic_write
 if TYPE_CHECKING:
     from debye.crystals.predictor import Prediction
     from debye.crystals.spectrum import Spectrum
+    from debye.crystals.thermo_table import Thermodynamics
 
 
 class Unit(str, Enum):
@@ -82,6 +84,9 @@ def dos(
         ),
     ] = None,
     plot: Plot = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A spectrum to draw over that of a single structure.")
+    ] = None,
     as_json: Json = False,
     device: Device = "auto",
 ) -> int:
@@ -93,28 +98,26 @@ def dos(
     from debye.crystals.records import record, split, table_header, table_row
 
     place = Output(output, single=(".csv", ".json", ".dat"))
+    beside = _reference(reference)
     predictions = Predictions(files, model, device)
     table = Table(table_header(temperature, unit.value), silent=as_json)
     kept: list[Prediction] = []
-
-    def told(prediction: Prediction) -> dict[str, Any]:
-        return record(prediction, unit=unit.value, partial=partial.value, temperature=temperature)
-
     with place:
         for prediction in predictions:
+
+            def told(p: Prediction = prediction) -> dict[str, Any]:
+                return record(p, unit=unit.value, partial=partial.value, temperature=temperature)
+
             if as_json:
-                typer.echo(json.dumps(told(prediction)))
-            table.row(table_row(prediction, temperature, unit.value))
+                typer.echo(json.dumps(told()))
+            else:
+                table.row(table_row(prediction, temperature, unit.value))
             spectrum = split(prediction, partial.value) or prediction.total
-            place.add(
-                prediction.crystal,
-                lambda path, s=spectrum: s.write(path, unit=unit.value),
-                lambda p=prediction: told(p),
-            )
+            place.add(prediction.crystal, partial_of(spectrum.write, unit=unit.value), told)
             if plot:
                 kept.append(prediction)
     if plot and kept:
-        _draw_spectra(kept, plot, unit.value)
+        _draw_spectra(kept, plot, unit.value, beside)
     return predictions.exit_code
 
 
@@ -134,36 +137,28 @@ def thermo(
     device: Device = "auto",
 ) -> int:
     """Predict heat capacity, entropy and energies over a range of temperatures."""
-    from debye.crystals.thermo_table import thermodynamics
-
     kelvin = parse_range(temperatures, "--temperatures")
     place = Output(output, single=(".csv",))
     predictions = Predictions(files, model, device)
-    kept: list[Prediction] = []
+    drawn: list[tuple[str, Thermodynamics]] = []
     with place:
         for prediction in predictions:
-            crystal = prediction.crystal
-            functions = thermodynamics(
-                prediction.total,
-                kelvin,
-                basis=basis.value,
-                formula_units=crystal.n_formula_units,
-                mass=crystal.mass,
-            )
-            told = {"source": crystal.source, "formula": crystal.formula, **functions.to_dict()}
-            told["warnings"] = list(prediction.warnings)
-            text = functions.to_csv()
+            crystal, table = prediction.crystal, _thermodynamics(prediction, kelvin, basis)
+            told = {
+                "source": crystal.source,
+                "formula": crystal.formula,
+                "elements_unseen": list(prediction.elements_unseen),
+                "warnings": list(prediction.warnings),
+                **table.to_dict(),
+            }
             if as_json:
                 typer.echo(json.dumps(told))
             elif output is None:
-                typer.echo(f"# {crystal.formula} {crystal.source}\n{text.rstrip()}")
-            place.add(
-                crystal, lambda path, t=text: atomic_write(path, t), lambda record=told: record
-            )
-            if plot:
-                kept.append(prediction)
-    if plot and kept:
-        _draw_heat_capacities(kept, kelvin, plot)
+                typer.echo(f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}")
+            place.add(crystal, partial_of(_write_text, table.to_csv()), partial_of(dict, told))
+            drawn.append((crystal.formula, table))
+    if plot and drawn:
+        _draw_thermodynamics(drawn, plot)
     return predictions.exit_code
 
 
@@ -186,34 +181,32 @@ def alloy(
     plot: Plot = None,
     as_json: Json = False,
     device: Device = "auto",
-) -> int:
+) -> None:
     """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
     from debye.crystals.alloy import interpolate
-    from debye.crystals.crystal import Crystal
     from debye.crystals.records import record, table_header, table_row
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.structures import read_crystal
 
     shares = parse_range(fractions, "--fractions")
-    parents = Crystal.read(a), Crystal.read(b)
-    beside = Spectrum.read(reference, n_atoms=1.0) if reference else None
-    place = Output(output)
+    place, beside = Output(output), _reference(reference)
+    parents = read_crystal(a), read_crystal(b)
     predictor = load_predictor(model, device)
-    table = Table(f"{'x':>6}  {table_header(300.0, 'cm-1')}", silent=as_json)
+    table = Table("     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8))
     predictions = []
     with place:
         for x in shares:
             prediction = predictor.predict(interpolate(*parents, x))
-            predictions.append(prediction)
             told = {"fraction": x, **record(prediction)}
             if as_json:
                 typer.echo(json.dumps(told))
-            table.row(f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}")
-            place.add(prediction.crystal, prediction.total.write, lambda record=told: record)
+            else:
+                table.row(f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}")
+            place.add(prediction.crystal, prediction.total.write, partial_of(dict, told))
+            predictions.append(prediction)
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
         warn(message)
     if plot:
         _draw_alloy(predictions, shares, plot, beside, reference_fraction)
-    return DONE
 
 
 def demo(
@@ -221,13 +214,24 @@ def demo(
         "debye-demo"
     ),
 ) -> int:
-    """Predict the structures that come with debye and draw what can be had from them."""
-    from debye.demo import FOLDER
-
-    files = [str(FOLDER)]
-    place = folder(output)
-    typer.echo(f"$ debye dos {FOLDER.name} --output {place} --plot {place / 'spectra.png'}")
-    code = dos(files, partial=Partial.ELEMENT, output=place / "spectra", plot=place / "spectra.png")
+    """Predict the structures that come with debye, and draw what can be had from them."""
+    place, structures = folder(output), Path(__file__).parents[1] / "data" / "demo"
+    code = dos(
+        [str(structures)],
+        partial=Partial.ELEMENT,
+        output=place / "spectra",
+        plot=place / "spectra.png",
+    )
+    quartz = str(structures / "quartz.cif")
+    dos([quartz], plot=place / "quartz.png", output=place / "quartz.json")
+    thermo([quartz], plot=place / "quartz-thermo.png", output=place / "quartz-thermo.csv")
+    typer.echo("\nFrom Mg3Sb2 to Mg3Bi2:")
+    alloy(
+        structures / "mg3sb2.cif",
+        structures / "mg3bi2.cif",
+        output=place / "alloy.jsonl",
+        plot=place / "alloy.png",
+    )
     return code
 
 
@@ -243,13 +247,84 @@ def model(
     typer.echo(json.dumps(read_card(file or SHIPPED), indent=2, ensure_ascii=False))
 
 
-def _draw_spectra(predictions: list[Prediction], path: Path, unit: str) -> None:
+def _reference(path: Path | None) -> Spectrum | None:
+    """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
+    from debye.crystals.dataset import read_label
+    from debye.crystals.spectrum import Spectrum
+
+    if path is None:
+        return None
+    return read_label(path) or Spectrum.read(path)
+
+
+def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -> Thermodynamics:
+    from debye.crystals.thermo_table import thermodynamics
+
+    return thermodynamics(
+        prediction.total,
+        kelvin,
+        basis=basis.value,
+        formula_units=prediction.crystal.n_formula_units,
+        mass=prediction.crystal.mass,
+    )
+
+
+def _write_text(text: str, path: Path) -> None:
+    atomic_write(path, text)
+
+
+def _draw_spectra(
+    predictions: list[Prediction], path: Path, unit: str, reference: Spectrum | None
+) -> None:
     """A page for one structure, small multiples for several."""
     from debye.plot import save
     from debye.plot.crystals import overview_figure, prediction_figure
 
     if len(predictions) == 1:
-        save(prediction_figure(predictions[0], unit=unit), path)
+        figure = prediction_figure(predictions[0], unit=unit, reference=reference)
     else:
-        save(overview_figure(predictions, unit=unit), path)
+        figure = overview_figure(predictions, unit=unit)
+    save(figure, path)
+    tell(f"drew {path}")
+
+
+def _draw_thermodynamics(tables: list[tuple[str, Thermodynamics]], path: Path) -> None:
+    """One page for the first structure; the rest are in the tables."""
+    from debye.plot import save
+    from debye.plot.crystals import thermodynamics_figure
+
+    for n, (formula, table) in enumerate(tables):
+        target = path if len(tables) == 1 else path.with_stem(f"{path.stem}-{n + 1}")
+        save(thermodynamics_figure(table, formula), target)
+        tell(f"drew {target}")
+
+
+def _draw_alloy(
+    predictions: list[Prediction],
+    shares: list[float],
+    path: Path,
+    reference: Spectrum | None,
+    reference_fraction: float,
+) -> None:
+    import torch
+
+    from debye.crystals.spectrum import Spectrum
+    from debye.plot import save
+    from debye.plot.crystals import waterfall_figure
+
+    spectra = Spectrum(
+        predictions[0].total.frequency,
+        torch.stack([p.total.density for p in predictions]),
+        torch.stack([p.total.n_atoms for p in predictions]),
+    )
+    ends = predictions[0].crystal.formula, predictions[-1].crystal.formula
+    figure = waterfall_figure(
+        spectra,
+        shares,
+        "Fraction x",
+        title=f"{ends[0]} to {ends[1]}",
+        reference=reference,
+        reference_at=reference_fraction if reference else None,
+    )
+    save(figure, path)
     tell(f"drew {path}")

@@ -140,15 +140,20 @@ class Crystal:
         return tuple(self.composition)
 
     @cached_property
+    def n_formula_units(self) -> int:
+        """Formula units in the cell: how often every kind of site occurs at the least."""
+        kinds = Counter(tuple(sorted(site.items())) for site in self.species)
+        return reduce(gcd, kinds.values())
+
+    @cached_property
     def formula(self) -> str:
         """Formula unit: ``SiO2``, ``Mg3Bi0.5Sb1.5``.
 
         The cell's content divided by the greatest common divisor of how often each kind of site
         (a species or a mixture) occurs, so that a supercell has the same formula.
         """
-        kinds = Counter(tuple(sorted(site.items())) for site in self.species)
-        units = reduce(gcd, kinds.values())
-        return "".join(f"{s}{_amount(n / units)}" for s, n in self.composition.items())
+        amounts = self.composition.items()
+        return "".join(f"{s}{_amount(n / self.n_formula_units)}" for s, n in amounts)
 
     @cached_property
     def masses(self) -> NDArray[np.float64]:

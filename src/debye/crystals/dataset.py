@@ -205,6 +205,20 @@ def published_view(frequency: object, density: object, n_atoms: float) -> Spectr
     )
 
 
+def read_label(path: str | os.PathLike[str]) -> Spectrum | None:
+    """The spectrum of the first row of a labelled CSV; None if the file is no such table.
+
+    Raises:
+        Refusal: The row has no spectrum on the published grid.
+    """
+    if Path(path).suffix != ".csv":
+        return None
+    row = next(csv.DictReader(StringIO(_text(Path(path)))), None)
+    if row is None or not {"phfreq", "phdos"} <= row.keys():
+        return None
+    return published_view(_literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=1.0)
+
+
 Split = dict[str, list[str]]
 """Names of the rows of each subset."""
 
