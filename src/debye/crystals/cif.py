@@ -68,10 +68,10 @@ def _documents(text: str) -> Sequence[gemmi.cif.Block | str]:
 
     try:
         blocks = list(cif.read_string(text))
-    except (RuntimeError, ValueError):
-        return re.findall(r"(?ims)^data_.*?(?=^data_|\Z)", text)
-    with_atoms = [b for b in blocks if b.find_values("_atom_site_fract_x")]
-    return with_atoms or blocks[:1]
+    except (RuntimeError, ValueError):  # one bad block, or two of one name: each on its own
+        pieces = re.findall(r"(?ims)^data_.*?(?=^data_|\Z)", text)
+        return [p for p in pieces if "_atom_site_fract_x" in p.lower()] or pieces[:1]
+    return [b for b in blocks if b.find_values("_atom_site_fract_x")] or blocks[:1]
 
 
 def _crystal(block: gemmi.cif.Block | str, source: str) -> Crystal:

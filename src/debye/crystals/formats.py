@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -209,14 +209,13 @@ def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
     if words and words[0].isdigit():  # VASP 4 has no line of symbols: by custom they are the title
         words, at = lines[0].split(), 5
     names = [_symbol(re.split(r"[_/.\d]", word)[0]) for word in words]
-    counts = lines[at].split()[: len(names)]
-    if not names or len(counts) < len(names) or not all(_is_count(c) for c in counts):
+    counts = [int(word) for word in takewhile(_is_count, lines[at].split())]
+    if not names or len(counts) != len(names):
         why = f"species {' '.join(words)[:40]!r} and counts {lines[at].strip()[:40]!r} do not fit"
         raise refusal(source, why, "name the species on line 6 and their counts on line 7")
-    total = sum(map(int, counts))
-    if total > MOST_ATOMS:
-        raise refusal(source, f"it claims {total} atoms", f"give at most {MOST_ATOMS}")
-    return [s for s, n in zip(names, counts, strict=True) for _ in range(int(n))], at + 1
+    if sum(counts) > MOST_ATOMS:
+        raise refusal(source, f"it claims {sum(counts)} atoms", f"give at most {MOST_ATOMS}")
+    return [s for s, n in zip(names, counts, strict=True) for _ in range(n)], at + 1
 
 
 def _is_count(word: str) -> bool:
