@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.spectrum import Spectrum
-from debye.crystals.spectrum_checks import real_tensor
+from debye.crystals.spectrum_checks import check_normalisation, real_tensor
 from debye.errors import Refusal
 
 FORMAT, VERSION = "debye spectrum", 1
@@ -108,11 +108,14 @@ def from_record(record: dict[str, Any]) -> Spectrum:
         raise Refusal("the record is of another version", why=why, fix="update debye")
     axes = [name for name in record if name.startswith("frequency_")]
     unit = axes[0].removeprefix("frequency_") if axes else ""
-    count = record.get("normalisation")
+    count = str(record.get("normalisation"))
+    check_normalisation(count)
     key = f"dos_{count}" if count == "max" else f"dos_{count}_per_{unit}"
     try:
         rows = [("total", record["n_atoms"], record[key])]
-        rows += [(row["label"], row["n_atoms"], row[key]) for row in record.get("partials", [])]
+        rows += [
+            (str(row["label"]), row["n_atoms"], row[key]) for row in record.get("partials", [])
+        ]
     except (KeyError, TypeError) as error:
         why, fix = f"{error} is missing or misplaced", "export the spectrum again"
         raise Refusal("the record is incomplete", why=why, fix=fix) from error
@@ -241,7 +244,7 @@ def _count(spectrum: Spectrum, unit: str) -> str:
 
 
 def _assemble(
-    unit: str, frequency: Numbers, counts: set[Any], rows: list[tuple[str, Any, Any]]
+    unit: str, frequency: Numbers, counts: set[str], rows: list[tuple[str, Any, Any]]
 ) -> Spectrum:
     """One spectrum from a total, or rows from the partials beside it."""
     if len(counts) != 1:

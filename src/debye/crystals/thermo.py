@@ -52,7 +52,7 @@ def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tenso
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> [round(c, 3) for c in heat_capacity(dos, [0.0, 300.0, 1e5]).tolist()]
-        [0.0, 23.495, 24.943]
+        [0.0, 23.492, 24.943]
     """
     return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x))
 
@@ -73,7 +73,7 @@ def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(entropy(dos, 300.0).item(), 3)
-        33.106
+        32.923
     """
     return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: x * _bose(x) - _log(x))
 
@@ -94,7 +94,7 @@ def internal_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Ten
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(internal_energy(dos, 300.0).item(), 4)
-        7.9321
+        7.933
     """
     return KJ_PER_MOL * _thermal(
         spectrum.to("3N"), temperatures, lambda omega, x, T: omega * (0.5 + _bose(x))
@@ -117,7 +117,7 @@ def helmholtz_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Te
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(helmholtz_energy(dos, 300.0).item(), 4)
-        -1.9998
+        -1.9439
     """
 
     def kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def zero_point_energy(spectrum: Spectrum) -> Tensor:
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(zero_point_energy(dos).item(), 4)
-        3.0156
+        3.0239
     """
     weights = integration_weights(spectrum.frequency, lambda omega: omega / 2)
     return KJ_PER_MOL * (spectrum.to("3N").density @ weights)
@@ -166,7 +166,7 @@ def mean_square_displacement(
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(mean_square_displacement(dos, 300.0, mass=26.98).item(), 5)
-        0.02118
+        0.01925
     """
     T = checked_temperatures(temperatures, spectrum.density)
     masses = real_tensor(mass, "mass").to(spectrum.density)
@@ -196,7 +196,7 @@ def b_factor(
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
         >>> round(b_factor(dos, 300.0, mass=26.98).item(), 3)
-        1.673
+        1.52
     """
     return 8 * math.pi**2 * mean_square_displacement(spectrum, temperatures, mass)
 

@@ -116,7 +116,7 @@ def thermodynamics(
         >>> cell = Spectrum([0, 100, 200], [0.0, 0.06, 0.0], n_atoms=2)
         >>> table = thermodynamics(cell, [300.0], basis="per-kg", mass=58.44)
         >>> {name: round(value[0], 1) for name, value in list(table.to_dict().items())[2:3]}
-        {'heat_capacity_J_per_K_per_kg': 834.1}
+        {'heat_capacity_J_per_K_per_kg': 833.8}
     """
     amount = _amount(spectrum, basis, formula_units, mass)
     T = thermo.checked_temperatures(temperatures, spectrum.density).reshape(-1)
