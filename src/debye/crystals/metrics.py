@@ -83,7 +83,9 @@ def summary(predicted: Spectrum, true: Spectrum) -> dict[str, float]:
     return {
         "mse_max1": e.mse.mean().item(),
         "mae_max1": e.mae.mean().item(),
-        **{f"mse_max1_{n}": v for n, v in zip(("q25", "q50", "q75", "max"), quartiles, strict=True)},
+        **{
+            f"mse_max1_{n}": v for n, v in zip(("q25", "q50", "q75", "max"), quartiles, strict=True)
+        },
         "mse_true_sum": e.mse_true_sum.mean().item(),
         "mae_true_sum": e.mae_true_sum.mean().item(),
         **{f"r2_{name}": r_squared(predicted, true, name).item() for name in R_SQUARED},

@@ -9,6 +9,7 @@ from debye.crystals.spectrum import Spectrum
 from debye.crystals.thermo import entropy, heat_capacity, zero_point_energy
 from debye.units import frequency_factor
 
+
 def record(
     prediction: Prediction, *, unit: str = "cm-1", partial: str = "none", temperature: float = 300.0
 ) -> dict[str, Any]:
@@ -32,7 +33,9 @@ def record(
         "normalisation": "3N",
         "frequency": _rounded(frequency),
         "dos": _rounded(density),
-        f"mean_frequency_{unit}": round(total.mean_frequency.item() * frequency_factor("cm-1", unit), 6),
+        f"mean_frequency_{unit}": round(
+            total.mean_frequency.item() * frequency_factor("cm-1", unit), 6
+        ),
         "temperature_K": temperature,
         "heat_capacity_per_atom_J/mol/K": _at(heat_capacity(total, temperature) / total.n_atoms),
         "entropy_per_atom_J/mol/K": _at(entropy(total, temperature) / total.n_atoms),
