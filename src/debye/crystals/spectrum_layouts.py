@@ -57,7 +57,13 @@ def from_csv(text: str) -> Spectrum:
         >>> from_csv(chr(10).join(lines))
         Spectrum(2 points 0..66.7128 cm-1, shape (), normalisation '3N')
     """
-    header, *lines = csv.reader(io.StringIO(text))
+    try:
+        header, *lines = csv.reader(io.StringIO(text.strip()))
+    except csv.Error as error:
+        raise Refusal("it is not CSV", why=f"{error}", fix="export it again") from error
+    if len(header) < 2:
+        why = f"its header is {header[0]!r}"
+        raise Refusal("the table has no density", why=why, fix="give frequency and densities")
     unit = header[0].strip().removeprefix("frequency_")
     columns = _table(lines, len(header), first=2)
     found = [COLUMN.fullmatch(name.strip()) for name in header[1:]]
