@@ -1,5 +1,7 @@
 """The Crystal type: what it refuses, what it counts, and alloys between two of them."""
 
+# ruff: noqa: E501 - tables of cases, one a line
+
 import pickle
 
 import numpy as np
@@ -137,6 +139,7 @@ BAD = {
     "no cell": (["Si"], [[0, 0, 0]], np.zeros((3, 3))),
     "volume of 0 Å³": (["Si"], [[0, 0, 0]], [[3, 0, 0], [0, 3, 0], [3, 3, 0]]),
     "volume of 0.125 Å³ for 1 atoms": (["Si"], [[0, 0, 0]], 0.5 * np.eye(3)),
+    "two faces of its cell are 0.001 Å apart": (["Si"], [[0, 0, 0]], [[9, 0, 0], [0, 9, 0], [0, 9000, 1]]),
     "shape \\(1, 2\\), not \\(1, 3\\)": (["Si"], [[0, 0]], 3 * np.eye(3)),
     "no table of numbers": (["Si"], [["a", 0, 0]], 3 * np.eye(3)),
     "have shape \\(2, 3\\), not \\(3, 3\\)": (["Si"], [[0, 0, 0]], np.ones((2, 3))),

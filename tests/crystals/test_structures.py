@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,14 +92,18 @@ def test_an_open_setting_is_settled_by_the_formula_or_noted(tmp_path):
 
 
 def test_the_formula_is_compared(tmp_path):
-    sites, z = ["Si1 Si 0 0 0", "O1 O .5 .5 .5"], "\n_cell_formula_units_Z 2"
+    sites = ["Si1 Si 0 0 0", "O1 O .5 .5 .5"]
     wrong = read_text(tmp_path, cif(sites, extra="_chemical_formula_sum 'O2 Si'"))
     assert wrong.notes == (
         "its atoms make Si1 O1, its _chemical_formula_sum says O2 Si1: check the file",
     )
     assert read_text(tmp_path, cif(sites, extra="_chemical_formula_sum 'O4 Si4'")).notes == ()
-    z_wrong = read_text(tmp_path, cif(sites, extra="_chemical_formula_sum 'O Si'" + z))
-    assert "holds 1 formula units, its _cell_formula_units_Z says 2" in z_wrong.notes[0]
+    four = [*sites, "Si2 Si .5 0 0", "O2 O 0 .5 .5"]
+    stated = "_chemical_formula_sum 'O{0} Si{0}'\n_cell_formula_units_Z {1}"
+    z_wrong = read_text(tmp_path, cif(four, extra=stated.format(1, 4)))
+    assert "holds 2 formula units, its _cell_formula_units_Z says 4" in z_wrong.notes[0]
+    assert read_text(tmp_path, cif(four, extra=stated.format(1, 2))).notes == ()
+    assert read_text(tmp_path, cif(four, extra=stated.format(2, 2))).notes == ()  # as pymatgen does
     deuterium = ["Li1 Li 0 0 0", "D1 D .5 .5 .5"]
     assert len(read_text(tmp_path, cif(deuterium, extra="_chemical_formula_sum 'H Li'")).notes) == 1
 
@@ -385,6 +390,8 @@ def test_poscar_variants(tmp_path, fields):
         ),
         ("t\n1\n4 0 0\n0 4 0\n0 0 4\nQq\n1\nDirect\n0 0 0\n", "unknown species 'Qq'"),
         ("t\nx\n4 0 0\n0 4 0\n0 0 4\nNa\n1\nDirect\n0 0 0\n", "scaling factors are no numbers"),
+        ("t\n1\n4 0 0\n0 4 0\n0 0 4\nNa\n0\nDirect\n\n", "no atoms"),
+        ("t\n1\n4 0 0\n0 4 0\n0 0 4\nNa\n99999999\nDirect\n", "claims 99999999 atoms"),
         ("t\n1\n4 0 0\n0 4 0\n0 4 0\nNa\n1\nDirect\n0 0 0\n", "volume of 0"),
     ],
 )
@@ -542,6 +549,31 @@ def test_real_structures_survive_every_format(tmp_path):
             assert (b.name, b.notes) == (a.name, ())
     for crystal in crystals[::10]:
         same(crystal, Crystal.read(crystal.write(tmp_path / "POSCAR")))
+
+
+@pytest.mark.skipif(
+    not PETRETTO.exists(), reason="the shared Petretto data are not beside the repo"
+)
+@pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")  # spglib's own
+@pytest.mark.parametrize("listed", [True, False], ids=["operations listed", "space group by name"])
+def test_symmetrised_cifs_hold_the_same_crystal(tmp_path, listed):
+    """pymatgen and spglib find the symmetry and write the asymmetric unit of real crystals."""
+    core = pytest.importorskip("pymatgen.core", reason="pymatgen is an extra")
+    writer = pytest.importorskip("pymatgen.io.cif").CifWriter
+    csv.field_size_limit(10**8)
+    with PETRETTO.open(newline="") as stream:
+        rows = [ast.literal_eval(row["structure"]) for row in list(csv.DictReader(stream))[::25]]
+    for original in map(Crystal.from_dict, rows):
+        text = str(writer(core.Structure.from_dict(original.to_dict()), symprec=0.01))
+        if not listed:
+            text = re.sub(r"loop_\n _symmetry_equiv_pos_site_id\n.*\n(\s+\d+\s+'.*'\n)+", "", text)
+            assert "x, y, z" not in text
+        crystal = read_text(tmp_path, text)
+        assert crystal.formula == original.formula
+        assert crystal.volume / crystal.n_atoms == pytest.approx(
+            original.volume / original.n_atoms, rel=1e-3
+        )
+        assert not [note for note in crystal.notes if "left open" not in note]
 
 
 # Fuzz: whatever the bytes, a Crystal or a Rejected.

@@ -184,7 +184,7 @@ def _poscar_crystal(lines: Sequence[str], source: str) -> Crystal:
         full = sum(len(row) == 3 for row in rows)
         why = f"truncated: {full} of {len(symbols)} positions are there"
         raise refusal(source, why, "copy the file again")
-    positions = _numbers(rows, source, "positions")
+    positions = _numbers(rows, source, "positions").reshape(-1, 3)
     cartesian = positions @ cell if mode == "d" else positions * scale
     return Crystal(symbols, cartesian, cell, lines[0].strip(), source)
 
