@@ -37,7 +37,7 @@ def draw_waterfall(
         ax: Where to draw.
         spectra: (K, F).
         fractions: x of each, (K,).
-        label: What x is.
+        label: What x is, ready for matplotlib.
         unit: Of the frequency.
         reference: A spectrum to compare with, (F',).
         reference_at: Its fraction.
@@ -57,11 +57,12 @@ def draw_waterfall(
     x = array(fractions)
     _check_series(spectra, x, reference, reference_at)
     omega, density = numbers(spectra.to("3"), unit)
-    step = float(np.median(np.diff(np.sort(x)))) if len(x) > 1 else 1.0
+    steps = np.diff(np.unique(x))
+    step = float(np.median(steps)) if steps.size else 1.0
     scale = overlap * step / density.max()
     curves = [(omega, density)]
     for k in np.argsort(-x):  # from the back to the front
-        _ridge(ax, omega, x[k], scale * density[k], _along(x, x[k]), -x[k])
+        _ridge(ax, omega, x[k], scale * density[k], _along(x, x[k]))
     top = float((x[:, None] + scale * density).max())
     if reference is not None and reference_at is not None:
         curves.append(numbers(alike(reference, spectra[0].to("3")), unit))
@@ -137,14 +138,12 @@ def _ridge(
     base: float,
     height: Array,
     colour: tuple[float, ...],
-    depth: float,
 ) -> None:
     """One spectrum on its base line, hiding what stands behind it."""
-    order = 2 + 0.1 * depth / (1 + abs(depth))  # within one layer, the front one last
     ax.fill_between(
-        omega, base, base + height, facecolor=tint(colour, 0.4), edgecolor="none", zorder=order
+        omega, base, base + height, facecolor=tint(colour, 0.4), edgecolor="none", zorder=2
     )
-    ax.plot(omega, base + height, color=colour, linewidth=0.9, zorder=order)
+    ax.plot(omega, base + height, color=colour, linewidth=0.9, zorder=2)
 
 
 def _scale_bar(ax: Axes, scale: float, step: float, unit: str) -> None:

@@ -12,6 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
@@ -87,7 +88,7 @@ def draw_dos(
     shades = colours or dict(zip([n for n, *_ in stack], _cycle(len(stack)), strict=True))
     for name, lower, upper in stack:
         pen.area(omega, lower, upper, tint(shades[name]))
-    pen.line(omega, density, plain_text(names[0]))
+    lines = [pen.line(omega, density, plain_text(names[0]))]
     curves, top = [(omega, density)], density.max()
     if band is not None:
         low, high = _in_unit(band, total, unit)
@@ -95,11 +96,11 @@ def draw_dos(
         top = max(top, high.max())
     if reference is not None:
         curves.append(numbers(alike(reference, total), unit))
-        pen.line(*curves[-1], plain_text(names[1]), dashed=True)
+        lines.append(pen.line(*curves[-1], plain_text(names[1]), dashed=True))
     pen.limits(*frequency_limits(curves), 1.06 * max(top, *(g.max() for _, g in curves)))
     pen.axis_labels(FREQUENCY_LABELS[unit], density_label(total.normalisation, unit))
     areas = [] if inside and _name_areas(pen, omega, stack, shades) else _patches(stack, shades)
-    rows = _legends(pen, ax.get_lines() if reference is not None else [], areas)
+    rows = _legends(pen, lines if len(lines) > 1 else [], areas)
     if title:
         ax.set_title(title, loc="left", pad=4 + ROW * rows)
 
@@ -196,11 +197,12 @@ class _Pen:
         fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
         fill(omega, lower, upper, facecolor=colour, edgecolor="none", linewidth=0)
 
-    def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> None:
+    def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> Line2D:
         x, y = (density, omega) if self.sideways else (omega, density)
         (line,) = self.ax.plot(x, y, color=DARK, label=label)
         if dashed:
             line.set(dashes=(3, 1.5), linewidth=0.8)
+        return line
 
     def limits(self, low: float, high: float, top: float) -> None:
         x, y = ((0, top), (low, high)) if self.sideways else ((low, high), (0, top))
@@ -214,8 +216,8 @@ class _Pen:
 
     def inches(self) -> tuple[float, float]:
         """Width and height of the axes, before the layout moves them a little."""
-        size = self.ax.get_position().size * self.ax.figure.get_figure(root=True).get_size_inches()
-        return float(size[0]), float(size[1])
+        box = self.ax.bbox
+        return float(box.width / self.ax.figure.dpi), float(box.height / self.ax.figure.dpi)
 
     def text_size(self, text: str, points: float) -> tuple[float, float]:
         """About how far a text reaches along ω and along g, in their units."""
@@ -273,7 +275,7 @@ def _legends(pen: _Pen, lines: Sequence[Artist], areas: Sequence[Artist]) -> int
     rows = _rows([*lines, *areas], width)
     if len(rows) > 1:
         rows = [*_rows(lines, width), *_rows(areas, width)]
-    inch = pen.ax.figure.get_figure(root=True).dpi_scale_trans
+    inch = pen.ax.figure.dpi_scale_trans
     for above, row in enumerate(reversed(rows)):
         legend = Legend(
             pen.ax,

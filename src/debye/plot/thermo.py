@@ -51,8 +51,8 @@ def draw_heat_capacity(
     """
     T, heat = (array(x) for x in (temperatures, heat_capacity))
     ax.plot(T, heat, color=colour, zorder=3)
-    ax.set_xlim(min(0.0, T.min()), T.max())
-    ax.set_ylim(0, 1.1 * heat.max())
+    ax.set_xlim(0, T.max() or 1.0)
+    ax.set_ylim(0, 1.1 * heat.max() or 1.0)
     if amount == "mol atoms":
         ax.axhline(3 * R, color=GREY, linewidth=0.7, dashes=(3, 1.5), zorder=2)
         look: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 6.5}
