@@ -6,7 +6,52 @@ through a summed, far-away signal.*
 - `debye.crystals`: structure file → Crystal → Graph → PhononNet → Spectrum → heat capacity.
 - `debye.speckle`: equation → System → Trajectory → Scattering → frames → the law behind them.
 
-Nothing heavy is imported until it is used.
+The names below are imported when they are first used, so that ``import debye`` costs nothing.
+
+Example:
+    >>> import debye
+    >>> debye.Spectrum([0, 100, 200], [0.0, 0.03, 0.0]).mean_frequency.item()
+    100.0
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from debye.crystals.alloy import interpolate as interpolate
+    from debye.crystals.crystal import Crystal as Crystal
+    from debye.crystals.predictor import Prediction as Prediction
+    from debye.crystals.predictor import Predictor as Predictor
+    from debye.crystals.spectrum import Spectrum as Spectrum
+    from debye.crystals.structures import read_crystal as read_crystal
+    from debye.crystals.structures import read_structures as read_structures
+    from debye.crystals.thermo_table import thermodynamics as thermodynamics
+    from debye.errors import Refusal as Refusal
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Crystal": "debye.crystals.crystal",
+    "Prediction": "debye.crystals.predictor",
+    "Predictor": "debye.crystals.predictor",
+    "Refusal": "debye.errors",
+    "Spectrum": "debye.crystals.spectrum",
+    "interpolate": "debye.crystals.alloy",
+    "read_crystal": "debye.crystals.structures",
+    "read_structures": "debye.crystals.structures",
+    "thermodynamics": "debye.crystals.thermo_table",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    if name not in _HOMES:
+        raise AttributeError(f"module 'debye' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

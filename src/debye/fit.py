@@ -226,7 +226,7 @@ class Training(Generic[Batch]):
             raise Failure(
                 f"training stopped at step {self.step}: the loss is {loss:g}",
                 why=f"it stayed bad through {self.recipe.rewinds} rewinds, each at half the rate",
-                fix="lower peak_rate or look for a broken row in the data; the last good weights stay",
+                fix="lower peak_rate or look for a broken row; the last good weights stay",
             )
         self.model.load_state_dict(snapshot.model)
         self.optimizer.load_state_dict(deepcopy(snapshot.optimizer))

@@ -74,7 +74,7 @@ def on_distinct(function: Callable[[Tensor], Tensor], r: Tensor, tolerance: floa
     distinct, shell = torch.unique(torch.round(r / tolerance).long(), return_inverse=True)
     # The mean of a shell, not its rounded key, so that the tolerance only groups.
     mean = r.new_zeros(len(distinct)).scatter_reduce(0, shell, r, "mean", include_self=False)
-    return function(mean)[shell]
+    return function(mean).index_select(0, shell)
 
 
 class RadialMLP(nn.Module):

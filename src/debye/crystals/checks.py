@@ -21,10 +21,12 @@ CLOSEST = 0.5
 """Å; atoms nearer than this are overlapping. The shortest bond known, in H2, is 0.74 Å."""
 SMALLEST_VOLUME = 0.5
 """Å³ per atom; diamond has 5.7, hydrogen at 500 GPa about 1.1."""
+SMALLEST_HEIGHT = 0.2
+"""Å between two faces of a cell; flatter ones are skewed beyond use, though a lattice they span."""
 LARGEST_LENGTH = 1e6
 """Å; beyond it doubles no longer resolve a bond, and no crystal is meant."""
-TOLERANCE = 1e-3
-"""How far occupancies may sum over 1: files round thirds to 0.333 and 0.667."""
+TOLERANCE = 5e-3
+"""How far occupancies may sum over 1: files round thirds to 0.334."""
 
 _PURE = {symbol: {symbol: 1.0} for symbol in ATOMIC_NUMBERS}
 
@@ -92,7 +94,7 @@ def checked_array(
     """A read-only float64 copy of the given shape, finite and of lengths that can be Å."""
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refusal(
             label, f"its {what} are no table of numbers ({error})", "repair it"
         ) from error
@@ -118,6 +120,13 @@ def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
             f"its cell has a volume of {volume:.3g} Å³ for {n_atoms:g} atoms"
             f" (at least {SMALLEST_VOLUME} Å³ each)",
             "give three lattice vectors in Å that do not lie in one plane",
+        )
+    height = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
+    if height < SMALLEST_HEIGHT:
+        raise refusal(
+            label,
+            f"two faces of its cell are {height:.3g} Å apart (at least {SMALLEST_HEIGHT} Å)",
+            "give the reduced (Niggli) cell of the same lattice",
         )
 
 

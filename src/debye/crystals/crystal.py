@@ -28,10 +28,19 @@ from debye.crystals.checks import (
     no_cell,
     refusal,
 )
-from debye.crystals.elements import ATOMIC_NUMBERS, ISOTOPES, MASSES, SYMBOLS, electronegativity
+from debye.crystals.elements import ATOMIC_NUMBERS, ISOTOPES, MASSES, electronegativity
+from debye.crystals.exchange import (
+    periodicity_notes,
+    pymatgen_parts,
+    site_of,
+    species_of_numbers,
+    with_isotope,
+)
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import ase
 
 VACANCY_NOTE = "occupancies that sum below 1 are taken as vacancies"
@@ -131,15 +140,20 @@ class Crystal:
         return tuple(self.composition)
 
     @cached_property
+    def n_formula_units(self) -> int:
+        """Formula units in the cell: how often every kind of site occurs at the least."""
+        kinds = Counter(tuple(sorted(site.items())) for site in self.species)
+        return reduce(gcd, kinds.values())
+
+    @cached_property
     def formula(self) -> str:
         """Formula unit: ``SiO2``, ``Mg3Bi0.5Sb1.5``.
 
         The cell's content divided by the greatest common divisor of how often each kind of site
         (a species or a mixture) occurs, so that a supercell has the same formula.
         """
-        kinds = Counter(tuple(sorted(site.items())) for site in self.species)
-        units = reduce(gcd, kinds.values())
-        return "".join(f"{s}{_amount(n / units)}" for s, n in self.composition.items())
+        amounts = self.composition.items()
+        return "".join(f"{s}{_amount(n / self.n_formula_units)}" for s, n in amounts)
 
     @cached_property
     def masses(self) -> NDArray[np.float64]:
@@ -171,6 +185,52 @@ class Crystal:
         """Positions in units of the lattice vectors, (sites, 3); not wrapped into the cell."""
         return self.positions @ np.linalg.inv(self.cell)
 
+    # Files: see `debye.crystals.structures`.
+
+    @classmethod
+    def read(cls, path: str | Path, index: int = 0) -> Crystal:
+        """One structure of a file: CIF, POSCAR, (ext)xyz, JSON, JSONL or ASE database.
+
+        Args:
+            path: The file.
+            index: Which of several, from 0, or from the end if negative.
+
+        Raises:
+            Refusal: It cannot be read, or there are not so many.
+        """
+        from debye.crystals.structures import read_crystal
+
+        return read_crystal(path, index)
+
+    @classmethod
+    def read_all(cls, path: str | Path) -> list[Crystal]:
+        """Every structure of a file; see `debye.crystals.structures.read_structures` for many.
+
+        Raises:
+            Refusal: Any of them cannot be read.
+        """
+        from debye.crystals.structures import read_crystals
+
+        return read_crystals(path)
+
+    def write(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 - its name everywhere
+        """Write a file, whole or not at all: ``.cif``, ``.extxyz``, ``.vasp``, ``.json``.
+
+        Args:
+            path: Its name decides the format.
+            format: ``cif``, ``xyz``, ``poscar``, ``json`` or ``jsonl``, whatever the name.
+
+        Returns:
+            The path written.
+
+        Raises:
+            Refusal: The format is unknown or cannot hold a mixed site, or the file cannot be
+                written.
+        """
+        from debye.crystals.structures import write_structures
+
+        return write_structures(path, self, format)
+
     # Other structures, in memory.
 
     @classmethod
@@ -187,15 +247,17 @@ class Crystal:
         Raises:
             Refusal: There is no cell, or what `Crystal` refuses.
         """
-        species: list[Species] = _species_of_numbers(atoms.numbers, source)
+        species: Sequence[Species] = species_of_numbers(atoms.numbers, source)
         if atoms.has("masses"):
-            species = [_isotope(s, m) for s, m in zip(species, atoms.get_masses(), strict=True)]
+            species = [
+                with_isotope(str(s), m) for s, m in zip(species, atoms.get_masses(), strict=True)
+            ]
         occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
         if isinstance(occupancy, dict) and kinds is not None:
             species = [
                 occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)
             ]
-        notes = _periodicity_notes(atoms.cell.array, atoms.pbc, source)
+        notes = periodicity_notes(atoms.pbc)
         return cls(species, atoms.positions, atoms.cell.array, name, source, notes)
 
     @classmethod
@@ -213,7 +275,8 @@ class Crystal:
         if not hasattr(structure, "lattice"):
             raise no_cell(source or type(structure).__name__)
         species = [
-            {str(kind.symbol): float(x) for kind, x in site.species.items()} for site in structure
+            site_of((str(kind.symbol), float(x)) for kind, x in site.species.items())
+            for site in structure
         ]
         return cls(species, structure.cart_coords, structure.lattice.matrix, name, source)
 
@@ -236,13 +299,15 @@ class Crystal:
         """
         label = source or name or "the crystal"
         if "sites" in data:
-            return _from_pymatgen_dict(data, name, source)
+            return cls(*pymatgen_parts(data, label), name, source)
         for key in ("numbers", "positions"):
             if key not in data:
                 raise refusal(label, f"{key!r} is missing", "give numbers, positions and cell")
-        cell = data.get("cell", np.zeros((3, 3)))
-        notes = _periodicity_notes(cell, data.get("pbc", True), label)
-        species = _species_of_numbers(data["numbers"], label)
+        cell = data.get("cell")
+        if cell is None:
+            raise no_cell(label)
+        notes = periodicity_notes(data.get("pbc", True))
+        species = species_of_numbers(data["numbers"], label)
         return cls(species, data["positions"], cell, name, source, notes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -334,57 +399,9 @@ def _amount(n: float) -> str:
     return "" if abs(n - 1) < 5e-4 else f"{round(n, 3):g}"
 
 
-# From other libraries' words for the same things.
-
-
-def _species_of_numbers(numbers: ArrayLike, label: str) -> list[Species]:
-    try:
-        known = [SYMBOLS[n] for n in np.asarray(numbers).tolist() if n > 0 and n == int(n)]
-    except (TypeError, ValueError, IndexError) as error:
-        raise refusal(
-            label, f"its atomic numbers are unusable ({error})", "give 1 to 118"
-        ) from error
-    if len(known) != np.size(numbers):
-        raise refusal(label, "an atomic number is 0, negative or no whole number", "give 1 to 118")
-    return list(known)
-
-
-def _isotope(symbol: Species, mass: float) -> Species:
-    """D or T where hydrogen has their mass; other custom masses are not kept."""
-    for isotope, known in ISOTOPES.items() if symbol == "H" else ():
-        if abs(mass - known) < 0.05:
-            return isotope
-    return symbol
-
-
 def _species_notes(species: Sequence[Mapping[str, float]]) -> Iterator[str]:
     for isotope, mass in ISOTOPES.items():
         if any(isotope in site for site in species):
             yield ISOTOPE_NOTE.format(isotope, mass)
     if any(sum(site.values()) < 1 - TOLERANCE for site in species):
         yield VACANCY_NOTE
-
-
-def _periodicity_notes(cell: ArrayLike, pbc: Any, label: str) -> tuple[str, ...]:  # noqa: ANN401 - a switch or three
-    if not np.any(np.asarray(cell)):
-        raise no_cell(label)
-    return () if np.all(pbc) else ("its periodicity is switched off: treated as periodic",)
-
-
-def _from_pymatgen_dict(data: Mapping[str, Any], name: str, source: str) -> Crystal:
-    if "lattice" not in data:
-        raise no_cell(source or name)
-    try:
-        cell = np.array(data["lattice"]["matrix"], dtype=np.float64)
-        species = [
-            {str(kind["element"]): float(kind["occu"]) for kind in site["species"]}
-            for site in data["sites"]
-        ]
-        positions = [np.asarray(site["abc"], dtype=np.float64) @ cell for site in data["sites"]]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise refusal(
-            source or name or "the structure",
-            f"not a pymatgen Structure as as_dict writes it ({type(error).__name__}: {error})",
-            "write it again with Structure.as_dict()",
-        ) from error
-    return Crystal(species, positions, cell, name, source)

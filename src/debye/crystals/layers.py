@@ -31,6 +31,15 @@ def orders(l_max: int) -> list[slice]:
     return [slice(l * l, (l + 1) * (l + 1)) for l in range(l_max + 1)]  # noqa: E741
 
 
+def by_order(h: Tensor, l_max: int) -> tuple[Tensor, ...]:
+    """Features (N, m, C) as one block (N, 2l + 1, C) for each order.
+
+    Split, not sliced: the gradient of a split is one concatenation, that of a slice a whole
+    tensor of zeros for every block.
+    """
+    return h.split([2 * l + 1 for l in range(l_max + 1)], dim=1)  # noqa: E741
+
+
 def spherical_harmonics(direction: Tensor, l_max: int) -> Tensor:
     """Real spherical harmonics of unit vectors, normalised to Σ_m Y_lm² = 2l + 1.
 
@@ -141,8 +150,8 @@ class Linear(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(N, m, channels_in) → (N, m, channels_out)."""
-        blocks = orders(self.l_max)
-        return torch.cat([f(h[:, s]) for f, s in zip(self.maps, blocks, strict=True)], dim=1)
+        blocks = by_order(h, self.l_max)
+        return torch.cat([f(block) for f, block in zip(self.maps, blocks, strict=True)], dim=1)
 
 
 class Convolution(nn.Module):
@@ -161,17 +170,8 @@ class Convolution(nn.Module):
         self.l_in, self.l_out = l_in, l_out
         self.paths = paths(l_in, l_edge, l_out)
         for l1 in range(l_in + 1):
-            table = self._table(l1, l_edge)
+            table = _coupling_table([p for p in self.paths if p[0] == l1], l_edge)
             self.register_buffer(f"table{l1}", table, persistent=False)
-
-    def _table(self, l1: int, l_edge: int) -> Tensor:
-        """Couplings that start at l1: (all harmonics, 2l1 + 1, components of its paths in turn)."""
-        columns = []
-        for _, l2, l3 in (p for p in self.paths if p[0] == l1):
-            C = torch.zeros((l_edge + 1) ** 2, 2 * l1 + 1, 2 * l3 + 1, dtype=torch.float64)
-            C[orders(l_edge)[l2]] = coupling(l1, l2, l3).transpose(0, 1)
-            columns.append(C)
-        return torch.cat(columns, dim=-1).float()  # [m2, m1, m3 of each path]
 
     def forward(self, h: Tensor, Y: Tensor, weight: Tensor) -> Tensor:
         """Couple what each edge carries.
@@ -184,19 +184,31 @@ class Convolution(nn.Module):
         Returns:
             (E, m3, C) messages.
         """
-        message = h.new_zeros(len(h), (self.l_out + 1) ** 2, h.shape[-1])
-        blocks = orders(max(self.l_in, self.l_out))
-        path = 0
-        for l1 in range(self.l_in + 1):
-            # [e, m3 of each path, m1]
+        filters = dict(zip(self.paths, weight.unbind(1), strict=True))
+        parts: list[list[Tensor]] = [[] for _ in range(self.l_out + 1)]
+        for l1, block in enumerate(by_order(h, self.l_in)):
+            starting = [path for path in self.paths if path[0] == l1]
+            # The geometry of all paths that start at l1, in turn: [e, m3, m1].
             K = torch.einsum("ea,abp->epb", Y, self.get_buffer(f"table{l1}").to(Y))
-            coupled = torch.bmm(K, h[:, blocks[l1]]) if l1 else K * h[:, :1]
-            at = 0
-            for _, _, l3 in (p for p in self.paths if p[0] == l1):
-                part = coupled[:, at : at + 2 * l3 + 1] * weight[:, path : path + 1]
-                message[:, blocks[l3]] += part
-                at, path = at + 2 * l3 + 1, path + 1
-        return message
+            width = [2 * path[2] + 1 for path in starting]
+            if l1 == 0:
+                # A scalar only scales the harmonics: filter it while it is still small.
+                for path, k in zip(starting, K.split(width, dim=1), strict=True):
+                    parts[path[2]].append(k * (block * filters[path].unsqueeze(1)))
+            else:
+                for path, coupled in zip(starting, (K @ block).split(width, dim=1), strict=True):
+                    parts[path[2]].append(coupled * filters[path].unsqueeze(1))
+        return torch.cat([sum(of_order[1:], of_order[0]) for of_order in parts], dim=1)
+
+
+def _coupling_table(of_paths: list[tuple[int, int, int]], l_edge: int) -> Tensor:
+    """Couplings of paths that start at one order: (all harmonics, 2l1 + 1, m3 of each path)."""
+    columns = []
+    for l1, l2, l3 in of_paths:
+        C = torch.zeros((l_edge + 1) ** 2, 2 * l1 + 1, 2 * l3 + 1, dtype=torch.float64)
+        C[orders(l_edge)[l2]] = coupling(l1, l2, l3).transpose(0, 1)
+        columns.append(C)
+    return torch.cat(columns, dim=-1).float()  # [m2, m1, m3 of each path]
 
 
 class Gate(nn.Module):
@@ -214,9 +226,7 @@ class Gate(nn.Module):
 
     def forward(self, scalars: Tensor, h: Tensor) -> Tensor:
         """(N, (1 + l_max)·C) scalars and gates, (N, m, C) features → (N, m, C)."""
-        C = h.shape[-1]
-        gates = torch.sigmoid(scalars[:, C:]).unflatten(-1, (self.l_max, C)) if self.l_max else None
-        out = [nn.functional.silu(scalars[:, None, :C])]
-        for l, s in enumerate(orders(self.l_max)[1:]):  # noqa: E741
-            out.append(h[:, s] * gates[:, l : l + 1])
-        return torch.cat(out, dim=1)
+        kept, *gates = scalars.split(h.shape[-1], dim=-1)
+        blocks = by_order(h, self.l_max)[1:]
+        gated = [b * torch.sigmoid(g).unsqueeze(1) for b, g in zip(blocks, gates, strict=True)]
+        return torch.cat([nn.functional.silu(kept).unsqueeze(1), *gated], dim=1)

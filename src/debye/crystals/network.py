@@ -21,6 +21,8 @@ from debye.edges import sum_onto
 from debye.radial import RadialMLP, on_distinct
 
 N_ELEMENTS = 119
+EDGES_AT_ONCE = 4096
+"""Edges whose messages are held together when predicting; more would fall out of the cache."""
 MASS_SCALE = 100.0
 """Masses enter in hundreds of u, so that the inputs are of order one."""
 
@@ -102,13 +104,28 @@ class Interaction(nn.Module):
         Returns:
             (N, m', C).
         """
-        weight = on_distinct(self.filters, r).unflatten(-1, (-1, self.channels))  # [e, path, c]
-        message = self.convolution(self.before(h)[graph.other], Y, weight)
-        total = self.after(sum_onto(graph.center, message, graph.n_sites) * self.norm)
+        message = self._messages(self.before(h), graph, Y, r)
+        total = self.after(message * self.norm)
         kept = self.kept(h[:, : (self.l_shared + 1) ** 2])
         total = torch.cat([total[:, : kept.shape[1]] + kept, total[:, kept.shape[1] :]], dim=1)
         scalars = self.gates(total[:, 0]) * (1 + self.species(z))
         return self.gate(scalars, total)
+
+    def _messages(self, h: Tensor, graph: Graph, Y: Tensor, r: Tensor) -> Tensor:
+        """Sum of the messages to each site, (N, m', C).
+
+        Without a gradient nothing of an edge need be kept, so they are taken a piece at a time:
+        a cell of thousands of atoms costs no more memory than a small one.
+        """
+        piece = len(r) if torch.is_grad_enabled() else EDGES_AT_ONCE
+        total = h.new_zeros(len(h), (self.convolution.l_out + 1) ** 2, self.channels)
+        for at in range(0, len(r), piece):
+            part = slice(at, at + piece)
+            weight = on_distinct(self.filters, r[part]).unflatten(-1, (-1, self.channels))
+            others = h.index_select(0, graph.other[part])
+            messages = self.convolution(others, Y[part], weight)  # [e, m, c]
+            total.index_add_(0, graph.center[part], messages)
+        return total
 
 
 class Encoder(nn.Module):

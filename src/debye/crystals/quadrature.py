@@ -1,4 +1,4 @@
-"""Integrals over a density given at points: linear between them, Debye-like below the first."""
+"""Integrals over a density given at points: linear between them, Debye-like towards zero."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def trapezoid_weights(frequency: Tensor) -> Tensor:
 def integration_weights(frequency: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
     """Weights W that make Σ g W = ∫ g(ω) K(ω) dω over ω > 0, without touching ω = 0.
 
-    Between its points g is linear. In the interval that begins at ω = 0 it is taken as
-    g ∝ ω², as three dimensions demand, holding exactly the states of the linear
-    interpolant: counting is unchanged, while ∫ g/ω² stays finite and T → 0 is Debye's T³.
+    Between its points g is linear. In the interval from ω = 0 to the first point ω₁ it is
+    g = a ω² + b ω⁴, sound waves and the first term of their dispersion: a ω₁² = g(ω₁), and b
+    holds the rest of the states of the linear interpolant. So counting is unchanged, ∫ g/ω²
+    is finite, and T → 0 gives Debye's T³ with the a of the data, even if g(0) > 0 by smearing.
     A grid that crosses zero is cut there; what lies below (imaginary modes) gets no weight.
 
     The kernel is sampled at Gauss–Legendre nodes, 8 in an interval, and in the first
@@ -58,8 +59,8 @@ def integration_weights(frequency: Tensor, kernel: Callable[[Tensor], Tensor]) -
         >>> omega = torch.tensor([0.0, 20.0, 40.0], dtype=torch.float64)
         >>> integration_weights(omega, torch.ones_like)  # the trapezoid rule
         tensor([10.0000, 20.0000, 10.0000], dtype=torch.float64)
-        >>> integration_weights(omega, lambda w: w**-2.0)[0]  # 10 · 3/20², not ∞
-        tensor(0.0750, dtype=torch.float64)
+        >>> integration_weights(omega, lambda w: w**-2.0)[0]  # 10 · (5/3)/20², not ∞
+        tensor(0.0417, dtype=torch.float64)
     """
     left, node, to_left, to_right = _nodes(frequency)
     values = kernel(node)  # [node, ...]
@@ -93,7 +94,7 @@ def _plain_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
 
 
 def _debye_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
-    """Nodes of g ∝ ω² from zero to the end of the one interval that touches zero."""
+    """Nodes of g = a ω² + b ω⁴ from zero to the end of the one interval that touches zero."""
     start, end = frequency[interval], frequency[interval + 1]
     # States above zero of the two hat functions: the linear interpolant's own count.
     positive = end - start.clamp(min=0.0)
@@ -101,10 +102,14 @@ def _debye_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
     of_left, of_right = positive * reach / 2, positive * (1 - reach / 2)
     place, share = _gauss_legendre(frequency)
     octave = 2.0 ** -torch.arange(OCTAVES, dtype=frequency.dtype, device=frequency.device)
-    place = (octave[:, None] * (1 + place) / 2).flatten()  # [octave, node]: from 1 down to 2^-16
-    share = (octave[:, None] * share).flatten() * place**2
-    share = share / share.sum()  # what lies below the last octave holds 2^-48 of the states
-    return interval.expand(len(place)), end * place, of_left * share, of_right * share
+    begin = torch.cat([octave[1:], torch.zeros_like(octave[:1])])  # 1/2, 1/4, ..., 2^-15, 0
+    width = (octave - begin)[:, None]
+    share = (width * share).flatten()  # [octave, node] in a row
+    place = (begin[:, None] + width * place).flatten()
+    second, fourth = 3 * share * place**2, 5 * share * place**4  # each holds one state
+    acoustic = positive / 3  # ∫ (ω/ω₁)² dω: the sound waves that g(ω₁) = a ω₁² stands for
+    to_right = acoustic * second + (of_right - acoustic) * fourth
+    return interval.expand(len(place)), end * place, of_left * fourth, to_right
 
 
 def _gauss_legendre(like: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,23 +14,25 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.quadrature import integration_weights, trapezoid_weights
+from debye.crystals.regrid import broadened, cumulated, cut, resampled
+from debye.crystals.spectrum_checks import (
+    NORMALISATIONS,
+    check_count,
+    check_counts_states,
+    check_labels,
+    check_normalisation,
+    check_same_axis,
+    checked_atoms,
+    checked_axis,
+    checked_density,
+    or_one,
+    real_tensor,
+)
 from debye.errors import Refusal
 from debye.units import frequency_factor
 
 __all__ = ["NORMALISATIONS", "Spectrum", "trapezoid_weights"]
 
-NORMALISATIONS = {
-    "3N": "∫ g dω = 3 n_atoms, the states of all atoms",
-    "3": "∫ g dω = 3, the states per atom",
-    "1": "∫ g dω = 1, a distribution",
-    "max": "max g = 1, the published view, which counts nothing",
-}
-"""The normalisations in use; 3N is the one inside debye."""
-
-ROUNDING = 1e-6
-"""Densities down to -1e-6 of the peak are rounding and become zero; below that they are wrong."""
-OVERCOUNT = 1.2
-"""A density claiming to count states may hold this many times 3 n_atoms; more is another view."""
 LOSS = 1e-3
 """Share of the states that `Spectrum.resample` may lose beyond the ends of the new axis."""
 
@@ -81,13 +83,13 @@ class Spectrum:
         normalisation: str = "3N",
         labels: Sequence[str] = (),
     ) -> None:
-        _check_normalisation(normalisation)
-        values = _tensor(density, "density")
-        axis = _checked_axis(_tensor(frequency, "frequency").to(values))
-        values = _checked_density(values, axis)
-        atoms = _checked_atoms(_tensor(n_atoms, "n_atoms").to(values), values)
-        _check_count(axis, values, atoms, normalisation)
-        _check_labels(labels, values)
+        check_normalisation(normalisation)
+        values = real_tensor(density, "density")
+        axis = checked_axis(real_tensor(frequency, "frequency").to(values))
+        values = checked_density(values, axis)
+        atoms = checked_atoms(real_tensor(n_atoms, "n_atoms").to(values), values)
+        check_count(axis, values, atoms, normalisation)
+        check_labels(labels, values)
         # A frozen dataclass is set once, here.
         for name, value in (("frequency", axis), ("density", values), ("n_atoms", atoms)):
             object.__setattr__(self, name, value)
@@ -154,19 +156,11 @@ class Spectrum:
             frequency: Where, cm⁻¹, shape (P,); the spectrum's own points if None.
 
         Example:
-            >>> Spectrum([0, 100, 200], [0.0, 0.03, 0.0]).cumulative([40, 100]).tolist()
-            [0.24, 1.5]
+            >>> Spectrum([0, 100, 200], [0.0, 0.03, 0.0]).cumulative([40, 100])
+            tensor([0.2400, 1.5000], dtype=torch.float64)
         """
-        axis, density = self.frequency, self.density
-        area = (density[..., 1:] + density[..., :-1]) / 2 * axis.diff()
-        total = torch.cat([torch.zeros_like(area[..., :1]), area.cumsum(-1)], -1)
-        if frequency is None:
-            return total
-        at = _tensor(frequency, "frequency").to(axis).clamp(axis[0], axis[-1]).contiguous()
-        left = (torch.searchsorted(axis, at, right=True) - 1).clamp(0, len(axis) - 2)
-        step = at - axis[left]
-        slope = (density[..., left + 1] - density[..., left]) / axis.diff()[left]
-        return total[..., left] + density[..., left] * step + slope * step**2 / 2
+        at = None if frequency is None else real_tensor(frequency, "frequency").to(self.frequency)
+        return cumulated(self.frequency, self.density, at)
 
     def to(self, normalisation: str) -> Spectrum:
         """The same spectrum in another normalisation.
@@ -182,18 +176,18 @@ class Spectrum:
             >>> Spectrum([0, 100, 200], [0, 1, 0], 2, "max").to("3N").density.tolist()
             [0.0, 0.06, 0.0]
         """
-        _check_normalisation(normalisation)
+        check_normalisation(normalisation)
         if normalisation == self.normalisation and normalisation in ("3N", "3"):
             return self
         if normalisation == "max":
-            factor = 1 / _or_one(self.density.amax(-1))
+            factor = 1 / or_one(self.density.amax(-1))
         elif normalisation == "1":
-            factor = 1 / _or_one(self.integral)
+            factor = 1 / or_one(self.integral)
         elif self.normalisation in ("1", "max"):
             states = 3 * self.n_atoms if normalisation == "3N" else 3
-            factor = states / _or_one(self.integral)
+            factor = states / or_one(self.integral)
         else:
-            factor = self.n_atoms if normalisation == "3N" else 1 / _or_one(self.n_atoms)
+            factor = self.n_atoms if normalisation == "3N" else 1 / or_one(self.n_atoms)
         density = self.density * factor[..., None]
         return replace(self, density=density, normalisation=normalisation)
 
@@ -235,8 +229,8 @@ class Spectrum:
         """
         factor = frequency_factor(unit, "cm-1")
         jacobian = 1.0 if normalisation == "max" else factor
-        axis = _tensor(frequency, "frequency") * factor
-        values = _tensor(density, "density") / jacobian
+        axis = real_tensor(frequency, "frequency") * factor
+        values = real_tensor(density, "density") / jacobian
         return cls(axis, values, n_atoms, normalisation, labels)
 
     def __add__(self, other: object) -> Spectrum:
@@ -246,8 +240,8 @@ class Spectrum:
         if not isinstance(other, Spectrum):
             return NotImplemented
         for spectrum in (self, other):
-            _check_counts_states(spectrum, "add")
-        check_same_axis(self, other)
+            check_counts_states(spectrum.normalisation, "add")
+        check_same_axis(self.frequency, other.frequency)
         density = self.density + other.density
         labels = self.labels if self.labels == other.labels else ()
         return Spectrum(self.frequency, density, self.n_atoms + other.n_atoms, "3N", labels)
@@ -258,7 +252,7 @@ class Spectrum:
         """Take ``share`` ≥ 0 of the states and of the atoms; a tensor is a factor per row."""
         if not isinstance(share, Tensor | np.ndarray | np.number | int | float):
             return NotImplemented
-        _check_counts_states(self, "scale")
+        check_counts_states(self.normalisation, "scale")
         factor = torch.as_tensor(share).to(self.density)
         density = self.density * factor[..., None]
         return replace(self, density=density, n_atoms=self.n_atoms * factor)
@@ -290,7 +284,7 @@ class Spectrum:
             >>> total.n_atoms.item(), total.integral.item()
             (2.0, 6.0)
         """
-        _check_counts_states(self, "sum")
+        check_counts_states(self.normalisation, "sum")
         if not self.shape:
             raise Refusal("nothing to sum", why="the spectrum has no leading axis", fix="use it")
         axis = range(len(self.shape))[axis]
@@ -318,17 +312,16 @@ class Spectrum:
             >>> dos.resample(range(0, 220, 20)).integral.item()
             3.0
         """
-        axis = _checked_axis(_tensor(frequency, "frequency").to(self.frequency))
+        axis = checked_axis(real_tensor(frequency, "frequency").to(self.frequency))
         if torch.equal(axis, self.frequency):
             return self
-        edges = torch.cat([axis[:1], (axis[1:] + axis[:-1]) / 2, axis[-1:]])
-        states = self.cumulative(edges).diff()
-        lost = 1 - states.sum(-1) / _or_one(self.integral)
+        density = resampled(self.frequency, self.density, axis)
+        lost = 1 - density @ trapezoid_weights(axis) / or_one(self.integral)
         if bool((lost[self.n_atoms > 0] > LOSS).any()):
             why = f"{100 * lost.max().item():.3g} % of its states lie outside the new axis"
             fix = "choose a wider axis, or cut it with clip() first if that is meant"
             raise Refusal("cannot resample the spectrum", why=why, fix=fix)
-        return replace(self, frequency=axis, density=states / trapezoid_weights(axis))
+        return replace(self, frequency=axis, density=density)
 
     def broaden(self, *, fwhm: float | None = None, sigma: float | None = None) -> Spectrum:
         """Convolve with a Gaussian, keeping every state on the axis and on its side of ω = 0.
@@ -349,12 +342,7 @@ class Spectrum:
             3.0
         """
         width = _gaussian_width(fwhm, sigma)
-        axis = self.frequency
-        exponent = -(((axis[:, None] - axis) / width) ** 2) / 2  # [target, source]
-        same_side = axis[:, None] * axis >= 0
-        gaussian = exponent.exp() * same_side
-        spread = gaussian / (self.weights @ gaussian)
-        return replace(self, density=(self.density * self.weights) @ spread.mT)
+        return replace(self, density=broadened(self.frequency, self.density, width))
 
     def clip(
         self, lower: float | None = None, upper: float | None = None
@@ -385,13 +373,9 @@ class Spectrum:
         if not low < high:
             why = f"the axis runs from {axis[0].item():g} to {axis[-1].item():g} cm-1"
             raise Refusal("nothing to keep of the spectrum", why=why, fix="choose a wider range")
-        inside = (axis > low) & (axis < high)
-        ends = axis.new_tensor([low, high])
-        points = torch.cat([ends[:1], axis[inside], ends[1:]])
-        first, last = self._at(ends).split(1, -1)
-        density = torch.cat([first, self.density[..., inside], last], -1)
+        points, density = cut(axis, self.density, low, high)
         kept = replace(self, frequency=points, density=density)
-        return kept, 1 - kept.integral / _or_one(self.integral)
+        return kept, 1 - kept.integral / or_one(self.integral)
 
     def drop_imaginary(self) -> tuple[Spectrum, Tensor]:
         """The real modes, and the share of the states that the imaginary ones held.
@@ -403,121 +387,20 @@ class Spectrum:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, n_atoms: float | None = None) -> Spectrum:
-        """Read a spectrum; see `debye.crystals.formats.read_spectrum`."""
-        from debye.crystals.formats import read_spectrum
+        """Read a spectrum; see `debye.crystals.spectrum_files.read_spectrum`."""
+        from debye.crystals.spectrum_files import read_spectrum
 
         return read_spectrum(path, n_atoms=n_atoms)
 
     def write(self, path: str | os.PathLike[str], *, unit: str = "cm-1") -> Path:
-        """Write a spectrum; see `debye.crystals.formats.write_spectrum`."""
-        from debye.crystals.formats import write_spectrum
+        """Write a spectrum; see `debye.crystals.spectrum_files.write_spectrum`."""
+        from debye.crystals.spectrum_files import write_spectrum
 
         return write_spectrum(self, path, unit=unit)
 
     def _real_weights(self) -> Tensor:
         """Trapezoid weights of the part above ω = 0."""
         return integration_weights(self.frequency, torch.ones_like)
-
-    def _at(self, frequency: Tensor) -> Tensor:
-        """The density, linear between its points, at frequencies within the axis."""
-        left = (torch.searchsorted(self.frequency, frequency) - 1).clamp(0, len(self.frequency) - 2)
-        share = (frequency - self.frequency[left]) / self.frequency.diff()[left]
-        return torch.lerp(self.density[..., left], self.density[..., left + 1], share)
-
-
-def check_same_axis(one: Spectrum, other: Spectrum) -> None:
-    """Refuse two spectra that do not share their frequencies."""
-    if not torch.equal(one.frequency, other.frequency):
-        why = f"their axes differ: {one!r} and {other!r}"
-        raise Refusal("cannot combine two spectra", why=why, fix="resample() one onto the other")
-
-
-def _check_counts_states(spectrum: Spectrum, verb: str) -> None:
-    if spectrum.normalisation != "3N":
-        why = f"its normalisation is {spectrum.normalisation!r}, and only '3N' counts states"
-        raise Refusal(f"cannot {verb} the spectrum", why=why, fix="use .to('3N') first")
-
-
-def _check_normalisation(normalisation: str) -> None:
-    if normalisation not in NORMALISATIONS:
-        why = "; ".join(f"{name!r}: {meaning}" for name, meaning in NORMALISATIONS.items())
-        raise Refusal(f"unknown normalisation {normalisation!r}", why=why, fix="use one of these")
-
-
-def _tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
-    """Keep a floating tensor; turn anything else into float64."""
-    try:
-        found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, float))
-    except (TypeError, ValueError) as error:
-        why = f"{error}"
-        raise Refusal(f"{name} is not numbers", why=why, fix="give one number for each") from error
-    found = found if found.is_floating_point() else found.double()
-    if not bool(found.isfinite().all()):
-        why = "it holds NaN or infinity"
-        raise Refusal(f"cannot use the {name}", why=why, fix="remove or repair the bad values")
-    return found
-
-
-def _checked_axis(frequency: Tensor) -> Tensor:
-    if frequency.dim() != 1 or len(frequency) < 2:
-        why = f"its shape is {tuple(frequency.shape)}"
-        raise Refusal("cannot use the frequency axis", why=why, fix="give two points or more, (F,)")
-    if not bool((frequency.diff() > 0).all()):
-        at = int((frequency.diff() <= 0).nonzero()[0])
-        why = f"{frequency[at]:g} is followed by {frequency[at + 1]:g} at point {at + 1}"
-        raise Refusal("the frequencies do not increase", why=why, fix="sort them, drop repeats")
-    return frequency
-
-
-def _checked_density(density: Tensor, frequency: Tensor) -> Tensor:
-    if density.dim() == 0 or density.shape[-1] != len(frequency):
-        why = f"the density has shape {tuple(density.shape)}, the axis {len(frequency)} points"
-        raise Refusal("density and frequency differ in length", why=why, fix="give one for each")
-    if not bool((density < 0).any()):
-        return density
-    if bool((density < -ROUNDING * density.amax(-1, keepdim=True)).any()):
-        why = f"its least value is {density.min().item():.3g}"
-        fix = "clip it at zero if it is noise; a difference of spectra is no spectrum"
-        raise Refusal("the density of states is negative", why=why, fix=fix)
-    return density.clamp(min=0.0)
-
-
-def _checked_atoms(n_atoms: Tensor, density: Tensor) -> Tensor:
-    if bool((n_atoms < 0).any()):
-        why = f"it is {n_atoms.min().item():g}"
-        raise Refusal(
-            "n_atoms is negative", why=why, fix="give the number of atoms, or a share ≥ 0"
-        )
-    try:
-        return n_atoms.expand(density.shape[:-1])
-    except RuntimeError as error:
-        why = f"n_atoms has shape {tuple(n_atoms.shape)}, the spectra {tuple(density.shape[:-1])}"
-        raise Refusal("n_atoms does not fit", why=why, fix="give one, or one for each") from error
-
-
-def _check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisation: str) -> None:
-    """No states, or far too many: the two miscounts that no honest spectrum has."""
-    states = (density @ trapezoid_weights(frequency)).detach()
-    if bool(((states <= 0) & (n_atoms > 0)).any()):
-        at = ((states <= 0) & (n_atoms > 0)).nonzero()[0].tolist()
-        why = "the density is zero everywhere" + (f" in row {at}" if at else "")
-        raise Refusal("the spectrum holds no states", why=why, fix="check the data and the axis")
-    if normalisation not in ("3N", "3"):
-        return
-    share = states / _or_one(3 * n_atoms if normalisation == "3N" else torch.full_like(states, 3))
-    if bool((share > OVERCOUNT).any()):
-        why = f"it holds {share.max().item():.4g} times the states of its n_atoms"
-        fix = "give n_atoms, or the normalisation the numbers are in: '3N', '3', '1' or 'max'"
-        raise Refusal(
-            f"the density is not in the normalisation {normalisation!r}", why=why, fix=fix
-        )
-
-
-def _check_labels(labels: Sequence[str], density: Tensor) -> None:
-    rows = density.shape[-2] if density.dim() > 1 else 0
-    if labels and (len(labels) != rows or len(set(labels)) != rows or isinstance(labels, str)):
-        why = f"{len(set(labels))} different labels for {rows} rows"
-        raise Refusal("the labels do not fit", why=why, fix="give each row a name of its own")
 
 
 def _gaussian_width(fwhm: float | None, sigma: float | None) -> float:
@@ -529,8 +412,3 @@ def _gaussian_width(fwhm: float | None, sigma: float | None) -> float:
     if not (width > 0 and math.isfinite(width)):
         raise Refusal("cannot broaden the spectrum", why=f"the width is {width:g}", fix="give > 0")
     return width
-
-
-def _or_one(value: Tensor) -> Tensor:
-    """A divisor that leaves an empty row (a share of zero atoms) at zero instead of NaN."""
-    return torch.where(value == 0, torch.ones_like(value), value)

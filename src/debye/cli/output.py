@@ -1,0 +1,170 @@
+"""Where the verbs put their results, and the stream of predictions they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from debye.cli.common import (
+    BAD_INPUT,
+    DONE,
+    SOME_FAILED,
+    complain,
+    folder,
+    progress_bar,
+    tell,
+    warn,
+)
+from debye.errors import Refusal
+from debye.files import atomic_write
+
+if TYPE_CHECKING:
+    from debye.crystals.crystal import Crystal
+    from debye.crystals.predictor import Prediction, Predictor
+
+
+class Output:
+    """Results in files as they come, so that what is finished is kept whatever happens next.
+
+    Args:
+        path: A folder (a CSV file each), a ``.jsonl`` file (a record each), a file for a single
+            result, or None to write nothing.
+        single: Suffixes of files that hold one result.
+
+    Raises:
+        Refusal: The suffix is none of these, or the place cannot be written.
+    """
+
+    def __init__(self, path: Path | None, single: tuple[str, ...] = ()) -> None:
+        self.path, self.lines = path, list[str]()
+        self.names: dict[str, int] = {}
+        if path is None:
+            return
+        if path.suffix not in ("", ".jsonl", *single):
+            raise Refusal(
+                f"cannot write to {path}",
+                why=f"{path.suffix} is none of {', '.join(('.jsonl', *single))}",
+                fix="choose one of them, or name a folder",
+            )
+        folder(path.parent if path.suffix else path)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.path and self.path.suffix == ".jsonl":
+            atomic_write(self.path, "".join(f"{line}\n" for line in self.lines))
+
+    def add(
+        self,
+        crystal: Crystal,
+        write: Callable[[Path], Any],
+        record: Callable[[], dict[str, Any]],
+    ) -> None:
+        """Keep one result.
+
+        Args:
+            crystal: What it is of; its formula names the file.
+            write: Writes the result to a path.
+            record: Gives the result as a record.
+
+        Raises:
+            Refusal: A file for one result is given a second one.
+        """
+        if self.path is None:
+            return
+        if self.path.suffix == ".jsonl":
+            self.lines.append(json.dumps(record()))
+        elif not self.path.suffix:
+            write(self.path / f"{self._name(crystal)}.csv")
+        elif self.names:
+            raise Refusal(
+                f"cannot write a second result to {self.path}",
+                why="such a file holds one",
+                fix="name a folder or a .jsonl file with --output",
+            )
+        else:
+            write(self.path)
+            self._name(crystal)
+
+    def _name(self, crystal: Crystal) -> str:
+        """The formula, numbered where it comes again."""
+        count = self.names[crystal.formula] = self.names.get(crystal.formula, 0) + 1
+        return crystal.formula if count == 1 else f"{crystal.formula}-{count}"
+
+
+class Table:
+    """Rows on stdout under a header that comes with the first of them.
+
+    Args:
+        header: Titles of the columns.
+        silent: Print nothing, because records are printed instead.
+    """
+
+    def __init__(self, header: str, *, silent: bool = False) -> None:
+        self.header, self.silent = header, silent
+
+    def row(self, text: str) -> None:
+        """Print one row."""
+        if self.silent:
+            return
+        if self.header:
+            typer.echo(self.header)
+            self.header = ""
+        typer.echo(text)
+
+
+def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
+    """The predictor of a model file, the shipped one by default."""
+    from debye.crystals.predictor import Predictor
+    from debye.devices import pick_device
+
+    return Predictor.load(path, pick_device(device))
+
+
+class Predictions:
+    """Predictions for files, one by one; what fails is told on stderr and counted.
+
+    Args:
+        files: Files, folders and globs of structures.
+        model: Model file, or None for the shipped one.
+        device: Where to compute.
+    """
+
+    def __init__(self, files: list[str], model: Path | None, device: str) -> None:
+        self.files, self.predictor = files, load_predictor(model, device)
+        self.good = self.bad = 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        from debye.crystals.structures import Rejected, read_structures
+
+        with progress_bar() as bar:
+            task = bar.add_task("structures", total=None)
+            for item in self.predictor(read_structures(self.files)):
+                bar.advance(task)
+                if isinstance(item, Rejected):
+                    self.bad += 1
+                    complain(item.refusal)
+                    continue
+                self.good += 1
+                for message in item.warnings:
+                    warn(f"{item.crystal.source or item.crystal.formula}: {message}")
+                yield item
+
+    @property
+    def exit_code(self) -> int:
+        """Done, some failed, or nothing but bad input."""
+        if not self.bad:
+            return DONE
+        tell(f"{self.bad} of {self.good + self.bad} structures failed")
+        return SOME_FAILED if self.good else BAD_INPUT

@@ -1,0 +1,330 @@
+"""Verbs that predict: dos, thermo, alloy, demo, model."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from functools import partial as partial_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from debye.cli.common import DONE, folder, parse_range, tell, verb, warn
+from debye.cli.output import Output, Predictions, Table, load_predictor
+from debye.files import atomic_write
+
+if TYPE_CHECKING:
+    from debye.crystals.predictor import Prediction
+    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.thermo_table import Thermodynamics
+
+
+class Unit(str, Enum):
+    """Units of frequency that can be asked for."""
+
+    WAVENUMBER = "cm-1"
+    TERAHERTZ = "THz"
+    MILLIELECTRONVOLT = "meV"
+
+
+class Partial(str, Enum):
+    """How finely the density of states is split."""
+
+    NONE = "none"
+    ELEMENT = "element"
+    SITE = "site"
+
+
+class Basis(str, Enum):
+    """What thermodynamic quantities are per."""
+
+    ATOM = "per-atom"
+    FORMULA_UNIT = "per-formula-unit"
+    CELL = "per-mole-of-cells"
+    KILOGRAM = "per-kg"
+
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        help="Structures: CIF, POSCAR, (ext)xyz, ASE database, pymatgen JSON; folders, globs.",
+        show_default=False,
+    ),
+]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", help="Model file; the shipped one by default.")
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON record per structure on stdout.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.", show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file to the command."""
+    app.command()(verb(dos))
+    app.command()(verb(thermo))
+    app.command()(verb(alloy))
+    app.command()(verb(demo))
+    app.command()(verb(model))
+
+
+def dos(
+    files: Files,
+    model: ModelFile = None,
+    unit: Annotated[Unit, typer.Option(help="Unit of frequency.")] = Unit.WAVENUMBER,
+    partial: Annotated[Partial, typer.Option(help="Split the states.")] = Partial.NONE,
+    temperature: Annotated[float, typer.Option(help="For heat capacity and entropy, K.")] = 300.0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of CSV files; or a file: .jsonl, or for one structure .csv, .json, .dat."
+        ),
+    ] = None,
+    plot: Plot = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A spectrum to draw over that of a single structure.")
+    ] = None,
+    as_json: Json = False,
+    device: Device = "auto",
+) -> int:
+    """Predict the phonon density of states of crystals.
+
+    Prints a line for each structure: mean frequency, heat capacity, zero-point energy. With
+    --json prints a record for each, spectrum included.
+    """
+    from debye.crystals.records import record, split, table_header, table_row
+
+    place = Output(output, single=(".csv", ".json", ".dat"))
+    beside = _reference(reference)
+    predictions = Predictions(files, model, device)
+    table = Table(table_header(temperature, unit.value), silent=as_json)
+    kept: list[Prediction] = []
+    with place:
+        for prediction in predictions:
+
+            def told(p: Prediction = prediction) -> dict[str, Any]:
+                return record(p, unit=unit.value, partial=partial.value, temperature=temperature)
+
+            if as_json:
+                typer.echo(json.dumps(told()))
+            else:
+                table.row(table_row(prediction, temperature, unit.value))
+            spectrum = split(prediction, partial.value) or prediction.total
+            place.add(prediction.crystal, partial_of(spectrum.write, unit=unit.value), told)
+            if plot:
+                kept.append(prediction)
+    if plot and kept:
+        _draw_spectra(kept, plot, unit.value, beside)
+    return predictions.exit_code
+
+
+def thermo(
+    files: Files,
+    temperatures: Annotated[
+        str, typer.Option(help="K, as start:stop:step or with commas between.")
+    ] = "0:1000:10",
+    basis: Annotated[Basis, typer.Option(help="What the amounts are per.")] = Basis.ATOM,
+    model: ModelFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A folder of CSV files; or a file: .jsonl, or for one structure .csv."),
+    ] = None,
+    plot: Plot = None,
+    as_json: Json = False,
+    device: Device = "auto",
+) -> int:
+    """Predict heat capacity, entropy and energies over a range of temperatures."""
+    kelvin = parse_range(temperatures, "--temperatures")
+    place = Output(output, single=(".csv",))
+    predictions = Predictions(files, model, device)
+    drawn: list[tuple[str, Thermodynamics]] = []
+    with place:
+        for prediction in predictions:
+            crystal, table = prediction.crystal, _thermodynamics(prediction, kelvin, basis)
+            told = {
+                "source": crystal.source,
+                "formula": crystal.formula,
+                "elements_unseen": list(prediction.elements_unseen),
+                "warnings": list(prediction.warnings),
+                **table.to_dict(),
+            }
+            if as_json:
+                typer.echo(json.dumps(told))
+            elif output is None:
+                typer.echo(f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}")
+            place.add(crystal, partial_of(_write_text, table.to_csv()), partial_of(dict, told))
+            drawn.append((crystal.formula, table))
+    if plot and drawn:
+        _draw_thermodynamics(drawn, plot)
+    return predictions.exit_code
+
+
+def alloy(
+    a: Annotated[Path, typer.Argument(help="The parent at fraction 0.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The parent at fraction 1.", show_default=False)],
+    fractions: Annotated[
+        str, typer.Option(help="Shares of B, as start:stop:step or with commas between.")
+    ] = "0:1:0.1",
+    reference: Annotated[
+        Path | None, typer.Option(help="A calculated or measured spectrum to draw beside.")
+    ] = None,
+    reference_fraction: Annotated[
+        float, typer.Option(help="The share of B that the reference belongs to.")
+    ] = 0.5,
+    model: ModelFile = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A folder of CSV files, or a .jsonl file.")
+    ] = None,
+    plot: Plot = None,
+    as_json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
+    from debye.crystals.alloy import interpolate
+    from debye.crystals.records import record, table_header, table_row
+    from debye.crystals.structures import read_crystal
+
+    shares = parse_range(fractions, "--fractions")
+    place, beside = Output(output), _reference(reference)
+    parents = read_crystal(a), read_crystal(b)
+    predictor = load_predictor(model, device)
+    table = Table("     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8))
+    predictions = []
+    with place:
+        for x in shares:
+            prediction = predictor.predict(interpolate(*parents, x))
+            told = {"fraction": x, **record(prediction)}
+            if as_json:
+                typer.echo(json.dumps(told))
+            else:
+                table.row(f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}")
+            place.add(prediction.crystal, prediction.total.write, partial_of(dict, told))
+            predictions.append(prediction)
+    for message in dict.fromkeys(m for p in predictions for m in p.warnings):
+        warn(message)
+    if plot:
+        _draw_alloy(predictions, shares, plot, beside, reference_fraction)
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for figures and files.")] = Path(
+        "debye-demo"
+    ),
+) -> int:
+    """Predict the structures that come with debye, and draw what can be had from them."""
+    place, structures = folder(output), Path(__file__).parents[1] / "data" / "demo"
+    code = dos(
+        [str(structures)],
+        partial=Partial.ELEMENT,
+        output=place / "spectra",
+        plot=place / "spectra.png",
+    )
+    quartz = str(structures / "quartz.cif")
+    dos([quartz], plot=place / "quartz.png", output=place / "quartz.json")
+    thermo([quartz], plot=place / "quartz-thermo.png", output=place / "quartz-thermo.csv")
+    typer.echo("\nFrom Mg3Sb2 to Mg3Bi2:")
+    alloy(
+        structures / "mg3sb2.cif",
+        structures / "mg3bi2.cif",
+        output=place / "alloy.jsonl",
+        plot=place / "alloy.png",
+    )
+    return code
+
+
+def model(
+    file: Annotated[
+        Path | None, typer.Argument(help="Model file; the shipped one by default.")
+    ] = None,
+) -> None:
+    """Print the card of a model: data, elements, settings, metrics, licence."""
+    from debye.checkpoint import read_card
+    from debye.crystals.predictor import SHIPPED
+
+    typer.echo(json.dumps(read_card(file or SHIPPED), indent=2, ensure_ascii=False))
+
+
+def _reference(path: Path | None) -> Spectrum | None:
+    """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
+    from debye.crystals.dataset import read_label
+    from debye.crystals.spectrum import Spectrum
+
+    if path is None:
+        return None
+    return read_label(path) or Spectrum.read(path)
+
+
+def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -> Thermodynamics:
+    from debye.crystals.thermo_table import thermodynamics
+
+    return thermodynamics(
+        prediction.total,
+        kelvin,
+        basis=basis.value,
+        formula_units=prediction.crystal.n_formula_units,
+        mass=prediction.crystal.mass,
+    )
+
+
+def _write_text(text: str, path: Path) -> None:
+    atomic_write(path, text)
+
+
+def _draw_spectra(
+    predictions: list[Prediction], path: Path, unit: str, reference: Spectrum | None
+) -> None:
+    """A page for one structure, small multiples for several."""
+    from debye.plot import save
+    from debye.plot.crystals import overview_figure, prediction_figure
+
+    if len(predictions) == 1:
+        figure = prediction_figure(predictions[0], unit=unit, reference=reference)
+    else:
+        figure = overview_figure(predictions, unit=unit)
+    save(figure, path)
+    tell(f"drew {path}")
+
+
+def _draw_thermodynamics(tables: list[tuple[str, Thermodynamics]], path: Path) -> None:
+    """One page for the first structure; the rest are in the tables."""
+    from debye.plot import save
+    from debye.plot.crystals import thermodynamics_figure
+
+    for n, (formula, table) in enumerate(tables):
+        target = path if len(tables) == 1 else path.with_stem(f"{path.stem}-{n + 1}")
+        save(thermodynamics_figure(table, formula), target)
+        tell(f"drew {target}")
+
+
+def _draw_alloy(
+    predictions: list[Prediction],
+    shares: list[float],
+    path: Path,
+    reference: Spectrum | None,
+    reference_fraction: float,
+) -> None:
+    import torch
+
+    from debye.crystals.spectrum import Spectrum
+    from debye.plot import save
+    from debye.plot.crystals import waterfall_figure
+
+    spectra = Spectrum(
+        predictions[0].total.frequency,
+        torch.stack([p.total.density for p in predictions]),
+        torch.stack([p.total.n_atoms for p in predictions]),
+    )
+    ends = predictions[0].crystal.formula, predictions[-1].crystal.formula
+    figure = waterfall_figure(
+        spectra,
+        shares,
+        "Fraction x",
+        title=f"{ends[0]} to {ends[1]}",
+        reference=reference,
+        reference_at=reference_fraction if reference else None,
+    )
+    save(figure, path)
+    tell(f"drew {path}")

@@ -1,0 +1,310 @@
+"""Draw a phonon density of states: total, partials by element, a reference, a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from debye.crystals.spectrum import Spectrum
+from debye.crystals.spectrum_checks import check_same_axis
+from debye.errors import Refusal
+from debye.plot import DARK, PALETTE
+from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
+from debye.units import frequency_factor
+
+WEIGHT = 5e-3
+"""Share of the peak above which a density is worth a place on the axis."""
+ROW = 9.5
+"""Height of a row of names above the axes, points."""
+NAME = 7.5
+"""Size of a name inside its area, points."""
+
+Array = NDArray[np.float64]
+
+
+def draw_dos(
+    ax: Axes,
+    total: Spectrum,
+    partials: Spectrum | None = None,
+    *,
+    unit: str = "cm-1",
+    sideways: bool = False,
+    reference: Spectrum | None = None,
+    band: tuple[Tensor, Tensor] | None = None,
+    names: tuple[str, str] = ("predicted", "reference"),
+    colours: Mapping[str, str] | None = None,
+    inside: bool = True,
+    title: str = "",
+) -> None:
+    """Draw a density of states in its own normalisation.
+
+    Partials are stacked, so that their areas add up to the total; each is named inside its area
+    where all names fit, else above the axes. The frequency axis ends where the last states are;
+    imaginary modes, where there are any, lie left of 0.
+
+    Args:
+        ax: Where to draw.
+        total: Density of states, shape (F,).
+        partials: Parts of the total, (P, F) on its axis, with labels.
+        unit: ``cm-1``, ``THz``, ``meV`` or ``K``.
+        sideways: Frequency upwards, as beside a band structure.
+        reference: Another spectrum, (F',), drawn dashed for as many atoms as the total.
+        band: Lower and upper density around the total, (F,) each, as ``total.density``.
+        names: What the total and the reference are called; shown with a reference only.
+        colours: Colour of each label of the partials; the palette in order if None.
+        inside: Name partials inside their areas where all names fit; above the axes if not.
+        title: Above the axes and the names, ready for matplotlib.
+
+    Raises:
+        Refusal: A spectrum is a batch, partials have no labels or another axis, or the unit is
+            unknown.
+
+    Example:
+        >>> from debye.plot import new_figure
+        >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0], [0, 0.03, 0]], labels=("Ga", "N"))
+        >>> ax = new_figure().subplots()
+        >>> draw_dos(ax, sites.sum(), sites)
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('Frequency (cm⁻¹)', 'DoS (states / cm⁻¹ / cell)')
+    """
+    check_single(total, "the total")
+    pen = _Pen(ax, sideways)
+    omega, density = numbers(total, unit)
+    stack = _stack(total, partials, unit) if partials is not None else []
+    shades = colours or dict(zip([n for n, *_ in stack], _cycle(len(stack)), strict=True))
+    for name, lower, upper in stack:
+        pen.area(omega, lower, upper, tint(shades[name]))
+    lines = [pen.line(omega, density, plain_text(names[0]))]
+    curves, top = [(omega, density)], density.max()
+    if band is not None:
+        low, high = _in_unit(band, total, unit)
+        pen.area(omega, low, high, tint(DARK, 0.25))
+        top = max(top, high.max())
+    if reference is not None:
+        curves.append(numbers(alike(reference, total), unit))
+        lines.append(pen.line(*curves[-1], plain_text(names[1]), dashed=True))
+    pen.limits(*frequency_limits(curves), 1.06 * max(top, *(g.max() for _, g in curves)))
+    pen.axis_labels(FREQUENCY_LABELS[unit], density_label(total.normalisation, unit))
+    areas = [] if inside and _name_areas(pen, omega, stack, shades) else _patches(stack, shades)
+    rows = _legends(pen, lines if len(lines) > 1 else [], areas)
+    if title:
+        ax.set_title(title, loc="left", pad=4 + ROW * rows)
+
+
+def check_single(spectrum: Spectrum, what: str) -> None:
+    """Refuse a batch where one spectrum is meant."""
+    if spectrum.shape:
+        why = f"it is a batch of shape {tuple(spectrum.shape)}"
+        raise Refusal(f"cannot draw {what} as one curve", why=why, fix="give one row of it")
+
+
+def numbers(spectrum: Spectrum, unit: str) -> tuple[Array, Array]:
+    """Frequency (F,) and density (..., F) in a unit, as arrays without gradient."""
+    omega, density = (array(x) for x in spectrum.in_unit(unit))
+    return omega, density
+
+
+def array(values: Tensor | ArrayLike) -> Array:
+    """Values as an array without gradient."""
+    return torch.as_tensor(values).detach().cpu().double().numpy()
+
+
+def alike(spectrum: Spectrum, other: Spectrum) -> Spectrum:
+    """One spectrum in the normalisation of another and for as many atoms, to lie over it."""
+    check_single(spectrum, "the reference")
+    if other.normalisation != "3N":
+        return spectrum.to(other.normalisation)
+    atoms = other.n_atoms.to(spectrum.density)
+    return Spectrum(spectrum.frequency, spectrum.to("3").density * atoms, atoms)
+
+
+def frequency_limits(curves: Sequence[tuple[Array, Array]]) -> tuple[float, float]:
+    """From 0, or the first imaginary mode, to the last states of curves (ω, g), rounded outwards.
+
+    Example:
+        >>> omega = np.array([0.0, 85.0, 170.0, 800.0])
+        >>> frequency_limits([(omega, np.array([0.0, 1.0, 0.0, 0.0]))])
+        (0.0, 180.0)
+    """
+    ends = []
+    for omega, density in curves:
+        rows = np.atleast_2d(density)
+        carrying = np.flatnonzero((rows > WEIGHT * rows.max(-1, keepdims=True)).any(0))
+        # One point further: there the line comes down to zero.
+        ends += [omega[max(carrying[0] - 1, 0)], omega[min(carrying[-1] + 1, len(omega) - 1)]]
+    ticks = MaxNLocator(nbins=10, steps=[1, 2, 5, 10]).tick_values(min(0.0, *ends), max(ends))
+    low, high = min(omega[0] for omega, _ in curves), max(omega[-1] for omega, _ in curves)
+    return float(max(ticks[0], min(low, 0.0))), float(min(ticks[-1], high))
+
+
+def tint(colour: str | tuple[float, ...], strength: float = 0.5) -> tuple[float, ...]:
+    """A colour mixed with white; opaque, so that stacked areas do not mix."""
+    return tuple(1 - strength * (1 - c) for c in to_rgb(colour))
+
+
+def shade(colour: str, strength: float = 0.65) -> tuple[float, ...]:
+    """A colour mixed with black, for words in it."""
+    return tuple(strength * c for c in to_rgb(colour))
+
+
+def _cycle(n: int) -> list[str]:
+    return [PALETTE[i % len(PALETTE)] for i in range(n)]
+
+
+def _in_unit(band: tuple[Tensor, Tensor], total: Spectrum, unit: str) -> tuple[Array, Array]:
+    factor = 1.0 if total.normalisation == "max" else frequency_factor("cm-1", unit)
+    return array(band[0]) / factor, array(band[1]) / factor
+
+
+def _stack(total: Spectrum, partials: Spectrum, unit: str) -> list[tuple[str, Array, Array]]:
+    """Name, lower and upper edge of each partial, one upon the other."""
+    if len(partials.shape) != 1 or not partials.labels:
+        why = f"their shape is {tuple(partials.shape)} and their labels are {partials.labels}"
+        fix = "give one row per element or site, with labels"
+        raise Refusal("cannot draw the partial spectra", why=why, fix=fix)
+    check_same_axis(total.frequency, partials.frequency)
+    # States are shared out in the count of the whole: per atom each would have its own atoms.
+    scale = (total.integral / total.to("3N").integral).item()
+    counted = partials.to("3N")
+    factor = 1.0 if total.normalisation == "max" else frequency_factor("cm-1", unit)
+    upper = array(counted.density).cumsum(0) * (scale / factor)
+    lower = np.vstack([np.zeros_like(upper[:1]), upper[:-1]])
+    return list(zip(partials.labels, lower, upper, strict=True))
+
+
+@dataclass
+class _Pen:
+    """Draws upright or sideways: ω and g on whichever axis they belong."""
+
+    ax: Axes
+    sideways: bool
+
+    def area(self, omega: Array, lower: Array, upper: Array, colour: tuple[float, ...]) -> None:
+        fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
+        fill(omega, lower, upper, facecolor=colour, edgecolor="none", linewidth=0)
+
+    def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> Line2D:
+        x, y = (density, omega) if self.sideways else (omega, density)
+        (line,) = self.ax.plot(x, y, color=DARK, label=label)
+        if dashed:
+            line.set(dashes=(3, 1.5), linewidth=0.8)
+        return line
+
+    def limits(self, low: float, high: float, top: float) -> None:
+        x, y = ((0, top), (low, high)) if self.sideways else ((low, high), (0, top))
+        self.ax.set_xlim(*x)
+        self.ax.set_ylim(*y)
+
+    def axis_labels(self, frequency: str, density: str) -> None:
+        x, y = (density, frequency) if self.sideways else (frequency, density)
+        self.ax.set_xlabel(x)
+        self.ax.set_ylabel(y)
+
+    def inches(self) -> tuple[float, float]:
+        """Width and height of the axes, before the layout moves them a little."""
+        box = self.ax.bbox
+        return float(box.width / self.ax.figure.dpi), float(box.height / self.ax.figure.dpi)
+
+    def text_size(self, text: str, points: float) -> tuple[float, float]:
+        """About how far a text reaches along ω and along g, in their units."""
+        width, height = self.inches()
+        x0, x1 = self.ax.get_xlim()
+        y0, y1 = self.ax.get_ylim()
+        along_x = (0.75 * len(text) + 0.35) * points / 72 / width * (x1 - x0)
+        along_y = 1.35 * points / 72 / height * (y1 - y0)
+        return (along_y, along_x) if self.sideways else (along_x, along_y)
+
+    def write(self, text: str, omega: float, density: float, colour: tuple[float, ...]) -> None:
+        x, y = (density, omega) if self.sideways else (omega, density)
+        look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": NAME}
+        self.ax.text(x, y, text, color=colour, **look)
+
+
+def _name_areas(
+    pen: _Pen, omega: Array, stack: list[tuple[str, Array, Array]], shades: Mapping[str, str]
+) -> bool:
+    """Name the areas inside them, if there is room for every name."""
+    places = [_place(omega, low, high, pen.text_size(name, NAME)) for name, low, high in stack]
+    found = [place for place in places if place is not None]
+    if len(found) < len(stack):
+        return False
+    for (name, *_), (x, y) in zip(stack, found, strict=True):
+        pen.write(plain_text(name), x, y, shade(shades[name]))
+    return True
+
+
+def _patches(stack: list[tuple[str, Array, Array]], shades: Mapping[str, str]) -> list[Artist]:
+    return [Patch(color=tint(shades[name]), label=plain_text(name)) for name, *_ in stack]
+
+
+def _place(
+    omega: Array, lower: Array, upper: Array, size: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Centre of the roomiest place inside an area where a text fits, if there is one."""
+    fine = np.linspace(omega[0], omega[-1], 400)
+    below, above = np.interp(fine, omega, lower), np.interp(fine, omega, upper)
+    reach = max(1, int(np.ceil(0.5 * size[0] / (fine[1] - fine[0]))))
+    if 2 * reach + 1 > len(fine):
+        return None
+    windows = np.lib.stride_tricks.sliding_window_view
+    floor = windows(below, 2 * reach + 1).max(-1)
+    ceiling = windows(above, 2 * reach + 1).min(-1)
+    best = int((ceiling - floor).argmax())
+    if ceiling[best] - floor[best] < size[1]:
+        return None
+    return float(fine[best + reach]), float((ceiling[best] + floor[best]) / 2)
+
+
+def _legends(pen: _Pen, lines: Sequence[Artist], areas: Sequence[Artist]) -> int:
+    """Name curves and areas in rows above the axes, where they cover nothing; count the rows."""
+    width = 72 * pen.inches()[0]
+    rows = _rows([*lines, *areas], width)
+    if len(rows) > 1:
+        rows = [*_rows(lines, width), *_rows(areas, width)]
+    inch = pen.ax.figure.dpi_scale_trans
+    for above, row in enumerate(reversed(rows)):
+        legend = Legend(
+            pen.ax,
+            row,
+            [str(handle.get_label()) for handle in row],
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            bbox_transform=pen.ax.transAxes + ScaledTranslation(0, above * ROW / 72, inch),
+            ncols=len(row),
+            borderaxespad=0.2,
+            borderpad=0.0,
+            handlelength=1.2,
+            handleheight=0.7,
+            handletextpad=0.4,
+            columnspacing=0.9,
+        )
+        pen.ax.add_artist(legend).set_clip_on(False)  # clipped things get no room in the layout
+    return len(rows)
+
+
+def _rows(handles: Sequence[Artist], width: float) -> list[list[Artist]]:
+    """Share names out to rows of a width in points."""
+    rows: list[list[Artist]] = []
+    room = 0.0
+    for handle in handles:
+        needed = 18 + 4.2 * len(str(handle.get_label()))
+        if not rows or needed > room:
+            rows.append([])
+            room = width
+        rows[-1].append(handle)
+        room -= needed
+    return rows

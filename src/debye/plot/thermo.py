@@ -1,0 +1,118 @@
+"""Draw heat capacity, entropy and free energy over temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from debye.crystals.thermo_table import Thermodynamics
+from debye.errors import Refusal
+from debye.plot import GREY, PAGE, PALETTE, new_figure, style
+from debye.plot.dos import array
+from debye.plot.text import formula_text
+from debye.units import R
+
+AMOUNTS = {
+    "per-atom": "mol atoms",
+    "per-formula-unit": "mol formula units",
+    "per-mole-of-cells": "mol cells",
+    "per-kg": "kg",
+}
+"""What a basis of `Thermodynamics` is called on an axis."""
+
+
+def draw_heat_capacity(
+    ax: Axes,
+    temperatures: Tensor | ArrayLike,
+    heat_capacity: Tensor | ArrayLike,
+    *,
+    amount: str = "mol atoms",
+    colour: str = PALETTE[0],
+) -> None:
+    """Draw C_V(T), with the limit 3R of Dulong and Petit where it is per mole of atoms.
+
+    Args:
+        ax: Where to draw.
+        temperatures: K, (T,).
+        heat_capacity: J/K per amount, (T,).
+        amount: What it is divided by.
+        colour: Of the line.
+
+    Example:
+        >>> ax = new_figure().subplots()
+        >>> draw_heat_capacity(ax, [0, 150, 300], [0.0, 15.0, 21.0])
+        >>> ax.get_ylabel()
+        'C$_V$ (J / K / mol atoms)'
+    """
+    T, heat = (array(x) for x in (temperatures, heat_capacity))
+    ax.plot(T, heat, color=colour, zorder=3)
+    ax.set_xlim(0, T.max() or 1.0)
+    ax.set_ylim(0, 1.1 * heat.max() or 1.0)
+    if amount == "mol atoms":
+        ax.axhline(3 * R, color=GREY, linewidth=0.7, dashes=(3, 1.5), zorder=2)
+        look: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 6.5}
+        ax.annotate("Dulong–Petit, 3R", (T.min(), 3 * R), color=GREY, **look)
+        ax.set_ylim(0, 1.13 * max(3 * R, heat.max()))
+    ax.set_xlabel("Temperature (K)")
+    ax.set_ylabel(f"C$_V$ (J / K / {amount})")
+
+
+def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
+    """Draw heat capacity, entropy and Helmholtz energy over temperature.
+
+    Args:
+        axes: Three.
+        table: For one spectrum, quantities of shape (T,).
+
+    Raises:
+        Refusal: The table holds a batch.
+
+    Example:
+        >>> from debye.crystals.spectrum import Spectrum
+        >>> from debye.crystals.thermo_table import thermodynamics
+        >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
+        >>> axes = new_figure(PAGE).subplots(1, 3)
+        >>> draw_thermodynamics(axes, thermodynamics(dos, [0.0, 150.0, 300.0]))
+        >>> axes[2].get_ylabel()
+        'F (kJ / mol atoms)'
+    """
+    if table.heat_capacity.dim() != 1:
+        why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
+        raise Refusal("cannot draw the thermodynamics", why=why, fix="take one spectrum at a time")
+    amount = AMOUNTS[table.basis]
+    draw_heat_capacity(axes[0], table.temperature, table.heat_capacity, amount=amount)
+    T = array(table.temperature)
+    for ax, values, colour, label in (
+        (axes[1], table.entropy, PALETTE[2], f"S (J / K / {amount})"),
+        (axes[2], table.helmholtz_energy, PALETTE[4], f"F (kJ / {amount})"),
+    ):
+        ax.plot(T, array(values), color=colour)
+        ax.set_xlim(axes[0].get_xlim())
+        ax.set_xlabel("Temperature (K)")
+        ax.set_ylabel(label)
+    axes[1].set_ylim(bottom=0)
+    axes[2].axhline(0, color=GREY, linewidth=0.5, zorder=0)
+
+
+def thermodynamics_figure(table: Thermodynamics, title: str = "", width: float = PAGE) -> Figure:
+    """C_V, S and F over temperature, side by side, or above one another in a column.
+
+    Example:
+        >>> from debye.crystals.spectrum import Spectrum
+        >>> from debye.crystals.thermo_table import thermodynamics
+        >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
+        >>> len(thermodynamics_figure(thermodynamics(dos, [0.0, 300.0]), "Si").axes)
+        3
+    """
+    with style():
+        wide = width >= 5
+        figure = new_figure(width, 0.34 * width if wide else 1.7 * width)
+        axes = figure.subplots(1, 3) if wide else figure.subplots(3, 1)
+        draw_thermodynamics(axes, table)
+        figure.suptitle(formula_text(title), x=0.01, ha="left")
+    return figure

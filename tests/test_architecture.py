@@ -1,0 +1,70 @@
+"""The import rule: who may know of whom."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import debye
+
+ROOT = Path(debye.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imported(path):
+    """Modules a file names in its imports, at the top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def room(path):
+    """The first folder below the package, or the name of a shared file."""
+    return path.relative_to(ROOT).parts[0]
+
+
+def imports_any(path, packages):
+    return [m for m in imported(path) if any(m == p or m.startswith(f"{p}.") for p in packages)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_import_rule(path):
+    halves = {"crystals": "debye.crystals", "speckle": "debye.speckle"}
+    here = room(path)
+    if here in halves:
+        others = [p for half, p in halves.items() if half != here]
+        forbidden = [*others, "debye.cli", "debye.plot"]
+    elif here in ("cli", "__main__.py", "__init__.py"):
+        forbidden = []
+    elif here == "plot":
+        forbidden = ["debye.cli"]
+    else:
+        forbidden = [*halves.values(), "debye.cli", "debye.plot"]
+    assert imports_any(path, forbidden) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_plot_draws(path):
+    if room(path) != "plot":
+        assert imports_any(path, ["matplotlib"]) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_reads_code_from_files(path):
+    text = path.read_text()
+    for call in ("torch.load(", "pickle", "eval(", "exec("):
+        found = text.replace("literal_eval(", "").replace(".eval(", "")
+        assert call not in found or call == "pickle" and "import pickle" not in text
+
+
+def test_import_is_light():
+    """`import debye` must not load torch: a version or a help text should come at once."""
+    import subprocess
+    import sys
+
+    code = "import sys, debye; print(sorted({'torch', 'ase', 'matplotlib'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
