@@ -251,7 +251,7 @@ def test_masked_pixels_do_not_count():
         (lambda: GaussianProbe(0.0, 2.0), "f_probe must be above 0"),
         (lambda: GridProbe(torch.ones(3, 4, 5), 2.0), r"not \(mode, N, N\)"),
         (lambda: Scan(torch.ones(8, 8), torch.ones(1, 8, 8)), "smaller than the object"),
-        (lambda: likelihood("cauchy"), "there are poisson"),
+        (lambda: likelihood("cauchy"), "there are squares, poisson"),
     ],
 )
 def test_refusals(call, words):

@@ -204,7 +204,7 @@ SCAN = Study(
     starts=spiral_start,
     runs=1,
     times=(1.0, 163.0, 1.0),
-    solver=Solver("tsit5", rtol=1e-6, atol=1e-6),
+    solver=Solver("tsit5", rtol=1e-6, atol=1e-5, max_steps=3000),
     careful=Solver("tsit5", rtol=1e-9, atol=1e-9),
     plan=Plan(tuple(Stage(n, 1, 1, 8, 1) for n in (4, 8, 16, 32, 81))),
     quick=Plan(tuple(Stage(n, 1, 1, 6, 1) for n in (4, 12, 40))),

@@ -65,7 +65,7 @@ class Swarm(System):
     state_axes = 2
 
     def __init__(
-        self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 4096
+        self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048
     ) -> None:
         super().__init__()
         if D not in (2, 3):

@@ -1,0 +1,127 @@
+"""The ptychographic study: planar motion from diffraction, against fitting every position.
+
+Object and probe are known, as in the published proof of concept; the stage reports positions with
+an error. From them the law takes its first guess, and the free fit its starting points. The law
+then sees only the first half of the scan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp
+
+from debye.fit import Step
+from debye.speckle.frames import Frames, simulate
+from debye.speckle.gauss_newton import GaussNewton
+from debye.speckle.learn import Learning, Plan, prepare
+from debye.speckle.photons import SQUARES, Likelihood
+from debye.speckle.scattering import Scattering
+from debye.speckle.studies import Study
+
+JITTER = 1.0
+"""Standard deviation of the recorded positions along each axis, pixels."""
+
+
+def conduct_scan(
+    study: Study, plan: Plan, photons: float, seed: int, watch: Callable[[Step], None]
+) -> tuple[Frames, Learning, list[Step], dict[str, float], dict[str, Any]]:
+    """Simulate a scan, learn its motion from the first half, and fit all positions freely."""
+    assert study.model is not None  # noqa: S101 - the caller saw to it
+    began = time.perf_counter()
+    generator = torch.Generator().manual_seed(seed)
+    whole = simulate(
+        study.truth(), study.scattering(), study.starts(1, generator)[0], study.grid() - study.times[0],
+        solver=study.careful, photons=photons, seed=seed,
+        about={"study": study.name, "seed": seed, "photons": photons},
+    )  # fmt: skip
+    whole = replace(whole, times=study.grid())
+    assert whole.states is not None and whole.scattering is not None  # noqa: S101, PT018
+    recorded = whole.states[0] + JITTER * torch.randn(whole.states[0].shape, generator=generator).double()
+    recorded[0] = whole.states[0, 0]  # the start of the scan is known, as in the published study
+    half = study.train_frames or len(whole.times)
+    data = replace(whole, data=whole.data[:, :half], times=whole.times[:half], states=whole.states[:, :half])
+    simulated = time.perf_counter()
+    learning = prepare(study.model(), data, plan, solver=study.solver)
+    first_guess(learning.experiment.system.velocity, recorded[:half], data.times)  # type: ignore[union-attr, arg-type]
+    steps = []
+    for step in learning.run():
+        watch(step)
+        steps.append(step)
+    learned = time.perf_counter()
+    free = free_positions(whole.scattering, whole.data[0], recorded, whole.gain, learning.judge, whole.mask)
+    seconds = {"simulate": simulated - began, "learn": learned - simulated,
+               "free fit": time.perf_counter() - learned}  # fmt: skip
+    return data, learning, steps, seconds, {"free": free, "recorded": recorded, "whole": whole}
+
+
+def first_guess(velocity: nn.Module, positions: Tensor, times: Tensor) -> None:
+    """Fit a velocity field to the differences of recorded positions, by least squares.
+
+    Args:
+        velocity: (…, 2) to (…, 2); its coefficients are set.
+        positions: (time, 2) as recorded.
+        times: (time,).
+    """
+    gap = times.diff()[:, None]
+    middle, speed = (positions[1:] + positions[:-1]) / 2, positions.diff(dim=0) / gap
+    # Chords cut corners: where the path bends within a step they say little of the velocity.
+    straight = torch.cosine_similarity(speed[1:], speed[:-1], dim=-1)[:, None].clamp(min=0.05)
+    middle, speed, weight = middle[1:], speed[1:], straight
+    fit: GaussNewton[Tensor] = GaussNewton(velocity, lambda x: speed, weight, SQUARES, ridge=1e-6)
+    for _ in fit.run([middle], 20):
+        pass
+
+
+@torch.no_grad()
+def free_positions(
+    scattering: Scattering,
+    frames: Tensor,
+    guess: Tensor,
+    gain: float,
+    judge: Likelihood,
+    mask: Tensor,
+    iterations: int = 15,
+) -> Tensor:
+    """The position that fits each frame best, frame by frame: the baseline to beat.
+
+    Args:
+        scattering: Positions (time, 2) to intensity.
+        frames: (time, qy, qx) counts.
+        guess: (time, 2) where to start.
+        gain: Counts per unit of intensity.
+        judge: How counts are compared.
+        mask: (qy, qx) open pixels.
+        iterations: Damped Gauss–Newton steps, each of at most one pixel.
+
+    Returns:
+        (time, 2).
+    """
+    x, damping = guess.clone(), torch.full((len(guess),), 1e-2, dtype=guess.dtype)
+    loss = per_frame(judge, gain * scattering(x), frames, mask)
+    for _ in range(iterations):
+        rate = gain * scattering(x)
+        slopes = [gain * jvp(scattering, (x,), (e.expand_as(x),))[1] for e in torch.eye(2).to(x)]
+        w = judge.weight(rate, frames) * mask
+        J = torch.stack([(s * w).flatten(1) for s in slopes], dim=-1)  # [time, pixel, xy]
+        r = (judge.residual(rate, frames) * mask).flatten(1)
+        H, g = J.mT @ J, (J.mT @ r[..., None])[..., 0]
+        eye = torch.diag_embed(H.diagonal(dim1=-2, dim2=-1)) * damping[:, None, None]
+        step = torch.linalg.solve(H + eye, -g)
+        step = step / step.norm(dim=-1, keepdim=True).clamp(min=1)
+        new = per_frame(judge, gain * scattering(x + step), frames, mask)
+        better = new < loss
+        x = torch.where(better[:, None], x + step, x)
+        loss = torch.where(better, new, loss)
+        damping = torch.where(better, damping / 5, damping * 5)
+    return x
+
+
+def per_frame(judge: Likelihood, rate: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+    """(time,) loss of each frame."""
+    return (judge.loss(rate, frames) * mask).flatten(1).sum(1)
