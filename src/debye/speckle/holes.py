@@ -193,7 +193,8 @@ class RoundFlow(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Velocity (…, 2) at positions (…, 2) away from the centre."""
         d = (x - self.centre.to(x.dtype)) / self.scale
-        r = d.square().sum(-1, keepdim=True).clamp(min=1e-6).sqrt()
+        # Held off the centre, where a negative power would outrun any solver.
+        r = d.square().sum(-1, keepdim=True).clamp(min=2.5e-3).sqrt()
         out = d / r
         turn = torch.stack([-out[..., 1], out[..., 0]], dim=-1)
         rise = r ** torch.tensor(self.powers, dtype=x.dtype, device=x.device)

@@ -77,7 +77,7 @@ class Scan(Scattering):
         columns = whole[..., 0, None].long() + pixel
         rows = whole[..., 1, None].long() + pixel
         patch = self.specimen[rows[..., :, None], columns[..., None, :]]  # [..., side+1, side+1]
-        fraction = (corner - whole)[..., None, None]
+        fraction = (corner - whole)[..., None, None].to(patch.real.dtype)
         return (between if self.shift == "bilinear" else ramped)(
             patch, fraction[..., 1, :, :], fraction[..., 0, :, :]
         )

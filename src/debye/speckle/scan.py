@@ -19,10 +19,12 @@ from torch.func import jvp
 from debye.fit import Step
 from debye.speckle.frames import Frames, simulate
 from debye.speckle.gauss_newton import GaussNewton
+from debye.speckle.integrate import Solver
 from debye.speckle.learn import Learning, Plan, prepare
 from debye.speckle.photons import SQUARES, Likelihood
 from debye.speckle.scattering import Scattering
 from debye.speckle.studies import Study
+from debye.speckle.systems import System
 
 JITTER = 1.0
 """Standard deviation of the recorded positions along each axis, pixels."""
@@ -48,34 +50,48 @@ def conduct_scan(
     data = replace(whole, data=whole.data[:, :half], times=whole.times[:half], states=whole.states[:, :half])
     simulated = time.perf_counter()
     learning = prepare(study.model(), data, plan, solver=study.solver)
-    first_guess(learning.experiment.system.velocity, recorded[:half], data.times)  # type: ignore[union-attr, arg-type]
+    first_guess(learning.experiment.system, recorded[:half], data.times, study.solver)
     steps = []
     for step in learning.run():
         watch(step)
         steps.append(step)
     learned = time.perf_counter()
-    free = free_positions(whole.scattering, whole.data[0], recorded, whole.gain, learning.judge, whole.mask)
+    free = free_positions(whole.scattering, whole.data[0].float(), recorded.float(), whole.gain, learning.judge, whole.mask)
     seconds = {"simulate": simulated - began, "learn": learned - simulated,
                "free fit": time.perf_counter() - learned}  # fmt: skip
     return data, learning, steps, seconds, {"free": free, "recorded": recorded, "whole": whole}
 
 
-def first_guess(velocity: nn.Module, positions: Tensor, times: Tensor) -> None:
-    """Fit a velocity field to the differences of recorded positions, by least squares.
+class Paths(nn.Module):
+    """Where a law leads from many starts at once, in one time each."""
+
+    def __init__(self, system: System, solver: Solver) -> None:
+        super().__init__()
+        self.system, self.solver = system, solver
+
+    def forward(self, piece: tuple[Tensor, Tensor]) -> Tensor:
+        """Positions (time, start, 2) after the first."""
+        start, times = piece
+        return self.solver.solve(self.system.field(), start, times).states[1:]
+
+
+def first_guess(system: System, positions: Tensor, times: Tensor, solver: Solver) -> None:
+    """Fit a law to recorded positions: from each one to the next, then along the whole path.
 
     Args:
-        velocity: (…, 2) to (…, 2); its coefficients are set.
-        positions: (time, 2) as recorded.
-        times: (time,).
+        system: Its coefficients are set.
+        positions: (time, 2) as recorded, the first one exact.
+        times: (time,) evenly spaced.
+        solver: How to integrate.
     """
-    gap = times.diff()[:, None]
-    middle, speed = (positions[1:] + positions[:-1]) / 2, positions.diff(dim=0) / gap
-    # Chords cut corners: where the path bends within a step they say little of the velocity.
-    straight = torch.cosine_similarity(speed[1:], speed[:-1], dim=-1)[:, None].clamp(min=0.05)
-    middle, speed, weight = middle[1:], speed[1:], straight
-    fit: GaussNewton[Tensor] = GaussNewton(velocity, lambda x: speed, weight, SQUARES, ridge=1e-6)
-    for _ in fit.run([middle], 20):
-        pass
+    short = (positions[:-1], times[:2])
+    whole = (positions[:1], times)
+    for piece, target in ((short, positions[None, 1:]), (whole, positions[1:, None])):
+        fit: GaussNewton[tuple[Tensor, Tensor]] = GaussNewton(
+            Paths(system, solver), lambda piece, n=target: n, torch.ones(1), SQUARES, ridge=1e-6
+        )
+        for _ in fit.run([piece], 30):
+            pass
 
 
 @torch.no_grad()
@@ -86,7 +102,7 @@ def free_positions(
     gain: float,
     judge: Likelihood,
     mask: Tensor,
-    iterations: int = 15,
+    iterations: int = 12,
 ) -> Tensor:
     """The position that fits each frame best, frame by frame: the baseline to beat.
 

@@ -114,7 +114,7 @@ def grain_object(side: int, seed: int) -> Tensor:
     """A complex object of random grains: smooth noise turned into amplitude and phase."""
     generator = torch.Generator().manual_seed(seed)
     k = torch.fft.fftfreq(side, dtype=torch.float64)
-    falloff = torch.exp(-((k[:, None] ** 2 + k[None, :] ** 2) / (2 * 0.08**2)))
+    falloff = torch.exp(-((k[:, None] ** 2 + k[None, :] ** 2) / (2 * 0.03**2)))
     noise = torch.randn(2, side, side, generator=generator, dtype=torch.float64)
     grains = torch.fft.ifft2(torch.fft.fft2(noise) * falloff).real
     grains = grains / grains.std(dim=(1, 2), keepdim=True)
