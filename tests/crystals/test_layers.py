@@ -30,7 +30,7 @@ def rotation(improper=False):
 
 
 @pytest.mark.parametrize("l", range(4))
-def test_harmonics_equal_e3nn(l, directions):  # noqa: E741
+def test_harmonics_equal_e3nn(l, directions):
     ours = layers.spherical_harmonics(directions, 3)[:, layers.orders(3)[l]]
     theirs = o3.spherical_harmonics(l, directions, normalize=False, normalization="component")
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
