@@ -44,7 +44,8 @@ _HOMES = {
     "thermodynamics": "debye.crystals.thermo_table",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = ["__version__"]
+__all__ += list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above

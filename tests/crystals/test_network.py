@@ -84,7 +84,7 @@ def test_turning_space_changes_nothing(network, perovskite, improper):
 
 
 def test_moving_the_origin_changes_nothing(network, perovskite):
-    moved = replaced(perovskite, positions=perovskite.positions + [0.3, 1.7, -4.0])
+    moved = replaced(perovskite, positions=perovskite.positions + np.array([0.3, 1.7, -4.0]))
     assert relative(sites(network, moved), sites(network, perovskite)) < 1e-5
 
 

@@ -28,7 +28,7 @@ def orders(l_max: int) -> list[slice]:
         >>> orders(2)
         [slice(0, 1, None), slice(1, 4, None), slice(4, 9, None)]
     """
-    return [slice(l * l, (l + 1) * (l + 1)) for l in range(l_max + 1)]  # noqa: E741
+    return [slice(l * l, (l + 1) * (l + 1)) for l in range(l_max + 1)]
 
 
 def by_order(h: Tensor, l_max: int) -> tuple[Tensor, ...]:
@@ -37,7 +37,7 @@ def by_order(h: Tensor, l_max: int) -> tuple[Tensor, ...]:
     Split, not sliced: the gradient of a split is one concatenation, that of a slice a whole
     tensor of zeros for every block.
     """
-    return h.split([2 * l + 1 for l in range(l_max + 1)], dim=1)  # noqa: E741
+    return h.split([2 * l + 1 for l in range(l_max + 1)], dim=1)
 
 
 def spherical_harmonics(direction: Tensor, l_max: int) -> Tensor:
@@ -144,8 +144,7 @@ class Linear(nn.Module):
         super().__init__()
         self.l_max = l_max
         self.maps = nn.ModuleList(
-            nn.Linear(channels_in, channels_out, bias=l == 0)
-            for l in range(l_max + 1)  # noqa: E741
+            nn.Linear(channels_in, channels_out, bias=l == 0) for l in range(l_max + 1)
         )
 
     def forward(self, h: Tensor) -> Tensor:

@@ -58,7 +58,9 @@ class SpeciesEmbedding(nn.Module):
 
 
 class Interaction(nn.Module):
-    """One message passing: h'_i = Gate(W h_i ⊙ z_i + W' Σ_j h_j ⊗ Y(r̂_ij) w(r_ij) / √n̄).
+    """One message passing: h'_i = Gate(W h_i + W' Σ_j h_j ⊗ Y(r̂_ij) w(r_ij) / √n̄).
+
+    The scalars that the gate takes are modulated by what stands on the site, 1 + V z_i.
 
     Args:
         l_in: Highest order that comes in.
@@ -107,7 +109,7 @@ class Interaction(nn.Module):
         message = self._messages(self.before(h), graph, Y, r)
         total = self.after(message * self.norm)
         kept = self.kept(h[:, : (self.l_shared + 1) ** 2])
-        total = torch.cat([total[:, : kept.shape[1]] + kept, total[:, kept.shape[1] :]], dim=1)
+        total = total + nn.functional.pad(kept, (0, 0, 0, total.shape[1] - kept.shape[1]))
         scalars = self.gates(total[:, 0]) * (1 + self.species(z))
         return self.gate(scalars, total)
 
