@@ -9,7 +9,7 @@ from __future__ import annotations
 import typer
 
 from debye import __version__
-from debye.cli import learning, spectra
+from debye.cli import learning, speckle, spectra
 
 app = typer.Typer(
     name="debye",
@@ -38,6 +38,7 @@ def _options(
 
 spectra.register(app)
 learning.register(app)
+speckle.register(app)
 
 
 def main() -> None:

@@ -147,6 +147,8 @@ def conduct(
     law = from_learning(learning, study=study.name)
     began = time.perf_counter()
     report = evaluate(study, law, data, seed, quick=quick)
+    count = len(data.times)
+    report.until = float(data.times[max(stage.last_frame(count) for stage in plan.stages)])
     report.steps, report.extra = steps, {**report.extra, **extra}
     report.rows = JUDGES[study.name](report)
     report.seconds = {**seconds, "judge": time.perf_counter() - began}
@@ -187,7 +189,7 @@ def evaluate(study: Study, law: Law, data: Frames, seed: int, *, quick: bool = F
     seen = [law.frames(x[few, some], part) for x in (found, truth)]
     error = (judge.phase_error if study.name == "kuramoto" else judge.position_error)(found, truth)
     blur = judge.frame_error(seen[0], seen[1], data.mask)
-    until = float(data.times[(study.train_frames or len(data.times)) - 1])
+    until = float(data.times[-1])
     return Report(study, law, data, [], times, truth, found, error, blur, times[some], specimen, until)
 
 

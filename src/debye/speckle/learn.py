@@ -42,15 +42,26 @@ class Stage:
     iterations: int = 10
     portion: int = 2
 
+    def first_frames(self, count: int) -> list[int]:
+        """First frames of the windows in a series of ``count``.
+
+        Example:
+            >>> Stage(frames=11, runs=2, starts=3).first_frames(101)
+            [0, 45, 90]
+        """
+        gap = max(count - self.frames, 0) / max(self.starts - 1, 1)
+        return sorted({round(i * gap) for i in range(self.starts)})
+
+    def last_frame(self, count: int) -> int:
+        """Index of the last frame this stage sees."""
+        return min(self.first_frames(count)[-1] + self.frames, count) - 1
+
     def windows(self, data: Frames) -> list[Window]:
-        """The windows of this stage, the latest start first repeated by none."""
-        count, length = len(data.times), min(self.frames, len(data.times))
-        last = count - length
-        gap = last / max(self.starts - 1, 1)
-        starts = sorted({round(i * gap) for i in range(self.starts)})
+        """The windows of this stage, a few runs in each."""
         runs = min(self.runs, len(data.data))
         parts = [slice(i, min(i + self.portion, runs)) for i in range(0, runs, self.portion)]
-        return [data.window(s, length, part) for s in starts for part in parts]
+        starts = self.first_frames(len(data.times))
+        return [data.window(s, self.frames, part) for s in starts for part in parts]
 
 
 class Experiment(nn.Module):

@@ -1,0 +1,283 @@
+"""Verbs of motion: simulate, learn, extrapolate, study."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from debye.cli.common import DONE, INTERRUPTED, folder, graceful_stop, progress_bar, tell, verb, warn
+from debye.errors import Refusal
+from debye.files import atomic_write
+
+if TYPE_CHECKING:
+    from debye.speckle.evaluate import Report
+    from debye.speckle.frames import Frames
+    from debye.speckle.learn import Learning, Plan
+    from debye.speckle.systems import System
+
+
+class Case(str, Enum):
+    """Systems that can be simulated."""
+
+    SWARM = "swarm"
+    KURAMOTO = "kuramoto"
+    DRIFT = "drift"
+    GRAY_SCOTT = "gray-scott"
+    TURING = "turing"
+    SCAN = "scan"
+
+
+class StudyName(str, Enum):
+    """Cases with something to learn."""
+
+    SWARM = "swarm"
+    KURAMOTO = "kuramoto"
+    DRIFT = "drift"
+    SCAN = "scan"
+
+
+class Method(str, Enum):
+    """How a law is learned."""
+
+    GAUSS_NEWTON = "gauss-newton"
+    LBFGS = "lbfgs"
+    ADAM = "adam"
+
+
+Photons = Annotated[
+    float, typer.Option(min=0, help="Expected counts in the brightest pixel; 0 for no noise.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the initial states and of the photons.")]
+Json = Annotated[bool, typer.Option("--json", help="Every number of the table as JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file to the command."""
+    for function in (simulate, learn, extrapolate, study):
+        app.command()(verb(function))
+
+
+def simulate(
+    system: Annotated[Case, typer.Argument(help="What to simulate.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="HDF5 file to write.", show_default=False)],
+    runs: Annotated[int | None, typer.Option(min=1, help="Initial states; as published by default.")] = None,
+    until: Annotated[float | None, typer.Option(help="Last time; as published by default.")] = None,
+    photons: Photons = 0.0,
+    seed: Seed = 0,
+) -> int:
+    """Simulate the coherent-scattering frames of a known law.
+
+    The file holds frames, states, geometry, equation and seed, and describes itself.
+    """
+    from debye.speckle.dataset import save_frames
+    from debye.speckle.evaluate import make_frames
+    from debye.speckle.studies import study as find
+
+    case = find(system.value)
+    frames = make_frames(case, runs=runs, photons=photons, seed=seed, until=until)
+    save_frames(output, frames)
+    count = tuple(frames.data.shape)
+    typer.echo(f"{output}: {count[0]} runs × {count[1]} frames of {count[2]} × {count[3]} pixels, "
+               f"t = {float(frames.times[0]):g} … {float(frames.times[-1]):g}")  # fmt: skip
+    return DONE
+
+
+def learn(
+    frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Law to write, .safetensors.", show_default=False)],
+    system: Annotated[StudyName | None, typer.Option(help="Equation; the file's own by default.")] = None,
+    method: Annotated[Method, typer.Option(help="How to learn.")] = Method.GAUSS_NEWTON,
+    likelihood: Annotated[str | None, typer.Option(help="poisson, amplitude, exact, squares or l1.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Follow the shortened plan.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML: any fields of the plan, with [[stages]].")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the output file.")] = False,
+) -> int:
+    """Learn the law of motion behind frames.
+
+    The law is written after every step; Ctrl-C leaves one to --resume from.
+    """
+    from debye.speckle.dataset import load_frames
+    from debye.speckle.law import resume as take_up
+    from debye.speckle.law import save_law
+    from debye.speckle.learn import prepare
+    from debye.speckle.studies import study as find
+
+    data = load_frames(frames)
+    for kind, count in data.about.get("masked", {}).items():
+        warn(f"{count} {kind} pixels were masked")
+    case = find(system.value if system else str(data.about.get("study", "")))
+    model = _model(case.model, case.name)
+    plan = _plan(case, quick, config, {"method": method.value, "likelihood": likelihood})
+    learning = prepare(model, data, plan, solver=case.solver)
+    if resume:
+        take_up(output, learning)
+    stopped = _follow(learning, lambda: save_law(output, learning, study=case.name, frames=frames.name))
+    if stopped:
+        tell("stopped; go on with --resume")
+        return INTERRUPTED
+    typer.echo(str(output))
+    return DONE
+
+
+def _model(make: Any, name: str) -> System:  # noqa: ANN401 - a function without arguments
+    if make is None:
+        raise Refusal(f"cannot learn {name}", why="no hole is left in its equation",
+                      fix="fill one yourself with debye.speckle, as docs/speckle.md shows")
+    return make()  # type: ignore[no-any-return]
+
+
+def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) -> Plan:  # noqa: ANN401
+    """The study's plan with the config file's fields and then the flags laid over it."""
+    from dataclasses import replace
+
+    from debye.cli.learning import _toml
+    from debye.speckle.learn import Stage
+
+    changes = _toml(config) if config else {}
+    try:
+        if "stages" in changes:
+            changes["stages"] = tuple(Stage(**stage) for stage in changes["stages"])
+        given = {k: v for k, v in flags.items() if v is not None}
+        return replace(case.quick if quick else case.plan, **{**changes, **given})
+    except TypeError as error:
+        raise Refusal(f"cannot follow the config {config}", why=str(error),
+                      fix="use the fields of Plan and Stage in debye.speckle.learn") from error
+
+
+def _follow(learning: Learning, keep: Any) -> bool:  # noqa: ANN401 - a function without arguments
+    """Learn with a progress bar, keeping the law after every step; True if stopped."""
+    stages = learning.plan.stages
+    total = sum(stage.iterations for stage in stages)
+    with graceful_stop() as stop, progress_bar() as bar:
+        task = bar.add_task("learning", total=total)
+        for step in learning.run():
+            keep()
+            done = sum(stage.iterations for stage in stages[: step.epoch]) + step.step
+            line = f"stage {step.epoch + 1}/{len(stages)} step {step.step}  loss {step.loss:.4g}"
+            bar.update(task, completed=done, description=line)
+            if bar.disable:
+                tell(line + ("  (step shortened)" if step.rewound else ""))
+            if stop():
+                return True
+    keep()  # once more, with the plan marked as done
+    return False
+
+
+def extrapolate(
+    law: Annotated[Path, typer.Argument(help="Law of debye learn.", show_default=False)],
+    until: Annotated[float, typer.Option(help="Last time.", show_default=False)],
+    source: Annotated[
+        Path, typer.Option("--from", help="Frames whose first states to start from.", show_default=False)
+    ],
+    output: Annotated[Path | None, typer.Option(help="HDF5 file of predicted frames.")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Runs to follow.")] = 4,
+    as_json: Json = False,
+) -> int:
+    """Follow a learned law beyond its data.
+
+    Prints the error of the frames against time wherever the source has frames to compare with.
+    """
+    import torch
+
+    from debye.speckle.dataset import load_frames, save_frames
+    from debye.speckle.judge import frame_error
+    from debye.speckle.law import load_law
+
+    known, found = load_frames(source).runs(runs), load_law(law)
+    if known.states is None:
+        raise Refusal(f"cannot start from {source}", why="it holds no states", fix="give frames with states")
+    step = float(known.times[1] - known.times[0])
+    extra = torch.arange(float(known.times[-1]) + step, until + step / 2, step, dtype=torch.float64)
+    times = torch.cat([known.times, extra])
+    times = times[times <= until + step / 2]
+    path = found.extrapolate(known.states[:, 0], times).states.transpose(0, 1)
+    light = found.frames(path, known.specimen)
+    both = min(len(known.times), len(times))
+    error = frame_error(light[:, :both], known.data[:, :both], known.mask)
+    if as_json:
+        typer.echo(json.dumps({"times": times[:both].tolist(), "frame_error": error.tolist()}))
+    else:
+        typer.echo("      time  frame amplitude error")
+        for t, e in list(zip(times, error, strict=False))[:: max(both // 20, 1)]:
+            typer.echo(f"{float(t):10.4g}  {float(e):.3e}")
+    if output:
+        save_frames(output, _predicted(known, found, times, path, light))
+        tell(f"{output}: frames to t = {float(times[-1]):g}")
+    return DONE
+
+
+def _predicted(known: Frames, law: Any, times: Any, path: Any, light: Any) -> Frames:  # noqa: ANN401
+    from dataclasses import replace
+
+    return replace(known, data=light * known.mask, times=times, states=path, photons=0.0, system=law.system,
+                   about={**known.about, "predicted": True})  # fmt: skip
+
+
+def study(
+    name: Annotated[StudyName, typer.Argument(help="Which case.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for table, figures, movie and law.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A shortened run.")] = False,
+    photons: Photons = 0.0,
+    seed: Seed = 0,
+    movie: Annotated[bool, typer.Option(help="Draw the movie too.")] = True,
+    as_json: Json = False,
+) -> int:
+    """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
+    from debye.speckle.evaluate import conduct
+    from debye.speckle.studies import study as find
+
+    place = folder(output) if output else None
+    case = find(name.value)
+    plan = case.quick if quick else case.plan
+    assert plan is not None  # noqa: S101 - every StudyName has one
+    with progress_bar() as bar:
+        total = sum(stage.iterations for stage in plan.stages)
+        task = bar.add_task(f"{case.name}: simulating", total=total)
+
+        def watch(step: Any) -> None:  # noqa: ANN401 - a Step
+            line = f"{case.name}: stage {step.epoch + 1} step {step.step} loss {step.loss:.4g}"
+            bar.update(task, advance=1, description=line)
+            if bar.disable:
+                tell(line)
+
+        report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch)
+    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _table(report))
+    if place:
+        _write(report, place, movie)
+    return DONE
+
+
+def _table(report: Report) -> str:
+    """The table of a study in columns."""
+    width = max(len(row.quantity) for row in report.rows)
+    lines = [f"{report.study.title} ({report.study.name})", ""]
+    lines.append(f"{'quantity':{width}}  {'value':>10}  {'target':>8}  published")
+    for row in report.rows:
+        target = "" if row.target is None else f"≤ {row.target:g}"
+        mark = {True: " met", False: " NOT MET", None: ""}[row.met]
+        lines.append(f"{row.quantity:{width}}  {row.value:10.4g}  {target:>8}{mark}  {row.published}")
+    spent = ", ".join(f"{k} {v:.1f} s" for k, v in report.seconds.items())
+    return "\n".join([*lines, "", spent])
+
+
+def _write(report: Report, place: Path, with_movie: bool) -> None:
+    """Table, page of figures and movie into a folder."""
+    from debye.plot import save
+    from debye.plot.movie import movie as draw_movie
+    from debye.plot.speckle import study_figure
+
+    name = report.study.name
+    atomic_write(place / f"{name}.json", json.dumps(report.as_json(), indent=2))
+    written = [save(study_figure(report), place / f"{name}.png")]
+    if with_movie:
+        written.append(draw_movie(report, place / f"{name}.gif"))
+    for path in written:
+        tell(str(path))
