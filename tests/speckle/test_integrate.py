@@ -55,7 +55,9 @@ def test_dense_output_ends_where_the_step_does(method):
     rhs = lambda t, y: -y  # noqa: E731
     errors = []
     for h in (0.4, 0.2):
-        path = Solver(method, rtol=1e9, atol=1e9).solve(rhs, torch.ones(1).double(), [0.0, h / 2, h])
+        path = Solver(method, rtol=1e9, atol=1e9).solve(
+            rhs, torch.ones(1).double(), [0.0, h / 2, h]
+        )
         errors.append(abs(path.states[1].item() - math.exp(-h / 2)))
     assert math.log2(errors[0] / errors[1]) > 4.4
 
@@ -84,7 +86,7 @@ def test_gradients_against_finite_differences(options, save_memory):
 
 def test_batch_equals_loop():
     starts = torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).double()
-    rhs = lambda t, y: torch.stack([y[..., 1], -y[..., 0] ** 3], -1)  # noqa: E731
+    rhs = lambda t, y: torch.stack([y[..., 1], -(y[..., 0] ** 3)], -1)  # noqa: E731
     fixed = Solver("rk4", step=0.1)
     together = fixed.solve(rhs, starts, TIMES).states
     alone = torch.stack([fixed.solve(rhs, s, TIMES).states for s in starts], dim=1)
@@ -145,7 +147,9 @@ def test_saving_memory_gives_the_same_gradient():
     def gradient(save_memory):
         rate = torch.tensor(0.7, requires_grad=True)
         rhs = lambda t, y: -rate * y  # noqa: E731
-        path = Solver("rk4", step=0.1, save_memory=save_memory).solve(rhs, torch.ones(3), [0.0, 1.0])
+        path = Solver("rk4", step=0.1, save_memory=save_memory).solve(
+            rhs, torch.ones(3), [0.0, 1.0]
+        )
         path.states.sum().backward()
         return rate.grad
 

@@ -38,7 +38,10 @@ def random(*shape, seed=0):
 def dense(points, f, q):
     """Σ_j f_j e^{−iQ·r_j}, one phase per pixel and particle."""
     qy, qx = torch.meshgrid(q, q, indexing="ij")
-    phase = qx[..., None] * points[..., None, None, :, 0] + qy[..., None] * points[..., None, None, :, 1]
+    phase = (
+        qx[..., None] * points[..., None, None, :, 0]
+        + qy[..., None] * points[..., None, None, :, 1]
+    )
     return (f[..., None, None, :] * torch.exp(-1j * phase)).sum(-1)
 
 
@@ -48,7 +51,9 @@ def test_factorised_cloud_equals_dense(complex_weights):
     if complex_weights:
         f = torch.complex(f, random(3, 20, seed=2))
     quick = cloud_amplitude(points, f, DETECTOR.q)
-    torch.testing.assert_close(quick, dense(points, f.to(quick.dtype), DETECTOR.q), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        quick, dense(points, f.to(quick.dtype), DETECTOR.q), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("complex_weights", [False, True])
@@ -59,7 +64,9 @@ def test_factorised_lattice_equals_dense(complex_weights):
     y, x = torch.meshgrid(coordinates(18, 2.0), coordinates(18, 2.0), indexing="ij")
     points = torch.stack([x, y], -1).reshape(-1, 2)
     quick = lattice_amplitude(f, DETECTOR.q, 2.0)
-    torch.testing.assert_close(quick, dense(points, f.flatten(1).to(quick.dtype), DETECTOR.q), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        quick, dense(points, f.flatten(1).to(quick.dtype), DETECTOR.q), rtol=0, atol=1e-12
+    )
 
 
 def test_lattice_equals_zero_padded_fft():
@@ -141,7 +148,9 @@ def test_gradients_against_finite_differences(shift):
 
     assert torch.autograd.gradcheck(cloud, (0.3 * random(3, 2).requires_grad_(),), atol=1e-5)
     assert torch.autograd.gradcheck(lattice, (random(16, 16).requires_grad_(),), atol=1e-5)
-    assert torch.autograd.gradcheck(scan, (torch.tensor([[0.3, -0.7]]).double().requires_grad_(),), atol=1e-5)
+    assert torch.autograd.gradcheck(
+        scan, (torch.tensor([[0.3, -0.7]]).double().requires_grad_(),), atol=1e-5
+    )
 
 
 def test_batch_equals_loop_and_outsiders_are_dropped():
@@ -194,7 +203,9 @@ def test_form_factors():
 def test_scan_shift_by_whole_pixels_is_exact_and_both_shifts_agree():
     k = torch.fft.fftfreq(40).double()
     smooth = torch.exp(-((k[:, None] ** 2 + k**2) / (2 * 0.03**2)))
-    thing = torch.fft.ifft2(torch.fft.fft2(torch.complex(random(40, 40), random(40, 40, seed=1))) * smooth)
+    thing = torch.fft.ifft2(
+        torch.fft.fft2(torch.complex(random(40, 40), random(40, 40, seed=1))) * smooth
+    )
     probe = torch.ones(1, 16, 16, dtype=thing.dtype)
     scan = Scan(thing, probe, stop=-1.0)
     torch.testing.assert_close(scan.view(torch.tensor([3.0, -2.0]).double()), thing[10:26, 15:31])
@@ -231,7 +242,9 @@ def test_residual_and_weight_make_the_gradient(name):
     rate = torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
     counts = torch.tensor([1.0, 0.0, 33.0], dtype=torch.float64)
     (slope,) = torch.autograd.grad(judge.loss(rate, counts).sum(), rate)
-    torch.testing.assert_close(slope, (judge.weight(rate, counts) * judge.residual(rate, counts)).detach())
+    torch.testing.assert_close(
+        slope, (judge.weight(rate, counts) * judge.residual(rate, counts)).detach()
+    )
 
 
 def test_masked_pixels_do_not_count():
@@ -247,7 +260,10 @@ def test_masked_pixels_do_not_count():
         (lambda: Detector(48, 0.7, 5.0), "even number of pixels"),
         (lambda: Detector(48, 1.5, 5.0), "aliases the object"),
         (lambda: Lattice(DETECTOR, GaussianProbe(0.25, 2.0), points=12), "aliases a lattice"),
-        (lambda: Lattice(DETECTOR, GaussianProbe(0.25, 2.0), points=20, form="spin"), "unknown form"),
+        (
+            lambda: Lattice(DETECTOR, GaussianProbe(0.25, 2.0), points=20, form="spin"),
+            "unknown form",
+        ),
         (lambda: GaussianProbe(0.0, 2.0), "f_probe must be above 0"),
         (lambda: GridProbe(torch.ones(3, 4, 5), 2.0), r"not \(mode, N, N\)"),
         (lambda: Scan(torch.ones(8, 8), torch.ones(1, 8, 8)), "smaller than the object"),

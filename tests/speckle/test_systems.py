@@ -37,7 +37,9 @@ def swarm_by_hand(y, h, L=5.0):
 @pytest.mark.parametrize("D", [2, 3])
 def test_swarm_is_its_equation(D):
     y = particles(D=D)
-    torch.testing.assert_close(Swarm(SwarmForce(), D=D, table=0)(0.0, y), swarm_by_hand(y, SwarmForce()))
+    torch.testing.assert_close(
+        Swarm(SwarmForce(), D=D, table=0)(0.0, y), swarm_by_hand(y, SwarmForce())
+    )
 
 
 def test_swarm_table_is_the_law_to_a_thousandth():
@@ -67,7 +69,9 @@ def test_h_and_one_minus_h_are_one_law():
             return torch.where(r < self.r_c, 1 - super().forward(r), 0)
 
     y = particles()
-    torch.testing.assert_close(Swarm(SwarmForce(), table=0)(0.0, y), Swarm(Other(), table=0)(0.0, y))
+    torch.testing.assert_close(
+        Swarm(SwarmForce(), table=0)(0.0, y), Swarm(Other(), table=0)(0.0, y)
+    )
 
 
 def test_force_vanishes_smoothly_at_the_cutoff_and_is_finite_everywhere():
@@ -78,7 +82,9 @@ def test_force_vanishes_smoothly_at_the_cutoff_and_is_finite_everywhere():
     assert slope.isfinite().all()
     assert h[(r > 0.72)].abs().max() < 1e-15
     formula = 0.75 / 0.3 * 0.5 * (1 + math.tanh(1 / (0.3 - 0.75) - 1 / (0.3 - 1.5)))
-    assert SwarmForce()(torch.tensor([0.3], dtype=torch.float64)).item() == pytest.approx(formula, rel=1e-12)
+    assert SwarmForce()(torch.tensor([0.3], dtype=torch.float64)).item() == pytest.approx(
+        formula, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("hole", [RadialSpline, RadialNetwork])
@@ -90,7 +96,10 @@ def test_gradient_through_the_table_against_finite_differences(hole):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         y, law = particles(1), Swarm(hole().double())
-    way = [torch.randn(p.shape, generator=torch.Generator().manual_seed(1)).to(p) for p in law.parameters()]
+    way = [
+        torch.randn(p.shape, generator=torch.Generator().manual_seed(1)).to(p)
+        for p in law.parameters()
+    ]
     target = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
 
     def value():
@@ -133,7 +142,9 @@ def test_kuramoto_keeps_a_common_phase_and_translation():
 def test_kuramoto_in_three_dimensions():
     theta = torch.rand(12, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     law = Kuramoto(MexicanHat(5, axes=3), axes=3)
-    torch.testing.assert_close(law(0.0, theta.rot90(dims=(0, 2))), law(0.0, theta).rot90(dims=(0, 2)))
+    torch.testing.assert_close(
+        law(0.0, theta.rot90(dims=(0, 2))), law(0.0, theta).rot90(dims=(0, 2))
+    )
     with pytest.raises(Refusal, match="does not fit a lattice"):
         transfer_function(torch.ones(5, 5), (4, 4))
 
@@ -188,7 +199,9 @@ def test_spiral_law_follows_the_fermat_spiral():
 
     want = fermat_spiral(40, a=2.0, w=4.0)
     law = Spiral(a=2.0, w=4.0)
-    path = Solver(rtol=1e-10, atol=1e-12).solve(lambda t, x: law(x), want[0], torch.arange(1.0, 41.0))
+    path = Solver(rtol=1e-10, atol=1e-12).solve(
+        lambda t, x: law(x), want[0], torch.arange(1.0, 41.0)
+    )
     torch.testing.assert_close(path.states, want, rtol=1e-6, atol=1e-6)
 
 

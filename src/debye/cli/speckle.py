@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from debye.cli.common import DONE, INTERRUPTED, folder, graceful_stop, progress_bar, tell, verb, warn
+from debye.cli.common import (
+    DONE,
+    INTERRUPTED,
+    folder,
+    graceful_stop,
+    progress_bar,
+    tell,
+    verb,
+    warn,
+)
 from debye.errors import Refusal
 from debye.files import atomic_write
 
@@ -64,7 +73,9 @@ def register(app: typer.Typer) -> None:
 def simulate(
     system: Annotated[Case, typer.Argument(help="What to simulate.", show_default=False)],
     output: Annotated[Path, typer.Option(help="HDF5 file to write.", show_default=False)],
-    runs: Annotated[int | None, typer.Option(min=1, help="Initial states; as published by default.")] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Initial states; as published by default.")
+    ] = None,
     until: Annotated[float | None, typer.Option(help="Last time; as published by default.")] = None,
     photons: Photons = 0.0,
     seed: Seed = 0,
@@ -89,9 +100,13 @@ def simulate(
 def learn(
     frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
     output: Annotated[Path, typer.Option(help="Law to write, .safetensors.", show_default=False)],
-    system: Annotated[StudyName | None, typer.Option(help="Equation; the file's own by default.")] = None,
+    system: Annotated[
+        StudyName | None, typer.Option(help="Equation; the file's own by default.")
+    ] = None,
     method: Annotated[Method, typer.Option(help="How to learn.")] = Method.GAUSS_NEWTON,
-    likelihood: Annotated[str | None, typer.Option(help="poisson, amplitude, exact, squares or l1.")] = None,
+    likelihood: Annotated[
+        str | None, typer.Option(help="poisson, amplitude, exact, squares or l1.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Follow the shortened plan.")] = False,
     config: Annotated[
         Path | None, typer.Option(help="TOML: any fields of the plan, with [[stages]].")
@@ -117,7 +132,9 @@ def learn(
     learning = prepare(model, data, plan, solver=case.solver)
     if resume:
         take_up(output, learning)
-    stopped = _follow(learning, lambda: save_law(output, learning, study=case.name, frames=frames.name))
+    stopped = _follow(
+        learning, lambda: save_law(output, learning, study=case.name, frames=frames.name)
+    )
     if stopped:
         tell("stopped; go on with --resume")
         return INTERRUPTED
@@ -127,8 +144,11 @@ def learn(
 
 def _model(make: Any, name: str) -> System:  # noqa: ANN401 - a function without arguments
     if make is None:
-        raise Refusal(f"cannot learn {name}", why="no hole is left in its equation",
-                      fix="fill one yourself with debye.speckle, as docs/speckle.md shows")
+        raise Refusal(
+            f"cannot learn {name}",
+            why="no hole is left in its equation",
+            fix="fill one yourself with debye.speckle, as docs/speckle.md shows",
+        )
     return make()  # type: ignore[no-any-return]
 
 
@@ -146,8 +166,11 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         given = {k: v for k, v in flags.items() if v is not None}
         return replace(case.quick if quick else case.plan, **{**changes, **given})
     except TypeError as error:
-        raise Refusal(f"cannot follow the config {config}", why=str(error),
-                      fix="use the fields of Plan and Stage in debye.speckle.learn") from error
+        raise Refusal(
+            f"cannot follow the config {config}",
+            why=str(error),
+            fix="use the fields of Plan and Stage in debye.speckle.learn",
+        ) from error
 
 
 def _follow(learning: Learning, keep: Any) -> bool:  # noqa: ANN401 - a function without arguments
@@ -173,7 +196,8 @@ def extrapolate(
     law: Annotated[Path, typer.Argument(help="Law of debye learn.", show_default=False)],
     until: Annotated[float, typer.Option(help="Last time.", show_default=False)],
     source: Annotated[
-        Path, typer.Option("--from", help="Frames whose first states to start from.", show_default=False)
+        Path,
+        typer.Option("--from", help="Frames whose first states to start from.", show_default=False),
     ],
     output: Annotated[Path | None, typer.Option(help="HDF5 file of predicted frames.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs to follow.")] = 4,
@@ -191,7 +215,9 @@ def extrapolate(
 
     known, found = load_frames(source).runs(runs), load_law(law)
     if known.states is None:
-        raise Refusal(f"cannot start from {source}", why="it holds no states", fix="give frames with states")
+        raise Refusal(
+            f"cannot start from {source}", why="it holds no states", fix="give frames with states"
+        )
     step = float(known.times[1] - known.times[0])
     extra = torch.arange(float(known.times[-1]) + step, until + step / 2, step, dtype=torch.float64)
     times = torch.cat([known.times, extra])
@@ -263,7 +289,9 @@ def _table(report: Report) -> str:
     for row in report.rows:
         target = "" if row.target is None else f"≤ {row.target:g}"
         mark = {True: " met", False: " NOT MET", None: ""}[row.met]
-        lines.append(f"{row.quantity:{width}}  {row.value:10.4g}  {target:>8}{mark}  {row.published}")
+        lines.append(
+            f"{row.quantity:{width}}  {row.value:10.4g}  {target:>8}{mark}  {row.published}"
+        )
     spent = ", ".join(f"{k} {v:.1f} s" for k, v in report.seconds.items())
     return "\n".join([*lines, "", spent])
 

@@ -60,8 +60,11 @@ def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: i
         Refusal: The name ends in something else, or the file cannot be written.
     """
     if Path(path).suffix.lower() != ".gif":
-        raise Refusal(f"cannot write the movie {path}", why="its name does not end in .gif",
-                      fix="end it in .gif")
+        raise Refusal(
+            f"cannot write the movie {path}",
+            why="its name does not end in .gif",
+            fix="end it in .gif",
+        )
     from PIL import Image
 
     # A drift goes round for hundreds of time units: three turns tell the story.
@@ -70,7 +73,9 @@ def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: i
     images = [Image.open(io.BytesIO(picture(report, i))).convert("P", palette=Image.Palette.ADAPTIVE)
               for i in shown]  # fmt: skip
     stream = io.BytesIO()
-    images[0].save(stream, "GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0)
+    images[0].save(
+        stream, "GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0
+    )
     return atomic_write(path, stream.getvalue())
 
 
@@ -78,7 +83,9 @@ def picture(report: Report, i: int) -> bytes:
     """One picture of the movie, as PNG."""
     specimen = None if report.specimen is None else report.specimen[:1]
     mask, t = report.data.mask, float(report.times[i])
-    light = [report.law.frames(x[:1, i : i + 1], specimen)[0, 0] for x in (report.truth, report.found)]
+    light = [
+        report.law.frames(x[:1, i : i + 1], specimen)[0, 0] for x in (report.truth, report.found)
+    ]
     limits = frame_limits(light[0], mask)
     with style():
         figure = new_figure(3.4, 3.7)

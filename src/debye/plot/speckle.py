@@ -73,15 +73,24 @@ def draw_error(ax: Axes, times: Tensor, error: Tensor, until: float, label: str)
     ax.set(xlabel="time", ylabel=label, xlim=(float(times[0]), float(times[-1])))
     ax.text(0.02, 0.97, "trained", color=TRAINED, transform=ax.transAxes, va="top")
     if (~inside).any():
-        ax.text(0.98, 0.97, "extrapolated", color=BEYOND, transform=ax.transAxes, va="top", ha="right")
+        ax.text(
+            0.98, 0.97, "extrapolated", color=BEYOND, transform=ax.transAxes, va="top", ha="right"
+        )
 
 
 def draw_loss(ax: Axes, losses: list[float], stages: list[int]) -> None:
     """Loss after each step, with the rungs of the curriculum."""
     for stage in sorted(set(stages)):
         steps = [i + 1 for i, s in enumerate(stages) if s == stage]
-        ax.plot(steps, [losses[i - 1] for i in steps], "o-", ms=2.5, color=PALETTE[stage % len(PALETTE)])
-    ax.set(xlabel="step", ylabel="mean loss per pixel", yscale="log", title="Learning (a colour per stage)")
+        ax.plot(
+            steps, [losses[i - 1] for i in steps], "o-", ms=2.5, color=PALETTE[stage % len(PALETTE)]
+        )
+    ax.set(
+        xlabel="step",
+        ylabel="mean loss per pixel",
+        yscale="log",
+        title="Learning (a colour per stage)",
+    )
 
 
 def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
@@ -113,7 +122,9 @@ def draw_force(ax: Axes, report: Report) -> None:
         ax.fill_between(r, middle - 2 * band, middle + 2 * band, color=LEARNED, alpha=0.25, lw=0)
     ax.plot(r, pair_force(h0, r), color=TRUE, lw=2.2, label="truth")
     ax.plot(r, found.detach(), color=LEARNED, label="learned")
-    ax.set(xlabel="distance r", ylabel="force f = h(1 − h) r", title="Learned law", ylim=(-0.1, 0.06))
+    ax.set(
+        xlabel="distance r", ylabel="force f = h(1 − h) r", title="Learned law", ylim=(-0.1, 0.06)
+    )
     ax.legend(loc="lower right")
 
 
@@ -126,7 +137,11 @@ def draw_h(ax: Axes, report: Report) -> None:
     ax.plot(r, falling_branch(h0, r), color=TRUE, lw=2.2, label="truth")
     ax.plot(r, falling_branch(h, r).detach(), color=LEARNED, label="learned")
     ax.axvline(float(h.reach), color=LEARNED, lw=0.6, ls=":")
-    ax.set(xlabel="distance r", ylabel="interaction h(r)", title="h itself, the falling branch (dotted: its reach)")
+    ax.set(
+        xlabel="distance r",
+        ylabel="interaction h(r)",
+        title="h itself, the falling branch (dotted: its reach)",
+    )
     ax.legend()
 
 
@@ -184,7 +199,9 @@ def stamp(report: Report, i: int) -> str:
 def draw_speckle(figure: SubFigure, report: Report, i: int) -> None:
     """Truth, prediction and their difference at one time, on one log scale."""
     specimen = None if report.specimen is None else report.specimen[:1]
-    truth, found = (report.law.frames(x[:1, i : i + 1], specimen)[0, 0] for x in (report.truth, report.found))
+    truth, found = (
+        report.law.frames(x[:1, i : i + 1], specimen)[0, 0] for x in (report.truth, report.found)
+    )
     mask = report.data.mask
     limits = frame_limits(truth, mask)
     axes = figure.subplots(1, 3)
@@ -204,7 +221,9 @@ def titled(figure: Figure, report: Report) -> None:
                     fontweight="bold")  # fmt: skip
 
 
-def rows_of(figure: SubFigure, report: Report, draw: Callable[[Axes, Tensor], Any], label: str) -> None:
+def rows_of(
+    figure: SubFigure, report: Report, draw: Callable[[Axes, Tensor], Any], label: str
+) -> None:
     """Truth above prediction at four times, of one unseen run."""
     shown = moments(report)
     axes = figure.subplots(2, len(shown))
@@ -224,14 +243,21 @@ def swarm_figure(report: Report) -> Figure:
     with style():
         figure = new_figure(PAGE, 8.6)
         space, light, law, late = figure.subfigures(4, 1, height_ratios=[2.1, 1.25, 1.25, 1.15])
-        rows_of(space, report, lambda ax, y: draw_particles(ax, y, 2.6, TRUE), "Real space, unseen run")
+        rows_of(
+            space, report, lambda ax, y: draw_particles(ax, y, 2.6, TRUE), "Real space, unseen run"
+        )
         draw_speckle(light, report, moments(report)[2])
         left, right = law.subplots(1, 2)
         draw_force(left, report)
         draw_h(right, report)
         clusters, error, loss = late.subplots(1, 3)
-        for name, states, color in (("truth", report.truth, TRUE), ("learned", report.found, LEARNED)):
-            clusters.step(range(30), cluster_sizes(states[:, -1]), where="mid", color=color, label=name)
+        for name, states, color in (
+            ("truth", report.truth, TRUE),
+            ("learned", report.found, LEARNED),
+        ):
+            clusters.step(
+                range(30), cluster_sizes(states[:, -1]), where="mid", color=color, label=name
+            )
         clusters.set(xlabel="neighbours within 0.15", ylabel="share",
                      title=f"Clusters at t = {float(report.times[-1]):g}")  # fmt: skip
         clusters.legend()
@@ -300,7 +326,13 @@ def scan_figure(report: Report) -> Figure:
         error, loss = late.subplots(1, 2)
         free = (report.extra["free"] - report.truth[0]).norm(dim=-1)
         error.plot(report.times, free, ".", ms=2, color=GREY)
-        draw_error(error, report.times[1:], report.error[1:].clamp(min=1e-4), report.until, "position error, pixels")
+        draw_error(
+            error,
+            report.times[1:],
+            report.error[1:].clamp(min=1e-4),
+            report.until,
+            "position error, pixels",
+        )
         error.set_yscale("log")
         error.set_title("Law (line) and free per-frame fit (grey dots)")
         draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
@@ -313,8 +345,22 @@ def draw_scan_path(ax: Axes, report: Report) -> None:
     inside = report.times <= report.until
     recorded = report.extra["recorded"]
     ax.plot(recorded[:, 0], recorded[:, 1], "+", ms=3, mew=0.5, color=GREY, label="recorded")
-    ax.plot(report.truth[0, :, 0], report.truth[0, :, 1], "o", ms=3.2, mfc="none", mec=TRUE, mew=0.5, label="truth")
-    for part, color, name in ((inside, TRAINED, "law, trained"), (~inside, BEYOND, "law, extrapolated")):
-        ax.plot(report.found[0, part, 0], report.found[0, part, 1], ".", ms=2, color=color, label=name)
+    ax.plot(
+        report.truth[0, :, 0],
+        report.truth[0, :, 1],
+        "o",
+        ms=3.2,
+        mfc="none",
+        mec=TRUE,
+        mew=0.5,
+        label="truth",
+    )
+    for part, color, name in (
+        (inside, TRAINED, "law, trained"),
+        (~inside, BEYOND, "law, extrapolated"),
+    ):
+        ax.plot(
+            report.found[0, part, 0], report.found[0, part, 1], ".", ms=2, color=color, label=name
+        )
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", title="Path of the probe")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -25,7 +25,9 @@ _ROOMS = {
     scattering: ("Lattice", "Cloud", "RigidCloud"),
     ptychography: ("Scan",),
 }  # fmt: skip
-KNOWN: dict[str, type] = {name: getattr(room, name) for room, names in _ROOMS.items() for name in names}
+KNOWN: dict[str, type] = {
+    name: getattr(room, name) for room, names in _ROOMS.items() for name in names
+}
 """Every class that a file may name."""
 
 
@@ -58,7 +60,9 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
         return [describe(x, tensors, f"{at}.{i}") for i, x in enumerate(thing)]
     if isinstance(thing, Tensor):
         if tensors is None:
-            raise Refusal(f"cannot describe {at}", why="it is a tensor", fix="pass a dictionary for tensors")
+            raise Refusal(
+                f"cannot describe {at}", why="it is a tensor", fix="pass a dictionary for tensors"
+            )
         tensors[at.lstrip(".")] = thing
         return {"tensor": at.lstrip(".")}
     name = type(thing).__name__
@@ -90,11 +94,15 @@ def build(plan: Any, tensors: dict[str, Tensor] | None = None) -> Any:  # noqa: 
         return (tensors or {})[plan["tensor"]]
     name = plan.get("class")
     if name not in KNOWN:
-        raise Refusal(f"cannot build {name!r}", why=f"known are {', '.join(sorted(KNOWN))}",
-                      fix="check the file, or install the debye that wrote it")
+        raise Refusal(
+            f"cannot build {name!r}",
+            why=f"known are {', '.join(sorted(KNOWN))}",
+            fix="check the file, or install the debye that wrote it",
+        )
     made = {k: build(v, tensors) for k, v in plan.get("arguments", {}).items()}
     try:
         return KNOWN[name](**made)
     except TypeError as error:
-        raise Refusal(f"cannot build a {name}", why=str(error),
-                      fix="check the arguments in the file") from error
+        raise Refusal(
+            f"cannot build a {name}", why=str(error), fix="check the arguments in the file"
+        ) from error

@@ -156,7 +156,10 @@ def read_process(file: h5py.File) -> dict[str, Any]:
         return {"about": {}}
     try:
         plan = json.loads(text(file, f"{PROCESS}/plan"))
-        arrays = {k: tensor(array(file, f"{PROCESS}/arrays/{k}")) for k in file.get(f"{PROCESS}/arrays", ())}
+        arrays = {
+            k: tensor(array(file, f"{PROCESS}/arrays/{k}"))
+            for k in file.get(f"{PROCESS}/arrays", ())
+        }
         numbers = {k: float(array(file, f"{PROCESS}/{k}", ndim=(0,))) for k in ("gain", "photons")}
         return {
             "system": build(plan["system"], arrays),
@@ -165,8 +168,11 @@ def read_process(file: h5py.File) -> dict[str, Any]:
             **numbers,
         }
     except (ValueError, KeyError, TypeError) as error:
-        raise Refusal(f"cannot read {PROCESS} from {file.filename}", why=f"it is damaged: {error}",
-                      fix="copy the file again, or simulate it anew") from error
+        raise Refusal(
+            f"cannot read {PROCESS} from {file.filename}",
+            why=f"it is damaged: {error}",
+            fix="copy the file again, or simulate it anew",
+        ) from error
 
 
 def cleaned(data: Tensor, mask: Tensor, saturation: float | None) -> tuple[Tensor, dict[str, int]]:
@@ -180,6 +186,9 @@ def cleaned(data: Tensor, mask: Tensor, saturation: float | None) -> tuple[Tenso
     good = mask & ~torch.stack(list(bad.values())).any(0)
     if int(good.sum()) < 0.75 * int(mask.sum()):
         listed = ", ".join(f"{n} {k}" for k, n in counts.items())
-        raise Refusal("cannot use these frames", why=f"of {int(mask.sum())} open pixels {listed}",
-                      fix="mask the bad part of the detector, or correct the data")
+        raise Refusal(
+            "cannot use these frames",
+            why=f"of {int(mask.sum())} open pixels {listed}",
+            fix="mask the bad part of the detector, or correct the data",
+        )
     return good, counts

@@ -92,7 +92,10 @@ class Report:
     def landmarks(self) -> list[tuple[float, float]]:
         """At most a dozen (time, error) points."""
         stride = max(len(self.times) // 12, 1)
-        return [(float(t), float(e)) for t, e in zip(self.times[::stride], self.error[::stride], strict=True)]
+        return [
+            (float(t), float(e))
+            for t, e in zip(self.times[::stride], self.error[::stride], strict=True)
+        ]
 
 
 def starts(study: Study, runs: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -101,7 +104,12 @@ def starts(study: Study, runs: int, seed: int) -> tuple[Tensor, Tensor | None]:
 
 
 def make_frames(
-    study: Study, *, runs: int | None = None, photons: float = 0.0, seed: int = 0, until: float | None = None
+    study: Study,
+    *,
+    runs: int | None = None,
+    photons: float = 0.0,
+    seed: int = 0,
+    until: float | None = None,
 ) -> Frames:
     """The frames of a study: ``runs`` initial states, counted with ``photons``."""
     y0, specimen = starts(study, runs or study.runs, seed)
@@ -136,8 +144,11 @@ def conduct(
         Failure: The learning did not survive.
     """
     if study.model is None or study.plan is None or study.quick is None:
-        raise Refusal(f"there is no study of {study.name}", why="nothing in it is to be learned",
-                      fix="use debye simulate, or the studies swarm, kuramoto, drift, scan")
+        raise Refusal(
+            f"there is no study of {study.name}",
+            why="nothing in it is to be learned",
+            fix="use debye simulate, or the studies swarm, kuramoto, drift, scan",
+        )
     plan = plan or (study.quick if quick else study.plan)
     if study.name == "scan":
         data, learning, steps, seconds, extra = conduct_scan(study, plan, photons, seed, watch)
@@ -178,9 +189,17 @@ def evaluate(study: Study, law: Law, data: Frames, seed: int, *, quick: bool = F
     runs = min(study.unseen, 2) if quick else study.unseen
     y0, specimen = starts(study, runs, seed + UNSEEN)
     times = landmarks(study, quick=quick)
-    hidden = torch.cat([torch.zeros(1).double(), times]) if times[0] > 0 and study.name != "scan" else times
+    hidden = (
+        torch.cat([torch.zeros(1).double(), times])
+        if times[0] > 0 and study.name != "scan"
+        else times
+    )
     with torch.no_grad():
-        truth = study.careful.solve(study.truth().field(), y0, hidden).states[-len(times) :].transpose(0, 1)
+        truth = (
+            study.careful.solve(study.truth().field(), y0, hidden)
+            .states[-len(times) :]
+            .transpose(0, 1)
+        )
         found = law.extrapolate(truth[:, 0], times).states.transpose(0, 1)
     stride = max(len(times) // 40, 1)
     some = slice(0, None, stride)
@@ -190,7 +209,9 @@ def evaluate(study: Study, law: Law, data: Frames, seed: int, *, quick: bool = F
     error = (judge.phase_error if study.name == "kuramoto" else judge.position_error)(found, truth)
     blur = judge.frame_error(seen[0], seen[1], data.mask)
     until = float(data.times[-1])
-    return Report(study, law, data, [], times, truth, found, error, blur, times[some], specimen, until)
+    return Report(
+        study, law, data, [], times, truth, found, error, blur, times[some], specimen, until
+    )
 
 
 def landmarks(study: Study, *, quick: bool) -> Tensor:
@@ -259,12 +280,21 @@ def judge_drift(report: Report) -> list[Row]:
         if t <= float(report.times[-1]):
             span = (report.times <= t) & (report.times > t - 16.05)
             worst = float(report.error[span].max())
-            rows.append(Row(f"position error at t = {t} (worst of the last period)", worst, target, published))
+            rows.append(
+                Row(
+                    f"position error at t = {t} (worst of the last period)",
+                    worst,
+                    target,
+                    published,
+                )
+            )
     gaps = [
         abs(judge.period(report.times, f) / judge.period(report.times, x) - 1)
         for f, x in zip(report.found[..., 0], report.truth[..., 0], strict=True)
     ]
-    rows.append(Row("relative error of the period, mean over unseen runs", sum(gaps) / len(gaps), 5e-4))
+    rows.append(
+        Row("relative error of the period, mean over unseen runs", sum(gaps) / len(gaps), 5e-4)
+    )
     return rows
 
 

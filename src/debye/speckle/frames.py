@@ -84,8 +84,11 @@ class Frames:
             Refusal: The state at the start is not known.
         """
         if self.states is None:
-            raise Refusal("cannot cut a training window", why="these frames hold no states",
-                          fix="add the states at the window starts as /entry/sample/states")
+            raise Refusal(
+                "cannot cut a training window",
+                why="these frames hold no states",
+                fix="add the states at the window starts as /entry/sample/states",
+            )
         part = slice(start, start + length)
         specimen = None if self.specimen is None else self.specimen[runs]
         return Window(self.states[runs, start], self.times[part], self.data[runs, part], specimen)
@@ -106,8 +109,11 @@ def check_shapes(frames: Frames) -> None:
     if problem:
         raise Refusal("these frames do not fit together", why=problem, fix="check the arrays' axes")
     if count < 2:
-        raise Refusal("one frame says nothing of motion", why=f"there are {count} times",
-                      fix="give at least two frames a run")
+        raise Refusal(
+            "one frame says nothing of motion",
+            why=f"there are {count} times",
+            fix="give at least two frames a run",
+        )
 
 
 def check_counts(data: Tensor, mask: Tensor) -> None:

@@ -72,12 +72,17 @@ class GaussNewton(Generic[Piece]):
     def __post_init__(self) -> None:
         size = sum(p.numel() for p in self.model.parameters())
         if size == 0:
-            raise Refusal("there is nothing to learn", why="the system has no parameters",
-                          fix="fill its hole with something of debye.speckle.holes")
+            raise Refusal(
+                "there is nothing to learn",
+                why="the system has no parameters",
+                fix="fill its hole with something of debye.speckle.holes",
+            )
         if size > 2000:
-            raise Refusal(f"Gauss–Newton will not fit {size} coefficients",
-                          why="its cost grows with their number: it is meant for a few hundred",
-                          fix="use method='adam' for networks")
+            raise Refusal(
+                f"Gauss–Newton will not fit {size} coefficients",
+                why="its cost grows with their number: it is meant for a few hundred",
+                fix="use method='adam' for networks",
+            )
         self.curvature = torch.zeros(size, size, dtype=torch.float64)
 
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
@@ -134,8 +139,11 @@ class GaussNewton(Generic[Piece]):
         vector = to_vector(self.model)
         loss = self.loss(vector, pieces)
         if not math.isfinite(loss):
-            raise Failure("cannot start to learn", why="the law to start from blows up within the window",
-                          fix="use shorter windows, or start from weaker coefficients")
+            raise Failure(
+                "cannot start to learn",
+                why="the law to start from blows up within the window",
+                fix="use shorter windows, or start from weaker coefficients",
+            )
         for i in range(iterations):
             H, g = self.linearise(vector, pieces)
             self.curvature = H

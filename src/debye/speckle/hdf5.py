@@ -38,8 +38,11 @@ def reading(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         with h5py.File(place, "r") as file:
             yield file
     except OSError as error:
-        raise Refusal(f"cannot read {place}", why=str(error).split("\n")[0],
-                      fix="it is no HDF5 file, or was cut short: copy it again") from error
+        raise Refusal(
+            f"cannot read {place}",
+            why=str(error).split("\n")[0],
+            fix="it is no HDF5 file, or was cut short: copy it again",
+        ) from error
 
 
 @contextmanager
@@ -52,10 +55,15 @@ def writing(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """
     place = Path(path)
     if not place.parent.is_dir():
-        raise Refusal(f"cannot write {place}", why=f"there is no folder {place.parent}",
-                      fix="create the folder, or choose another")
+        raise Refusal(
+            f"cannot write {place}",
+            why=f"there is no folder {place.parent}",
+            fix="create the folder, or choose another",
+        )
     if place.is_dir():
-        raise Refusal(f"cannot write {place}", why="it is a folder", fix="give the name of a file in it")
+        raise Refusal(
+            f"cannot write {place}", why="it is a folder", fix="give the name of a file in it"
+        )
     draft = place.with_name(f".debye-{os.getpid()}-{place.name[-64:]}.tmp")
     try:
         with h5py.File(draft, "w") as file:
@@ -64,8 +72,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             os.fsync(stream.fileno())
         draft.replace(place)
     except OSError as error:
-        raise Failure(f"cannot write {place}", why=str(error).split("\n")[0],
-                      fix="free some space or choose another disk, and try again") from error
+        raise Failure(
+            f"cannot write {place}",
+            why=str(error).split("\n")[0],
+            fix="free some space or choose another disk, and try again",
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -90,19 +101,29 @@ def dataset(
     try:
         found = file[name]
     except (KeyError, OSError) as error:
-        raise Refusal(what, why=f"there is none; the file holds {', '.join(list(file)[:8]) or 'nothing'}",
-                      fix="give the path of a dataset, such as /entry/data/data") from error
+        raise Refusal(
+            what,
+            why=f"there is none; the file holds {', '.join(list(file)[:8]) or 'nothing'}",
+            fix="give the path of a dataset, such as /entry/data/data",
+        ) from error
     if not isinstance(found, h5py.Dataset):
-        raise Refusal(what, why="it is a group", fix=f"name one of {', '.join(list(found)[:8])} in it")
+        raise Refusal(
+            what, why="it is a group", fix=f"name one of {', '.join(list(found)[:8])} in it"
+        )
     check_sources(file, found, what)
     if found.dtype.kind not in "uifcb":
-        raise Refusal(what, why=f"its type is {found.dtype}, not a number", fix="name a numeric dataset")
+        raise Refusal(
+            what, why=f"its type is {found.dtype}, not a number", fix="name a numeric dataset"
+        )
     if ndim is not None and found.ndim not in ndim:
         raise Refusal(what, why=f"its shape is {found.shape}", fix=f"name one with {ndim} axes")
     size = math.prod(found.shape) * found.dtype.itemsize
     if size > max_bytes:
-        raise Refusal(what, why=f"it declares {found.shape} {found.dtype}: {size / 2**30:.1f} GiB",
-                      fix="read a part of it, or raise max_bytes")
+        raise Refusal(
+            what,
+            why=f"it declares {found.shape} {found.dtype}: {size / 2**30:.1f} GiB",
+            fix="read a part of it, or raise max_bytes",
+        )
     return found
 
 
@@ -129,7 +150,11 @@ def check_sources(file: h5py.File, found: h5py.Dataset, what: str) -> None:
     """Refuse raw data kept in other places: external storage, virtual sources out of the folder."""
     here = Path(file.filename).resolve().parent
     if found.external:
-        raise Refusal(what, why="its data lie in a raw file outside HDF5", fix="store them inside, or link HDF5 files")
+        raise Refusal(
+            what,
+            why="its data lie in a raw file outside HDF5",
+            fix="store them inside, or link HDF5 files",
+        )
     for source in found.virtual_sources() if found.is_virtual else ():
         if source.file_name != ".":
             refuse_outside(here, source.file_name, found.name)
@@ -139,8 +164,11 @@ def refuse_outside(here: Path, target: str, at: str) -> None:
     """Refuse a link to a file that is not in the folder ``here`` or below it."""
     full = (here / target).resolve()
     if not full.is_relative_to(here):
-        raise Refusal(f"will not follow the link {at}", why=f"it leads to {target}, outside {here}",
-                      fix="copy the linked file beside the first, or merge them with h5repack")
+        raise Refusal(
+            f"will not follow the link {at}",
+            why=f"it leads to {target}, outside {here}",
+            fix="copy the linked file beside the first, or merge them with h5repack",
+        )
 
 
 def array(file: h5py.File, name: str, **options: Any) -> np.ndarray:  # noqa: ANN401
@@ -153,8 +181,11 @@ def array(file: h5py.File, name: str, **options: Any) -> np.ndarray:  # noqa: AN
     try:
         return np.asarray(found[()])
     except OSError as error:
-        raise Refusal(f"cannot read {name} from {file.filename}", why=str(error).split("\n")[0],
-                      fix="the data are damaged, or use a compression filter that is not installed") from error
+        raise Refusal(
+            f"cannot read {name} from {file.filename}",
+            why=str(error).split("\n")[0],
+            fix="the data are damaged, or use a compression filter that is not installed",
+        ) from error
 
 
 def text(file: h5py.File, name: str, limit: int = 2**20) -> str:
@@ -166,9 +197,14 @@ def text(file: h5py.File, name: str, limit: int = 2**20) -> str:
     check_links(file, name)
     found = file.get(name)
     if not isinstance(found, h5py.Dataset) or found.shape != () or found.dtype.kind not in "OS":
-        raise Refusal(f"cannot read {name} from {file.filename}", why="there is no such text",
-                      fix="check that the file was written by debye")
+        raise Refusal(
+            f"cannot read {name} from {file.filename}",
+            why="there is no such text",
+            fix="check that the file was written by debye",
+        )
     value = found[()]
     if len(value) > limit:
-        raise Refusal(f"cannot read {name}", why=f"it is {len(value)} bytes long", fix="check the file")
+        raise Refusal(
+            f"cannot read {name}", why=f"it is {len(value)} bytes long", fix="check the file"
+        )
     return value.decode() if isinstance(value, bytes) else str(value)

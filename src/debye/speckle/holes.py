@@ -101,8 +101,11 @@ class Kernel(nn.Module):
     def __init__(self, size: int = 11, axes: int = 2, *, symmetric: bool = False) -> None:
         super().__init__()
         if size % 2 == 0 or size < 3:
-            raise Refusal(f"a kernel cannot have {size} points a side",
-                          why="it needs a middle", fix="use an odd size of at least 3")
+            raise Refusal(
+                f"a kernel cannot have {size} points a side",
+                why="it needs a middle",
+                fix="use an odd size of at least 3",
+            )
         self.size, self.axes, self.symmetric = size, axes, symmetric
         d = torch.arange(size) - size // 2
         d2 = torch.stack(torch.meshgrid(*[d] * axes, indexing="ij")).square().sum(0).flatten()
@@ -162,7 +165,11 @@ class FlowNetwork(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.layers = nn.Sequential(
-            nn.Linear(2, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, 2)
+            nn.Linear(2, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 2),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -62,8 +62,11 @@ class Solver:
         for name in ("step", "rtol", "atol", "max_steps", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise Refusal(f"cannot integrate with {name} = {value}", why="it must be above 0",
-                              fix=f"give a positive {name}")
+                raise Refusal(
+                    f"cannot integrate with {name} = {value}",
+                    why="it must be above 0",
+                    fix=f"give a positive {name}",
+                )
         if self.step is None and not self.tableau.adaptive:
             raise Refusal(
                 f"{self.tableau.name} needs a step",
@@ -71,9 +74,7 @@ class Solver:
                 fix="give step=…, or use dopri5 or tsit5",
             )
 
-    def solve(
-        self, rhs: RightHandSide, y0: Tensor, times: Tensor | list[float]
-    ) -> Trajectory:
+    def solve(self, rhs: RightHandSide, y0: Tensor, times: Tensor | list[float]) -> Trajectory:
         """Integrate from ``y0`` at ``times[0]`` and report at every one of ``times``.
 
         Args:
@@ -91,8 +92,11 @@ class Solver:
         """
         grid = check_times(times)
         if not torch.isfinite(y0).all():
-            raise Refusal("cannot integrate from this state", why="it holds NaN or infinity",
-                          fix="check the initial state")
+            raise Refusal(
+                "cannot integrate from this state",
+                why="it holds NaN or infinity",
+                fix="check the initial state",
+            )
         run = _Run(self, rhs, grid)
         states = [y0]
         walk = run.fixed(y0) if self.step is not None else run.adaptive(y0)
@@ -112,13 +116,18 @@ def check_times(times: Tensor | list[float]) -> list[float]:
     """
     grid = [float(t) for t in times]
     if not grid or not all(map(math.isfinite, grid)):
-        raise Refusal("the times are not usable", why="there are none, or some are not finite",
-                      fix="give at least one finite time")
+        raise Refusal(
+            "the times are not usable",
+            why="there are none, or some are not finite",
+            fix="give at least one finite time",
+        )
     for i in range(1, len(grid)):
         if grid[i] <= grid[i - 1]:
-            raise Refusal("the times do not rise",
-                          why=f"time {i} is {grid[i]:g}, after {grid[i - 1]:g}",
-                          fix="sort the frames by time and drop repeats")
+            raise Refusal(
+                "the times do not rise",
+                why=f"time {i} is {grid[i]:g}, after {grid[i - 1]:g}",
+                fix="sort the frames by time and drop repeats",
+            )
     return grid
 
 
@@ -264,7 +273,9 @@ class _Run:
         change = self.slope(self.t + guess, torch.add(y, slope, alpha=guess)) - slope
         d2 = self.norm(change, size) / guess
         bend = max(d1, d2)
-        limit = max(1e-6, guess * 1e-3) if bend <= 1e-15 else (0.01 / bend) ** (1 / self.table.order)
+        limit = (
+            max(1e-6, guess * 1e-3) if bend <= 1e-15 else (0.01 / bend) ** (1 / self.table.order)
+        )
         return min(100 * guess, limit, self.times[-1] - self.times[0])
 
     def report(self, states: list[Tensor], times: Tensor | list[float]) -> Trajectory:

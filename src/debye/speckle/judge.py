@@ -126,7 +126,10 @@ def period(times: Tensor, x: Tensor) -> float:
     y = x - x.mean()
     up = ((y[:-1] < 0) & (y[1:] >= 0)).nonzero()[:, 0]
     if len(up) < 2:
-        raise Refusal("no period can be told", why="the signal crosses its mean less than twice",
-                      fix="follow it for longer")
+        raise Refusal(
+            "no period can be told",
+            why="the signal crosses its mean less than twice",
+            fix="follow it for longer",
+        )
     crossing = times[up] + (times[up + 1] - times[up]) * (-y[up] / (y[up + 1] - y[up]))
     return float((crossing[-1] - crossing[0]) / (len(up) - 1))

@@ -80,7 +80,9 @@ def save_law(path: str | os.PathLike[str], learning: Learning, **card: Any) -> N
     plan = {
         "system": describe(made.system, tensors, "system"),
         "scattering": describe(made.scattering, tensors, "scattering"),
-        "solver": {k: v for k, v in asdict(made.solver).items() if k not in ("tableau", "max_seconds")},
+        "solver": {
+            k: v for k, v in asdict(made.solver).items() if k not in ("tableau", "max_seconds")
+        },
     }
     numbers, learned = learning.state()
     whole = {"class": "Law", "version": __version__, "gain": made.gain, "plan": plan,
@@ -102,15 +104,21 @@ def load_law(path: str | os.PathLike[str]) -> Law:
     """
     card, tensors = checkpoint.load(path)
     if card.get("class") != "Law":
-        raise Refusal(f"cannot load {path} as a law", why=f"it holds a {card.get('class', 'something else')}",
-                      fix="give a file that debye learn wrote")
+        raise Refusal(
+            f"cannot load {path} as a law",
+            why=f"it holds a {card.get('class', 'something else')}",
+            fix="give a file that debye learn wrote",
+        )
     plan, arrays, learned = card["plan"], under(tensors, "plan."), under(tensors, "learning.")
     system, scattering = build(plan["system"], arrays), build(plan["scattering"], arrays)
     try:
         system.load_state_dict(under(learned, "system."))
     except RuntimeError as error:
-        raise Refusal(f"cannot load {path}", why=f"its tensors do not fit its equation: {error}",
-                      fix="learn the law again") from error
+        raise Refusal(
+            f"cannot load {path}",
+            why=f"its tensors do not fit its equation: {error}",
+            fix="learn the law again",
+        ) from error
     curved = learned.get("curvature")
     spread = None if curved is None else torch.linalg.pinv(curved, hermitian=True)
     return Law(system, scattering, Solver(**plan["solver"]), card["gain"], spread, card)
@@ -124,5 +132,7 @@ def resume(path: str | os.PathLike[str], learning: Learning) -> None:
     """
     card, tensors = checkpoint.load(path)
     if "learning" not in card:
-        raise Refusal(f"cannot resume from {path}", why="it is not a law", fix="give a file of debye learn")
+        raise Refusal(
+            f"cannot resume from {path}", why="it is not a law", fix="give a file of debye learn"
+        )
     learning.restore(card["learning"], under(tensors, "learning."))

@@ -115,8 +115,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.method not in ("gauss-newton", "lbfgs", "adam"):
-            raise Refusal(f"unknown method {self.method!r}",
-                          why="the methods are gauss-newton, lbfgs and adam", fix="use one of them")
+            raise Refusal(
+                f"unknown method {self.method!r}",
+                why="the methods are gauss-newton, lbfgs and adam",
+                fix="use one of them",
+            )
         if not self.stages:
             raise Refusal("there is nothing to do", why="the plan has no stages", fix="add a Stage")
 
@@ -223,8 +226,12 @@ class Learning:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a resumed run needs: plain numbers, and tensors by name."""
-        numbers = {"stage": self.stage, "done": self.done, "damping": self.damping,
-                   "plan": asdict(self.plan)}
+        numbers = {
+            "stage": self.stage,
+            "done": self.done,
+            "damping": self.damping,
+            "plan": asdict(self.plan),
+        }
         tensors = {f"system.{k}": v for k, v in self.experiment.system.state_dict().items()}
         if self.curvature is not None:
             tensors["curvature"] = self.curvature
@@ -242,8 +249,11 @@ class Learning:
         old["stages"] = [list(s.items()) for s in old["stages"]]
         if old != plan:
             changed = ", ".join(sorted(k for k in plan if old.get(k) != plan[k]))
-            raise Refusal("cannot resume this learning", why=f"the plan has changed in {changed}",
-                          fix="resume with the plan it was started with, or start a new run")
+            raise Refusal(
+                "cannot resume this learning",
+                why=f"the plan has changed in {changed}",
+                fix="resume with the plan it was started with, or start a new run",
+            )
         self.stage, self.done = int(numbers["stage"]), int(numbers["done"])
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
         law = {k.removeprefix("system."): v for k, v in tensors.items() if k.startswith("system.")}
@@ -251,7 +261,12 @@ class Learning:
 
 
 def learn(
-    system: System, data: Frames, plan: Plan, *, solver: Solver, scattering: Scattering | None = None
+    system: System,
+    data: Frames,
+    plan: Plan,
+    *,
+    solver: Solver,
+    scattering: Scattering | None = None,
 ) -> Learning:
     """Learn the hole of a system from frames, to the end of a plan.
 
@@ -276,17 +291,27 @@ def learn(
 
 
 def prepare(
-    system: System, data: Frames, plan: Plan, *, solver: Solver, scattering: Scattering | None = None
+    system: System,
+    data: Frames,
+    plan: Plan,
+    *,
+    solver: Solver,
+    scattering: Scattering | None = None,
 ) -> Learning:
     """A `Learning` that has not begun: iterate its ``run()`` to watch, stop or save."""
     eye = scattering or data.scattering
     if eye is None:
-        raise Refusal("cannot predict frames", why="the frames do not say how they were scattered",
-                      fix="pass scattering=…, with the detector and probe of the experiment")
+        raise Refusal(
+            "cannot predict frames",
+            why="the frames do not say how they were scattered",
+            fix="pass scattering=…, with the detector and probe of the experiment",
+        )
     return Learning(Experiment(system, eye, solver, data.gain), data, plan)
 
 
 def check_finite(steps: Sequence[Step]) -> None:
     """Refuse to go on from a learning whose last loss is not finite."""
     if steps and not torch.isfinite(torch.tensor(steps[-1].loss)):
-        raise Failure("nothing was learned", why="the loss is not finite", fix="use shorter windows first")
+        raise Failure(
+            "nothing was learned", why="the loss is not finite", fix="use shorter windows first"
+        )

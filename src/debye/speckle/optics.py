@@ -67,7 +67,9 @@ class Detector:
     @property
     def q(self) -> Tensor:
         """(pixels,) wave numbers along one axis, float64."""
-        return self.dq * 2 * math.pi / self.L * (torch.arange(self.pixels) - self.pixels // 2).double()
+        return (
+            self.dq * 2 * math.pi / self.L * (torch.arange(self.pixels) - self.pixels // 2).double()
+        )
 
     @property
     def Q(self) -> Tensor:
@@ -119,8 +121,11 @@ class GaussianProbe(nn.Module):
     def __init__(self, f_probe: float, L: float) -> None:
         super().__init__()
         if f_probe <= 0:
-            raise Refusal(f"no probe is {f_probe:g} wide", why="f_probe must be above 0",
-                          fix="0.25 is the published width")
+            raise Refusal(
+                f"no probe is {f_probe:g} wide",
+                why="f_probe must be above 0",
+                fix="0.25 is the published width",
+            )
         self.f_probe, self.L = f_probe, L
 
     def forward(self, points: Tensor) -> Tensor:
@@ -150,8 +155,11 @@ class GridProbe(nn.Module):
         modes = torch.as_tensor(modes)
         modes = modes[None] if modes.ndim == 2 else modes
         if modes.ndim != 3 or modes.shape[-1] != modes.shape[-2]:
-            raise Refusal("cannot use this probe", why=f"its shape is {tuple(modes.shape)}, not (mode, N, N)",
-                          fix="give square complex arrays on the object's grid")
+            raise Refusal(
+                "cannot use this probe",
+                why=f"its shape is {tuple(modes.shape)}, not (mode, N, N)",
+                fix="give square complex arrays on the object's grid",
+            )
         self.L = L
         self.register_buffer("modes", modes)
 
@@ -217,6 +225,9 @@ def core_shell(
     """
     inner, outer = (contrast_core - contrast_shell) * core**3, contrast_shell * shell**3
     if inner + outer == 0:
-        raise Refusal("cannot normalise this particle", why="core and shell cancel at q = 0",
-                      fix="change a contrast or a radius")
+        raise Refusal(
+            "cannot normalise this particle",
+            why="core and shell cancel at q = 0",
+            fix="change a contrast or a radius",
+        )
     return (inner * sphere(q * core) + outer * sphere(q * shell)) / (inner + outer)

@@ -30,8 +30,11 @@ def exposure(intensity: Tensor, photons: float, mask: Tensor) -> float:
     """
     brightest = float((intensity[:, 0] * mask).max())
     if not brightest > 0:
-        raise Refusal("cannot expose these frames", why="the first frames are dark",
-                      fix="check the beamstop and the probe: no light reaches an open pixel")
+        raise Refusal(
+            "cannot expose these frames",
+            why="the first frames are dark",
+            fix="check the beamstop and the probe: no light reaches an open pixel",
+        )
     return photons / brightest
 
 
@@ -110,7 +113,13 @@ SQUARES = Likelihood(
 )
 """Half the squared difference, for numbers that are not counts."""
 
-LIKELIHOODS = {"squares": SQUARES, "poisson": POISSON, "amplitude": AMPLITUDE, "exact": EXACT, "l1": PLAIN}
+LIKELIHOODS = {
+    "squares": SQUARES,
+    "poisson": POISSON,
+    "amplitude": AMPLITUDE,
+    "exact": EXACT,
+    "l1": PLAIN,
+}
 """Every likelihood by its name."""
 
 
@@ -125,8 +134,11 @@ def likelihood(name: str) -> Likelihood:
         tensor(True)
     """
     if name not in LIKELIHOODS:
-        raise Refusal(f"unknown likelihood {name!r}", why=f"there are {', '.join(LIKELIHOODS)}",
-                      fix="use one of them")
+        raise Refusal(
+            f"unknown likelihood {name!r}",
+            why=f"there are {', '.join(LIKELIHOODS)}",
+            fix="use one of them",
+        )
     return LIKELIHOODS[name]
 
 

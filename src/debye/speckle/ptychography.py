@@ -53,7 +53,9 @@ class Scan(Scattering):
                 fix="give a probe (mode, side, side) smaller than the object (rows, columns)",
             )
         if shift not in ("bilinear", "fourier"):
-            raise Refusal(f"unknown shift {shift!r}", why="it is 'bilinear' or 'fourier'", fix="use one")
+            raise Refusal(
+                f"unknown shift {shift!r}", why="it is 'bilinear' or 'fourier'", fix="use one"
+            )
         self.stop, self.shift = stop, shift
         self.register_buffer("specimen", specimen, persistent=False)
         self.register_buffer("modes", modes, persistent=False)

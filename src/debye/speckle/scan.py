@@ -44,10 +44,14 @@ def conduct_scan(
     )  # fmt: skip
     whole = replace(whole, times=study.grid())
     assert whole.states is not None and whole.scattering is not None  # noqa: S101, PT018
-    recorded = whole.states[0] + JITTER * torch.randn(whole.states[0].shape, generator=generator).double()
+    recorded = (
+        whole.states[0] + JITTER * torch.randn(whole.states[0].shape, generator=generator).double()
+    )
     recorded[0] = whole.states[0, 0]  # the start of the scan is known, as in the published study
     half = study.train_frames or len(whole.times)
-    data = replace(whole, data=whole.data[:, :half], times=whole.times[:half], states=whole.states[:, :half])
+    data = replace(
+        whole, data=whole.data[:, :half], times=whole.times[:half], states=whole.states[:, :half]
+    )
     simulated = time.perf_counter()
     learning = prepare(study.model(), data, plan, solver=study.solver)
     first_guess(learning.experiment.system, recorded[:half], data.times, study.solver)
@@ -56,7 +60,14 @@ def conduct_scan(
         watch(step)
         steps.append(step)
     learned = time.perf_counter()
-    free = free_positions(whole.scattering, whole.data[0].float(), recorded.float(), whole.gain, learning.judge, whole.mask)
+    free = free_positions(
+        whole.scattering,
+        whole.data[0].float(),
+        recorded.float(),
+        whole.gain,
+        learning.judge,
+        whole.mask,
+    )
     seconds = {"simulate": simulated - began, "learn": learned - simulated,
                "free fit": time.perf_counter() - learned}  # fmt: skip
     return data, learning, steps, seconds, {"free": free, "recorded": recorded, "whole": whole}

@@ -150,8 +150,11 @@ class Lattice(Scattering):
     ) -> None:
         super().__init__()
         if form not in FORMS:
-            raise Refusal(f"unknown form {form!r}", why=f"the forms are {', '.join(FORMS)}",
-                          fix="use one of them")
+            raise Refusal(
+                f"unknown form {form!r}",
+                why=f"the forms are {', '.join(FORMS)}",
+                fix="use one of them",
+            )
         detector.fits_lattice(points)
         self.detector, self.probe, self.points, self.form = detector, probe, points, form
         x = coordinates(points, detector.L)
@@ -221,12 +224,17 @@ class RigidCloud(Cloud):
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (run, time, qy, qx) of displacements (run, time, 2)."""
         if specimen is None:
-            raise Refusal("a rigid cloud needs its points", why="no specimen was given",
-                          fix="pass the (run, particle, 2) points of the clouds")
+            raise Refusal(
+                "a rigid cloud needs its points",
+                why="no specimen was given",
+                fix="pass the (run, particle, 2) points of the clouds",
+            )
         return super().forward(specimen[:, None].to(state.dtype) + state[..., None, :])
 
 
-def blurred(amplitude: Tensor, detector: Detector, f_probe: float, cutoff: float = 1.5e-5) -> Tensor:
+def blurred(
+    amplitude: Tensor, detector: Detector, f_probe: float, cutoff: float = 1.5e-5
+) -> Tensor:
     """The probe as the published study applies it: a convolution on the detector.
 
     P(Q) = exp(−Q² r_p²/2), r_p = f_probe·L, largest value 1, cut off where it falls below

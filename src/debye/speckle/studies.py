@@ -180,9 +180,7 @@ DRIFT = Study(
     title="Fluctuating source",
     truth=lambda: Drift(LotkaVolterra()),
     model=lambda: Drift(Flow(degree=5)),
-    scattering=lambda: RigidCloud(
-        Detector(42, 0.75, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.07
-    ),
+    scattering=lambda: RigidCloud(Detector(42, 0.75, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.07),
     starts=random_clouds,
     runs=100,
     times=(0.0, 16.0, 2.0),
@@ -257,6 +255,9 @@ def study(name: str) -> Study:
         100
     """
     if name not in STUDIES:
-        raise Refusal(f"unknown system {name!r}", why=f"there are {', '.join(STUDIES)}",
-                      fix="use one of them, or describe your own with debye.speckle.systems")
+        raise Refusal(
+            f"unknown system {name!r}",
+            why=f"there are {', '.join(STUDIES)}",
+            fix="use one of them, or describe your own with debye.speckle.systems",
+        )
     return STUDIES[name]

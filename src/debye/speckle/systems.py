@@ -64,12 +64,12 @@ class Swarm(System):
 
     state_axes = 2
 
-    def __init__(
-        self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048
-    ) -> None:
+    def __init__(self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048) -> None:
         super().__init__()
         if D not in (2, 3):
-            raise Refusal(f"a swarm cannot live in {D} dimensions", why="D is 2 or 3", fix="use 2 or 3")
+            raise Refusal(
+                f"a swarm cannot live in {D} dimensions", why="D is 2 or 3", fix="use 2 or 3"
+            )
         self.interaction, self.L, self.D, self.table = interaction, L, D, table
 
     def pull(self, r: Tensor) -> Tensor:
@@ -147,9 +147,7 @@ class Swarmalator(System):
 
     state_axes = 2
 
-    def __init__(
-        self, interaction: Hole, coupling: Hole, *, L: float = 5.0, D: int = 2
-    ) -> None:
+    def __init__(self, interaction: Hole, coupling: Hole, *, L: float = 5.0, D: int = 2) -> None:
         super().__init__()
         self.interaction, self.coupling, self.L, self.D = interaction, coupling, L, D
 
@@ -168,7 +166,9 @@ class Swarmalator(System):
             a, b = self.coupling(d[:, self.D]).unbind(-1)
             move = d[:, : self.D] * (h * (a - h ** (self.D - 1)))[:, None]
             change = torch.cat([move, (h * b)[:, None]], dim=-1)
-            return (2 / self.L) ** self.D * torch.zeros_like(flat).index_add(0, i, change).view_as(y)
+            return (2 / self.L) ** self.D * torch.zeros_like(flat).index_add(0, i, change).view_as(
+                y
+            )
 
         return rhs
 
@@ -329,7 +329,7 @@ def laplacian(f: Tensor, spacing: float, *, periodic: bool) -> Tensor:
     around = nn.functional.pad(
         f.reshape(-1, 1, *f.shape[-2:]), (1, 1, 1, 1), mode="circular" if periodic else "replicate"
     ).reshape(*f.shape[:-2], f.shape[-2] + 2, f.shape[-1] + 2)
-    cross = (
-        around[..., 1:-1, 2:] + around[..., 1:-1, :-2] + around[..., 2:, 1:-1]
-    ) + around[..., :-2, 1:-1]
+    cross = (around[..., 1:-1, 2:] + around[..., 1:-1, :-2] + around[..., 2:, 1:-1]) + around[
+        ..., :-2, 1:-1
+    ]
     return (cross - 4 * f) / spacing**2

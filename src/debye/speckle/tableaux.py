@@ -58,9 +58,7 @@ class Tableau:
             0.5
         """
         assert self.dense is not None, f"{self.name} has no dense output"  # noqa: S101 - a caller's slip
-        return tuple(
-            sum(p * theta ** (i + 1) for i, p in enumerate(row)) for row in self.dense
-        )
+        return tuple(sum(p * theta ** (i + 1) for i, p in enumerate(row)) for row in self.dense)
 
 
 EULER = Tableau("euler", 1, a=((),), b=(1.0,), c=(0.0,))
