@@ -95,7 +95,7 @@ def half_pairs(positions: Tensor, reach: float) -> tuple[Tensor, Tensor]:
         >>> i, j
         (tensor([0]), tensor([1]))
     """
-    batch, size, _ = positions.shape
+    size = positions.shape[1]
     # Centred, because |a|² + |b|² − 2a·b cancels badly far from the origin.
     r = positions.detach() - positions.detach().mean(dim=1, keepdim=True)
     square = r.square().sum(-1)  # [batch, particle]

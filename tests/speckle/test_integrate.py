@@ -25,8 +25,13 @@ TIMES = [0.0, 0.7, 1.0, 2.5]
 def reference():
     found = scipy.integrate.solve_ivp(
         lambda t, y: spring(t, torch.as_tensor(y)).numpy(),
-        (0, 2.5), START.numpy(), "DOP853", TIMES, rtol=1e-13, atol=1e-14,
-    )  # fmt: skip
+        (0, 2.5),
+        START.numpy(),
+        "DOP853",
+        TIMES,
+        rtol=1e-13,
+        atol=1e-14,
+    )
     return torch.as_tensor(found.y.T)
 
 
@@ -65,9 +70,13 @@ def test_dense_output_ends_where_the_step_does(method):
 def test_agrees_with_torchdiffeq():
     torchdiffeq = pytest.importorskip("torchdiffeq")
     theirs = torchdiffeq.odeint(
-        lambda t, y: spring(float(t), y), START, torch.tensor(TIMES).double(),
-        rtol=1e-10, atol=1e-12, method="dopri5",
-    )  # fmt: skip
+        lambda t, y: spring(float(t), y),
+        START,
+        torch.tensor(TIMES).double(),
+        rtol=1e-10,
+        atol=1e-12,
+        method="dopri5",
+    )
     ours = solve(spring, START, TIMES, method="dopri5", rtol=1e-10, atol=1e-12)
     # Between steps both interpolate, each in its own way.
     torch.testing.assert_close(ours.states, theirs, rtol=1e-6, atol=1e-7)

@@ -182,8 +182,10 @@ def test_three_dimensions_are_seen_in_projection():
 
 def test_published_detectors():
     for n, dq, L, f_mask, pixels, q_max in (
-        (42, 0.5, 2.0, 0.06, 84, 65.97), (48, 0.75, 5.0, 0.05, 64, 30.16), (42, 0.75, 2.0, 0.05, 56, 65.97),
-    ):  # fmt: skip
+        (42, 0.5, 2.0, 0.06, 84, 65.97),
+        (48, 0.75, 5.0, 0.05, 64, 30.16),
+        (42, 0.75, 2.0, 0.05, 56, 65.97),
+    ):
         detector = Detector(n, dq, L, f_mask)
         assert detector.pixels == pixels
         assert detector.q.abs().max().item() == pytest.approx(q_max, abs=0.01)

@@ -92,8 +92,10 @@ def simulate(
     frames = make_frames(case, runs=runs, photons=photons, seed=seed, until=until)
     save_frames(output, frames)
     count = tuple(frames.data.shape)
-    typer.echo(f"{output}: {count[0]} runs × {count[1]} frames of {count[2]} × {count[3]} pixels, "
-               f"t = {float(frames.times[0]):g} … {float(frames.times[-1]):g}")  # fmt: skip
+    typer.echo(
+        f"{output}: {count[0]} runs × {count[1]} frames of {count[2]} × {count[3]} pixels, "
+        f"t = {float(frames.times[0]):g} … {float(frames.times[-1]):g}"
+    )
     return DONE
 
 
@@ -149,7 +151,7 @@ def _model(make: Any, name: str) -> System:  # noqa: ANN401 - a function without
             why="no hole is left in its equation",
             fix="fill one yourself with debye.speckle, as docs/speckle.md shows",
         )
-    return make()  # type: ignore[no-any-return]
+    return make()
 
 
 def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) -> Plan:  # noqa: ANN401
@@ -241,8 +243,15 @@ def extrapolate(
 def _predicted(known: Frames, law: Any, times: Any, path: Any, light: Any) -> Frames:  # noqa: ANN401
     from dataclasses import replace
 
-    return replace(known, data=light * known.mask, times=times, states=path, photons=0.0, system=law.system,
-                   about={**known.about, "predicted": True})  # fmt: skip
+    return replace(
+        known,
+        data=light * known.mask,
+        times=times,
+        states=path,
+        photons=0.0,
+        system=law.system,
+        about={**known.about, "predicted": True},
+    )
 
 
 def study(

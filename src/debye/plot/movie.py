@@ -70,8 +70,10 @@ def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: i
     # A drift goes round for hundreds of time units: three turns tell the story.
     last = int((report.times <= 50).sum()) if report.study.name == "drift" else len(report.times)
     shown = torch.linspace(0, last - 1, min(frames, last)).round().long().tolist()
-    images = [Image.open(io.BytesIO(picture(report, i))).convert("P", palette=Image.Palette.ADAPTIVE)
-              for i in shown]  # fmt: skip
+    images = [
+        Image.open(io.BytesIO(picture(report, i))).convert("P", palette=Image.Palette.ADAPTIVE)
+        for i in shown
+    ]
     stream = io.BytesIO()
     images[0].save(
         stream, "GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0
@@ -95,8 +97,10 @@ def picture(report: Report, i: int) -> bytes:
             axes[0, k].set_title(name)
             draw_frame(axes[1, k], light[k], mask, limits)
         beyond = t > report.until
-        figure.suptitle(f"t = {t:.4g}, {'extrapolated' if beyond else 'trained'}",
-                        color=BEYOND if beyond else TRAINED)  # fmt: skip
+        figure.suptitle(
+            f"t = {t:.4g}, {'extrapolated' if beyond else 'trained'}",
+            color=BEYOND if beyond else TRAINED,
+        )
         for ax in axes.flat:
             ax.spines[:].set_color(BEYOND if beyond else TRAINED)
             ax.spines[:].set_linewidth(1.5)

@@ -43,16 +43,18 @@ def draw_phases(ax: Axes, theta: Tensor) -> Any:  # noqa: ANN401 - matplotlib's 
     """Phases (y, x) on a cyclic map."""
     bare(ax)
     wrapped = np.mod(theta.numpy(), 2 * np.pi)
-    return ax.imshow(wrapped, cmap=CYCLE, vmin=0, vmax=2 * np.pi, origin="lower",
-                     interpolation="nearest")  # fmt: skip
+    return ax.imshow(
+        wrapped, cmap=CYCLE, vmin=0, vmax=2 * np.pi, origin="lower", interpolation="nearest"
+    )
 
 
 def draw_frame(ax: Axes, frame: Tensor, mask: Tensor, limits: tuple[float, float]) -> Any:  # noqa: ANN401
     """A detector frame (qy, qx) on a log scale; masked pixels stay white."""
     shown = np.ma.array(np.clip(frame.numpy(), limits[0], None), mask=~mask.numpy())
     bare(ax)
-    return ax.imshow(shown, cmap=LIGHT, norm=LogNorm(*limits), origin="lower",
-                     interpolation="nearest")  # fmt: skip
+    return ax.imshow(
+        shown, cmap=LIGHT, norm=LogNorm(*limits), origin="lower", interpolation="nearest"
+    )
 
 
 def frame_limits(frames: Tensor, mask: Tensor) -> tuple[float, float]:
@@ -64,18 +66,16 @@ def frame_limits(frames: Tensor, mask: Tensor) -> tuple[float, float]:
 def draw_error(ax: Axes, times: Tensor, error: Tensor, until: float, label: str) -> None:
     """Error against time: solid within the trained window, dashed beyond it."""
     inside = times <= until
-    ax.axvspan(float(times[0]), until, color=TRAINED, alpha=0.12, lw=0)
+    ax.axvspan(float(times[0]), max(until, float(times[0])), color=TRAINED, alpha=0.12, lw=0)
     ax.plot(times[inside], error[inside], color=TRAINED)
     ax.plot(times[~inside], error[~inside], color=BEYOND, ls="--")
     high = float(error.max()) or 1.0
     if float(error[error > 0].min() if (error > 0).any() else 1) < 0.05 * high:
         ax.set_yscale("log")
     ax.set(xlabel="time", ylabel=label, xlim=(float(times[0]), float(times[-1])))
-    ax.text(0.02, 0.97, "trained", color=TRAINED, transform=ax.transAxes, va="top")
+    ax.set_title("trained", color=TRAINED, loc="left")
     if (~inside).any():
-        ax.text(
-            0.98, 0.97, "extrapolated", color=BEYOND, transform=ax.transAxes, va="top", ha="right"
-        )
+        ax.set_title("extrapolated", color=BEYOND, loc="right")
 
 
 def draw_loss(ax: Axes, losses: list[float], stages: list[int]) -> None:
@@ -101,11 +101,16 @@ def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
     rows = []
     for value in curve():
         slopes = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        rows.append(torch.cat([
-            (torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(slopes, parameters, strict=True)
-        ]))  # fmt: skip
+        rows.append(
+            torch.cat(
+                [
+                    (torch.zeros_like(p) if g is None else g).flatten()
+                    for g, p in zip(slopes, parameters, strict=True)
+                ]
+            )
+        )
     J = torch.stack(rows).double()
-    return ((J @ law.covariance) * J).sum(-1).clamp(min=0).sqrt().numpy()  # type: ignore[no-any-return]
+    return ((J @ law.covariance) * J).sum(-1).clamp(min=0).sqrt().numpy()
 
 
 def draw_force(ax: Axes, report: Report) -> None:
@@ -113,7 +118,7 @@ def draw_force(ax: Axes, report: Report) -> None:
     from debye.speckle.judge import pair_force
 
     r = torch.linspace(0.06, 0.9, 120, dtype=torch.float64)
-    h, h0 = report.law.system.interaction, report.study.truth().interaction  # type: ignore[union-attr]
+    h, h0 = report.law.system.hole, report.study.truth().hole
     found = pair_force(h, r)
     ax.axhline(0, color=GREY, lw=0.5)
     if report.data.photons:
@@ -129,11 +134,11 @@ def draw_force(ax: Axes, report: Report) -> None:
 
 
 def draw_h(ax: Axes, report: Report) -> None:
-    """h itself, on the branch that falls to 0 at the reach."""
+    """H itself, on the branch that falls to 0 at the reach."""
     from debye.speckle.judge import falling_branch
 
     r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
-    h, h0 = report.law.system.interaction, report.study.truth().interaction  # type: ignore[union-attr]
+    h, h0 = report.law.system.hole, report.study.truth().hole
     ax.plot(r, falling_branch(h0, r), color=TRUE, lw=2.2, label="truth")
     ax.plot(r, falling_branch(h, r).detach(), color=LEARNED, label="learned")
     ax.axvline(float(h.reach), color=LEARNED, lw=0.6, ls=":")
@@ -150,7 +155,7 @@ def draw_kernels(axes: list[Axes], report: Report) -> None:
     from debye.speckle.systems import transfer_function
 
     truth, found = report.study.truth(), report.law.system
-    k0, k = (20 * s.coupling().detach() for s in (truth, found))  # type: ignore[operator, union-attr]
+    k0, k = (20 * s.hole().detach() for s in (truth, found))
     top = float(k0.abs().max())
     for ax, kernel, name in ((axes[0], k0, "true kernel"), (axes[1], k, "learned kernel")):
         image = ax.imshow(kernel, cmap="RdBu_r", vmin=-top, vmax=top, origin="lower")
@@ -179,8 +184,12 @@ def draw_flow(ax: Axes, report: Report, speed_of: Callable[[Tensor], Tensor], ti
 
 def study_figure(report: Report) -> Figure:
     """One page: real space, speckle, the learned law, error against time."""
-    return {"swarm": swarm_figure, "kuramoto": kuramoto_figure, "drift": drift_figure,
-            "scan": scan_figure}[report.study.name](report)  # fmt: skip
+    return {
+        "swarm": swarm_figure,
+        "kuramoto": kuramoto_figure,
+        "drift": drift_figure,
+        "scan": scan_figure,
+    }[report.study.name](report)
 
 
 def moments(report: Report, count: int = 4) -> list[int]:
@@ -217,8 +226,9 @@ def titled(figure: Figure, report: Report) -> None:
     """Name the study and where its data came from."""
     photons = report.data.photons
     light = f"{photons:g} photons in the brightest pixel" if photons else "no noise"
-    figure.suptitle(f"{report.study.title}: {light}, seed {report.data.about.get('seed', 0)}",
-                    fontweight="bold")  # fmt: skip
+    figure.suptitle(
+        f"{report.study.title}: {light}, seed {report.data.about.get('seed', 0)}", fontweight="bold"
+    )
 
 
 def rows_of(
@@ -236,13 +246,19 @@ def rows_of(
     figure.suptitle(label)
 
 
+def stacked(figure: Figure, heights: list[float]) -> list[SubFigure]:
+    """Parts of a page, one below the other, of relative heights."""
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
+    return list(np.asarray(parts).flat)
+
+
 def swarm_figure(report: Report) -> Figure:
     """Particles, speckle, force, h, clusters, errors."""
     from debye.speckle.judge import cluster_sizes
 
     with style():
         figure = new_figure(PAGE, 8.6)
-        space, light, law, late = figure.subfigures(4, 1, height_ratios=[2.1, 1.25, 1.25, 1.15])
+        space, light, law, late = stacked(figure, [2.1, 1.25, 1.25, 1.15])
         rows_of(
             space, report, lambda ax, y: draw_particles(ax, y, 2.6, TRUE), "Real space, unseen run"
         )
@@ -258,8 +274,11 @@ def swarm_figure(report: Report) -> Figure:
             clusters.step(
                 range(30), cluster_sizes(states[:, -1]), where="mid", color=color, label=name
             )
-        clusters.set(xlabel="neighbours within 0.15", ylabel="share",
-                     title=f"Clusters at t = {float(report.times[-1]):g}")  # fmt: skip
+        clusters.set(
+            xlabel="neighbours within 0.15",
+            ylabel="share",
+            title=f"Clusters at t = {float(report.times[-1]):g}",
+        )
         clusters.legend()
         draw_error(error, report.times[1:], report.error[1:], report.until, "mean position error")
         draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
@@ -271,7 +290,7 @@ def kuramoto_figure(report: Report) -> Figure:
     """Phases, speckle, kernels, transfer function, errors."""
     with style():
         figure = new_figure(PAGE, 8.6)
-        space, light, law, late = figure.subfigures(4, 1, height_ratios=[2.1, 1.25, 1.1, 1.1])
+        space, light, law, late = stacked(figure, [2.1, 1.25, 1.1, 1.1])
         rows_of(space, report, draw_phases, "Phases, unseen run (cyclic map, 0 to 2π)")
         draw_speckle(light, report, moments(report)[2])
         draw_kernels(list(law.subplots(1, 3)), report)
@@ -287,19 +306,31 @@ def drift_figure(report: Report) -> Figure:
     """Speckle, fields, coordinates, errors."""
     with style():
         figure = new_figure(PAGE, 7.6)
-        light, fields, series, late = figure.subfigures(4, 1, height_ratios=[1.3, 1.6, 1.0, 1.1])
+        light, fields, series, late = stacked(figure, [1.3, 1.6, 1.0, 1.1])
         draw_speckle(light, report, len(report.times) - 1)
         left, right = fields.subplots(1, 2)
-        draw_flow(left, report, report.study.truth().velocity, "True velocity, and the orbit")  # type: ignore[union-attr, arg-type]
-        draw_flow(right, report, report.law.system.velocity, "Learned velocity")  # type: ignore[union-attr, arg-type]
+        draw_flow(left, report, report.study.truth().hole, "True velocity, and the orbit")
+        draw_flow(right, report, report.law.system.hole, "Learned velocity")
         early, end = series.subplots(1, 2, sharey=True)
         for ax, span in ((early, report.times <= 50), (end, report.times >= report.times[-1] - 50)):
             for k, name in enumerate("xy"):
                 color = PALETTE[2 * k]
-                ax.plot(report.times[span], report.truth[0, span, k], color=color, lw=2.4, alpha=0.4,
-                        label=f"{name}, truth")  # fmt: skip
-                ax.plot(report.times[span], report.found[0, span, k], color=color, ls="--", lw=0.9,
-                        label=f"{name}, learned")  # fmt: skip
+                ax.plot(
+                    report.times[span],
+                    report.truth[0, span, k],
+                    color=color,
+                    lw=2.4,
+                    alpha=0.4,
+                    label=f"{name}, truth",
+                )
+                ax.plot(
+                    report.times[span],
+                    report.found[0, span, k],
+                    color=color,
+                    ls="--",
+                    lw=0.9,
+                    label=f"{name}, learned",
+                )
             ax.set(xlabel="time", ylabel="centre")
         early.axvspan(0, report.until, color=TRAINED, alpha=0.12, lw=0)
         end.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
@@ -314,10 +345,10 @@ def scan_figure(report: Report) -> Figure:
     """Object, path, speckle, errors of law and free fit."""
     with style():
         figure = new_figure(PAGE, 6.6)
-        top, light, late = figure.subfigures(3, 1, height_ratios=[1.9, 1.3, 1.1])
+        top, light, late = stacked(figure, [1.9, 1.3, 1.1])
         thing, path = top.subplots(1, 2)
-        scan = report.law.scattering
-        image = thing.imshow(scan.specimen.abs(), cmap="gray", origin="lower")  # type: ignore[operator, union-attr]
+        scan: Any = report.law.scattering
+        image = thing.imshow(scan.specimen.abs(), cmap="gray", origin="lower")
         top.colorbar(image, ax=thing, shrink=0.8, label="|object|")
         bare(thing)
         thing.set_title("Object")
@@ -334,7 +365,7 @@ def scan_figure(report: Report) -> Figure:
             "position error, pixels",
         )
         error.set_yscale("log")
-        error.set_title("Law (line) and free per-frame fit (grey dots)")
+        error.set_title("grey: free per-frame fit", color=GREY)
         draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
         titled(figure, report)
     return figure

@@ -18,13 +18,20 @@ from debye.speckle import holes, optics, ptychography, scattering, systems, trut
 
 _ROOMS = {
     systems: ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),
-    truths: ("SwarmForce", "PhaseCoupling", "MexicanHat", "LotkaVolterra", "Spiral", "GrayScott",
-             "Turing"),
+    truths: (
+        "SwarmForce",
+        "PhaseCoupling",
+        "MexicanHat",
+        "LotkaVolterra",
+        "Spiral",
+        "GrayScott",
+        "Turing",
+    ),
     holes: ("RadialSpline", "RadialNetwork", "Kernel", "Flow", "FlowNetwork", "RoundFlow"),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
     scattering: ("Lattice", "Cloud", "RigidCloud"),
     ptychography: ("Scan",),
-}  # fmt: skip
+}
 KNOWN: dict[str, type] = {
     name: getattr(room, name) for room, names in _ROOMS.items() for name in names
 }

@@ -5,7 +5,7 @@
         instrument/detector (NXdetector)   data [run, time, qy, qx], pixel_mask, qx, qy
         data (NXdata)                      links to the frames and their axes
         sample (NXsample)                  states [run, time, …], specimen [run, …]
-        process (NXprocess)                plan (JSON: equation, geometry, seed), gain, photons, arrays/
+        process (NXprocess)                plan (JSON), gain, photons, arrays
 
 NeXus: https://manual.nexusformat.org. In a pixel_mask 0 is a good pixel.
 """
@@ -76,8 +76,9 @@ def write_detector(entry: h5py.Group, frames: Frames) -> None:
     if frames.photons:
         data = data.astype(np.uint16 if data.max() < 2**16 else np.uint32)
     chunks = (1, min(16, data.shape[1]), *data.shape[2:])
-    detector.create_dataset("data", data=data, chunks=chunks, compression="gzip", shuffle=True,
-                            compression_opts=1)  # fmt: skip
+    detector.create_dataset(
+        "data", data=data, chunks=chunks, compression="gzip", shuffle=True, compression_opts=1
+    )
     detector["data"].attrs.update({"units": "counts", "long_name": "photons in a pixel"})
     detector["pixel_mask"] = (~frames.mask).numpy().astype(np.uint32)
     detector["time"] = frames.times.double().numpy()

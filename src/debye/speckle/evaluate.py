@@ -115,9 +115,16 @@ def make_frames(
     y0, specimen = starts(study, runs or study.runs, seed)
     about = {"study": study.name, "seed": seed, "photons": photons, "version": __version__}
     return simulate(
-        study.truth(), study.scattering(), y0, study.grid(until), solver=study.careful,
-        photons=photons, specimen=specimen, seed=seed, about=about,
-    )  # fmt: skip
+        study.truth(),
+        study.scattering(),
+        y0,
+        study.grid(until),
+        solver=study.careful,
+        photons=photons,
+        specimen=specimen,
+        seed=seed,
+        about=about,
+    )
 
 
 def conduct(
@@ -234,7 +241,7 @@ def at(report: Report, t: float) -> float:
 
 def judge_swarm(report: Report) -> list[Row]:
     """Force, reach, positions, clusters."""
-    h, h0 = report.law.system.interaction, report.study.truth().interaction  # type: ignore[union-attr]
+    h, h0 = report.law.system.hole, report.study.truth().hole
     r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
     force = judge.relative(judge.pair_force(h, r), judge.pair_force(h0, r))
     rows = [
@@ -260,7 +267,7 @@ def judge_kuramoto(report: Report) -> list[Row]:
     states = report.data.states
     assert states is not None  # noqa: S101 - simulated frames have states
     transfer = judge.transfer_error(found, truth, states)  # type: ignore[arg-type]
-    k, k0 = found.coupling().detach(), truth.coupling()  # type: ignore[operator, union-attr]
+    k, k0 = found.hole().detach(), truth.hole()
     rows = [
         Row("relative L2 error of the transfer function (99 % of the signal)", transfer, 0.05),
         Row("relative L2 error of the kernel", judge.relative(k, k0)),
@@ -268,8 +275,12 @@ def judge_kuramoto(report: Report) -> list[Row]:
     ]
     for t in (10, 30, 55, 105, 250):
         if t <= float(report.times[-1]):
-            rows.append(Row(f"frame amplitude error, unseen, {t - 5} after the start",
-                            float(report.blur[(report.seen - t).abs().argmin()])))  # fmt: skip
+            rows.append(
+                Row(
+                    f"frame amplitude error, unseen, {t - 5} after the start",
+                    float(report.blur[(report.seen - t).abs().argmin()]),
+                )
+            )
     return rows
 
 
@@ -303,8 +314,11 @@ def judge_scan(report: Report) -> list[Row]:
     learned = report.times <= report.until
     truth, rms = report.truth[0], lambda d: float(d.square().sum(-1).mean().sqrt())
     rows = []
-    for name, path in (("law", report.found[0]), ("free per-frame fit", report.extra["free"]),
-                       ("recorded positions", report.extra["recorded"])):  # fmt: skip
+    for name, path in (
+        ("law", report.found[0]),
+        ("free per-frame fit", report.extra["free"]),
+        ("recorded positions", report.extra["recorded"]),
+    ):
         first, second = rms((path - truth)[learned]), rms((path - truth)[~learned])
         target = 0.5 if name == "law" else None
         rows.append(Row(f"RMS position error, {name}, learned half, pixels", first, target))
@@ -313,8 +327,11 @@ def judge_scan(report: Report) -> list[Row]:
 
 
 JUDGES: dict[str, Callable[[Report], list[Row]]] = {
-    "swarm": judge_swarm, "kuramoto": judge_kuramoto, "drift": judge_drift, "scan": judge_scan,
-}  # fmt: skip
+    "swarm": judge_swarm,
+    "kuramoto": judge_kuramoto,
+    "drift": judge_drift,
+    "scan": judge_scan,
+}
 
 
 def shortened(study: Study, **changes: Any) -> Study:  # noqa: ANN401

@@ -196,6 +196,14 @@ def simulate(
         if photons:
             data = expose(data, torch.Generator().manual_seed(seed))
     return Frames(
-        data, times.double(), scattering.mask, torch.cat(states), specimen, photons, gain, system,
-        scattering, about or {},
-    )  # fmt: skip
+        data,
+        times.double(),
+        scattering.mask,
+        torch.cat(states),
+        specimen,
+        photons,
+        gain,
+        system,
+        scattering,
+        about or {},
+    )

@@ -87,7 +87,7 @@ class GaussNewton(Generic[Piece]):
 
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
         """λ of a piece with the coefficients ``vector``."""
-        return functional_call(self.model, from_vector(self.model, vector), (piece,))  # type: ignore[no-any-return]
+        return functional_call(self.model, from_vector(self.model, vector), (piece,))
 
     @torch.no_grad()
     def loss(self, vector: Tensor, pieces: Sequence[Piece]) -> float:
@@ -112,7 +112,7 @@ class GaussNewton(Generic[Piece]):
         for piece in pieces:
 
             def slope(direction: Tensor, piece: Piece = piece) -> Tensor:
-                return jvp(lambda v: self.predict(v, piece), (vector,), (direction,))[1]  # type: ignore[no-any-return]
+                return jvp(lambda v: self.predict(v, piece), (vector,), (direction,))[1]
 
             J = vmap(slope, chunk_size=self.chunk)(basis)  # [coefficient, ...]
             rate, n = self.predict(vector, piece).double(), self.target(piece).double()

@@ -58,7 +58,7 @@ class RadialSpline(nn.Module):
         return self.start * math.exp(float(self.stretch.detach()))
 
     def forward(self, r: Tensor) -> Tensor:
-        """h at distances ``r`` (P,) above 0."""
+        """Values of h at distances ``r`` (P,) above 0."""
         x = r * (self.size / self.start) * torch.exp(-self.stretch.to(r.dtype))
         k = torch.arange(self.size, dtype=r.dtype, device=r.device) - 1
         return bspline(x[..., None] - k) @ self.coefficients.to(r.dtype) / r  # [P, k] [k]
@@ -78,7 +78,7 @@ class RadialNetwork(nn.Module):
         self.network = RadialMLP(reach, 1, hidden=hidden)
 
     def forward(self, r: Tensor) -> Tensor:
-        """h at distances ``r`` (P,) above 0."""
+        """Values of h at distances ``r`` (P,) above 0."""
         start = 0.05 * smooth_cutoff(r, self.reach)
         return (start + 0.1 * self.network.to(r.dtype)(r)[..., 0]) / r
 
@@ -174,7 +174,7 @@ class FlowNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Velocity (…, 2) at positions (…, 2)."""
-        return self.layers.to(x.dtype)(x)  # type: ignore[no-any-return]
+        return self.layers.to(x.dtype)(x)
 
 
 class RoundFlow(nn.Module):

@@ -146,7 +146,7 @@ def solve(
 
 
 def weighted(y: Tensor, h: float, weights: tuple[float, ...], stages: list[Tensor]) -> Tensor:
-    """y + h Σ_s w_s k_s, skipping the zeros of the tableau."""
+    """Y + h Σ_s w_s k_s, skipping the zeros of the tableau."""
     for w, k in zip(weights, stages, strict=False):
         if w:
             y = torch.add(y, k, alpha=h * w)
@@ -184,7 +184,7 @@ class _Run:
             return (weighted(y, h, self.table.b, list(ks)), *ks)
 
         if self.solver.save_memory and torch.is_grad_enabled():
-            return recompute(step, y, first, use_reentrant=False)  # type: ignore[no-any-return]
+            return recompute(step, y, first, use_reentrant=False)
         return step(y, first)
 
     def spent(self) -> bool:

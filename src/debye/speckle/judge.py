@@ -23,7 +23,7 @@ def pair_force(interaction: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
 
 
 def falling_branch(interaction: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
-    """h on the branch that falls to 0 at the reach: the one of h and 1 − h that is smaller there.
+    """The branch that falls to 0 at the reach: of h and 1 − h the one smaller there.
 
     Args:
         interaction: h(r).
@@ -91,7 +91,7 @@ def carrying(states: Tensor, share: float = 0.99) -> Tensor:
 def transfer_error(found: Kuramoto, truth: Kuramoto, states: Tensor) -> float:
     """Relative L2 error of the kernel's transfer function where the signal is."""
     shape = states.shape[-2:]
-    T, T0 = (k.K * transfer_function(k.coupling().detach(), shape) for k in (found, truth))
+    T, T0 = (k.K * transfer_function(k.hole().detach(), shape) for k in (found, truth))
     where = carrying(states)
     return float((T - T0)[where].abs().norm() / T0[where].abs().norm())
 

@@ -85,8 +85,14 @@ def save_law(path: str | os.PathLike[str], learning: Learning, **card: Any) -> N
         },
     }
     numbers, learned = learning.state()
-    whole = {"class": "Law", "version": __version__, "gain": made.gain, "plan": plan,
-             "learning": numbers, **card}  # fmt: skip
+    whole = {
+        "class": "Law",
+        "version": __version__,
+        "gain": made.gain,
+        "plan": plan,
+        "learning": numbers,
+        **card,
+    }
     named = {f"plan.{k}": v for k, v in tensors.items()}
     checkpoint.save(path, whole, {**named, **{f"learning.{k}": v for k, v in learned.items()}})
 

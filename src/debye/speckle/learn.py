@@ -170,9 +170,13 @@ class Learning:
 
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         fit: GaussNewton[Window] = GaussNewton(
-            self.experiment, lambda w: w.frames[:, 1:], self.mask, self.judge,
-            damping=self.damping, ridge=self.plan.ridge,
-        )  # fmt: skip
+            self.experiment,
+            lambda w: w.frames[:, 1:],
+            self.mask,
+            self.judge,
+            damping=self.damping,
+            ridge=self.plan.ridge,
+        )
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
             self.damping, self.curvature = fit.damping, fit.curvature
             yield step
@@ -185,9 +189,13 @@ class Learning:
 
     def _adam(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         recipe = Recipe(
-            epochs=stage.iterations, peak_rate=self.plan.rate, weight_decay=0.0, spike=5.0,
-            average=0.98, seed=self.plan.seed,
-        )  # fmt: skip
+            epochs=stage.iterations,
+            peak_rate=self.plan.rate,
+            weight_decay=0.0,
+            spike=5.0,
+            average=0.98,
+            seed=self.plan.seed,
+        )
         training = Training(self.experiment, self.loss, recipe)
 
         def shuffled(epoch: int) -> list[Window]:
@@ -207,14 +215,14 @@ class Learning:
             values = []
             for piece in pieces:
                 value = self.loss(self.experiment, piece)["frames"] / len(pieces)
-                value.backward()  # type: ignore[no-untyped-call]
+                value.backward()
                 values.append(value.detach())
             return torch.stack(values).sum()
 
         last = float("inf")
         for i in range(stage.iterations):
             kept = to_vector(self.experiment)
-            loss = float(optimizer.step(closure))  # type: ignore[arg-type]
+            loss = float(optimizer.step(closure))
             bad = not torch.isfinite(to_vector(self.experiment)).all()
             if bad:
                 torch.nn.utils.vector_to_parameters(kept.float(), self.experiment.parameters())

@@ -54,7 +54,7 @@ class Detector:
             raise Refusal(
                 f"a detector with dq = {self.dq:g} aliases the object",
                 why="steps of dq·2π/L see the object repeated every L/dq, which is closer than "
-                f"the box side L: dq must be at most 1 (at most 0.5 to sample the intensity "
+                "the box side L: dq must be at most 1 (at most 0.5 to sample the intensity "
                 "fully, whose detail comes from twice the box)",
                 fix="lower dq: smaller pixels, or a detector further away",
             )
@@ -79,7 +79,7 @@ class Detector:
     @property
     def open(self) -> Tensor:
         """(qy, qx) True where a pixel sees light, False behind the beamstop."""
-        return self.Q > self.f_mask * self.n * 2 * math.pi / self.L
+        return self.f_mask * self.n * 2 * math.pi / self.L < self.Q
 
     def fits_lattice(self, points: int) -> None:
         """Refuse a lattice too coarse for this detector.
@@ -176,7 +176,8 @@ def bilinear(image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     Differentiable in the image and in the coordinates.
 
     Example:
-        >>> bilinear(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([0.5]), torch.tensor([0.5]))
+        >>> half = torch.tensor([0.5])
+        >>> bilinear(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), half, half)
         tensor([1.5000])
     """
     rows, columns = image.shape[-2:]

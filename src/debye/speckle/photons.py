@@ -79,7 +79,7 @@ def _root(x: Tensor) -> Tensor:
 POISSON = Likelihood(
     loss=_deviance,
     residual=lambda rate, n: (rate + FLOOR - n) / _root(rate),
-    weight=lambda rate, n: 1 / _root(rate),  # noqa: ARG005 - Fisher's information knows no counts
+    weight=lambda rate, n: 1 / _root(rate),
 )
 """Half the Poisson deviance, λ − n + n ln(n/λ)."""
 
@@ -88,14 +88,14 @@ POISSON = Likelihood(
 AMPLITUDE = Likelihood(
     loss=lambda rate, n: 2 * ((rate + 0.125).sqrt() - (n + 0.375).sqrt()).square(),
     residual=lambda rate, n: 2 * ((rate + 0.125).sqrt() - (n + 0.375).sqrt()),
-    weight=lambda rate, n: 1 / (rate + 0.125).sqrt(),  # noqa: ARG005
+    weight=lambda rate, n: 1 / (rate + 0.125).sqrt(),
 )
 """Distance of variance-stabilised amplitudes of counts."""
 
 EXACT = Likelihood(
     loss=lambda rate, n: 2 * (_root(rate) - _root(n)).square(),
     residual=lambda rate, n: 2 * (_root(rate) - _root(n)),
-    weight=lambda rate, n: 1 / _root(rate),  # noqa: ARG005
+    weight=lambda rate, n: 1 / _root(rate),
 )
 """Distance of amplitudes √I of frames without noise."""
 
@@ -109,7 +109,7 @@ PLAIN = Likelihood(
 SQUARES = Likelihood(
     loss=lambda rate, n: 0.5 * (rate - n).square(),
     residual=lambda rate, n: rate - n,
-    weight=lambda rate, n: torch.ones_like(rate),  # noqa: ARG005
+    weight=lambda rate, n: torch.ones_like(rate),
 )
 """Half the squared difference, for numbers that are not counts."""
 

@@ -84,7 +84,7 @@ class Scan(Scattering):
             patch, fraction[..., 1, :, :], fraction[..., 0, :, :]
         )
 
-    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, side, side) at positions (…, 2); masked pixels hold 0."""
         wave = self.view(state)[..., None, :, :] * self.modes  # [..., mode, y, x]
         far = torch.fft.fftshift(torch.fft.fft2(wave, norm="ortho"), dim=(-2, -1))

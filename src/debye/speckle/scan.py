@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +38,15 @@ def conduct_scan(
     began = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
     whole = simulate(
-        study.truth(), study.scattering(), study.starts(1, generator)[0], study.grid() - study.times[0],
-        solver=study.careful, photons=photons, seed=seed,
+        study.truth(),
+        study.scattering(),
+        study.starts(1, generator)[0],
+        study.grid() - study.times[0],
+        solver=study.careful,
+        photons=photons,
+        seed=seed,
         about={"study": study.name, "seed": seed, "photons": photons},
-    )  # fmt: skip
+    )
     whole = replace(whole, times=study.grid())
     assert whole.states is not None and whole.scattering is not None  # noqa: S101, PT018
     recorded = (
@@ -68,9 +73,20 @@ def conduct_scan(
         learning.judge,
         whole.mask,
     )
-    seconds = {"simulate": simulated - began, "learn": learned - simulated,
-               "free fit": time.perf_counter() - learned}  # fmt: skip
+    seconds = {
+        "simulate": simulated - began,
+        "learn": learned - simulated,
+        "free fit": time.perf_counter() - learned,
+    }
     return data, learning, steps, seconds, {"free": free, "recorded": recorded, "whole": whole}
+
+
+class Path(NamedTuple):
+    """Recorded positions, and where they start."""
+
+    start: Tensor  # [start, xy]
+    times: Tensor  # [time]
+    recorded: Tensor  # [time, start, xy] after the first time
 
 
 class Paths(nn.Module):
@@ -80,10 +96,9 @@ class Paths(nn.Module):
         super().__init__()
         self.system, self.solver = system, solver
 
-    def forward(self, piece: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, path: Path) -> Tensor:
         """Positions (time, start, 2) after the first."""
-        start, times = piece
-        return self.solver.solve(self.system.field(), start, times).states[1:]
+        return self.solver.solve(self.system.field(), path.start, path.times).states[1:]
 
 
 def first_guess(system: System, positions: Tensor, times: Tensor, solver: Solver) -> None:
@@ -95,13 +110,13 @@ def first_guess(system: System, positions: Tensor, times: Tensor, solver: Solver
         times: (time,) evenly spaced.
         solver: How to integrate.
     """
-    short = (positions[:-1], times[:2])
-    whole = (positions[:1], times)
-    for piece, target in ((short, positions[None, 1:]), (whole, positions[1:, None])):
-        fit: GaussNewton[tuple[Tensor, Tensor]] = GaussNewton(
-            Paths(system, solver), lambda piece, n=target: n, torch.ones(1), SQUARES, ridge=1e-6
+    short = Path(positions[:-1], times[:2], positions[None, 1:])
+    whole = Path(positions[:1], times, positions[1:, None])
+    for path in (short, whole):
+        fit: GaussNewton[Path] = GaussNewton(
+            Paths(system, solver), lambda path: path.recorded, torch.ones(1), SQUARES, ridge=1e-6
         )
-        for _ in fit.run([piece], 30):
+        for _ in fit.run([path], 30):
             pass
 
 

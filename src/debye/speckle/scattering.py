@@ -103,6 +103,8 @@ def squared(amplitude: Tensor) -> Tensor:
 class Scattering(nn.Module):
     """From a state to what the detector sees."""
 
+    q: Tensor
+    """(m,) wave numbers along one axis of the detector."""
     mask: Tensor
     """(qy, qx) True where a pixel counts."""
 
@@ -165,7 +167,7 @@ class Lattice(Scattering):
             window = probe(torch.stack([x, y], dim=-1))  # [mode, y, x]
         self.register_buffer("window", window, persistent=False)
 
-    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of lattice states."""
         f = FORMS[self.form](state)[..., None, :, :]  # [..., mode, y, x]
         window = self.window.to(f.dtype.to_complex() if self.window.is_complex() else f.dtype)
@@ -192,6 +194,8 @@ class Cloud(Scattering):
         torch.Size([3, 32, 32])
     """
 
+    factor: Tensor
+
     def __init__(
         self, detector: Detector, probe: nn.Module, R: float, form: Tensor | None = None
     ) -> None:
@@ -202,7 +206,7 @@ class Cloud(Scattering):
         self.register_buffer("mask", detector.open, persistent=False)
         self.register_buffer("factor", factor.square() * detector.open, persistent=False)
 
-    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of clouds (…, particle, coordinate)."""
         r = state[..., :2]
         inside = r.square().sum(-1) < (self.detector.L / 2) ** 2  # [..., particle]

@@ -122,7 +122,7 @@ def grain_object(side: int, seed: int) -> Tensor:
 
 
 def two_modes(side: int) -> Tensor:
-    """A ring-shaped zone-plate probe in two incoherent modes, the second with a tenth of the light."""
+    """A defocused probe in two incoherent modes, the second with a tenth of the light."""
     x = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) / side
     y, x = torch.meshgrid(x, x, indexing="ij")
     r2 = x**2 + y**2
@@ -131,7 +131,7 @@ def two_modes(side: int) -> Tensor:
     return (modes / modes.abs().square().sum().sqrt() * side).to(torch.complex64)
 
 
-def spiral_start(runs: int, generator: torch.Generator) -> tuple[Tensor, None]:  # noqa: ARG001
+def spiral_start(runs: int, generator: torch.Generator) -> tuple[Tensor, None]:
     """The first point of a Fermat spiral; there is one scan only."""
     return fermat_spiral(1, *SPIRAL).expand(runs, 2).clone(), None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,9 @@ from debye.edges import half_pairs
 from debye.errors import Refusal
 from debye.speckle.integrate import RightHandSide
 
-Hole = Callable[..., Tensor]
-"""What fills an equation: a plain function, or a module whose parameters are learned."""
+Hole = Any
+"""What fills an equation: a plain function, or a module whose parameters are learned. What it is
+called with, and whether it must tell its ``reach``, stands with each system."""
 
 
 class System(nn.Module):
@@ -28,6 +30,13 @@ class System(nn.Module):
 
     state_axes: int
     """How many trailing axes make one state; what stands before them is batch."""
+    hole_name: str
+    """The argument that is the hole."""
+
+    @property
+    def hole(self) -> Any:  # noqa: ANN401 - a function or a module, as the system was made
+        """What fills the equation."""
+        return getattr(self, self.hole_name)
 
     @abstractmethod
     def field(self) -> RightHandSide:
@@ -62,6 +71,7 @@ class Swarm(System):
                 [-0.0060,  0.0000]])
     """
 
+    hole_name = "interaction"
     state_axes = 2
 
     def __init__(self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048) -> None:
@@ -79,10 +89,10 @@ class Swarm(System):
 
     def field(self) -> RightHandSide:
         """The pair law tabulated, then summed over the pairs within reach."""
-        reach = float(self.interaction.reach)  # type: ignore[union-attr]
+        reach = float(self.interaction.reach)
         pull = tabulated(self.pull, reach, self.table) if self.table else self.pull
 
-        def rhs(t: float, y: Tensor) -> Tensor:  # noqa: ARG001 - the law does not age
+        def rhs(t: float, y: Tensor) -> Tensor:
             r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
             i, j = half_pairs(r, reach)  # [pair]
             flat = r.flatten(0, 1)  # [batch*particle, xy]
@@ -95,7 +105,9 @@ class Swarm(System):
         return rhs
 
 
-def tabulated(function: Hole, reach: float, size: int) -> Hole:
+def tabulated(
+    function: Callable[[Tensor], Tensor], reach: float, size: int
+) -> Callable[[Tensor], Tensor]:
     """Replace a function of a distance by linear interpolation in a table on [0, reach].
 
     The table is worked out at the first distances met, in their precision, and carries the
@@ -145,6 +157,7 @@ class Swarmalator(System):
         D: 2 or 3 dimensions. The state is (…, particle, D + 1), the phase last.
     """
 
+    hole_name = "coupling"
     state_axes = 2
 
     def __init__(self, interaction: Hole, coupling: Hole, *, L: float = 5.0, D: int = 2) -> None:
@@ -153,9 +166,9 @@ class Swarmalator(System):
 
     def field(self) -> RightHandSide:
         """Each pair is met once; a is taken even and b as it comes, from both ends."""
-        reach = float(self.interaction.reach)  # type: ignore[union-attr]
+        reach = float(self.interaction.reach)
 
-        def rhs(t: float, y: Tensor) -> Tensor:  # noqa: ARG001 - the law does not age
+        def rhs(t: float, y: Tensor) -> Tensor:
             state = y.reshape(-1, *y.shape[-2:])
             i, j = half_pairs(state[..., : self.D], reach)
             i, j = torch.cat([i, j]), torch.cat([j, i])  # a learned coupling need not be odd
@@ -194,6 +207,8 @@ class Kuramoto(System):
         tensor(True)
     """
 
+    hole_name = "coupling"
+
     def __init__(
         self, coupling: Hole, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
     ) -> None:
@@ -207,7 +222,7 @@ class Kuramoto(System):
         axes = tuple(range(-self.state_axes, 0))
         transfers: dict[torch.Size, Tensor] = {}
 
-        def rhs(t: float, theta: Tensor) -> Tensor:  # noqa: ARG001 - the law does not age
+        def rhs(t: float, theta: Tensor) -> Tensor:
             shape = theta.shape[-self.state_axes :]
             if shape not in transfers:
                 transfers[shape] = transfer_function(kernel.to(theta.dtype), shape)
@@ -263,6 +278,7 @@ class Drift(System):
         tensor([-0.3333,  0.0000])
     """
 
+    hole_name = "velocity"
     state_axes = 1
 
     def __init__(self, velocity: Hole) -> None:
@@ -294,6 +310,7 @@ class ReactionDiffusion(System):
         0.0
     """
 
+    hole_name = "reaction"
     state_axes = 3
 
     def __init__(
@@ -310,7 +327,7 @@ class ReactionDiffusion(System):
     def field(self) -> RightHandSide:
         """Reaction plus diffusion."""
 
-        def rhs(t: float, y: Tensor) -> Tensor:  # noqa: ARG001 - the law does not age
+        def rhs(t: float, y: Tensor) -> Tensor:
             reacted = torch.stack(tuple(self.reaction(y[..., 0, :, :], y[..., 1, :, :])), dim=-3)
             spread = y.new_tensor(self.diffusion)[:, None, None]
             return reacted + spread * laplacian(y, self.L / y.shape[-1], periodic=self.periodic)

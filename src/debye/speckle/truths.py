@@ -34,7 +34,7 @@ class SwarmForce(nn.Module):
         return self.r_c
 
     def forward(self, r: Tensor) -> Tensor:
-        """h at distances ``r`` (P,) above 0."""
+        """Values of h at distances ``r`` (P,) above 0."""
         # exp(−2/0.01) is below the smallest float32: nothing is lost by holding r there.
         x = r.clamp(max=self.r_c - 0.01)
         # ½(1 + tanh x) is a sigmoid of 2x, which does not cancel near −1.
