@@ -275,7 +275,7 @@ def swarm_figure(report: Report) -> Figure:
                 range(30), cluster_sizes(states[:, -1]), where="mid", color=color, label=name
             )
         clusters.set(
-            xlabel="neighbours within 0.15",
+            xlabel="neighbours within 0.15 (last: 29 or more)",
             ylabel="share",
             title=f"Clusters at t = {float(report.times[-1]):g}",
         )
