@@ -114,7 +114,7 @@ def test_gradient_through_the_table_against_finite_differences(hole):
             for p, w in zip(law.parameters(), way, strict=True):
                 p.add_(w, alpha=e)
             ends.append(float(value()))
-    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-5)
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-4)
 
 
 def test_kuramoto_is_its_equation():

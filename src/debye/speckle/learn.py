@@ -207,7 +207,11 @@ class Learning:
 
     def _lbfgs(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         optimizer = torch.optim.LBFGS(
-            self.experiment.parameters(), max_iter=1, line_search_fn="strong_wolfe", history_size=20
+            self.experiment.parameters(),
+            max_iter=1,
+            max_eval=25,
+            line_search_fn="strong_wolfe",
+            history_size=20,
         )
 
         def closure() -> Tensor:

@@ -1,0 +1,243 @@
+"""A law is learned from frames, by every method, resumes exactly, and fails with its reason."""
+
+import math
+
+import pytest
+import torch
+
+from debye.errors import Failure, Refusal
+from debye.speckle.blueprint import build, describe
+from debye.speckle.evaluate import conduct, make_frames, shortened, starts
+from debye.speckle.frames import Frames, simulate
+from debye.speckle.gauss_newton import GaussNewton, to_vector
+from debye.speckle.holes import Flow, FlowNetwork, Kernel, RadialSpline
+from debye.speckle.integrate import Solver
+from debye.speckle.judge import pair_force, relative
+from debye.speckle.law import covariance, load_law, resume, save_law
+from debye.speckle.learn import Experiment, Plan, Stage, learn, prepare
+from debye.speckle.optics import Detector, GaussianProbe
+from debye.speckle.photons import EXACT
+from debye.speckle.scattering import Cloud, Lattice, RigidCloud
+from debye.speckle.studies import DRIFT, KURAMOTO, STUDIES, SWARM, study
+from debye.speckle.systems import Drift, Kuramoto, Swarm
+from debye.speckle.truths import LotkaVolterra, MexicanHat, SwarmForce
+
+SOLVER = Solver("tsit5", rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def small_swarm():
+    """60 particles, 6 frames: a second's work."""
+    generator = torch.Generator().manual_seed(0)
+    y0 = 2 * torch.rand(3, 60, 2, generator=generator, dtype=torch.float64) - 1
+    eye = Cloud(Detector(16, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.05)
+    return simulate(
+        Swarm(SwarmForce(), L=2.0), eye, y0, 0.1 * torch.arange(6).double(), solver=SOLVER
+    )
+
+
+@pytest.fixture(scope="module")
+def small_lattice():
+    """A 20² lattice and a 5 × 5 kernel."""
+    generator = torch.Generator().manual_seed(0)
+    y0 = 2 * math.pi * torch.rand(2, 20, 20, generator=generator, dtype=torch.float64)
+    eye = Lattice(Detector(18, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), points=20)
+    truth = Kuramoto(MexicanHat(5))
+    return simulate(truth, eye, y0, 0.25 * torch.arange(5).double(), solver=SOLVER)
+
+
+def force_error(hole):
+    r = torch.linspace(0.1, 0.8, 200, dtype=torch.float64)
+    return relative(pair_force(hole, r), pair_force(SwarmForce(), r))
+
+
+def test_gauss_newton_finds_the_swarm_force(small_swarm):
+    system = Swarm(RadialSpline(12), L=2.0)
+    learning = learn(system, small_swarm, Plan((Stage(6, 3, 1, 10, 3),)), solver=SOLVER)
+    assert force_error(system.hole) < 0.01
+    spread = covariance(learning)
+    assert spread.shape == (13, 13)
+    assert (spread.diagonal() > 0).all()
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_gauss_newton_finds_the_kernel(small_lattice, symmetric):
+    system = Kuramoto(Kernel(5, symmetric=symmetric))
+    learn(system, small_lattice, Plan((Stage(3, 2, 1, 8),)), solver=SOLVER)
+    assert relative(system.hole(), MexicanHat(5)()) < 1e-3
+
+
+@pytest.mark.parametrize(("method", "iterations"), [("lbfgs", 25), ("adam", 60)])
+def test_gradient_methods_descend_too(small_lattice, method, iterations):
+    system = Kuramoto(Kernel(5, symmetric=True))
+    plan = Plan((Stage(3, 2, 1, iterations),), method=method, rate=3e-2)
+    learn(system, small_lattice, plan, solver=Solver("rk4", step=0.125))
+    assert relative(system.hole(), MexicanHat(5)()) < 0.1
+
+
+def test_the_derivative_carried_forward_is_the_one_by_finite_differences(small_swarm):
+    system = Swarm(RadialSpline(6), L=2.0)
+    experiment = Experiment(system, small_swarm.scattering, SOLVER, small_swarm.gain)
+    fit = GaussNewton(experiment, lambda w: w.frames[:, 1:], small_swarm.mask, EXACT)
+    vector, pieces = to_vector(experiment), [small_swarm.window(0, 3, slice(0, 1))]
+    _, slope = fit.linearise(vector, pieces)
+    count = int(small_swarm.mask.sum()) * 2
+    for k in (0, 3):  # the reach, and a coefficient
+        step = torch.zeros_like(vector)
+        step[k] = 1e-6
+        up, down = (fit.loss(vector + s * step, pieces) for s in (1, -1))
+        assert count * (up - down) / 2e-6 == pytest.approx(float(slope[k]), rel=1e-3)
+
+
+def test_same_seed_same_law_other_seed_other_frames():
+    small = shortened(DRIFT, times=(0.0, 4.0, 2.0))
+    one, two = (make_frames(small, runs=2, photons=50, seed=3) for _ in range(2))
+    assert torch.equal(one.data, two.data)
+    other = make_frames(small, runs=2, photons=50, seed=4)
+    assert not torch.equal(one.data, other.data)
+
+
+def test_unseen_states_share_nothing_with_training():
+    for case in (SWARM, KURAMOTO, DRIFT):
+        seen, unseen = (starts(case, 2, seed)[0] for seed in (0, 1_000_003))
+        apart = (seen[:, None] - unseen[None]).abs().flatten(2).mean(-1)
+        assert apart.min() > 0.01
+
+
+def test_a_study_from_nothing_to_its_table():
+    case = shortened(KURAMOTO, times=(5.0, 10.0, 0.5), horizon=10.0)
+    report = conduct(case, plan=Plan((Stage(2, 1, 1, 3, 1),)), quick=True)
+    assert report.rows[0].met
+    assert report.until == 5.5
+    table = report.as_json()["table"]
+    assert table[0]["met"] is True
+    assert table[0]["value"] < 0.01
+
+
+@pytest.mark.parametrize("name", ["gray-scott", "turing"])
+def test_reaction_and_diffusion_scatter(name):
+    case = STUDIES[name]
+    frames = make_frames(case, runs=1, until=3 * case.times[2])
+    assert frames.data.shape == (1, 4, 84, 84)
+    assert frames.states.isfinite().all()
+    with pytest.raises(Refusal, match=f"no study of {name}"):
+        conduct(case)
+
+
+def test_resumed_learning_ends_where_an_unbroken_one_does(small_lattice, tmp_path):
+    plan = Plan((Stage(2, 1, 1, 3), Stage(3, 2, 1, 3)))
+
+    def fresh():
+        return prepare(Kuramoto(Kernel(5)), small_lattice, plan, solver=SOLVER)
+
+    whole = fresh()
+    losses = [step.loss for step in whole.run()]
+    part = fresh()
+    path = tmp_path / "law.safetensors"
+    for k, _ in enumerate(part.run()):
+        save_law(path, part)
+        if k == 1:
+            break
+    again = fresh()
+    resume(path, again)
+    rest = [step.loss for step in again.run()]
+    assert rest[-1] == pytest.approx(losses[-1], rel=1e-6, abs=1e-12)
+    torch.testing.assert_close(again.experiment.system.hole(), whole.experiment.system.hole())
+
+
+def test_resume_refuses_another_plan(small_lattice, tmp_path):
+    learning = prepare(Kuramoto(Kernel(5)), small_lattice, Plan((Stage(2, 1),)), solver=SOLVER)
+    save_law(tmp_path / "law", learning)
+    other = prepare(Kuramoto(Kernel(5)), small_lattice, Plan((Stage(3, 1),)), solver=SOLVER)
+    with pytest.raises(Refusal, match="changed in stages"):
+        resume(tmp_path / "law", other)
+
+
+def test_a_law_survives_its_file(small_lattice, tmp_path):
+    learning = prepare(
+        Kuramoto(Kernel(5)), small_lattice, Plan((Stage(2, 1, 1, 2),)), solver=SOLVER
+    )
+    list(learning.run())
+    save_law(tmp_path / "law.safetensors", learning, study="test")
+    law = load_law(tmp_path / "law.safetensors")
+    y0 = small_lattice.states[0, 0]
+    here = SOLVER.solve(learning.experiment.system.field(), y0, [0.0, 0.3]).states.detach()
+    torch.testing.assert_close(law.extrapolate(y0, torch.tensor([0.0, 0.3])).states, here)
+    assert law.card["study"] == "test"
+    assert law.covariance.shape == (24, 24)
+    assert law.frames(here).shape == (2, 36, 36)
+
+
+@pytest.mark.parametrize("case", STUDIES.values(), ids=lambda c: c.name)
+def test_every_study_can_be_described_and_built_again(case):
+    for thing in (case.truth(), case.scattering(), case.model and case.model()):
+        tensors = {}
+        plan = describe(thing, tensors)
+        assert describe(build(plan, tensors), {}) == plan
+
+
+def test_a_law_that_blows_up_says_so_and_keeps_the_last_good_weights(small_lattice):
+    system = Kuramoto(Kernel(5))
+    with torch.no_grad():
+        system.hole.weights.fill_(1e9)
+    eager = Solver("tsit5", rtol=1e-6, max_steps=50)
+    learning = prepare(system, small_lattice, Plan((Stage(3, 1),)), solver=eager)
+    with pytest.raises(Failure, match="blows up within the window"):
+        list(learning.run())
+    assert (system.hole.weights == 1e9).all()
+
+
+def test_a_step_that_blows_up_is_shortened():
+    """From a start where the full step leads to a singular law, the damping finds another way."""
+
+    class Well(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.x = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+
+        def forward(self, piece):
+            if self.x.detach().abs().max() > 2.5:
+                raise Failure("too far", why="a wall", fix="turn back")
+            return torch.tanh(self.x) * piece
+
+    from debye.speckle.photons import SQUARES
+
+    well = Well()
+    fit = GaussNewton(well, lambda p: 0.1 * p, torch.ones(1), SQUARES, damping=1e-9)
+    steps = list(fit.run([torch.ones(3).double()], 30))
+    assert any(step.rewound for step in steps)
+    assert math.tanh(well.x.item()) == pytest.approx(0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Plan(()), "no stages"),
+        (lambda: Plan((Stage(2, 1),), method="newton"), "gauss-newton, lbfgs and adam"),
+        (lambda: study("ising"), "there are swarm"),
+        (lambda: GaussNewton(torch.nn.Linear(99, 99), None, None, EXACT), "method='adam'"),
+        (lambda: GaussNewton(Drift(LotkaVolterra()), None, None, EXACT), "no parameters"),
+        (lambda: build({"class": "Popen", "arguments": {}}), "cannot build 'Popen'"),
+        (lambda: build({"class": "Detector", "arguments": {"m": 1}}), "unexpected keyword"),
+        (lambda: describe(torch.nn.Linear(1, 1)), "cannot save a Linear"),
+        (lambda: Kernel(4), "needs a middle"),
+    ],
+)
+def test_refusals(call, words):
+    with pytest.raises(Refusal, match=words):
+        call()
+
+
+def test_frames_without_states_or_geometry_are_refused_with_what_to_add():
+    bare = Frames(torch.ones(1, 3, 8, 8), torch.arange(3.0), torch.ones(8, 8, dtype=torch.bool))
+    with pytest.raises(Refusal, match="pass scattering="):
+        prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER)
+    eye = RigidCloud(Detector(8, 1.0, 2.0), GaussianProbe(0.25, 2.0), R=0.1)
+    learning = prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye)
+    with pytest.raises(Refusal, match="/entry/sample/states"):
+        list(learning.run())
+
+
+def test_a_network_fills_the_hole_as_well():
+    x = torch.zeros(4, 2)
+    assert Drift(FlowNetwork())(0.0, x).shape == (4, 2)
