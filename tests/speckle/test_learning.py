@@ -10,7 +10,7 @@ from debye.speckle.blueprint import build, describe
 from debye.speckle.evaluate import conduct, make_frames, shortened, starts
 from debye.speckle.frames import Frames, simulate
 from debye.speckle.gauss_newton import GaussNewton, to_vector
-from debye.speckle.holes import Flow, FlowNetwork, Kernel, RadialSpline
+from debye.speckle.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
 from debye.speckle.integrate import Solver
 from debye.speckle.judge import pair_force, relative
 from debye.speckle.law import covariance, load_law, resume, save_law
@@ -19,8 +19,8 @@ from debye.speckle.optics import Detector, GaussianProbe
 from debye.speckle.photons import EXACT
 from debye.speckle.scattering import Cloud, Lattice, RigidCloud
 from debye.speckle.studies import DRIFT, KURAMOTO, STUDIES, SWARM, study
-from debye.speckle.systems import Drift, Kuramoto, Swarm
-from debye.speckle.truths import LotkaVolterra, MexicanHat, SwarmForce
+from debye.speckle.systems import Drift, Kuramoto, Swarm, Swarmalator
+from debye.speckle.truths import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
 
 SOLVER = Solver("tsit5", rtol=1e-6, atol=1e-7)
 
@@ -87,6 +87,45 @@ def test_the_derivative_carried_forward_is_the_one_by_finite_differences(small_s
         step[k] = 1e-6
         up, down = (fit.loss(vector + s * step, pieces) for s in (1, -1))
         assert count * (up - down) / 2e-6 == pytest.approx(float(slope[k]), rel=1e-3)
+
+
+def test_the_phase_coupling_of_a_swarmalator_is_learned():
+    """The interaction in space is known, the coupling of phases is not."""
+    generator = torch.Generator().manual_seed(0)
+    y0 = 2 * torch.rand(3, 60, 3, generator=generator, dtype=torch.float64) - 1
+    y0[..., 2] *= math.pi
+    eye = Cloud(Detector(16, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.05)
+    truth = Swarmalator(SwarmForce(), PhaseCoupling(J=0.5, K=1.5), L=2.0)
+    data = simulate(truth, eye, y0, 0.2 * torch.arange(6).double(), solver=SOLVER)
+    system = Swarmalator(SwarmForce(), PhaseSeries(2), L=2.0)
+    learn(system, data, Plan((Stage(6, 3, 1, 8, 3),)), solver=SOLVER)
+    assert system.hole.even.tolist() == pytest.approx([0.5, 0.0], abs=0.01)
+    assert system.hole.odd.tolist() == pytest.approx([1.5, 0.0], abs=0.05)
+
+
+def test_a_swarm_in_space_is_learned_from_its_projection():
+    generator = torch.Generator().manual_seed(0)
+    y0 = 1.4 * torch.rand(4, 60, 3, generator=generator, dtype=torch.float64) - 0.7
+    eye = Cloud(Detector(16, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.05)
+    data = simulate(
+        Swarm(SwarmForce(), L=2.0, D=3), eye, y0, 0.1 * torch.arange(5).double(), solver=SOLVER
+    )
+    system = Swarm(RadialSpline(10), L=2.0, D=3)
+    learn(system, data, Plan((Stage(5, 4, 1, 8, 4),)), solver=SOLVER)
+    assert force_error(system.hole) < 0.02
+
+
+def test_a_kernel_in_space_is_learned_from_its_projection():
+    generator = torch.Generator().manual_seed(0)
+    y0 = 2 * math.pi * torch.rand(2, 10, 10, 10, generator=generator, dtype=torch.float64)
+    eye = Lattice(
+        Detector(10, 0.5, 2.0, 0.0), GaussianProbe(0.25, 2.0), points=10, form="projected"
+    )
+    truth = Kuramoto(MexicanHat(3, axes=3), axes=3)
+    data = simulate(truth, eye, y0, 0.1 * torch.arange(4).double(), solver=SOLVER)
+    system = Kuramoto(Kernel(3, axes=3, symmetric=True), axes=3)
+    learn(system, data, Plan((Stage(4, 2, 1, 8),)), solver=SOLVER)
+    assert relative(system.hole(), MexicanHat(3, axes=3)()) < 1e-3
 
 
 def test_same_seed_same_law_other_seed_other_frames():

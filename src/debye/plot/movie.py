@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,10 +40,13 @@ def draw_state(ax: Axes, report: Report, states: Tensor, i: int) -> None:
     elif name == "drift":
         assert report.specimen is not None  # noqa: S101 - a drift has its cloud
         draw_particles(ax, report.specimen[0] + y, 1.5, TRUE)
-        ax.plot(*y, "+", color=BEYOND, ms=7)
+        window = 0.5 * report.study.scattering().detector.L  # type: ignore[union-attr, operator]
+        turn = np.linspace(0, 2 * np.pi, 100)
+        ax.plot(window * np.cos(turn), window * np.sin(turn), color=GREY, lw=0.6)
+        ax.plot(*y.numpy(), "+", color=BEYOND, ms=7)
     else:
         draw_particles(ax, states[0, : i + 1], 70, GREY)
-        ax.plot(*y, "o", color=BEYOND, ms=4)
+        ax.plot(*y.numpy(), "o", color=BEYOND, ms=4)
 
 
 def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: int = 12) -> Path:

@@ -25,6 +25,11 @@ LIGHT, CYCLE = "viridis", "twilight"
 """Perceptually uniform maps: of intensities, and of angles."""
 
 
+def numbers(*values: Tensor) -> list[np.ndarray]:
+    """Tensors as matplotlib wants them."""
+    return [x.detach().numpy() for x in values]
+
+
 def bare(ax: Axes) -> None:
     """A panel without ticks, framed all around."""
     ax.set_xticks([])
@@ -34,7 +39,8 @@ def bare(ax: Axes) -> None:
 
 def draw_particles(ax: Axes, points: Tensor, half: float, color: str) -> None:
     """Particles (N, 2) in a box of half width ``half``."""
-    ax.scatter(points[:, 0], points[:, 1], s=1.2, c=color, linewidths=0)
+    x, y = points.numpy().T[:2]
+    ax.scatter(x, y, s=1.2, c=color, linewidths=0)
     ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
     bare(ax)
 
@@ -67,8 +73,8 @@ def draw_error(ax: Axes, times: Tensor, error: Tensor, until: float, label: str)
     """Error against time: solid within the trained window, dashed beyond it."""
     inside = times <= until
     ax.axvspan(float(times[0]), max(until, float(times[0])), color=TRAINED, alpha=0.12, lw=0)
-    ax.plot(times[inside], error[inside], color=TRAINED)
-    ax.plot(times[~inside], error[~inside], color=BEYOND, ls="--")
+    ax.plot(*numbers(times[inside], error[inside]), color=TRAINED)
+    ax.plot(*numbers(times[~inside], error[~inside]), color=BEYOND, ls="--")
     high = float(error.max()) or 1.0
     if float(error[error > 0].min() if (error > 0).any() else 1) < 0.05 * high:
         ax.set_yscale("log")
@@ -124,9 +130,11 @@ def draw_force(ax: Axes, report: Report) -> None:
     if report.data.photons:
         band = error_band(report.law, lambda: pair_force(h, r))
         middle = found.detach().numpy()
-        ax.fill_between(r, middle - 2 * band, middle + 2 * band, color=LEARNED, alpha=0.25, lw=0)
-    ax.plot(r, pair_force(h0, r), color=TRUE, lw=2.2, label="truth")
-    ax.plot(r, found.detach(), color=LEARNED, label="learned")
+        ax.fill_between(
+            r.numpy(), middle - 2 * band, middle + 2 * band, color=LEARNED, alpha=0.25, lw=0
+        )
+    ax.plot(*numbers(r, pair_force(h0, r)), color=TRUE, lw=2.2, label="truth")
+    ax.plot(*numbers(r, found), color=LEARNED, label="learned")
     ax.set(
         xlabel="distance r", ylabel="force f = h(1 − h) r", title="Learned law", ylim=(-0.1, 0.06)
     )
@@ -139,8 +147,8 @@ def draw_h(ax: Axes, report: Report) -> None:
 
     r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
     h, h0 = report.law.system.hole, report.study.truth().hole
-    ax.plot(r, falling_branch(h0, r), color=TRUE, lw=2.2, label="truth")
-    ax.plot(r, falling_branch(h, r).detach(), color=LEARNED, label="learned")
+    ax.plot(*numbers(r, falling_branch(h0, r)), color=TRUE, lw=2.2, label="truth")
+    ax.plot(*numbers(r, falling_branch(h, r)), color=LEARNED, label="learned")
     ax.axvline(float(h.reach), color=LEARNED, lw=0.6, ls=":")
     ax.set(
         xlabel="distance r",
@@ -158,13 +166,13 @@ def draw_kernels(axes: list[Axes], report: Report) -> None:
     k0, k = (20 * s.hole().detach() for s in (truth, found))
     top = float(k0.abs().max())
     for ax, kernel, name in ((axes[0], k0, "true kernel"), (axes[1], k, "learned kernel")):
-        image = ax.imshow(kernel, cmap="RdBu_r", vmin=-top, vmax=top, origin="lower")
+        image = ax.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-top, vmax=top, origin="lower")
         bare(ax)
         ax.set_title(name)
     axes[1].figure.colorbar(image, ax=list(axes[:2]), shrink=0.8, label="K k")
     T0, T = (transfer_function(x, (80, 80)).real[0, :41] for x in (k0, k))
-    axes[2].plot(T0, color=TRUE, lw=2.2, label="truth")
-    axes[2].plot(T, color=LEARNED, label="learned")
+    axes[2].plot(T0.numpy(), color=TRUE, lw=2.2, label="truth")
+    axes[2].plot(T.numpy(), color=LEARNED, label="learned")
     axes[2].set(xlabel="wave number (cycles per box)", ylabel="transfer function")
     axes[2].legend()
 
@@ -177,8 +185,10 @@ def draw_flow(ax: Axes, report: Report, speed_of: Callable[[Tensor], Tensor], ti
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
     with torch.no_grad():
         v = speed_of(grid)
-    ax.quiver(x, y, v[..., 0], v[..., 1], v.norm(dim=-1), cmap=LIGHT, scale=8, width=0.006)
-    ax.plot(path[:80, 0], path[:80, 1], color=PALETTE[4], lw=0.8)
+    ax.quiver(
+        *numbers(x, y, v[..., 0], v[..., 1], v.norm(dim=-1)), cmap=LIGHT, scale=8, width=0.006
+    )
+    ax.plot(*path[:80].numpy().T, color=PALETTE[4], lw=0.8)
     ax.set(title=title, xlabel="x", ylabel="y", aspect="equal")
 
 
@@ -272,7 +282,11 @@ def swarm_figure(report: Report) -> Figure:
             ("learned", report.found, LEARNED),
         ):
             clusters.step(
-                range(30), cluster_sizes(states[:, -1]), where="mid", color=color, label=name
+                range(30),
+                cluster_sizes(states[:, -1]).numpy(),
+                where="mid",
+                color=color,
+                label=name,
             )
         clusters.set(
             xlabel="neighbours within 0.15 (last: 29 or more)",
@@ -315,22 +329,11 @@ def drift_figure(report: Report) -> Figure:
         for ax, span in ((early, report.times <= 50), (end, report.times >= report.times[-1] - 50)):
             for k, name in enumerate("xy"):
                 color = PALETTE[2 * k]
-                ax.plot(
-                    report.times[span],
-                    report.truth[0, span, k],
-                    color=color,
-                    lw=2.4,
-                    alpha=0.4,
-                    label=f"{name}, truth",
+                t, truth, found = numbers(
+                    report.times[span], report.truth[0, span, k], report.found[0, span, k]
                 )
-                ax.plot(
-                    report.times[span],
-                    report.found[0, span, k],
-                    color=color,
-                    ls="--",
-                    lw=0.9,
-                    label=f"{name}, learned",
-                )
+                ax.plot(t, truth, color=color, lw=2.4, alpha=0.4, label=f"{name}, truth")
+                ax.plot(t, found, color=color, ls="--", lw=0.9, label=f"{name}, learned")
             ax.set(xlabel="time", ylabel="centre")
         early.axvspan(0, report.until, color=TRAINED, alpha=0.12, lw=0)
         end.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
@@ -348,7 +351,7 @@ def scan_figure(report: Report) -> Figure:
         top, light, late = stacked(figure, [1.9, 1.3, 1.1])
         thing, path = top.subplots(1, 2)
         scan: Any = report.law.scattering
-        image = thing.imshow(scan.specimen.abs(), cmap="gray", origin="lower")
+        image = thing.imshow(scan.specimen.abs().numpy(), cmap="gray", origin="lower")
         top.colorbar(image, ax=thing, shrink=0.8, label="|object|")
         bare(thing)
         thing.set_title("Object")
@@ -356,7 +359,7 @@ def scan_figure(report: Report) -> Figure:
         draw_speckle(light, report, len(report.times) * 2 // 3)
         error, loss = late.subplots(1, 2)
         free = (report.extra["free"] - report.truth[0]).norm(dim=-1)
-        error.plot(report.times, free, ".", ms=2, color=GREY)
+        error.plot(*numbers(report.times, free), ".", ms=2, color=GREY)
         draw_error(
             error,
             report.times[1:],
@@ -375,23 +378,13 @@ def draw_scan_path(ax: Axes, report: Report) -> None:
     """Recorded, true and learned positions."""
     inside = report.times <= report.until
     recorded = report.extra["recorded"]
-    ax.plot(recorded[:, 0], recorded[:, 1], "+", ms=3, mew=0.5, color=GREY, label="recorded")
-    ax.plot(
-        report.truth[0, :, 0],
-        report.truth[0, :, 1],
-        "o",
-        ms=3.2,
-        mfc="none",
-        mec=TRUE,
-        mew=0.5,
-        label="truth",
-    )
+    ax.plot(*recorded.numpy().T, "+", ms=3, mew=0.5, color=GREY, label="recorded")
+    truth = report.truth[0].numpy().T
+    ax.plot(*truth, "o", ms=3.2, mfc="none", mec=TRUE, mew=0.5, label="truth")
     for part, color, name in (
         (inside, TRAINED, "law, trained"),
         (~inside, BEYOND, "law, extrapolated"),
     ):
-        ax.plot(
-            report.found[0, part, 0], report.found[0, part, 1], ".", ms=2, color=color, label=name
-        )
+        ax.plot(*report.found[0, part].numpy().T, ".", ms=2, color=color, label=name)
     ax.set(xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal", title="Path of the probe")
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

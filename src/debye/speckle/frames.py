@@ -132,8 +132,9 @@ def check_counts(data: Tensor, mask: Tensor) -> None:
 def bad_pixels(data: Tensor, saturation: float | None = None) -> dict[str, Tensor]:
     """Pixels not to be trusted: (qy, qx) True where broken, dead or saturated.
 
-    A pixel is broken if it is ever not finite or negative; dead if it never counts while its
-    neighbours do by 20 photons or more in all; saturated if it ever reaches ``saturation``.
+    A pixel is broken if it is ever not finite or negative; saturated if it ever reaches
+    ``saturation``; dead if it never counts in 16 frames or more while its neighbours count 50
+    photons in all (a speckle may leave a pixel dark for a few frames).
 
     Example:
         >>> data = torch.full((1, 30, 5, 5), 2.0)
@@ -145,7 +146,8 @@ def bad_pixels(data: Tensor, saturation: float | None = None) -> dict[str, Tenso
     total = torch.nan_to_num(data, posinf=0.0).clamp(min=0).flatten(0, 1).double().sum(0)
     around = torch.nn.functional.pad(total[None, None], (1, 1, 1, 1), mode="replicate")
     near = around.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2).median(-1).values[0, 0]
-    dead = (total == 0) & (near >= 20) & ~broken
+    enough = data.shape[0] * data.shape[1] >= 16
+    dead = (total == 0) & (near >= 50) & ~broken & enough
     top = float("inf") if saturation is None else saturation
     saturated = (data >= top).flatten(0, 1).any(0) & ~broken
     return {"broken": broken, "dead": dead, "saturated": saturated}

@@ -124,6 +124,35 @@ class Kernel(nn.Module):
         return table.index_select(0, self.shell).view(*[self.size] * self.axes)
 
 
+class PhaseSeries(nn.Module):
+    """A coupling of phases as Fourier series, the pair (a, b) of a swarmalator.
+
+    a(Δ) = 1 + Σ_k α_k cos kΔ,  b(Δ) = Σ_k β_k sin kΔ,  k = 1 … order
+
+    Even and odd by construction, so that action is reaction.
+
+    Args:
+        order: Highest harmonic.
+
+    Example:
+        >>> PhaseSeries(2)(torch.zeros(3)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, order: int = 3) -> None:
+        super().__init__()
+        self.order = order
+        self.even = nn.Parameter(torch.zeros(order, dtype=torch.float64))
+        self.odd = nn.Parameter(torch.zeros(order, dtype=torch.float64))
+
+    def forward(self, difference: Tensor) -> Tensor:
+        """The columns a and b (P, 2) at phase differences (P,)."""
+        k = torch.arange(1, self.order + 1, dtype=difference.dtype, device=difference.device)
+        angle = difference[..., None] * k
+        a = 1 + angle.cos() @ self.even.to(difference.dtype)
+        return torch.stack([a, angle.sin() @ self.odd.to(difference.dtype)], dim=-1)
+
+
 class Flow(nn.Module):
     """A smooth velocity field: Chebyshev polynomials of both coordinates up to a total degree.
 

@@ -208,7 +208,7 @@ class Cloud(Scattering):
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of clouds (…, particle, coordinate)."""
-        r = state[..., :2]
+        r = state[..., :2]  # a third coordinate or a phase does not scatter
         inside = r.square().sum(-1) < (self.detector.L / 2) ** 2  # [..., particle]
         p = self.probe(r) * inside  # [mode, ..., particle]
         amplitude = cloud_amplitude(r, p, self.q)  # [mode, ..., qy, qx]

@@ -94,7 +94,9 @@ def contrast(frames: Tensor, rois: Tensor, *, shot_noise: bool = True) -> Tensor
 
 
 def two_time(frames: Tensor, rois: Tensor) -> Tensor:
-    """Two-time correlation c(t₁, t₂) = ⟨I(t₁) I(t₂)⟩ / (⟨I(t₁)⟩⟨I(t₂)⟩) over the pixels of a region.
+    """Two-time correlation over the pixels of a region.
+
+    c(t₁, t₂) = ⟨I(t₁) I(t₂)⟩ / (⟨I(t₁)⟩⟨I(t₂)⟩)
 
     Counts correlate with themselves, so the diagonal of noisy frames holds shot noise besides.
 
@@ -117,7 +119,9 @@ def two_time(frames: Tensor, rois: Tensor) -> Tensor:
 
 
 def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlation:
-    """Intensity correlation g2(τ) = ⟨I(t) I(t + τ)⟩ / (⟨I(t)⟩⟨I(t + τ)⟩), symmetric in time.
+    """How long the intensity remembers itself, normalised symmetrically in time.
+
+    g2(τ) = ⟨I(t) I(t + τ)⟩ / (⟨I(t)⟩⟨I(t + τ)⟩)
 
     The averages run over time for each pixel and then over the pixels of a region, weighted by
     their light, which is the usual multi-speckle estimate. Frames must be evenly spaced.
@@ -178,7 +182,7 @@ def powers_of_two(count: int) -> Tensor:
 
 
 def g2_from_two_time(c: Tensor) -> Tensor:
-    """Mean of the two-time map along its diagonals: (roi, time, time) to (roi, time), delay 0 first.
+    """Mean along the diagonals of (roi, time, time): (roi, time), delay 0 first.
 
     Example:
         >>> g2_from_two_time(torch.ones(1, 3, 3))

@@ -1,0 +1,91 @@
+"""The verbs of motion from end to end, on small numbers."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from debye.cli import app
+
+PLAN = """
+[[stages]]
+frames = 2
+runs = 1
+iterations = 2
+portion = 1
+"""
+
+
+def debye(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    path = tmp_path_factory.mktemp("speckle") / "frames.h5"
+    done = debye("simulate", "kuramoto", "--runs", 2, "--until", 6.5, "--output", path, "--seed", 1)
+    assert done.exit_code == 0
+    assert "2 runs × 4 frames of 84 × 84 pixels, t = 5 … 6.5" in done.stdout
+    return path
+
+
+def test_simulate_learn_resume_extrapolate(frames, tmp_path):
+    law, config = tmp_path / "law.safetensors", tmp_path / "plan.toml"
+    config.write_text(PLAN)
+    done = debye("learn", frames, "--output", law, "--config", config)
+    assert done.exit_code == 0, done.stderr
+    assert "stage 1/1 step 2" in done.stderr
+    again = debye("learn", frames, "--output", law, "--config", config, "--resume")
+    assert again.exit_code == 0
+    assert "step" not in again.stderr  # nothing was left to do
+    ahead = debye(
+        "extrapolate", law, "--until", 7, "--from", frames, "--output", tmp_path / "p.h5", "--json"
+    )
+    assert ahead.exit_code == 0, ahead.stderr
+    numbers = json.loads(ahead.stdout)
+    assert numbers["times"] == [5.0, 5.5, 6.0, 6.5]
+    assert max(numbers["frame_error"]) < 0.2
+    assert (tmp_path / "p.h5").exists()
+
+
+def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
+    from debye.speckle import studies
+    from debye.speckle.evaluate import shortened
+    from debye.speckle.learn import Plan, Stage
+
+    small = shortened(
+        studies.KURAMOTO, times=(5.0, 7.0, 0.5), horizon=7.0, quick=Plan((Stage(2, 1, 1, 2, 1),))
+    )
+    monkeypatch.setitem(studies.STUDIES, "kuramoto", small)
+    done = debye("study", "kuramoto", "--quick", "--json", "--output", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    table = json.loads(done.stdout)["table"]
+    assert "transfer function" in table[0]["quantity"]
+    assert {p.name for p in tmp_path.iterdir()} == {"kuramoto.json", "kuramoto.png", "kuramoto.gif"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("simulate", "ising", "--output", "x.h5"), 2, "ising"),
+        (("simulate", "drift", "--runs", 1, "--output", "/nowhere/x.h5"), 2, "there is no folder"),
+        (("learn", "/nowhere.h5", "--output", "x"), 2, "no such file"),
+        (("extrapolate", "/nowhere", "--until", 3, "--from", "/nowhere.h5"), 2, "no such file"),
+        (("study", "turing"), 2, "turing"),
+    ],
+)
+def test_bad_usage_is_told_apart(arguments, code, words):
+    done = debye(*arguments)
+    assert done.exit_code == code
+    assert words in done.stderr
+
+
+def test_bad_config_and_likelihood(frames, tmp_path):
+    config = tmp_path / "plan.toml"
+    config.write_text("[[stages]]\nframs = 3\n")
+    done = debye("learn", frames, "--output", tmp_path / "law", "--config", config)
+    assert done.exit_code == 2
+    assert "frams" in done.stderr
+    done = debye("learn", frames, "--output", tmp_path / "law", "--likelihood", "cauchy")
+    assert done.exit_code == 2
+    assert "there are squares, poisson" in done.stderr
