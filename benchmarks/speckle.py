@@ -1,0 +1,213 @@
+"""Measure what benchmarks/speckle.md quotes: ``python benchmarks/speckle.py iteration|noise|…``.
+
+Every subcommand prints one Markdown table. All numbers are of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+from dataclasses import replace
+
+import torch
+
+from debye.speckle import judge
+from debye.speckle.evaluate import conduct, make_frames, starts
+from debye.speckle.frames import simulate
+from debye.speckle.gauss_newton import GaussNewton, to_vector
+from debye.speckle.holes import Kernel, RadialNetwork, RadialSpline
+from debye.speckle.integrate import Solver
+from debye.speckle.learn import Experiment, Plan, Stage, learn
+from debye.speckle.optics import Detector, GaussianProbe
+from debye.speckle.photons import likelihood, masked_mean
+from debye.speckle.scattering import Lattice
+from debye.speckle.studies import DRIFT, KURAMOTO, SCAN, SWARM
+from debye.speckle.systems import Kuramoto, Swarm
+from debye.speckle.truths import MexicanHat
+
+
+def seconds(work, repeat=5):
+    """Median wall time of a call, after one to warm up."""
+    work()
+    spent = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - began)
+    return statistics.median(spent)
+
+
+def peak_memory():
+    """Largest resident memory of this process so far, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def row(*cells):
+    print("| " + " | ".join(f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells) + " |")
+    sys.stdout.flush()
+
+
+def head(*cells):
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def gradient(experiment, window, mask):
+    """One training iteration: loss on amplitudes, and its gradient."""
+    loss = likelihood("exact").loss(experiment(window), window.frames[:, 1:])
+    masked_mean(loss, mask).backward()
+
+
+def swarm_batch():
+    """4 states × 20 frames, as the published training iteration."""
+    case = replace(SWARM, times=(0.0, 1.9, 0.1))
+    return make_frames(case, runs=4)
+
+
+def iteration():
+    """Seconds of a training iteration (forward and backward), reference-like code beside."""
+    head("iteration", "solver", "seconds", "floor", "reference-like")
+    data = swarm_batch()
+    window = data.window(0, 20)
+    for name, hole in (("spline", RadialSpline()), ("network", RadialNetwork())):
+        for label, solver in (
+            ("tsit5, rtol 1e-4", Solver("tsit5", rtol=1e-4, atol=1e-5)),
+            ("tsit5, rtol 1e-5", SWARM.solver),
+            ("RK4, step 0.1", Solver("rk4", step=0.1)),
+        ):
+            experiment = Experiment(Swarm(hole), data.scattering, solver, data.gain)
+            spent = seconds(lambda e=experiment: gradient(e, window, data.mask))
+            row(f"swarm, 4 × 20 frames, {name}", label, spent, "≤ 0.7", 14.3)
+    row("(peak memory of the process so far, GB)", "", peak_memory(), "≤ 1.5", 7.2)
+    points = data.states.clone().requires_grad_()
+    spent = seconds(lambda: data.scattering(points).sum().backward())
+    row("scattering of that batch alone", "", spent, "≤ 0.12", 5.7)
+    kuramoto_iteration()
+
+
+def kuramoto_iteration():
+    """The 100² lattice that is the public code's default, 4 states × 20 frames."""
+    theta = 6.283 * torch.rand(4, 100, 100, generator=torch.Generator().manual_seed(0))
+    eye = Lattice(Detector(42, 0.5, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=100)
+    times = 5 + 0.5 * torch.arange(20).double()
+    data = simulate(Kuramoto(MexicanHat()), eye, theta, times, solver=KURAMOTO.careful)
+    for label, solver in (("tsit5, rtol 1e-4", KURAMOTO.solver), ("RK4, step 0.25", Solver("rk4", step=0.25))):
+        experiment = Experiment(Kuramoto(Kernel(11)), eye, solver, data.gain)
+        spent = seconds(lambda e=experiment: gradient(e, data.window(0, 20), data.mask))
+        row("Kuramoto, 100² lattice, 4 × 20 frames", label, spent, "≤ 0.3", 2.2)
+    data = make_frames(replace(KURAMOTO, times=(5.0, 6.5, 0.5)), runs=4)
+    experiment = Experiment(KURAMOTO.model(), data.scattering, KURAMOTO.solver, data.gain)
+    fit = GaussNewton(experiment, lambda w: w.frames[:, 1:], data.mask, likelihood("exact"))
+    spent = seconds(lambda: fit.linearise(to_vector(experiment), [data.window(0, 3, slice(0, 1))]), 2)
+    row("Kuramoto, 80², a Gauss–Newton step (120 derivatives), 1 × 3 frames", "tsit5", spent, "", "")
+
+
+def force_error(hole):
+    r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
+    return judge.relative(judge.pair_force(hole, r), judge.pair_force(SWARM.truth().hole, r))
+
+
+def noise():
+    """Force and kernel against photons, by likelihood."""
+    head("λ_max", "swarm force error (poisson)", "amplitude", "l1", "seconds (poisson)")
+    plan = Plan((Stage(6, 2, 1, 5), Stage(21, 8, 1, 3)))
+    for photons in (1e3, 1e2, 1e1):
+        data = make_frames(replace(SWARM, times=(0.0, 2.0, 0.1)), runs=8, photons=photons)
+        found, spent = [], 0.0
+        for name in ("poisson", "amplitude", "l1"):
+            system = SWARM.model()
+            began = time.perf_counter()
+            learn(system, data, replace(plan, likelihood=name), solver=Solver("tsit5", rtol=1e-4, atol=1e-5))
+            spent = spent or time.perf_counter() - began
+            found.append(force_error(system.hole))
+        row(f"{photons:g}", *found, spent)
+
+
+def kuramoto_tables():
+    """Kernel against photons and resolution."""
+    head("λ_max", "n", "dq", "kernel", "transfer-function error", "kernel error", "seconds")
+    plan = Plan((Stage(3, 1, 1, 5, 1), Stage(6, 4, 1, 3, 1)))
+    settings = [(p, 42, 0.5, s) for p in (1e3, 1e2, 1e1) for s in (False, True)]
+    settings += [(1e2, n, dq, False) for n, dq in ((30, 0.5), (20, 0.5), (42, 0.75), (42, 1.0))]
+    truth = KURAMOTO.truth()
+    for photons, n, dq, symmetric in settings:
+        eye = lambda n=n, dq=dq: Lattice(Detector(n, dq, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=80)  # noqa: E731
+        case = replace(KURAMOTO, scattering=eye, times=(5.0, 7.5, 0.5))
+        data = make_frames(case, runs=4, photons=photons)
+        system = Kuramoto(Kernel(11, symmetric=symmetric))
+        began = time.perf_counter()
+        learn(system, data, plan, solver=KURAMOTO.solver)
+        spent = time.perf_counter() - began
+        error = judge.transfer_error(system, truth, data.states)
+        row(f"{photons:g}", n, dq, "symmetric" if symmetric else "free", error,
+            judge.relative(system.hole(), truth.hole()), spent)  # fmt: skip
+
+
+def drift_table():
+    """Drift against photons."""
+    head("λ_max", "error at t = 100", "error at t = 500", "period error", "seconds")
+    for photons in (0.0, 1e3, 1e2, 1e1):
+        report = conduct(DRIFT, photons=photons)
+        row(f"{photons:g}" if photons else "none", *[r.value for r in report.rows], report.seconds["learn"])
+
+
+def scan_table():
+    """Scan against photons: law and free fit."""
+    head("λ_max", "law, learned half", "law, second half", "free fit, learned half", "free fit, second half",
+         "seconds")  # fmt: skip
+    for photons in (0.0, 1e3, 1e2, 1e1):
+        report = conduct(SCAN, photons=photons)
+        row(f"{photons:g}" if photons else "none", *[r.value for r in report.rows[:4]], report.seconds["learn"])
+
+
+def integrators():
+    """Error of the swarm at t = 10 against right-hand sides, to choose the solver."""
+    head("method", "setting", "evaluations", "mean position error at t = 10", "seconds")
+    y0, _ = starts(SWARM, 2, 0)
+    times = torch.linspace(0, 10, 101).double()
+    law = SWARM.truth()
+    with torch.no_grad():
+        truth = Solver("dopri5", rtol=1e-9, atol=1e-10).solve(Swarm(law.hole, table=0).field(), y0.double(), times)
+        for method, options in (
+            ("tsit5", {"rtol": 1e-4, "atol": 1e-5}), ("tsit5", {"rtol": 1e-6, "atol": 1e-7}),
+            ("dopri5", {"rtol": 1e-4, "atol": 1e-5}), ("rk4", {"step": 0.1}), ("rk4", {"step": 0.05}),
+            ("midpoint", {"step": 0.05}), ("euler", {"step": 0.02}),
+        ):  # fmt: skip
+            path = Solver(method, **options).solve(law.field(), y0, times)
+            error = float((path.states[-1] - truth.states[-1]).norm(dim=-1).mean())
+            setting = ", ".join(f"{k} {v:g}" for k, v in options.items())
+            row(method, setting, path.evaluations, error, path.seconds)
+
+
+def methods():
+    """The same frames by three methods of learning."""
+    head("hole", "method", "steps", "seconds", "force error")
+    data = make_frames(replace(SWARM, times=(0.0, 1.0, 0.1)), runs=4)
+    solver = Solver("tsit5", rtol=1e-4, atol=1e-5)
+    for name, hole, method, iterations in (
+        ("spline, 17 coefficients", RadialSpline(), "gauss-newton", 8),
+        ("spline, 17 coefficients", RadialSpline(), "lbfgs", 60),
+        ("spline, 17 coefficients", RadialSpline(), "adam", 100),
+        ("network, 417 weights", RadialNetwork(), "adam", 100),
+    ):
+        torch.manual_seed(0)
+        system = Swarm(hole)
+        began = time.perf_counter()
+        learning = learn(system, data, Plan((Stage(11, 4, 1, iterations, 2),), method=method), solver=solver)
+        steps = iterations * (2 if method == "adam" else 1)
+        row(name, method, steps, time.perf_counter() - began, force_error(learning.experiment.system.hole))
+
+
+TABLES = {
+    "iteration": iteration, "noise": noise, "kuramoto": kuramoto_tables, "drift": drift_table,
+    "scan": scan_table, "integrators": integrators, "methods": methods,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=TABLES)
+    torch.set_num_threads(1)
+    TABLES[parser.parse_args().table]()
