@@ -91,12 +91,10 @@ def draw_loss(ax: Axes, losses: list[float], stages: list[int]) -> None:
         ax.plot(
             steps, [losses[i - 1] for i in steps], "o-", ms=2.5, color=PALETTE[stage % len(PALETTE)]
         )
-    ax.set(
-        xlabel="step",
-        ylabel="mean loss per pixel",
-        yscale="log",
-        title="Learning (a colour per stage)",
-    )
+    ax.set(xlabel="step", ylabel="mean loss per pixel", title="Learning (a colour per stage)")
+    if max(losses) > 5 * min(losses):  # else a logarithmic axis has no tick to show
+        ax.set_yscale("log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
@@ -223,13 +221,16 @@ def draw_speckle(figure: SubFigure, report: Report, i: int) -> None:
     )
     mask = report.data.mask
     limits = frame_limits(truth, mask)
-    axes = figure.subplots(1, 3)
-    panels = (("truth", truth), ("prediction", found), ("|difference|", (found - truth).abs()))
+    panels = [("truth", truth), ("prediction", found), ("|difference|", (found - truth).abs())]
+    if report.data.photons:
+        panels.insert(0, ("recorded (a training run)", report.data.data[0, -1]))
+    axes = figure.subplots(1, len(panels))
     for ax, (name, frame) in zip(axes, panels, strict=True):
         image = draw_frame(ax, frame, mask, limits)
         ax.set_title(name)
     figure.colorbar(image, ax=list(axes), shrink=0.85, label="photons", pad=0.01)
-    figure.suptitle(f"Speckle of an unseen run, {stamp(report, i)}")
+    what = "Diffraction" if report.study.name == "scan" else "Speckle of an unseen run"
+    figure.suptitle(f"{what}, {stamp(report, i)}")
 
 
 def titled(figure: Figure, report: Report) -> None:

@@ -122,12 +122,19 @@ def grain_object(side: int, seed: int) -> Tensor:
 
 
 def two_modes(side: int) -> Tensor:
-    """A defocused probe in two incoherent modes, the second with a tenth of the light."""
-    x = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) / side
-    y, x = torch.meshgrid(x, x, indexing="ij")
-    r2 = x**2 + y**2
-    main = torch.polar(torch.exp(-r2 / (2 * 0.16**2)), 30 * r2)
-    modes = torch.stack([main, 0.45 * main * x / 0.16])
+    """A zone plate's probe: an annular pupil out of focus, in two incoherent modes.
+
+    The second mode is the first times a gradient across it and holds a tenth of the light.
+    """
+    k = torch.arange(side, dtype=torch.float64) - side // 2
+    ky, kx = torch.meshgrid(k, k, indexing="ij")
+    radius = torch.hypot(kx, ky) * 128 / side
+    ring = torch.sigmoid(radius - 12) * torch.sigmoid(30 - radius)
+    pupil = torch.polar(ring, torch.pi * 0.009 * radius**2)
+    main = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(pupil)))
+    tilted = main * kx
+    tilted = tilted * (0.1 * main.abs().square().sum() / tilted.abs().square().sum()).sqrt()
+    modes = torch.stack([main, tilted])
     return (modes / modes.abs().square().sum().sqrt() * side).to(torch.complex64)
 
 
@@ -198,7 +205,7 @@ SCAN = Study(
     title="Ptychographic scan",
     truth=lambda: Drift(Spiral(*SPIRAL)),
     model=lambda: Drift(RoundFlow(powers=(-1, 0, 1), scale=20.0)),
-    scattering=lambda: Scan(grain_object(256, seed=7), two_modes(128), stop=4.0),
+    scattering=lambda: Scan(grain_object(256, seed=7), two_modes(128), stop=8.0),
     starts=spiral_start,
     runs=1,
     times=(1.0, 163.0, 1.0),
