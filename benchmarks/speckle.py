@@ -20,7 +20,7 @@ from debye.speckle.frames import simulate
 from debye.speckle.gauss_newton import GaussNewton, to_vector
 from debye.speckle.holes import Kernel, RadialNetwork, RadialSpline
 from debye.speckle.integrate import Solver
-from debye.speckle.learn import Experiment, Plan, Stage, learn
+from debye.speckle.learning import Experiment, Plan, Stage, learn
 from debye.speckle.optics import Detector, GaussianProbe
 from debye.speckle.photons import likelihood, masked_mean
 from debye.speckle.scattering import Lattice
@@ -46,11 +46,13 @@ def peak_memory():
 
 
 def row(*cells):
+    """Print one row of a table."""
     print("| " + " | ".join(f"{c:.4g}" if isinstance(c, float) else str(c) for c in cells) + " |")
     sys.stdout.flush()
 
 
 def head(*cells):
+    """Print the head of a table."""
     row(*cells)
     row(*["---"] * len(cells))
 
@@ -94,18 +96,26 @@ def kuramoto_iteration():
     eye = Lattice(Detector(42, 0.5, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=100)
     times = 5 + 0.5 * torch.arange(20).double()
     data = simulate(Kuramoto(MexicanHat()), eye, theta, times, solver=KURAMOTO.careful)
-    for label, solver in (("tsit5, rtol 1e-4", KURAMOTO.solver), ("RK4, step 0.25", Solver("rk4", step=0.25))):
+    for label, solver in (
+        ("tsit5, rtol 1e-4", KURAMOTO.solver),
+        ("RK4, step 0.25", Solver("rk4", step=0.25)),
+    ):
         experiment = Experiment(Kuramoto(Kernel(11)), eye, solver, data.gain)
         spent = seconds(lambda e=experiment: gradient(e, data.window(0, 20), data.mask))
         row("Kuramoto, 100² lattice, 4 × 20 frames", label, spent, "≤ 0.3", 2.2)
     data = make_frames(replace(KURAMOTO, times=(5.0, 6.5, 0.5)), runs=4)
     experiment = Experiment(KURAMOTO.model(), data.scattering, KURAMOTO.solver, data.gain)
     fit = GaussNewton(experiment, lambda w: w.frames[:, 1:], data.mask, likelihood("exact"))
-    spent = seconds(lambda: fit.linearise(to_vector(experiment), [data.window(0, 3, slice(0, 1))]), 2)
-    row("Kuramoto, 80², a Gauss–Newton step (120 derivatives), 1 × 3 frames", "tsit5", spent, "", "")
+    spent = seconds(
+        lambda: fit.linearise(to_vector(experiment), [data.window(0, 3, slice(0, 1))]), 2
+    )
+    row(
+        "Kuramoto, 80², a Gauss–Newton step (120 derivatives), 1 × 3 frames", "tsit5", spent, "", ""
+    )
 
 
 def force_error(hole):
+    """Relative RMS error of the swarm force over 0.1 ≤ r ≤ 0.8."""
     r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
     return judge.relative(judge.pair_force(hole, r), judge.pair_force(SWARM.truth().hole, r))
 
@@ -120,7 +130,12 @@ def noise():
         for name in ("poisson", "amplitude", "l1"):
             system = SWARM.model()
             began = time.perf_counter()
-            learn(system, data, replace(plan, likelihood=name), solver=Solver("tsit5", rtol=1e-4, atol=1e-5))
+            learn(
+                system,
+                data,
+                replace(plan, likelihood=name),
+                solver=Solver("tsit5", rtol=1e-4, atol=1e-5),
+            )
             spent = spent or time.perf_counter() - began
             found.append(force_error(system.hole))
         row(f"{photons:g}", *found, spent)
@@ -134,16 +149,24 @@ def kuramoto_tables():
     settings += [(1e2, n, dq, False) for n, dq in ((30, 0.5), (20, 0.5), (42, 0.75), (42, 1.0))]
     truth = KURAMOTO.truth()
     for photons, n, dq, symmetric in settings:
-        eye = lambda n=n, dq=dq: Lattice(Detector(n, dq, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=80)  # noqa: E731
-        case = replace(KURAMOTO, scattering=eye, times=(5.0, 7.5, 0.5))
+        detector = Detector(n, dq, 2.0, 0.06)
+        eye = Lattice(detector, GaussianProbe(0.25, 2.0), points=80)
+        case = replace(KURAMOTO, scattering=lambda eye=eye: eye, times=(5.0, 7.5, 0.5))
         data = make_frames(case, runs=4, photons=photons)
         system = Kuramoto(Kernel(11, symmetric=symmetric))
         began = time.perf_counter()
         learn(system, data, plan, solver=KURAMOTO.solver)
         spent = time.perf_counter() - began
         error = judge.transfer_error(system, truth, data.states)
-        row(f"{photons:g}", n, dq, "symmetric" if symmetric else "free", error,
-            judge.relative(system.hole(), truth.hole()), spent)  # fmt: skip
+        row(
+            f"{photons:g}",
+            n,
+            dq,
+            "symmetric" if symmetric else "free",
+            error,
+            judge.relative(system.hole(), truth.hole()),
+            spent,
+        )
 
 
 def drift_table():
@@ -151,16 +174,30 @@ def drift_table():
     head("λ_max", "error at t = 100", "error at t = 500", "period error", "seconds")
     for photons in (0.0, 1e3, 1e2, 1e1):
         report = conduct(DRIFT, photons=photons)
-        row(f"{photons:g}" if photons else "none", *[r.value for r in report.rows], report.seconds["learn"])
+        row(
+            f"{photons:g}" if photons else "none",
+            *[r.value for r in report.rows],
+            report.seconds["learn"],
+        )
 
 
 def scan_table():
     """Scan against photons: law and free fit."""
-    head("λ_max", "law, learned half", "law, second half", "free fit, learned half", "free fit, second half",
-         "seconds")  # fmt: skip
+    head(
+        "λ_max",
+        "law, learned half",
+        "law, second half",
+        "free fit, learned half",
+        "free fit, second half",
+        "seconds",
+    )
     for photons in (0.0, 1e3, 1e2, 1e1):
         report = conduct(SCAN, photons=photons)
-        row(f"{photons:g}" if photons else "none", *[r.value for r in report.rows[:4]], report.seconds["learn"])
+        row(
+            f"{photons:g}" if photons else "none",
+            *[r.value for r in report.rows[:4]],
+            report.seconds["learn"],
+        )
 
 
 def integrators():
@@ -170,12 +207,18 @@ def integrators():
     times = torch.linspace(0, 10, 101).double()
     law = SWARM.truth()
     with torch.no_grad():
-        truth = Solver("dopri5", rtol=1e-9, atol=1e-10).solve(Swarm(law.hole, table=0).field(), y0.double(), times)
+        truth = Solver("dopri5", rtol=1e-9, atol=1e-10).solve(
+            Swarm(law.hole, table=0).field(), y0.double(), times
+        )
         for method, options in (
-            ("tsit5", {"rtol": 1e-4, "atol": 1e-5}), ("tsit5", {"rtol": 1e-6, "atol": 1e-7}),
-            ("dopri5", {"rtol": 1e-4, "atol": 1e-5}), ("rk4", {"step": 0.1}), ("rk4", {"step": 0.05}),
-            ("midpoint", {"step": 0.05}), ("euler", {"step": 0.02}),
-        ):  # fmt: skip
+            ("tsit5", {"rtol": 1e-4, "atol": 1e-5}),
+            ("tsit5", {"rtol": 1e-6, "atol": 1e-7}),
+            ("dopri5", {"rtol": 1e-4, "atol": 1e-5}),
+            ("rk4", {"step": 0.1}),
+            ("rk4", {"step": 0.05}),
+            ("midpoint", {"step": 0.05}),
+            ("euler", {"step": 0.02}),
+        ):
             path = Solver(method, **options).solve(law.field(), y0, times)
             error = float((path.states[-1] - truth.states[-1]).norm(dim=-1).mean())
             setting = ", ".join(f"{k} {v:g}" for k, v in options.items())
@@ -196,15 +239,28 @@ def methods():
         torch.manual_seed(0)
         system = Swarm(hole)
         began = time.perf_counter()
-        learning = learn(system, data, Plan((Stage(11, 4, 1, iterations, 2),), method=method), solver=solver)
+        learning = learn(
+            system, data, Plan((Stage(11, 4, 1, iterations, 2),), method=method), solver=solver
+        )
         steps = iterations * (2 if method == "adam" else 1)
-        row(name, method, steps, time.perf_counter() - began, force_error(learning.experiment.system.hole))
+        row(
+            name,
+            method,
+            steps,
+            time.perf_counter() - began,
+            force_error(learning.experiment.system.hole),
+        )
 
 
 TABLES = {
-    "iteration": iteration, "noise": noise, "kuramoto": kuramoto_tables, "drift": drift_table,
-    "scan": scan_table, "integrators": integrators, "methods": methods,
-}  # fmt: skip
+    "iteration": iteration,
+    "noise": noise,
+    "kuramoto": kuramoto_tables,
+    "drift": drift_table,
+    "scan": scan_table,
+    "integrators": integrators,
+    "methods": methods,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

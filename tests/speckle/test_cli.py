@@ -51,7 +51,7 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     from debye.speckle import studies
     from debye.speckle.evaluate import shortened
-    from debye.speckle.learn import Plan, Stage
+    from debye.speckle.learning import Plan, Stage
 
     small = shortened(
         studies.KURAMOTO, times=(5.0, 7.0, 0.5), horizon=7.0, quick=Plan((Stage(2, 1, 1, 2, 1),))

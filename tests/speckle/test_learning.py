@@ -14,7 +14,7 @@ from debye.speckle.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSp
 from debye.speckle.integrate import Solver
 from debye.speckle.judge import pair_force, relative
 from debye.speckle.law import covariance, load_law, resume, save_law
-from debye.speckle.learn import Experiment, Plan, Stage, learn, prepare
+from debye.speckle.learning import Experiment, Plan, Stage, learn, prepare
 from debye.speckle.optics import Detector, GaussianProbe
 from debye.speckle.photons import EXACT
 from debye.speckle.scattering import Cloud, Lattice, RigidCloud

@@ -25,7 +25,7 @@ from debye.files import atomic_write
 if TYPE_CHECKING:
     from debye.speckle.evaluate import Report
     from debye.speckle.frames import Frames
-    from debye.speckle.learn import Learning, Plan
+    from debye.speckle.learning import Learning, Plan
     from debye.speckle.systems import System
 
 
@@ -122,7 +122,7 @@ def learn(
     from debye.speckle.dataset import load_frames
     from debye.speckle.law import resume as take_up
     from debye.speckle.law import save_law
-    from debye.speckle.learn import prepare
+    from debye.speckle.learning import prepare
     from debye.speckle.studies import study as find
 
     data = load_frames(frames)
@@ -159,7 +159,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     from dataclasses import replace
 
     from debye.cli.learning import _toml
-    from debye.speckle.learn import Stage
+    from debye.speckle.learning import Stage
 
     changes = _toml(config) if config else {}
     try:
@@ -171,7 +171,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         raise Refusal(
             f"cannot follow the config {config}",
             why=str(error),
-            fix="use the fields of Plan and Stage in debye.speckle.learn",
+            fix="use the fields of Plan and Stage in debye.speckle.learning",
         ) from error
 
 
@@ -207,13 +207,15 @@ def extrapolate(
 ) -> int:
     """Follow a learned law beyond its data.
 
-    Prints the error of the frames against time wherever the source has frames to compare with.
+    Prints the error of the frames against time wherever the source has frames to compare with,
+    and how much of it the counting of photons alone would make.
     """
     import torch
 
     from debye.speckle.dataset import load_frames, save_frames
     from debye.speckle.judge import frame_error
     from debye.speckle.law import load_law
+    from debye.speckle.photons import expose
 
     known, found = load_frames(source).runs(runs), load_law(law)
     if known.states is None:
@@ -228,12 +230,16 @@ def extrapolate(
     light = found.frames(path, known.specimen)
     both = min(len(known.times), len(times))
     error = frame_error(light[:, :both], known.data[:, :both], known.mask)
+    # What photons alone would do: the law's own prediction, counted.
+    counted = expose(light[:, :both].clamp(min=0), torch.Generator().manual_seed(0))
+    noise = frame_error(light[:, :both], counted if known.photons else light[:, :both], known.mask)
     if as_json:
-        typer.echo(json.dumps({"times": times[:both].tolist(), "frame_error": error.tolist()}))
+        numbers = {"times": times[:both], "frame_error": error, "photon_noise": noise}
+        typer.echo(json.dumps({k: v.tolist() for k, v in numbers.items()}))
     else:
-        typer.echo("      time  frame amplitude error")
-        for t, e in list(zip(times, error, strict=False))[:: max(both // 20, 1)]:
-            typer.echo(f"{float(t):10.4g}  {float(e):.3e}")
+        typer.echo("      time  frame amplitude error  of that photon noise")
+        for k in range(0, both, max(both // 20, 1)):
+            typer.echo(f"{times[k]:10.4g}  {error[k]:21.3e}  {noise[k]:20.3e}")
     if output:
         save_frames(output, _predicted(known, found, times, path, light))
         tell(f"{output}: frames to t = {float(times[-1]):g}")

@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from debye.plot import DARK, GREY, PAGE, PALETTE, new_figure, style
@@ -94,7 +95,7 @@ def draw_loss(ax: Axes, losses: list[float], stages: list[int]) -> None:
     ax.set(xlabel="step", ylabel="mean loss per pixel", title="Learning (a colour per stage)")
     if max(losses) > 5 * min(losses):  # else a logarithmic axis has no tick to show
         ax.set_yscale("log")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:

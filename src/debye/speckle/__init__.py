@@ -10,7 +10,7 @@ The names most used, imported when first asked for:
 Modules, in the order of the arrows: `systems` and `truths` (laws of motion, each with a hole),
 `holes` (what is learned), `integrate` (solvers with budgets), `optics`, `scattering`,
 `ptychography`, `photons`, `xpcs`; `frames`, `dataset`, `scan_files` (data); `gauss_newton`,
-`learn`, `law` (learning); `studies`, `evaluate`, `judge`, `scan` (the published cases).
+`learning`, `law` (learning); `studies`, `evaluate`, `judge`, `scan` (the published cases).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HOMES = {
     "ptychography": ("Scan",),
     "frames": ("Frames", "simulate"),
     "dataset": ("load_frames", "save_frames"),
-    "learn": ("Plan", "Stage", "learn"),
+    "learning": ("Plan", "Stage", "learn"),
     "law": ("Law", "load_law", "save_law"),
     "evaluate": ("conduct",),
     "studies": ("study",),

@@ -16,7 +16,7 @@ from debye.fit import Step
 from debye.speckle import judge
 from debye.speckle.frames import Frames, simulate
 from debye.speckle.law import Law, from_learning
-from debye.speckle.learn import Learning, Plan, prepare
+from debye.speckle.learning import Learning, Plan, prepare
 from debye.speckle.scan import conduct_scan
 from debye.speckle.studies import Study
 

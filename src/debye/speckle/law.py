@@ -13,7 +13,7 @@ from debye import __version__, checkpoint
 from debye.errors import Refusal
 from debye.speckle.blueprint import build, describe
 from debye.speckle.integrate import Solver
-from debye.speckle.learn import Learning
+from debye.speckle.learning import Learning
 from debye.speckle.scattering import Scattering
 from debye.speckle.systems import System
 from debye.speckle.trajectory import Trajectory

@@ -20,7 +20,7 @@ from debye.fit import Step
 from debye.speckle.frames import Frames, simulate
 from debye.speckle.gauss_newton import GaussNewton
 from debye.speckle.integrate import Solver
-from debye.speckle.learn import Learning, Plan, prepare
+from debye.speckle.learning import Learning, Plan, prepare
 from debye.speckle.photons import SQUARES, Likelihood
 from debye.speckle.scattering import Scattering
 from debye.speckle.studies import Study

@@ -16,7 +16,7 @@ from torch import Tensor
 from debye.errors import Refusal
 from debye.speckle.holes import Flow, Kernel, RadialSpline, RoundFlow
 from debye.speckle.integrate import Solver
-from debye.speckle.learn import Plan, Stage
+from debye.speckle.learning import Plan, Stage
 from debye.speckle.optics import Detector, GaussianProbe
 from debye.speckle.ptychography import Scan, fermat_spiral
 from debye.speckle.scattering import Cloud, Lattice, RigidCloud, Scattering
