@@ -128,6 +128,8 @@ class Plan:
 class Learning:
     """A law on its way through a plan.
 
+    Gauss–Newton and Adam resume exactly; L-BFGS begins its memory anew.
+
     Args:
         experiment: Holds the law; trained in place.
         data: The frames to learn from.
@@ -149,6 +151,8 @@ class Learning:
     """Information about the coefficients: the inverse of their covariance, if Gauss–Newton ran."""
 
     def __post_init__(self) -> None:
+        self.training: Training[Window] | None = None
+        self.resumed: tuple[dict[str, Any], dict[str, Tensor]] | None = None
         name = self.plan.likelihood or ("poisson" if self.data.photons else "exact")
         self.judge = likelihood(name)
         self.mask = self.data.mask
@@ -196,13 +200,17 @@ class Learning:
             average=0.98,
             seed=self.plan.seed,
         )
-        training = Training(self.experiment, self.loss, recipe)
+        training = self.training = Training(self.experiment, self.loss, recipe)
+        if self.resumed:
+            training.restore(*self.resumed)
+            self.resumed = None
 
         def shuffled(epoch: int) -> list[Window]:
             order = torch.Generator().manual_seed(self.plan.seed * 1_000_003 + epoch)
             return [pieces[i] for i in torch.randperm(len(pieces), generator=order).tolist()]
 
         yield from training.run(shuffled, len(pieces))
+        self.training = None
         self.experiment.load_state_dict(training.average)
 
     def _lbfgs(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
@@ -247,6 +255,10 @@ class Learning:
         tensors = {f"system.{k}": v for k, v in self.experiment.system.state_dict().items()}
         if self.curvature is not None:
             tensors["curvature"] = self.curvature
+        if self.training is not None:
+            numbers["training"], moments = self.training.state()
+            # Copies, because the experiment shares its weights with the law.
+            tensors |= {f"training.{k}": v.detach().clone() for k, v in moments.items()}
         return numbers, tensors
 
     def restore(self, numbers: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -270,6 +282,9 @@ class Learning:
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
         law = {k.removeprefix("system."): v for k, v in tensors.items() if k.startswith("system.")}
         self.experiment.system.load_state_dict(law)
+        if "training" in numbers:
+            moments = {k.removeprefix("training."): v for k, v in tensors.items()}
+            self.resumed = (numbers["training"], moments)
 
 
 def learn(
