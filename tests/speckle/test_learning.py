@@ -95,13 +95,13 @@ def test_the_derivative_carried_forward_is_the_one_by_finite_differences(small_s
 def test_the_phase_coupling_of_a_swarmalator_is_learned():
     """The interaction in space is known, the coupling of phases is not."""
     generator = torch.Generator().manual_seed(0)
-    y0 = 2 * torch.rand(2, 50, 3, generator=generator, dtype=torch.float64) - 1
+    y0 = 2 * torch.rand(3, 60, 3, generator=generator, dtype=torch.float64) - 1
     y0[..., 2] *= math.pi
     eye = Cloud(Detector(16, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.05)
     truth = Swarmalator(SwarmForce(), PhaseCoupling(J=0.5, K=1.5), L=2.0)
     data = simulate(truth, eye, y0, 0.2 * torch.arange(6).double(), solver=SOLVER)
     system = Swarmalator(SwarmForce(), PhaseSeries(2), L=2.0)
-    learn(system, data, Plan((Stage(6, 2, 1, 6, 2),)), solver=SOLVER)
+    learn(system, data, Plan((Stage(3, 3, 1, 5, 3), Stage(6, 3, 1, 2, 3))), solver=SOLVER)
     assert system.hole.even.tolist() == pytest.approx([0.5, 0.0], abs=0.01)
     assert system.hole.odd.tolist() == pytest.approx([1.5, 0.0], abs=0.05)
 
