@@ -90,8 +90,9 @@ class Graph:
         pairs = pairs_within(crystal.positions, crystal.cell, reach)
         alone = np.setdiff1d(np.arange(len(crystal.species)), pairs.center)
         if len(alone):
+            label = crystal.source or crystal.name or crystal.formula
             raise Refusal(
-                f"cannot predict {crystal.name}: site {alone[0]} has no neighbour",
+                f"cannot predict {label}: site {alone[0]} has no neighbour",
                 why=f"nothing lies within {reach:g} Å of it",
                 fix="check the cell and the length unit; isolated atoms have no phonons",
             )
