@@ -63,7 +63,7 @@ class Collection:
         if unknown:
             raise Refusal(
                 f"the split names {len(unknown)} unknown row(s), first {unknown[0]!r}",
-                why="the labelled data have no usable row of that name",
+                why="the labelled data have no row of that name",
                 fix="use the split that belongs to these data, or remove those rows from it",
             )
         index = [row[name] for name in wanted]
@@ -89,7 +89,7 @@ def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Reje
             the E(3)NN tutorial has it; or a folder of phonopy calculations.
 
     Returns:
-        The rows that can be used, and those that cannot with the reason.
+        The rows that can be used, and those that cannot: their names as sources, and why.
 
     Raises:
         Refusal: Nothing there can be used.
@@ -131,51 +131,68 @@ def _collect(rows: Iterable[Row | Rejected], path: Path) -> tuple[Collection, li
 
 
 def _rejected(path: Path, name: str, why: str) -> Rejected:
-    source = f"{path} row {name}"
     return Rejected(
-        source, Refusal(f"cannot use {source}", why=why, fix="repair the row or remove it")
+        name, Refusal(f"cannot use {path} row {name}", why=why, fix="repair the row or remove it")
     )
 
 
 def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
     """Rows of the tutorial's CSV; literals are parsed, never evaluated."""
-    table = csv.DictReader(StringIO(_text(path)))
-    columns = set(table.fieldnames or ())
-    key = next((c for c in ("mp_id", "name", "id") if c in columns), None)
-    missing = {"structure", "phfreq", "phdos"} - columns
+    columns, rows = _table(path)
+    key = next((c for c in NAMES if c in columns), None)
+    missing = sorted({"structure", "phfreq", "phdos"} - set(columns))
     if key is None or missing:
         raise Refusal(
             f"{path} is not a table of labelled crystals",
-            why=f"it lacks the column {sorted(missing)[0] if missing else 'mp_id'!r}",
+            why=f"it lacks the column {missing[0] if missing else NAMES[0]!r}",
             fix="give a CSV with the columns mp_id, structure, phfreq, phdos",
         )
-    for row in table:
-        name = row[key] or ""
+    for n, row in enumerate(rows, 1):
+        name = (row[key] or "").strip()
+        if not name:
+            yield _rejected(path, str(n), f"its {key} is empty")
+            continue
         try:
             yield name, *_labelled(row, name, path)
         except Refusal as refusal:
             yield _rejected(path, name, f"{refusal.what}: {refusal.why}")
 
 
-def _text(path: Path) -> str:
+NAMES = ("mp_id", "name", "id")
+"""Columns that can name a row, in this order."""
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Columns and rows of a CSV file, as text."""
     # A cell of the table holds a whole structure, far more than the module's default limit.
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            table.fieldnames = columns = [c.strip() for c in table.fieldnames or ()]
+            return columns, list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise Refusal(
-            f"cannot read {path}", why=str(error), fix="give a CSV file in UTF-8 that you may read"
+            f"cannot read {path}", why=why, fix="give a CSV file in UTF-8 that you may read"
         ) from error
 
 
-def _labelled(row: Mapping[str, str], name: str, path: Path) -> tuple[Crystal, Spectrum]:
-    crystal = Crystal.from_dict(_literal(row, "structure"), name=name, source=f"{path} row {name}")
+def _labelled(row: Mapping[str, str | None], name: str, path: Path) -> tuple[Crystal, Spectrum]:
+    structure = _literal(row, "structure")
+    if not isinstance(structure, dict):
+        raise Refusal(
+            "column structure is no dictionary",
+            why=f"it is {str(structure)[:40]!r}",
+            fix="repair it",
+        )
+    crystal = Crystal.from_dict(structure, name=name, source=f"{path} row {name}")
     return crystal, published_view(
         _literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=crystal.n_atoms
     )
 
 
-def _literal(row: Mapping[str, str], column: str) -> object:
+def _literal(row: Mapping[str, str | None], column: str) -> object:
     text = row[column] or ""
     try:
         # NaN is no Python literal, yet tables hold it; a float that overflows says the same.
@@ -211,11 +228,12 @@ def read_label(path: str | os.PathLike[str]) -> Spectrum | None:
     Raises:
         Refusal: The row has no spectrum on the published grid.
     """
-    if Path(path).suffix != ".csv":
+    if Path(path).suffix.lower() != ".csv":
         return None
-    row = next(csv.DictReader(StringIO(_text(Path(path)))), None)
-    if row is None or not {"phfreq", "phdos"} <= row.keys():
+    columns, rows = _table(Path(path))
+    if not rows or not {"phfreq", "phdos"} <= set(columns):
         return None
+    row = rows[0]
     return published_view(_literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=1.0)
 
 
@@ -230,33 +248,39 @@ def read_split(path: str | os.PathLike[str]) -> Split:
         Refusal: The columns are missing, a name stands twice, or there are no rows.
     """
     path = Path(path)
-    table = csv.DictReader(StringIO(_text(path)))
-    columns = table.fieldnames or ()
-    key = next((c for c in ("mp_id", "name", "id") if c in columns), None)
+    columns, rows = _table(path)
+    key = next((c for c in NAMES if c in columns), None)
     if key is None or "split" not in columns:
-        raise Refusal(
-            f"{path} is not a split",
-            why=f"its columns are {', '.join(columns) or 'none'}",
-            fix="give a CSV with the columns mp_id and split",
-        )
+        raise _no_split(path, f"its columns are {', '.join(columns) or 'none'}")
+    subset_of: dict[str, str] = {}
+    for row in rows:
+        name = (row[key] or "").strip()
+        if name in subset_of:
+            raise _no_split(path, f"{name or 'an empty name'} stands in it twice")
+        subset_of[name] = (row["split"] or "").strip()
+    if not subset_of:
+        raise _no_split(path, "it has no rows")
     split: Split = {}
-    seen: set[str] = set()
-    for row in table:
-        if row[key] in seen:
-            raise Refusal(
-                f"{path} is not a split",
-                why=f"{row[key]} stands in it twice",
-                fix="keep each name in one subset",
-            )
-        seen.add(row[key])
-        split.setdefault(row["split"] or "", []).append(row[key])
+    for name, part in subset_of.items():
+        split.setdefault(part, []).append(name)
     return split
+
+
+def _no_split(path: Path, why: str) -> Refusal:
+    return Refusal(
+        f"{path} is not a split",
+        why=why,
+        fix="give a CSV with the columns mp_id and split, each name in one subset",
+    )
 
 
 def write_split(path: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> None:
     """Write a split for `read_split`."""
-    lines = [f"{name},{subset}" for subset, names in split.items() for name in names]
-    atomic_write(path, "\n".join(["mp_id,split", *lines]) + "\n")
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["mp_id", "split"])
+    table.writerows((name, part) for part, names in split.items() for name in names)
+    atomic_write(path, text.getvalue())
 
 
 def subset(collection: Collection, split: Split, name: str) -> Collection:
@@ -267,9 +291,9 @@ def subset(collection: Collection, split: Split, name: str) -> Collection:
     """
     if not split.get(name):
         raise Refusal(
-            f"the split has no subset {name!r}",
-            why=f"its subsets are {', '.join(split)}",
-            fix="name one of them",
+            f"the split has no rows in the subset {name!r}",
+            why=f"its subsets are {', '.join(split) or 'none'}",
+            fix="name one of them, or put rows into that one",
         )
     return collection.take(split[name])
 
