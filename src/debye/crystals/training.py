@@ -3,143 +3,37 @@
 RUN/last.safetensors   everything needed to go on as if never stopped
 RUN/best.safetensors   the model file of the best validation so far (averaged weights)
 RUN/metrics.csv        one row an epoch
-RUN/split.csv          which rows were trained on
+RUN/split.csv          which rows were trained on, and which were not
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from debye import checkpoint
-from debye.crystals.dataset import Collection
+from debye.crystals.dataset import Collection, Split, write_split
+from debye.crystals.density_loss import LabelledGraph
 from debye.crystals.graph import Graph
 from debye.crystals.metrics import spectrum_errors
 from debye.crystals.network import PhononNet
 from debye.crystals.predictor import model_card
-from debye.crystals.spectrum import Spectrum, trapezoid_weights
-from debye.errors import Refusal
+from debye.crystals.settings import Settings
+from debye.crystals.spectrum import Spectrum
+from debye.crystals.structures import Rejected
+from debye.errors import Failure, Refusal
 from debye.files import atomic_write
-from debye.fit import Recipe, Step, Training
-
-
-class LabelledGraph(NamedTuple):
-    """A batch of crystals and their spectra in the max-1 view, (B, F)."""
-
-    graph: Graph
-    target: Tensor
-
-
-@dataclass(frozen=True)
-class DensityLoss:
-    """How far a predicted density of states is from the labelled one; weights of three terms.
-
-    With p and q the states per bin of prediction and label, each summing to 1:
-
-    - kl: Σ q ln(q/p), which asks for the right weight in every bin;
-    - cdf: mean |Σ_{j≤k} (p_j − q_j)|, the Wasserstein distance in units of the axis, which
-      knows how far a peak is off;
-    - mse: mean (p̂ − q̂)² of both scaled to a maximum of 1, the published measure.
-    """
-
-    kl: float = 1.0
-    cdf: float = 2.0
-    mse: float = 5.0
-
-    def __call__(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
-        """Terms of the loss of a model on a batch, averaged over its crystals."""
-        weights = trapezoid_weights(torch.tensor(model.frequency)).to(batch.target)
-        return self.terms(model(batch.graph).total, batch.target, weights)
-
-    def terms(self, density: Tensor, target: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        """Terms between densities (B, F) on a grid of trapezoid weights (F,)."""
-        p, q = (_unit_sum(d * weights) for d in (density, target))
-        kl = (torch.xlogy(q, q) - q * p.clamp_min(1e-12).log()).sum(-1)
-        cdf = (p - q).cumsum(-1).abs().mean(-1)
-        mse = (_unit_peak(density) - _unit_peak(target)).square().mean(-1)
-        return {
-            "kl": self.kl * kl.mean(),
-            "cdf": self.cdf * cdf.mean(),
-            "mse": self.mse * mse.mean(),
-        }
-
-
-def _unit_sum(x: Tensor) -> Tensor:
-    return x / x.sum(-1, keepdim=True)
-
-
-def _unit_peak(x: Tensor) -> Tensor:
-    return x / x.amax(-1, keepdim=True)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that shapes a training: the tables of a config file, ``[network] [recipe] [loss]``.
-
-    Attributes:
-        network: Arguments of `PhononNet`.
-        recipe: How long and how fast.
-        loss: Weights of the terms.
-        batch_size: Crystals a step.
-    """
-
-    network: dict[str, Any] = field(default_factory=dict)
-    recipe: Recipe = field(default_factory=Recipe)
-    loss: DensityLoss = field(default_factory=DensityLoss)
-    batch_size: int = 16
-
-    @classmethod
-    def from_tables(cls, tables: Mapping[str, Any]) -> Settings:
-        """Settings of a config file.
-
-        Raises:
-            Refusal: A table or a key is unknown, or a value has the wrong type.
-
-        Example:
-            >>> Settings.from_tables({"batch_size": 8, "recipe": {"epochs": 2}}).recipe.epochs
-            2
-        """
-        _known(tables, [f.name for f in fields(cls)], "the config")
-        network = dict(tables.get("network", {}))
-        _known(network, NETWORK_ARGUMENTS, "[network]")
-        for name, kind in (("recipe", Recipe), ("loss", DensityLoss)):
-            _known(tables.get(name, {}), [f.name for f in fields(kind)], f"[{name}]")
-        try:
-            return cls(
-                network=network,
-                recipe=Recipe(**tables.get("recipe", {})),
-                loss=DensityLoss(**tables.get("loss", {})),
-                batch_size=int(tables.get("batch_size", 16)),
-            )
-        except (TypeError, ValueError) as error:
-            raise Refusal(
-                "cannot use the config", why=str(error), fix="compare it with the README's example"
-            ) from error
-
-
-NETWORK_ARGUMENTS = (
-    "channels", "layers", "l_max", "r_max", "basis", "hidden", "dropout"
-)  # fmt: skip
-"""What a config may say of the network; its grid and mean neighbours come from the data."""
-
-
-def _known(table: Mapping[str, Any], names: Any, where: str) -> None:
-    for key in table:
-        if key not in names:
-            raise Refusal(
-                f"unknown key {key!r} in {where}",
-                why="a misspelt setting would silently do nothing",
-                fix=f"use one of {', '.join(names)}",
-            )
+from debye.fit import Step, Training, check_unchanged
 
 
 class Epoch(NamedTuple):
@@ -154,6 +48,9 @@ class Epoch(NamedTuple):
     valid_wasserstein: float
 
 
+LAST, BEST, METRICS, SPLIT = "last.safetensors", "best.safetensors", "metrics.csv", "split.csv"
+
+
 class TrainingRun:
     """A training with its folder.
 
@@ -163,11 +60,17 @@ class TrainingRun:
         folder: Where to keep the run; made if missing.
         settings: What to train and how.
         data: What the model's card shall say of the data.
+        split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
         device: Where to train.
 
+    Attributes:
+        rejected: Rows left out because a site has no neighbour within reach.
+        history: What is known of each epoch behind.
+
     Raises:
-        Refusal: The folder holds another run, or nothing to resume, or cannot be written.
+        Refusal: The folder holds another run, or nothing to resume, or cannot be written; or the
+            run to resume had other settings or rows.
     """
 
     def __init__(
@@ -178,22 +81,47 @@ class TrainingRun:
         settings: Settings,
         *,
         data: Mapping[str, Any] | None = None,
+        split: Split | None = None,
         resume: bool = False,
         device: str = "cpu",
     ) -> None:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
-        self.rows, self.valid, self.device = train, valid, device
-        reach = settings.network.get("r_max", 5.0)
-        self.graphs = [Graph.of(c, reach) for c in train.crystals]
-        self.valid_graphs = [Graph.of(c, reach) for c in valid.crystals]
+        self.device, self.rejected = device, list[Rejected]()
+        self.rows, self.graphs = self._connected(train)
+        self.valid, self.valid_graphs = self._connected(valid)
         self.training = Training(self._network(), settings.loss, settings.recipe)
         self.history: list[Epoch] = []
-        self._open(resume)
+        self.losses: list[float] = []
+        if resume:
+            self._take_up()
+        else:
+            self._found(split or {"train": [*train.names], "valid": [*valid.names]})
+
+    def _connected(self, rows: Collection) -> tuple[Collection, list[Graph]]:
+        """The rows that have a graph, and their graphs."""
+        graphs = {}
+        for name, crystal in zip(rows.names, rows.crystals, strict=True):
+            try:
+                graphs[name] = Graph.of(crystal, self.settings.network.get("r_max", 5.0))
+            except Refusal as refusal:
+                self.rejected.append(Rejected(name, refusal))
+        if not graphs:
+            raise Refusal(
+                "no row is left to train or validate on",
+                why="each has a site without a neighbour within r_max",
+                fix="raise r_max, or check the cells and the length unit",
+            )
+        return rows.take(graphs) if len(graphs) < len(rows) else rows, list(graphs.values())
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches an epoch; the rows left over at its end come in another one."""
         return max(1, len(self.graphs) // self.settings.batch_size)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is behind."""
+        return self.training.step >= self.settings.recipe.epochs * self.steps_per_epoch
 
     @property
     def best(self) -> Epoch:
@@ -212,19 +140,15 @@ class TrainingRun:
             )
         return network.to(self.device)
 
-    def _open(self, resume: bool) -> None:
-        last = self.folder / "last.safetensors"
-        if resume:
-            card, tensors = checkpoint.load(last)
-            self.training.restore(card, tensors)
-            self.history = [Epoch(*row) for row in card["history"]]
-            return
-        if last.exists():
-            raise Refusal(
-                f"{self.folder} already holds a run",
-                why="starting anew would overwrite its checkpoints",
-                fix="add --resume to go on with it, or choose another --output",
-            )
+    def _found(self, split: Split) -> None:
+        """Begin the folder: now, so that one that cannot be written costs no epoch."""
+        for name in (LAST, BEST):
+            if (self.folder / name).exists():
+                raise Refusal(
+                    f"{self.folder} already holds a run",
+                    why=f"starting anew would overwrite its {name}",
+                    fix="add --resume to go on with it, or choose another --output",
+                )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -233,20 +157,39 @@ class TrainingRun:
                 why=str(error),
                 fix="choose another --output",
             ) from error
-        self.save()  # now, not after the first epoch: a folder that cannot be written costs nothing
+        write_split(self.folder / SPLIT, split)
+        self.save()
+
+    def _take_up(self) -> None:
+        """Go on from the folder's last checkpoint."""
+        card, tensors = _last(self.folder)
+        check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(self.settings)))
+        check_unchanged("the data", card.get("rows", {}), self._rows())
+        self.training.restore(card, tensors)
+        self.history = [Epoch(*row) for row in card["history"]]
+        self.losses = card["losses"]
+        # A kill may have come between the checkpoint and this table.
+        atomic_write(self.folder / METRICS, _table(self.history))
+
+    def _rows(self) -> dict[str, str]:
+        """A fingerprint of what is trained on."""
+        return {"the training rows": _digest(self.rows), "the validation rows": _digest(self.valid)}
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train, and keep the folder up to date at the end of every epoch.
 
         Args:
             stop: Asked after every step; once it says yes, the run is saved and ends.
+
+        Raises:
+            Failure: The loss or the weights are not finite; the folder stays as it was at the end
+                of the last good epoch.
         """
-        losses: list[float] = []
         for step in self.training.run(self._batches, self.steps_per_epoch):
-            losses.append(step.loss)
+            if not step.rewound:
+                self.losses.append(step.loss)
             if step.ends_epoch:
-                self._end_epoch(step, float(np.mean(losses)))
-                losses.clear()
+                self._end_epoch(step)
             yield step
             if stop():
                 self.save()
@@ -261,13 +204,16 @@ class TrainingRun:
         for k in range(self.steps_per_epoch):
             yield _batch(self.graphs, self.rows, order[k * size : (k + 1) * size], self.device)
 
-    def _end_epoch(self, step: Step, train_loss: float) -> None:
+    def _end_epoch(self, step: Step) -> None:
+        if not self.losses:
+            raise _not_finite(step, "the loss of every step was not finite, or far off")
         model = self.averaged()
-        self.history.append(self._validate(model, step, train_loss))
+        self.history.append(self._validate(model, step, float(np.mean(self.losses))))
+        self.losses = []
         if self.best is self.history[-1]:
-            checkpoint.save_model(self.folder / "best.safetensors", model, self._card(model))
+            checkpoint.save_model(self.folder / BEST, model, self._card(model))
         self.save()
-        atomic_write(self.folder / "metrics.csv", _table(self.history))
+        atomic_write(self.folder / METRICS, _table(self.history))
 
     def averaged(self) -> PhononNet:
         """The model with the moving average of the weights, ready to predict."""
@@ -282,6 +228,8 @@ class TrainingRun:
             for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
         ]
         density = torch.cat([model(part.graph).total for part in parts]).cpu()
+        if not bool(density.isfinite().all()):
+            raise _not_finite(step, "the averaged weights predict numbers that are not finite")
         loss = self.settings.loss.terms(
             density, self.valid.spectra.density, self.valid.spectra.weights
         )
@@ -310,8 +258,59 @@ class TrainingRun:
     def save(self) -> None:
         """Write the last checkpoint, whole or not at all."""
         numbers, tensors = self.training.state()
-        numbers["history"] = [list(epoch) for epoch in self.history]
-        checkpoint.save(self.folder / "last.safetensors", numbers, tensors)
+        numbers |= {
+            "history": [list(epoch) for epoch in self.history],
+            "losses": self.losses,
+            "settings": asdict(self.settings),
+            "rows": self._rows(),
+        }
+        checkpoint.save(self.folder / LAST, numbers, tensors)
+
+
+def saved_settings(folder: Path) -> dict[str, Any]:
+    """The settings a run was started with, as tables for `Settings.from_tables`.
+
+    Raises:
+        Refusal: The folder holds no run.
+    """
+    settings: dict[str, Any] = _last(folder)[0].get("settings", {})
+    return settings
+
+
+def _last(folder: Path) -> tuple[checkpoint.Card, dict[str, Tensor]]:
+    if not (folder / LAST).exists():
+        raise Refusal(
+            f"there is no run to resume in {folder}",
+            why=f"it holds no {LAST}",
+            fix="name the folder of the run, or start one without --resume",
+        )
+    return checkpoint.load(folder / LAST)
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by ``table.key``."""
+    return {
+        f"{name}.{key}" if isinstance(table, Mapping) else name: value
+        for name, table in tables.items()
+        for key, value in (table.items() if isinstance(table, Mapping) else [("", table)])
+    }
+
+
+def _digest(rows: Collection) -> str:
+    """Number of rows and a checksum of their names, structures and spectra."""
+    total = hashlib.sha256(rows.spectra.density.numpy().tobytes())
+    for name, crystal in zip(rows.names, rows.crystals, strict=True):
+        total.update(f"{name}{[dict(site) for site in crystal.species]}".encode())
+        total.update(crystal.positions.tobytes() + crystal.cell.tobytes())
+    return f"{len(rows)} rows, checksum {total.hexdigest()[:12]}"
+
+
+def _not_finite(step: Step, why: str) -> Failure:
+    return Failure(
+        f"training stopped in epoch {step.epoch + 1}",
+        why=why,
+        fix="look for a broken row, or lower peak_rate; what was saved before stays good",
+    )
 
 
 def _batch(graphs: list[Graph], rows: Collection, index: np.ndarray, device: str) -> LabelledGraph:
