@@ -32,8 +32,10 @@ SHIPPED = Path(__file__).parents[1] / "data" / "phonon-density.safetensors"
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
 
-EDGE_OF_RANGE = 0.01
-"""States at the end of the axis, relative to the peak, from which on a spectrum is cut off."""
+EDGE_OF_RANGE = 0.02
+"""States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
+
+Of the shared data's 1,287 labels 70 are; this warns of 66 of them, and of 95 that are not."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Predictor:
         """
         path = SHIPPED if path is None else Path(path)
         model, card = checkpoint.load_model(path, PhononNet)
-        _check_probe(model, card, path)
+        _check_card(model, card, path)
         return cls(model, card, device)
 
     def predict(self, crystal: Crystal) -> Prediction:
@@ -124,16 +126,18 @@ class Predictor:
         """
         waiting: list[Crystal | Rejected] = []
         graphs: list[Graph] = []
+        edges = 0
         for structure in structures:
             if isinstance(structure, Crystal):
                 try:
                     graphs.append(Graph.of(structure, self.model.r_max))
+                    edges += len(graphs[-1].center)
                 except Refusal as refusal:
                     structure = Rejected(structure.source or structure.name, refusal)  # noqa: PLW2901
             waiting.append(structure)
-            if sum(len(g.center) for g in graphs) > EDGES_AT_ONCE or len(waiting) >= 1024:
+            if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
                 yield from self._in_order(waiting, graphs)
-                waiting, graphs = [], []
+                waiting, graphs, edges = [], [], 0
         yield from self._in_order(waiting, graphs)
 
     def _in_order(
@@ -171,8 +175,8 @@ class Predictor:
         total = sites.sum(0)
         if total[-1] > EDGE_OF_RANGE * total.max():
             yield (
-                f"states reach {self.model.frequency[-1]:g} cm-1, the end of the model's range: "
-                "higher modes are folded below it"
+                f"the spectrum does not vanish at {self.model.frequency[-1]:g} cm-1, the end of "
+                "the model's range: higher modes, if any, are folded below it"
             )
 
 
@@ -199,14 +203,19 @@ def probe(model: PhononNet) -> float:
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
 
 
-def _check_probe(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
+def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
     expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
-    if not isinstance(expected, float) or abs(found - expected) > 1e-3 * expected:
-        raise Refusal(
-            f"will not use the model {path}",
-            why=f"its probe prediction is {found:.2f} cm-1 where its maker had {expected} cm-1",
-            fix="use it with the debye version named in its card, or train it again",
-        )
+    if "elements" not in card or not isinstance(expected, float):
+        why = "its card names no elements, or no probe prediction"
+    elif abs(found - expected) <= 1e-3 * expected:
+        return
+    else:
+        why = f"its probe prediction is {found:.2f} cm-1 where its maker had {expected:.2f} cm-1"
+    raise Refusal(
+        f"will not use the model {path}",
+        why=why,
+        fix="use it with the debye version named in its card, or train it again",
+    )
 
 
 def model_card(model: PhononNet, **facts: Any) -> dict[str, Any]:
