@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from functools import partial as partial_of
 from pathlib import Path
@@ -10,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from debye.cli.common import DONE, folder, parse_range, tell, verb, warn
-from debye.cli.output import Output, Predictions, Table, load_predictor
+from debye.cli.common import (
+    FIGURES,
+    check_range,
+    folder,
+    parse_range,
+    show,
+    tell,
+    to_json,
+    verb,
+    warn,
+    writable,
+)
+from debye.cli.output import Output, Predictions, Printer, load_predictor
+from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
@@ -60,6 +71,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON record per structur
 Plot = Annotated[
     Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.", show_default=False)
 ]
+PLOT = ("--plot", FIGURES)
 
 
 def register(app: typer.Typer) -> None:
@@ -97,27 +109,25 @@ def dos(
     """
     from debye.crystals.records import record, split, table_header, table_row
 
-    place = Output(output, single=(".csv", ".json", ".dat"))
-    beside = _reference(reference)
+    check_range(temperature, "--temperature", least=0)
+    place, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
+    beside = _reference(reference, plot)
     predictions = Predictions(files, model, device)
-    table = Table(table_header(temperature, unit.value), silent=as_json)
+    header = table_header(temperature, unit.value)
+    printer = Printer(header, as_json=as_json, needed=not (output or plot))
     kept: list[Prediction] = []
     with place:
         for prediction in predictions:
-
-            def told(p: Prediction = prediction) -> dict[str, Any]:
-                return record(p, unit=unit.value, partial=partial.value, temperature=temperature)
-
-            if as_json:
-                typer.echo(json.dumps(told()))
-            else:
-                table.row(table_row(prediction, temperature, unit.value))
+            told = partial_of(
+                record, prediction, unit=unit.value, partial=partial.value, temperature=temperature
+            )
+            printer.add(partial_of(table_row, prediction, temperature, unit.value), told)
             spectrum = split(prediction, partial.value) or prediction.total
             place.add(prediction.crystal, partial_of(spectrum.write, unit=unit.value), told)
-            if plot:
+            if figure:
                 kept.append(prediction)
-    if plot and kept:
-        _draw_spectra(kept, plot, unit.value, beside)
+    if figure and kept:
+        _draw_spectra(kept, figure, unit.value, beside)
     return predictions.exit_code
 
 
@@ -137,8 +147,8 @@ def thermo(
     device: Device = "auto",
 ) -> int:
     """Predict heat capacity, entropy and energies over a range of temperatures."""
-    kelvin = parse_range(temperatures, "--temperatures")
-    place = Output(output, single=(".csv",))
+    kelvin = parse_range(temperatures, "--temperatures", least=0)
+    place, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
     predictions = Predictions(files, model, device)
     drawn: list[tuple[str, Thermodynamics]] = []
     with place:
@@ -152,13 +162,15 @@ def thermo(
                 **table.to_dict(),
             }
             if as_json:
-                typer.echo(json.dumps(told))
+                show(to_json(told), needed=not (output or plot))
             elif output is None:
-                typer.echo(f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}")
+                text = f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}"
+                show(text, needed=not plot)
             place.add(crystal, partial_of(_write_text, table.to_csv()), partial_of(dict, told))
-            drawn.append((crystal.formula, table))
-    if plot and drawn:
-        _draw_thermodynamics(drawn, plot)
+            if figure:
+                drawn.append((crystal.formula, table))
+    if figure and drawn:
+        _draw_thermodynamics(drawn, figure)
     return predictions.exit_code
 
 
@@ -184,29 +196,41 @@ def alloy(
 ) -> None:
     """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
     from debye.crystals.alloy import interpolate
-    from debye.crystals.records import record, table_header, table_row
+    from debye.crystals.records import table_header
     from debye.crystals.structures import read_crystal
 
-    shares = parse_range(fractions, "--fractions")
-    place, beside = Output(output), _reference(reference)
+    shares = parse_range(fractions, "--fractions", least=0, most=1)
+    check_range(reference_fraction, "--reference-fraction", least=0, most=1)
+    place, figure = Output(output), writable(plot, *PLOT)
+    beside = _reference(reference, plot)
     parents = read_crystal(a), read_crystal(b)
     predictor = load_predictor(model, device)
-    table = Table("     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8))
+    header = "     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8)
+    printer = Printer(header, as_json=as_json, needed=not (output or plot))
     predictions = []
     with place:
         for x in shares:
             prediction = predictor.predict(interpolate(*parents, x))
-            told = {"fraction": x, **record(prediction)}
-            if as_json:
-                typer.echo(json.dumps(told))
-            else:
-                table.row(f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}")
-            place.add(prediction.crystal, prediction.total.write, partial_of(dict, told))
+            told = partial_of(_of_fraction, x, prediction)
+            printer.add(partial_of(_alloy_row, x, prediction), told)
+            place.add(prediction.crystal, prediction.total.write, told)
             predictions.append(prediction)
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
         warn(message)
-    if plot:
-        _draw_alloy(predictions, shares, plot, beside, reference_fraction)
+    if figure:
+        _draw_alloy(predictions, shares, figure, beside, reference_fraction)
+
+
+def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
+    from debye.crystals.records import record
+
+    return {"fraction": x, **record(prediction)}
+
+
+def _alloy_row(x: float, prediction: Prediction) -> str:
+    from debye.crystals.records import table_row
+
+    return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}"
 
 
 def demo(
@@ -225,7 +249,7 @@ def demo(
     quartz = str(structures / "quartz.cif")
     dos([quartz], plot=place / "quartz.png", output=place / "quartz.json")
     thermo([quartz], plot=place / "quartz-thermo.png", output=place / "quartz-thermo.csv")
-    typer.echo("\nFrom Mg3Sb2 to Mg3Bi2:")
+    show("\nFrom Mg3Sb2 to Mg3Bi2:")
     alloy(
         structures / "mg3sb2.cif",
         structures / "mg3bi2.cif",
@@ -244,16 +268,20 @@ def model(
     from debye.checkpoint import read_card
     from debye.crystals.predictor import SHIPPED
 
-    typer.echo(json.dumps(read_card(file or SHIPPED), indent=2, ensure_ascii=False))
+    show(to_json(read_card(file or SHIPPED), indent=2))
 
 
-def _reference(path: Path | None) -> Spectrum | None:
+def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
     from debye.crystals.dataset import read_label
     from debye.crystals.spectrum import Spectrum
 
     if path is None:
         return None
+    if plot is None:
+        raise Refusal(
+            "--reference would not be seen", why="it is drawn in the figure", fix="add --plot"
+        )
     return read_label(path) or Spectrum.read(path)
 
 
@@ -283,6 +311,8 @@ def _draw_spectra(
     if len(predictions) == 1:
         figure = prediction_figure(predictions[0], unit=unit, reference=reference)
     else:
+        if reference:
+            warn("the reference is drawn over a single structure only; there are several")
         figure = overview_figure(predictions, unit=unit)
     save(figure, path)
     tell(f"drew {path}")
