@@ -1,0 +1,84 @@
+"""An exact law to learn from: heavier isotopes lower every frequency alike.
+
+The force constants Φ do not know the masses, so in ω² = eig(M^{-1/2} Φ M^{-1/2}) a common factor
+s on all masses moves every frequency by s^{-1/2}. Each labelled crystal therefore stands for a
+family of labelled crystals, and the network is told so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.crystals.graph import Graph
+
+LOST = 0.005
+"""Share of the states that may leave the axis when lighter masses stretch a spectrum."""
+
+
+def stretched(frequency: Tensor, density: Tensor, factor: Tensor) -> Tensor:
+    """Spectra with every frequency multiplied by a factor, on the same axis: g'(ω) ∝ g(ω / f).
+
+    Args:
+        frequency: (F,) increasing.
+        density: (B, F); linear between its points, 0 beyond them.
+        factor: (B,).
+
+    Returns:
+        (B, F), scaled to a maximum of 1.
+
+    Example:
+        >>> omega = torch.tensor([0.0, 20.0, 40.0, 60.0])
+        >>> stretched(omega, torch.tensor([[0.0, 1.0, 0.0, 0.0]]), torch.tensor([2.0]))
+        tensor([[0.0000, 0.5000, 1.0000, 0.5000]])
+    """
+    at = frequency / factor.unsqueeze(-1)  # [b, f]
+    right = torch.searchsorted(frequency, at).clamp(1, len(frequency) - 1)
+    low, high = frequency[right - 1], frequency[right]
+    share = (at - low) / (high - low)
+    value = torch.lerp(density.gather(-1, right - 1), density.gather(-1, right), share)
+    value = torch.where(at > frequency[-1], 0.0, value)
+    return value / value.amax(-1, keepdim=True)
+
+
+def with_scaled_masses(
+    graph: Graph, target: Tensor, frequency: Tensor, scale: Tensor
+) -> tuple[Graph, Tensor]:
+    """The batch with all masses of a crystal multiplied by its factor, and its spectra to match.
+
+    Args:
+        graph: B crystals.
+        target: (B, F) spectra, max-1 view.
+        frequency: (F,), cm⁻¹.
+        scale: (B,) factors s of the masses.
+    """
+    per_species = scale[graph.crystal[graph.site]]
+    heavier = replace(graph, mass=graph.mass * per_species)
+    return heavier, stretched(frequency, target, scale.rsqrt())
+
+
+def draw_scales(
+    target: Tensor, frequency: Tensor, rng: np.random.Generator, share: float, spread: float
+) -> Tensor:
+    """Factors for the masses of a batch: log-uniform in e^±spread for a share of it, else 1.
+
+    A factor that would push states over the end of the axis is turned into its inverse.
+
+    Args:
+        target: (B, F) spectra.
+        frequency: (F,), cm⁻¹.
+        rng: Draws them.
+        share: Of the crystals, how many get a factor.
+        spread: Largest |ln s|.
+
+    Returns:
+        (B,) factors.
+    """
+    log = rng.uniform(-spread, spread, len(target)) * (rng.random(len(target)) < share)
+    scale = torch.from_numpy(np.exp(log)).to(target)
+    beyond = frequency > (frequency[-1] * scale.sqrt()).unsqueeze(-1)  # [b, f]
+    lost = (target * beyond).sum(-1) / target.sum(-1)
+    return torch.where(lost > LOST, 1 / scale, scale)
