@@ -7,13 +7,16 @@ family of labelled crystals, and the network is told so.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from debye.crystals.density_loss import LabelledGraph
 from debye.crystals.graph import Graph
+from debye.fit import check_numbers
 
 LOST = 0.005
 """Share of the states that may leave the axis when lighter masses stretch a spectrum."""
@@ -60,25 +63,49 @@ def with_scaled_masses(
     return heavier, stretched(frequency, target, scale.rsqrt())
 
 
-def draw_scales(
-    target: Tensor, frequency: Tensor, rng: np.random.Generator, share: float, spread: float
-) -> Tensor:
-    """Factors for the masses of a batch: log-uniform in e^±spread for a share of it, else 1.
+@dataclass(frozen=True)
+class Isotopes:
+    """How often, and how far, the masses of training crystals are scaled.
 
-    A factor that would push states over the end of the axis is turned into its inverse.
+    Attributes:
+        share: Of the crystals of a batch, how many get a factor; 0 to leave all as they are.
+        spread: Largest |ln s| of the factors s, drawn log-uniformly.
 
-    Args:
-        target: (B, F) spectra.
-        frequency: (F,), cm⁻¹.
-        rng: Draws them.
-        share: Of the crystals, how many get a factor.
-        spread: Largest |ln s|.
-
-    Returns:
-        (B,) factors.
+    Raises:
+        Refusal: A number is out of range.
     """
-    log = rng.uniform(-spread, spread, len(target)) * (rng.random(len(target)) < share)
-    scale = torch.from_numpy(np.exp(log)).to(target)
-    beyond = frequency > (frequency[-1] * scale.sqrt()).unsqueeze(-1)  # [b, f]
-    lost = (target * beyond).sum(-1) / target.sum(-1)
-    return torch.where(lost > LOST, 1 / scale, scale)
+
+    share: float = 0.5
+    spread: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_numbers("[isotopes]", self, {"share": (0.0, 1.0), "spread": (0.0, 1.0)})
+
+    def draw(self, target: Tensor, frequency: Tensor, rng: np.random.Generator) -> Tensor:
+        """Factors for the masses of a batch.
+
+        One that would push states over the end of the axis is turned into its inverse.
+
+        Args:
+            target: (B, F) spectra.
+            frequency: (F,), cm⁻¹.
+            rng: Draws them.
+
+        Returns:
+            (B,) factors.
+        """
+        chosen = rng.random(len(target)) < self.share
+        log = rng.uniform(-self.spread, self.spread, len(target)) * chosen
+        scale = torch.from_numpy(np.exp(log)).to(target)
+        beyond = frequency > (frequency[-1] * scale.sqrt()).unsqueeze(-1)  # [b, f]
+        lost = (target * beyond).sum(-1) / target.sum(-1)
+        return torch.where(lost > LOST, 1 / scale, scale)
+
+    def vary(
+        self, graph: Graph, target: Tensor, frequency: Tensor, seed: Sequence[int]
+    ) -> LabelledGraph:
+        """A batch with some of its crystals made of other isotopes; a pure function of the seed."""
+        if self.share == 0:
+            return LabelledGraph(graph, target)
+        scale = self.draw(target, frequency, np.random.default_rng(seed))
+        return LabelledGraph(*with_scaled_masses(graph, target, frequency, scale))

@@ -7,18 +7,21 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from debye.crystals.density_loss import DensityLoss
+from debye.crystals.isotopes import Isotopes
 from debye.errors import Refusal
 from debye.fit import Recipe, check_numbers
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that shapes a training: the tables of a config file, ``[network] [recipe] [loss]``.
+    """All that shapes a training: the tables of a config file, ``[network] [recipe] …``.
 
     Attributes:
         network: Arguments of `PhononNet`; its grid and mean neighbours come from the data.
         recipe: How long and how fast.
         loss: Weights of the terms.
+        isotopes: How training crystals are varied by the isotope law.
+        data: What the model's card shall say of the data: name, licence, citation.
         batch_size: Crystals a step.
 
     Raises:
@@ -28,6 +31,8 @@ class Settings:
     network: dict[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     loss: DensityLoss = field(default_factory=DensityLoss)
+    isotopes: Isotopes = field(default_factory=Isotopes)
+    data: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 16
 
     def __post_init__(self) -> None:
@@ -49,8 +54,17 @@ class Settings:
         network = _table_of(tables, "network", list(NETWORK_RANGES))
         recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
         loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
+        isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
+        data = _table_of(tables, "data", list(tables.get("data", {})))
         size = {k: tables[k] for k in ("batch_size",) if k in tables}
-        return cls(network=network, recipe=Recipe(**recipe), loss=DensityLoss(**loss), **size)
+        return cls(
+            network=network,
+            recipe=Recipe(**recipe),
+            loss=DensityLoss(**loss),
+            isotopes=Isotopes(**isotopes),
+            data=data,
+            **size,
+        )
 
 
 NETWORK_RANGES: dict[str, tuple[float, float]] = {

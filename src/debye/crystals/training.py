@@ -197,12 +197,13 @@ class TrainingRun:
 
     def _batches(self, epoch: int) -> Iterator[LabelledGraph]:
         """The batches of an epoch: a pure function of seed and epoch."""
-        order = np.random.default_rng((self.settings.recipe.seed, epoch)).permutation(
-            len(self.graphs)
-        )
-        size = self.settings.batch_size
+        seed, size = self.settings.recipe.seed, self.settings.batch_size
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.graphs))
+        frequency = self.rows.spectra.frequency.to(self.device)
         for k in range(self.steps_per_epoch):
-            yield _batch(self.graphs, self.rows, order[k * size : (k + 1) * size], self.device)
+            index = order[k * size : (k + 1) * size]
+            batch = _batch(self.graphs, self.rows, index, self.device)
+            yield self.settings.isotopes.vary(*batch, frequency, (seed, epoch, k))
 
     def _end_epoch(self, step: Step) -> None:
         if not self.losses:
@@ -250,7 +251,12 @@ class TrainingRun:
         return model_card(
             model,
             elements=sorted(self.rows.elements),
-            data={**self.data, "train_rows": len(self.rows), "valid_rows": len(self.valid)},
+            data={
+                **self.settings.data,
+                **self.data,
+                "train_rows": len(self.rows),
+                "valid_rows": len(self.valid),
+            },
             metrics={k: v for k, v in chosen._asdict().items() if k.startswith("valid_")},
             settings=asdict(self.settings),
         )
