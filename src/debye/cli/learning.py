@@ -70,9 +70,11 @@ def train(
     import torch
 
     from debye.crystals.dataset import element_balanced_split, subset
-    from debye.crystals.training import SPLIT, TrainingRun, saved_settings
+    from debye.crystals.training import SPLIT, TrainingRun, check_free, saved_settings
     from debye.devices import pick_device
 
+    if not resume:
+        check_free(output)
     started = saved_settings(output) if resume else {}
     settings = _settings(config, {"epochs": epochs, "seed": seed}, started)
     place = pick_device(device)
@@ -151,8 +153,8 @@ def _settings(
     from debye.crystals.settings import Settings
 
     tables = dict(started or {})
-    flags = {"recipe": {key: value for key, value in overrides.items() if value is not None}}
-    for layer in (_toml(config) if config else {}, flags):
+    recipe = {key: value for key, value in overrides.items() if value is not None}
+    for layer in (_toml(config) if config else {}, {"recipe": recipe} if recipe else {}):
         for name, value in layer.items():
             below = tables.get(name)
             both = isinstance(value, dict) and isinstance(below, dict)

@@ -59,7 +59,7 @@ class TrainingRun:
         valid: Rows to choose the best epoch by.
         folder: Where to keep the run; made if missing.
         settings: What to train and how.
-        data: What the model's card shall say of the data.
+        data: What the model's card shall say of the data; a resumed run says what it said before.
         split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
         device: Where to train.
@@ -142,13 +142,7 @@ class TrainingRun:
 
     def _found(self, split: Split) -> None:
         """Begin the folder: now, so that one that cannot be written costs no epoch."""
-        for name in (LAST, BEST):
-            if (self.folder / name).exists():
-                raise Refusal(
-                    f"{self.folder} already holds a run",
-                    why=f"starting anew would overwrite its {name}",
-                    fix="add --resume to go on with it, or choose another --output",
-                )
+        check_free(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -167,7 +161,7 @@ class TrainingRun:
         check_unchanged("the data", card.get("rows", {}), self._rows())
         self.training.restore(card, tensors)
         self.history = [Epoch(*row) for row in card["history"]]
-        self.losses = card["losses"]
+        self.losses, self.data = card["losses"], card["data"]
         # A kill may have come between the checkpoint and this table.
         atomic_write(self.folder / METRICS, _table(self.history))
 
@@ -267,10 +261,26 @@ class TrainingRun:
         numbers |= {
             "history": [list(epoch) for epoch in self.history],
             "losses": self.losses,
+            "data": self.data,
             "settings": asdict(self.settings),
             "rows": self._rows(),
         }
         checkpoint.save(self.folder / LAST, numbers, tensors)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to start a run where there is one.
+
+    Raises:
+        Refusal: The folder holds a checkpoint or a model.
+    """
+    for name in (LAST, BEST):
+        if (folder / name).exists():
+            raise Refusal(
+                f"{folder} already holds a run",
+                why=f"starting anew would overwrite its {name}",
+                fix="add --resume to go on with it, or choose another --output",
+            )
 
 
 def saved_settings(folder: Path) -> dict[str, Any]:
