@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
     try:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
-        raise _broken(path, str(error)) from error
+        raise _broken(path, f"its tensors cannot be read, as if cut short ({error})") from error
     bare = {k: v for k, v in card.items() if k not in ("format", "sha256")}
     if card.get("sha256") != _digest(bare, tensors):
         raise _broken(path, "its content does not match its checksum: it was edited or damaged")
@@ -119,8 +119,8 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> tuple[Model, 
     if card.get("class") != kind.__name__:
         raise Refusal(
             f"cannot load {path} as a {kind.__name__}",
-            why=f"it holds a {card.get('class', 'checkpoint without a class')}",
-            fix=f"give a model file that holds a {kind.__name__}",
+            why=f"it holds {card.get('class', 'no model; perhaps the checkpoint of a training')}",
+            fix=f"give a file that holds a {kind.__name__}, such as a training's best.safetensors",
         )
     try:
         model = kind(**card["arguments"])
