@@ -155,7 +155,8 @@ def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
         try:
             yield name, *_labelled(row, name, path)
         except Refusal as refusal:
-            yield _rejected(path, name, f"{refusal.what}: {refusal.why}")
+            told = f"{path} row {name}" in refusal.what
+            yield _rejected(path, name, refusal.why if told else f"{refusal.what}: {refusal.why}")
 
 
 NAMES = ("mp_id", "name", "id")

@@ -218,7 +218,7 @@ def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def model_card(model: PhononNet, **facts: Any) -> dict[str, Any]:
+def model_card(model: PhononNet, **facts: object) -> dict[str, Any]:
     """The card of a model: what was trained on what, and a probe prediction to check it by."""
     return {
         **facts,
