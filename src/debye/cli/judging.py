@@ -57,8 +57,9 @@ def evaluate(
 ) -> int:
     """Compare predicted with labelled spectra, beside two baselines.
 
-    The baselines are the mean training spectrum and that of the training crystal nearest in
-    composition. Without --split every row is judged, and there are none for want of training rows.
+    The baselines are the mean training spectrum, and the spectrum of the
+    training crystal nearest in composition. Without --split every row is
+    judged, and there are none for want of training rows.
     """
     from debye.crystals import metrics
     from debye.crystals.dataset import subset as rows_of

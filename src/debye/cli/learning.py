@@ -55,17 +55,21 @@ def train(
 ) -> int:
     """Train the network on labelled crystals.
 
-    DATA is a CSV with the columns mp_id, structure (a dictionary of numbers, positions and cell),
-    phfreq and phdos (51 points from 0 to 1000 cm-1), or a folder of phonopy calculations. Without
-    --split it is split 80:10:10 so that each element is shared out evenly.
+    DATA is a CSV with the columns mp_id, structure (a dictionary of numbers,
+    positions and cell), phfreq and phdos (51 points from 0 to 1000 cm-1), or
+    a folder of phonopy calculations. Without --split it is split 80:10:10 so
+    that each element is shared out evenly.
 
-    The config is TOML: batch_size; a table network with channels, layers, l_max, r_max, basis,
-    hidden, dropout; a table recipe with epochs, peak_rate, warmup, weight_decay, clip, average,
-    spike, rewinds, seed; a table loss with kl, cdf, mse.
+    The config is TOML: batch_size; a table network with channels, layers,
+    l_max, r_max, basis, hidden, dropout; a table recipe with epochs,
+    peak_rate, warmup, weight_decay, clip, average, spike, rewinds, seed; a
+    table loss with kl, cdf, mse; a table isotopes with share, spread; a table
+    data with what the model's card shall say.
 
-    The run's folder holds the best model (best.safetensors), the last checkpoint
-    (last.safetensors), metrics.csv, split.csv and learning-curve.png. Ctrl-C leaves a checkpoint
-    to --resume from; so does a crash, at the end of the last epoch.
+    The run's folder holds the best model (best.safetensors), the last
+    checkpoint (last.safetensors), metrics.csv, split.csv and
+    learning-curve.png. Ctrl-C leaves a checkpoint to --resume from; a crash
+    leaves that of the last whole epoch.
     """
     import torch
 
@@ -119,6 +123,7 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
         ("network", network),
         ("recipe", {**asdict(settings.recipe), "batch_size": settings.batch_size}),
         ("loss", asdict(settings.loss)),
+        ("isotopes", asdict(settings.isotopes)),
     ):
         tell(f"{name:<8} " + ", ".join(f"{key} {value:g}" for key, value in table.items()))
     done = f", {run.training.step} of them done" if run.training.step else ""

@@ -104,8 +104,9 @@ def dos(
 ) -> int:
     """Predict the phonon density of states of crystals.
 
-    Prints a line for each structure: mean frequency, heat capacity, zero-point energy. With
-    --json prints a record for each, spectrum included.
+    Prints a line for each structure: mean frequency, heat capacity,
+    zero-point energy. With --json prints a record for each, with its
+    spectrum. Where there is a warning the line ends in an exclamation mark.
     """
     from debye.crystals.records import record, split, table_header, table_row
 

@@ -37,6 +37,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_numbers("[network]", self.network, NETWORK_RANGES)
+        for key, value in self.data.items():
+            if not isinstance(value, str):
+                raise Refusal(
+                    f"[data] {key} is {value!r}", why="a card tells it as text", fix="quote it"
+                )
         check_numbers("the config's", self, {"batch_size": (1, 1_000_000)})
 
     @classmethod
@@ -55,7 +60,7 @@ class Settings:
         recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
         loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
         isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
-        data = _table_of(tables, "data", list(tables.get("data", {})))
+        data = _table_of(tables, "data")
         size = {k: tables[k] for k in ("batch_size",) if k in tables}
         return cls(
             network=network,
@@ -79,7 +84,9 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
 """What a config may say of the network."""
 
 
-def _table_of(tables: Mapping[str, Any], name: str, keys: list[str]) -> dict[str, Any]:
+def _table_of(
+    tables: Mapping[str, Any], name: str, keys: list[str] | None = None
+) -> dict[str, Any]:
     table = tables.get(name, {})
     if not isinstance(table, Mapping):
         raise Refusal(
@@ -87,7 +94,7 @@ def _table_of(tables: Mapping[str, Any], name: str, keys: list[str]) -> dict[str
             why="it is no table",
             fix=f"begin it with [{name}]",
         )
-    _known(table, keys, f"[{name}]")
+    _known(table, list(table) if keys is None else keys, f"[{name}]")
     return dict(table)
 
 
