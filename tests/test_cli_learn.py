@@ -311,3 +311,33 @@ def test_data_that_are_no_data(debye, tmp_path):
     refused(debye("evaluate", tmp_path / "empty.csv"), "is not a table of labelled crystals")
     Path(tmp_path / "folder").mkdir()
     refused(debye("evaluate", tmp_path / "folder"), "folder")
+
+
+def test_phonopy_folders_are_labelled_data(debye, model_file, tmp_path):
+    """Aluminium by the EMT potential as phonopy saves it, beside a folder that is broken."""
+    phonopy = pytest.importorskip("phonopy")
+    from ase import Atoms
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    atoms = bulk("Al")
+    cell = PhonopyAtoms(symbols=["Al"], cell=atoms.cell.array, positions=atoms.positions)
+    phonon = phonopy.Phonopy(cell, 3 * np.eye(3), primitive_matrix="P")
+    phonon.generate_displacements(distance=0.01)
+    moved = phonon.supercells_with_displacements
+    cells = [Atoms(c.symbols, cell=c.cell, positions=c.positions, pbc=True) for c in moved]
+    for supercell in cells:
+        supercell.calc = EMT()
+    phonon.forces = [supercell.get_forces() for supercell in cells]
+    for name in ("al", "broken"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        phonon.save(tmp_path / "data" / name / "phonopy_params.yaml")
+    broken = tmp_path / "data" / "broken" / "phonopy_params.yaml"
+    broken.write_text(broken.read_text()[:900])
+    (tmp_path / "s.csv").write_text("name,split\nal,valid\nbroken,valid\n")
+    result = debye("evaluate", tmp_path / "data", "--split", tmp_path / "s.csv", "--json",
+                   "--model", model_file, "--predictions", tmp_path / "p.csv")  # fmt: skip
+    refused(result, "broken", code=3)
+    assert json.loads(result.stdout)["rows"] == 1
+    assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("al,")

@@ -11,7 +11,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -95,13 +95,18 @@ def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Reje
         Refusal: Nothing there can be used.
     """
     path = Path(path)
+    rows: Iterable[Row | Rejected]
     if path.is_dir():
         from debye.crystals.force_constants import read_phonopy_folders
 
-        rows = read_phonopy_folders(path)
+        rows = map(_by_folder_name, read_phonopy_folders(path))
     else:
         rows = _csv_rows(path)
     return _collect(rows, path)
+
+
+def _by_folder_name(row: Row | Rejected) -> Row | Rejected:
+    return replace(row, source=Path(row.source).name) if isinstance(row, Rejected) else row
 
 
 Row = tuple[str, Crystal, Spectrum]
