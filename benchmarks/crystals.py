@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/crystals.py DATA.csv --config benchmarks/shipped.toml
 
-DATA.csv has its split.csv beside it. One core is used. Times are medians over rounds, and each stands beside something measured in the
-same rounds, because machines differ and are shared.
+DATA.csv has its split.csv beside it. One core is used. Times are medians over rounds, and each
+stands beside something measured in the same rounds, because machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from debye.cli.learning import _settings
-from debye.crystals.dataset import Collection, read_collection, read_split, subset
-from debye.crystals.training import TrainingRun
+from debye.crystals.learning.dataset import Collection, read_collection, read_split, subset
+from debye.crystals.learning.training import TrainingRun
 
 ROUNDS = 5
 
@@ -59,7 +59,7 @@ def start_up(quartz: Path) -> None:
 
 def throughput(data: Collection, count: int = 5000) -> None:
     """`debye dos` on one file of many crystals, as a whole process."""
-    from debye.crystals.structures import write_structures
+    from debye.crystals.structures.reading import write_structures
 
     crystals = [data.crystals[i % len(data)] for i in range(count)]
     with tempfile.TemporaryDirectory() as folder:
@@ -73,8 +73,8 @@ def throughput(data: Collection, count: int = 5000) -> None:
 
 def symmetry(data: Collection, count: int = 100) -> None:
     """Largest relative change of a spectrum under rotation, permutation and repetition."""
-    from debye.crystals.crystal import Crystal
-    from debye.crystals.predictor import Predictor
+    from debye.crystals.model.predictor import Predictor
+    from debye.crystals.structures.crystal import Crystal
 
     predictor, rng = Predictor.load(), np.random.default_rng(0)
     worst = {"rotation": 0.0, "permutation": 0.0, "supercell": 0.0}

@@ -5,9 +5,9 @@ import torch
 from salts import PAIRS, binary, labelled_row, write_rows
 
 from debye import checkpoint
-from debye.crystals.dataset import FREQUENCY
-from debye.crystals.network import PhononNet
-from debye.crystals.predictor import model_card
+from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.model.network import PhononNet
+from debye.crystals.model.predictor import model_card
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from debye.crystals.dataset import FREQUENCY
-from debye.crystals.elements import ATOMIC_NUMBERS, MASSES
+from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.structures.elements import ATOMIC_NUMBERS, MASSES
 
 PAIRS = ("LiF", "LiCl", "NaF", "NaCl", "NaBr", "KF", "KCl", "KBr", "MgO", "CaO", "SrO", "BaO")
 SIDE = 4.6

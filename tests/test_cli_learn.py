@@ -14,8 +14,8 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.dataset import read_collection
-from debye.crystals.predictor import Predictor
+from debye.crystals.learning.dataset import read_collection
+from debye.crystals.model.predictor import Predictor
 
 EPOCHS = 40
 CONFIG = f"""

@@ -19,7 +19,7 @@ DEMO = Path(package.__file__).parent / "data" / "demo"
 @pytest.fixture(autouse=True)
 def small_model_by_default(model_file, monkeypatch):
     """The tests are of the command, whatever the shipped weights."""
-    monkeypatch.setattr("debye.crystals.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.model.predictor.SHIPPED", model_file)
 
 
 def frame(*rows, lattice="4 0 0 0 4 0 0 0 4"):
@@ -220,7 +220,7 @@ def test_formulas_that_differ_by_case_only_get_files_of_their_own(debye, tmp_pat
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".dat"])
 def test_output_of_one_structure_comes_back(debye, salt, tmp_path, suffix):
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.spectra.spectrum import Spectrum
 
     path = tmp_path / f"o{suffix}"
     assert debye("dos", salt, "--output", path).exit_code == 0

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debye.crystals.alloy import interpolate
-from debye.crystals.checks import close_pairs
-from debye.crystals.crystal import Crystal
-from debye.crystals.elements import (
+from debye.crystals.structures.alloy import interpolate
+from debye.crystals.structures.checks import close_pairs
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.elements import (
     ATOMIC_NUMBERS,
     MASSES,
     SYMBOLS,

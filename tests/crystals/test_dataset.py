@@ -4,7 +4,7 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.dataset import (
+from debye.crystals.learning.dataset import (
     FREQUENCY,
     element_balanced_split,
     read_collection,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.dataset import FREQUENCY, read_collection
-from debye.crystals.metrics import (
+from debye.crystals.learning.dataset import FREQUENCY, read_collection
+from debye.crystals.learning.metrics import (
     BASELINES,
     composition_vector,
     mean_baseline,
@@ -13,7 +13,7 @@ from debye.crystals.metrics import (
     spectrum_errors,
     summary,
 )
-from debye.crystals.spectrum import Spectrum
+from debye.crystals.spectra.spectrum import Spectrum
 
 W = np.full(51, 20.0)
 W[[0, -1]] = 10.0

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from debye import checkpoint
-from debye.crystals import predictor as module
-from debye.crystals.crystal import Crystal
-from debye.crystals.predictor import Prediction, Predictor, model_card
-from debye.crystals.records import record, summary, table_row
-from debye.crystals.spectrum import Spectrum
-from debye.crystals.structures import Rejected
-from debye.crystals.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.model import predictor as module
+from debye.crystals.model.predictor import Prediction, Predictor, model_card
+from debye.crystals.model.records import record, summary, table_row
+from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.spectra.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])

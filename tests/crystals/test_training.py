@@ -10,13 +10,13 @@ import torch
 from salts import PAIRS, labelled_row, write_rows
 
 from debye import checkpoint
-from debye.crystals.dataset import read_collection, read_split
-from debye.crystals.density_loss import DensityLoss
-from debye.crystals.network import PhononNet
-from debye.crystals.predictor import Predictor
-from debye.crystals.settings import Settings
-from debye.crystals.spectrum import trapezoid_weights
-from debye.crystals.training import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
+from debye.crystals.learning.dataset import read_collection, read_split
+from debye.crystals.learning.density_loss import DensityLoss
+from debye.crystals.learning.settings import Settings
+from debye.crystals.learning.training import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
+from debye.crystals.model.network import PhononNet
+from debye.crystals.model.predictor import Predictor
+from debye.crystals.spectra.spectrum import trapezoid_weights
 from debye.errors import Failure, Refusal
 
 TABLES = {
@@ -271,7 +271,7 @@ def test_settings_refuse(tables, what):
 @pytest.mark.parametrize("l_max", [0, 1, 2, 3])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_every_network_that_settings_allow_can_be_made(rows, l_max, layers):
-    from debye.crystals.graph import Graph
+    from debye.crystals.model.graph import Graph
 
     net = PhononNet([0.0, 10.0], channels=1, layers=layers, l_max=l_max, basis=1, hidden=1)
     assert net(Graph.of(rows.crystals[0], 5.0)).total.isfinite().all()

@@ -26,9 +26,9 @@ from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.dataset import Collection
-    from debye.crystals.predictor import Predictor
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.learning.dataset import Collection
+    from debye.crystals.model.predictor import Predictor
+    from debye.crystals.spectra.spectrum import Spectrum
 
 
 def register(app: typer.Typer) -> None:
@@ -61,8 +61,8 @@ def evaluate(
     training crystal nearest in composition. Without --split every row is
     judged, and there are none for want of training rows.
     """
-    from debye.crystals import metrics
-    from debye.crystals.dataset import subset as rows_of
+    from debye.crystals.learning import metrics
+    from debye.crystals.learning.dataset import subset as rows_of
 
     if subset and not split:
         raise Refusal(
@@ -97,8 +97,8 @@ def _predict(predictor: Predictor, rows: Collection) -> tuple[Spectrum, Collecti
     """Predicted spectra of the rows, and the rows without those that cannot be predicted."""
     import torch
 
-    from debye.crystals.predictor import Prediction
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.model.predictor import Prediction
+    from debye.crystals.spectra.spectrum import Spectrum
 
     kept, densities, atoms, failed = [], [], [], 0
     for name, item in zip(rows.names, predictor(rows.crystals), strict=True):
@@ -137,7 +137,7 @@ def _table(columns: dict[str, dict[str, float]], rows: int) -> str:
 
 
 def _draw_gallery(rows: Collection, predicted: Spectrum, path: Path) -> None:
-    from debye.crystals.metrics import spectrum_errors
+    from debye.crystals.learning.metrics import spectrum_errors
     from debye.plot import save
     from debye.plot.crystals import quartile_gallery
 

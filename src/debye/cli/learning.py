@@ -26,9 +26,9 @@ from debye.cli.labelled import Data, Device, SplitFile, read_labelled, tell_reje
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
-    from debye.crystals.dataset import Split
-    from debye.crystals.settings import Settings
-    from debye.crystals.training import TrainingRun
+    from debye.crystals.learning.dataset import Split
+    from debye.crystals.learning.settings import Settings
+    from debye.crystals.learning.training import TrainingRun
 
 
 def register(app: typer.Typer) -> None:
@@ -73,8 +73,8 @@ def train(
     """
     import torch
 
-    from debye.crystals.dataset import element_balanced_split, subset
-    from debye.crystals.training import SPLIT, TrainingRun, check_free, saved_settings
+    from debye.crystals.learning.dataset import element_balanced_split, subset
+    from debye.crystals.learning.training import SPLIT, TrainingRun, check_free, saved_settings
     from debye.devices import pick_device
 
     if not resume:
@@ -140,7 +140,7 @@ def _arguments(run: TrainingRun) -> dict[str, Any]:
 
 def _conclude(run: TrainingRun) -> None:
     """The best epoch and its model, on stdout."""
-    from debye.crystals.training import BEST
+    from debye.crystals.learning.training import BEST
 
     if run.history:
         best = run.best
@@ -155,7 +155,7 @@ def _settings(
     config: Path | None, overrides: Mapping[str, Any], started: Mapping[str, Any] | None = None
 ) -> Settings:
     """The settings a run was started with, the config file laid over them, and the flags on top."""
-    from debye.crystals.settings import Settings
+    from debye.crystals.learning.settings import Settings
 
     tables = dict(started or {})
     recipe = {key: value for key, value in overrides.items() if value is not None}

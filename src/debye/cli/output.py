@@ -25,8 +25,8 @@ from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.crystal import Crystal
-    from debye.crystals.predictor import Prediction, Predictor
+    from debye.crystals.model.predictor import Prediction, Predictor
+    from debye.crystals.structures.crystal import Crystal
 
 
 class Output:
@@ -133,7 +133,7 @@ class Printer:
 
 def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     """The predictor of a model file, the shipped one by default."""
-    from debye.crystals.predictor import Predictor
+    from debye.crystals.model.predictor import Predictor
     from debye.devices import pick_device
 
     return Predictor.load(path, pick_device(device))
@@ -153,7 +153,7 @@ class Predictions:
         self.good = self.bad = 0
 
     def __iter__(self) -> Iterator[Prediction]:
-        from debye.crystals.structures import Rejected, read_structures
+        from debye.crystals.structures.reading import Rejected, read_structures
 
         warnings = Warnings()
         with progress_bar() as bar:

@@ -26,9 +26,9 @@ from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.predictor import Prediction
-    from debye.crystals.spectrum import Spectrum
-    from debye.crystals.thermo_table import Thermodynamics
+    from debye.crystals.model.predictor import Prediction
+    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.spectra.thermo_table import Thermodynamics
 
 
 class Unit(str, Enum):
@@ -108,7 +108,7 @@ def dos(
     zero-point energy. With --json prints a record for each, with its
     spectrum. Where there is a warning the line ends in an exclamation mark.
     """
-    from debye.crystals.records import record, split, table_header, table_row
+    from debye.crystals.model.records import record, split, table_header, table_row
 
     check_range(temperature, "--temperature", least=0)
     place, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
@@ -196,9 +196,9 @@ def alloy(
     device: Device = "auto",
 ) -> None:
     """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
-    from debye.crystals.alloy import interpolate
-    from debye.crystals.records import table_header
-    from debye.crystals.structures import read_crystal
+    from debye.crystals.model.records import table_header
+    from debye.crystals.structures.alloy import interpolate
+    from debye.crystals.structures.reading import read_crystal
 
     shares = parse_range(fractions, "--fractions", least=0, most=1)
     check_range(reference_fraction, "--reference-fraction", least=0, most=1)
@@ -223,13 +223,13 @@ def alloy(
 
 
 def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
-    from debye.crystals.records import record
+    from debye.crystals.model.records import record
 
     return {"fraction": x, **record(prediction)}
 
 
 def _alloy_row(x: float, prediction: Prediction) -> str:
-    from debye.crystals.records import table_row
+    from debye.crystals.model.records import table_row
 
     return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}"
 
@@ -267,15 +267,15 @@ def model(
 ) -> None:
     """Print the card of a model: data, elements, settings, metrics, licence."""
     from debye.checkpoint import read_card
-    from debye.crystals.predictor import SHIPPED
+    from debye.crystals.model.predictor import SHIPPED
 
     show(to_json(read_card(file or SHIPPED), indent=2))
 
 
 def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
-    from debye.crystals.dataset import read_label
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.learning.dataset import read_label
+    from debye.crystals.spectra.spectrum import Spectrum
 
     if path is None:
         return None
@@ -287,7 +287,7 @@ def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
 
 
 def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -> Thermodynamics:
-    from debye.crystals.thermo_table import thermodynamics
+    from debye.crystals.spectra.thermo_table import thermodynamics
 
     return thermodynamics(
         prediction.total,
@@ -339,7 +339,7 @@ def _draw_alloy(
 ) -> None:
     import torch
 
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.spectra.spectrum import Spectrum
     from debye.plot import save
     from debye.plot.crystals import waterfall_figure
 
