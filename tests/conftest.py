@@ -1,5 +1,7 @@
 """What many tests share: a small labelled data set and a small untrained model."""
 
+import sys
+
 import pytest
 import torch
 from salts import PAIRS, binary, labelled_row, write_rows
@@ -8,6 +10,14 @@ from debye import checkpoint
 from debye.crystals.learning.dataset import FREQUENCY
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card
+
+DEPTH = sys.getrecursionlimit()
+
+
+@pytest.fixture(autouse=True)
+def usual_depth():
+    """symfc, which phonopy imports, raises the limit so far that deep JSON overflows the stack."""
+    sys.setrecursionlimit(DEPTH)
 
 
 @pytest.fixture(scope="session")

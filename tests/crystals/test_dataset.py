@@ -1,5 +1,7 @@
 """Labelled data: what is read, what is left out and why, and how it is split."""
 
+import csv
+
 import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
@@ -61,6 +63,12 @@ def test_a_bad_row_is_left_out_by_its_cause(tmp_path, changes, why):
     assert len(rejected) == 1
     assert why in rejected[0].refusal.why
     assert str(rejected[0].refusal).count("data.csv row ") == 1
+
+
+def test_reading_changes_no_setting_of_others(labelled):
+    limit = csv.field_size_limit()
+    read_collection(labelled)
+    assert csv.field_size_limit() == limit
 
 
 def test_nothing_usable_is_refused(tmp_path):

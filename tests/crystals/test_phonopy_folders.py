@@ -573,7 +573,7 @@ def test_a_folder_of_calculations_is_a_collection(saved, tmp_path):
     assert collection.names == ("al", "cuau", "cuau-constants", "cuau-sets")
     assert collection.elements == {"Al", "Au", "Cu"}
     assert collection.spectra.density.shape == (4, 51)
-    assert [row.source for row in rejected] == [str(root / "broken")]
+    assert [row.source for row in rejected] == ["broken"]
     one, none_rejected = read_collection(root / "al")
     assert one.names == ("al",)
     assert none_rejected == []

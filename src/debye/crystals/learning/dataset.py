@@ -170,8 +170,8 @@ NAMES = ("mp_id", "name", "id")
 
 def _table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     """Columns and rows of a CSV file, as text."""
-    # A cell of the table holds a whole structure, far more than the module's default limit.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    # A cell of the table holds a whole structure, far more than the module's usual limit.
+    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             table = csv.DictReader(stream)
@@ -182,6 +182,8 @@ def _table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
         raise Refusal(
             f"cannot read {path}", why=why, fix="give a CSV file in UTF-8 that you may read"
         ) from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _labelled(row: Mapping[str, str | None], name: str, path: Path) -> tuple[Crystal, Spectrum]:
