@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import Rejected, attempt
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
