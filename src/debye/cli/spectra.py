@@ -15,12 +15,12 @@ from debye.cli.common import (
     folder,
     parse_range,
     show,
-    tell,
     to_json,
     verb,
     warn,
     writable,
 )
+from debye.cli.figures import draw_alloy, draw_spectra, draw_thermodynamics
 from debye.cli.output import Output, Predictions, Printer, load_predictor
 from debye.errors import Refusal
 from debye.files import atomic_write
@@ -99,6 +99,9 @@ def dos(
     reference: Annotated[
         Path | None, typer.Option(help="A spectrum to draw over that of a single structure.")
     ] = None,
+    sideways: Annotated[
+        bool, typer.Option("--sideways", help="Draw it upright, as beside a band structure.")
+    ] = False,
     as_json: Json = False,
     device: Device = "auto",
 ) -> int:
@@ -128,7 +131,7 @@ def dos(
             if figure:
                 kept.append(prediction)
     if figure and kept:
-        _draw_spectra(kept, figure, unit.value, beside)
+        draw_spectra(kept, figure, unit.value, beside, sideways=sideways)
     return predictions.exit_code
 
 
@@ -171,7 +174,7 @@ def thermo(
             if figure:
                 drawn.append((crystal.formula, table))
     if figure and drawn:
-        _draw_thermodynamics(drawn, figure)
+        draw_thermodynamics(drawn, figure)
     return predictions.exit_code
 
 
@@ -219,7 +222,7 @@ def alloy(
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
         warn(message)
     if figure:
-        _draw_alloy(predictions, shares, figure, beside, reference_fraction)
+        draw_alloy(predictions, shares, figure, beside, reference_fraction)
 
 
 def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
@@ -241,6 +244,7 @@ def demo(
 ) -> int:
     """Predict the structures that come with debye, and draw what can be had from them."""
     place, structures = folder(output), Path(__file__).parents[1] / "data" / "demo"
+    show(f"$ debye dos {structures.name} --partial element --output … --plot …")
     code = dos(
         [str(structures)],
         partial=Partial.ELEMENT,
@@ -248,9 +252,12 @@ def demo(
         plot=place / "spectra.png",
     )
     quartz = str(structures / "quartz.cif")
+    show(
+        "\n$ debye dos quartz.cif --output … --plot …; debye thermo quartz.cif --output … --plot …"
+    )
     dos([quartz], plot=place / "quartz.png", output=place / "quartz.json")
     thermo([quartz], plot=place / "quartz-thermo.png", output=place / "quartz-thermo.csv")
-    show("\nFrom Mg3Sb2 to Mg3Bi2:")
+    show("\n$ debye alloy mg3sb2.cif mg3bi2.cif --output … --plot …")
     alloy(
         structures / "mg3sb2.cif",
         structures / "mg3bi2.cif",
@@ -300,62 +307,3 @@ def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -
 
 def _write_text(text: str, path: Path) -> None:
     atomic_write(path, text)
-
-
-def _draw_spectra(
-    predictions: list[Prediction], path: Path, unit: str, reference: Spectrum | None
-) -> None:
-    """A page for one structure, small multiples for several."""
-    from debye.plot import save
-    from debye.plot.crystals import overview_figure, prediction_figure
-
-    if len(predictions) == 1:
-        figure = prediction_figure(predictions[0], unit=unit, reference=reference)
-    else:
-        if reference:
-            warn("the reference is drawn over a single structure only; there are several")
-        figure = overview_figure(predictions, unit=unit)
-    save(figure, path)
-    tell(f"drew {path}")
-
-
-def _draw_thermodynamics(tables: list[tuple[str, Thermodynamics]], path: Path) -> None:
-    """One page for the first structure; the rest are in the tables."""
-    from debye.plot import save
-    from debye.plot.crystals import thermodynamics_figure
-
-    for n, (formula, table) in enumerate(tables):
-        target = path if len(tables) == 1 else path.with_stem(f"{path.stem}-{n + 1}")
-        save(thermodynamics_figure(table, formula), target)
-        tell(f"drew {target}")
-
-
-def _draw_alloy(
-    predictions: list[Prediction],
-    shares: list[float],
-    path: Path,
-    reference: Spectrum | None,
-    reference_fraction: float,
-) -> None:
-    import torch
-
-    from debye.crystals.spectra.spectrum import Spectrum
-    from debye.plot import save
-    from debye.plot.crystals import waterfall_figure
-
-    spectra = Spectrum(
-        predictions[0].total.frequency,
-        torch.stack([p.total.density for p in predictions]),
-        torch.stack([p.total.n_atoms for p in predictions]),
-    )
-    ends = predictions[0].crystal.formula, predictions[-1].crystal.formula
-    figure = waterfall_figure(
-        spectra,
-        shares,
-        "Fraction x",
-        title=f"{ends[0]} to {ends[1]}",
-        reference=reference,
-        reference_at=reference_fraction if reference else None,
-    )
-    save(figure, path)
-    tell(f"drew {path}")

@@ -102,7 +102,7 @@ def checked_array(
         raise refusal(label, f"its {what} have shape {array.shape}, not {shape}", "repair it")
     largest = np.abs(array).max()
     if not np.isfinite(largest):
-        raise refusal(label, f"its {what} hold NaN or infinity", "repair or recompute it")
+        raise refusal(label, f"there is NaN or infinity in its {what}", "repair or recompute it")
     if largest > LARGEST_LENGTH:
         raise refusal(label, f"its {what} reach {largest:.3g} Å", "give lengths in Å")
     array.setflags(write=False)
