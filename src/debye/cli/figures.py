@@ -24,14 +24,13 @@ def draw_spectra(
     """A page for one structure, small multiples for several."""
     from debye.plot import save
     from debye.plot.crystals import dos_figure, overview_figure, prediction_figure
-    from debye.plot.text import formula_text
 
     if len(predictions) == 1 and sideways:
         only = predictions[0]
         figure = dos_figure(
             only.total,
             only.elements,
-            title=formula_text(only.crystal.formula),
+            title=only.crystal.formula,
             unit=unit,
             sideways=True,
             reference=reference,
@@ -40,7 +39,7 @@ def draw_spectra(
         figure = prediction_figure(predictions[0], unit=unit, reference=reference)
     else:
         if reference or sideways:
-            warn("--reference and --sideways are for a single structure; there are several")
+            warn("--reference and --sideways are for a single structure only; there are several")
         figure = overview_figure(predictions, unit=unit)
     save(figure, path)
     tell(f"drew {path}")
