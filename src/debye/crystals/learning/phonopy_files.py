@@ -15,6 +15,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -78,7 +79,12 @@ def load_phonon(folder: Path) -> Phonopy:
         calculator=setup.calculator,
     )
     _set_born_charges(phonon, setup, folder)
-    _set_force_constants(phonon, setup, folder)
+    # A solver that phonopy may import raises the limit to where deep nesting overflows the stack.
+    limit = sys.getrecursionlimit()
+    try:
+        _set_force_constants(phonon, setup, folder)
+    finally:
+        sys.setrecursionlimit(limit)
     return phonon
 
 

@@ -214,6 +214,8 @@ def write_structures(
 
 def _expanded(entry: str) -> list[Path]:
     """The files that a path or pattern means, sorted."""
+    if not entry.strip():
+        raise _unreadable(repr(entry), "the name is empty", "give a file, a folder or a pattern")
     path = Path(entry)
     if not path.exists() and glob.has_magic(entry):
         found = [Path(name) for name in sorted(glob.glob(entry, recursive=True))]
