@@ -67,3 +67,20 @@ def test_import_is_light():
     code = "import sys, debye; print(sorted({'torch', 'ase', 'matplotlib'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+OWNERS = {
+    "ase": ("crystals/structures",),
+    "pymatgen": ("crystals/structures",),
+    "gemmi": ("crystals/structures",),
+    "phonopy": ("crystals/learning/phonopy_files.py", "crystals/learning/phonopy_folders.py"),
+    "vesin": ("edges.py", "crystals/structures/checks.py"),
+    "safetensors": ("checkpoint.py",),
+    "typer": ("cli",),
+}
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_each_library_has_its_room(library):
+    users = {str(p.relative_to(ROOT)) for p in FILES if imports_any(p, [library])}
+    assert all(user.startswith(OWNERS[library]) for user in users), users

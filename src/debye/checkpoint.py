@@ -1,7 +1,7 @@
 """Model files: constructor arguments as JSON and tensors in safetensors, checked when read.
 
 Nothing in the format can run code, and a file is written whole or not at all. The JSON header,
-the *card*, is what a person wants to know of the file; `read_card` reads it alone.
+the *card*, is what a person wants to know of the file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from debye.files import atomic_write
 
 FORMAT = 1
 """Raised when an older debye could no longer read the files."""
+
+LONGEST_HEADER = 100_000_000
+"""Bytes, as the safetensors format has it."""
 
 Model = TypeVar("Model", bound=nn.Module)
 Card = dict[str, Any]
@@ -52,7 +55,8 @@ def save(
     """
     kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {**card, "format": FORMAT, "sha256": _digest(card, kept)}
-    atomic_write(path, save_tensors(kept, metadata={"debye": json.dumps(card)}))
+    header = json.dumps(card, allow_nan=False)  # NaN is no JSON, and other readers refuse it
+    atomic_write(path, save_tensors(kept, metadata={"debye": header}))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
@@ -67,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
     try:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
-        raise _broken(path, str(error)) from error
+        raise _broken(path, f"its tensors cannot be read, as if cut short ({error})") from error
     bare = {k: v for k, v in card.items() if k not in ("format", "sha256")}
     if card.get("sha256") != _digest(bare, tensors):
         raise _broken(path, "its content does not match its checksum: it was edited or damaged")
@@ -75,8 +79,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card of a model file, without the tensors."""
-    return _card(Path(path), _read(Path(path)))
+    """The card of a model file; raises what `load` does."""
+    return load(path)[0]
 
 
 def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str, Any]) -> None:
@@ -115,43 +119,57 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> tuple[Model, 
     if card.get("class") != kind.__name__:
         raise Refusal(
             f"cannot load {path} as a {kind.__name__}",
-            why=f"it holds a {card.get('class', 'checkpoint without a class')}",
-            fix=f"give a model file that holds a {kind.__name__}",
+            why=f"it holds {card.get('class', 'no model; perhaps the checkpoint of a training')}",
+            fix=f"give a file that holds a {kind.__name__}, such as a training's best.safetensors",
         )
     try:
         model = kind(**card["arguments"])
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _broken(path, f"its tensors and arguments do not fit together: {error}") from error
+    for name, made in model.state_dict().items():
+        if made.dtype != tensors[name].dtype:
+            raise _broken(path, f"{name} is {tensors[name].dtype} and not {made.dtype}")
     return model.eval(), card
 
 
 def _read(path: Path) -> bytes:
+    """The whole file, once its first bytes say that it can be one of ours."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            start = stream.read(8)
+            _check_start(path, start)
+            return start + stream.read()
     except OSError as error:
         raise Refusal(
             f"cannot read {path}", why=str(error.strerror), fix="check the path and its permissions"
         ) from error
-    if content[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+
+
+def _check_start(path: Path, start: bytes) -> None:
+    """A safetensors file starts with the length of its header, in 8 bytes."""
+    if len(start) == 8 and int.from_bytes(start, "little") <= LONGEST_HEADER:
+        return
+    if start.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         raise Refusal(
             f"will not load {path}",
             why="it is a pickle (a .pt or .torch file), and reading one can run any code",
             fix="use a .safetensors file written by debye, or train the model again",
         )
-    return content
+    why = "it is no safetensors file" if len(start) == 8 else f"it ends after {len(start)} bytes"
+    raise _broken(path, why)
 
 
 def _card(path: Path, content: bytes) -> Card:
     """The JSON header of a safetensors file: 8 bytes of length, then a dictionary."""
     size = int.from_bytes(content[:8], "little")
-    if not content or len(content) < 8 + size:
+    if len(content) < 8 + size:
         raise _broken(path, f"it ends after {len(content)} bytes, within its header")
     try:
         header = json.loads(content[8 : 8 + size])
         card = json.loads(header["__metadata__"]["debye"])
         made_in = int(card["format"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _broken(path, "its header is not one that debye writes") from error
     if made_in > FORMAT:
         raise Refusal(
@@ -163,7 +181,11 @@ def _card(path: Path, content: bytes) -> Card:
 
 
 def _broken(path: str | os.PathLike[str], why: str) -> Refusal:
-    return Refusal(f"cannot load {path}", why=why, fix="copy it again from where it was written")
+    return Refusal(
+        f"cannot load {path}",
+        why=why,
+        fix="give a .safetensors file written by debye, copied whole",
+    )
 
 
 def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -3,15 +3,14 @@
     for step in training.run(batches, steps_per_epoch):
         if step.ends_epoch: validate, save training.state(), draw a curve …
 
-Everything random in a step is a pure function of (seed, step) and the learning rate is a pure
-function of the step, so a run resumed from any saved step goes on exactly as if it had never
-stopped.
+Everything random in a step is a pure function of (seed, step), the learning rate is a pure
+function of the step, and `Training.state` holds all the rest, so a run resumed from any saved
+step goes on exactly as if it had never stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
@@ -27,6 +26,47 @@ Loss = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
 """Model and batch → named terms, whose sum is minimised."""
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (1, 1_000_000),
+    "peak_rate": (1e-12, 1e3),
+    "warmup": (0.0, 1.0),
+    "weight_decay": (0.0, 1e3),
+    "clip": (1e-12, 1e12),
+    "average": (0.0, 1 - 1e-9),
+    "spike": (1.0, 1e12),
+    "rewinds": (0, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
+"""What each field of a `Recipe` may be; whole numbers where the least is one."""
+
+
+def check_numbers(where: str, values: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse settings that are no numbers, or are out of range.
+
+    Args:
+        where: What the settings are of; named in the refusal.
+        values: Holds one attribute or key for each range; what it lacks is not checked.
+        ranges: Least and largest value by name; whole numbers where the least is an ``int``.
+
+    Raises:
+        Refusal: The first value at fault.
+
+    Example:
+        >>> check_numbers("[network]", {"layers": 2}, {"layers": (1, 8)})
+    """
+    given = values if isinstance(values, Mapping) else vars(values)
+    for name in ranges.keys() & given.keys():
+        value, (low, high) = given[name], ranges[name]
+        whole = isinstance(low, int)
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise Refusal(
+                f"{where} {name} is {value!r}",
+                why=f"it must be a {'whole ' if whole else ''}number from {low:g} to {high:g}",
+                fix="correct it in the config or the options",
+            )
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train; every field can stand in a config file.
@@ -38,10 +78,14 @@ class Recipe:
         weight_decay: Decoupled weight decay (AdamW).
         clip: Largest norm of the gradient; a longer one is scaled down to it.
         average: Decay per step of the exponential moving average of the weights.
-        spike: A loss above this multiple of its running mean rewinds to the last good weights
-            at half the rate; ``inf`` leaves only losses that are not finite to do so.
-        rewinds: Rewinds before giving up.
+        spike: A loss above this multiple of its running mean is bad, as is one that is not
+            finite: the step is not taken, the weights go back to their moving average, and the
+            rate is halved from there on.
+        rewinds: Bad steps before giving up.
         seed: Seed of everything random.
+
+    Raises:
+        Refusal: A value is no number or outside `RANGES`.
     """
 
     epochs: int = 36
@@ -50,23 +94,12 @@ class Recipe:
     weight_decay: float = 0.05
     clip: float = 1.0
     average: float = 0.995
-    spike: float = float("inf")
+    spike: float = 100.0
     rewinds: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise Refusal(
-                f"cannot train for {self.epochs} epochs",
-                why="nothing would be learned",
-                fix="ask for 1 or more",
-            )
-        if self.peak_rate <= 0:
-            raise Refusal(
-                f"peak_rate is {self.peak_rate}",
-                why="a step needs a positive learning rate",
-                fix="try 5e-3",
-            )
+        check_numbers("[recipe]", self, RANGES)
 
 
 @dataclass(frozen=True)
@@ -85,7 +118,7 @@ class Step:
     gradient: float
     """Norm of the gradient before clipping."""
     rewound: bool = False
-    """The loss was not finite or spiked, and the last good weights were taken up again."""
+    """The loss was bad: the step was not taken, and the weights went back to their average."""
 
 
 def one_cycle(done: float, peak: float, warmup: float = 0.3) -> float:
@@ -103,14 +136,6 @@ def one_cycle(done: float, peak: float, warmup: float = 0.3) -> float:
     if done < warmup:
         return peak * (0.04 + 0.96 * (1 - cos(pi * done / warmup)) / 2)
     return peak * (1 + cos(pi * (done - warmup) / (1 - warmup))) / 2
-
-
-@dataclass
-class Snapshot:
-    """The last good weights, to rewind to."""
-
-    model: dict[str, Tensor]
-    optimizer: dict[str, Any]
 
 
 @dataclass
@@ -141,6 +166,7 @@ class Training(Generic[Batch]):
     step: int = 0
     rate_scale: float = 1.0
     mean_loss: float | None = None
+    rewinds: int = 0
     average: dict[str, Tensor] = field(init=False)
     """The moving average of the weights, by name: what to validate, save and ship."""
 
@@ -160,26 +186,27 @@ class Training(Generic[Batch]):
             steps_per_epoch: How many there are.
 
         Raises:
-            Failure: The loss stayed not finite through every rewind.
+            Failure: The loss was bad more often than the recipe allows.
+            Refusal: An epoch has fewer batches than announced.
         """
         total = self.recipe.epochs * steps_per_epoch
-        snapshot, rewinds = self._snapshot(), 0
         while self.step < total:
             epoch, begun = divmod(self.step, steps_per_epoch)
-            for batch in islice(batches(epoch), begun, None):
-                rate = self.rate_scale * one_cycle(
-                    self.step / total, self.recipe.peak_rate, self.recipe.warmup
+            for batch in islice(batches(epoch), begun, steps_per_epoch):
+                yield self._advance(batch, epoch, self._rate(total), steps_per_epoch)
+            if self.step < (epoch + 1) * steps_per_epoch:
+                raise Refusal(
+                    f"epoch {epoch} ended after {self.step % steps_per_epoch} batches",
+                    why=f"{steps_per_epoch} were announced",
+                    fix="announce as many as every epoch has",
                 )
-                step = self._advance(batch, epoch, rate, (self.step + 1) % steps_per_epoch == 0)
-                if step.rewound:
-                    rewinds += 1
-                    self._rewind(snapshot, rewinds, step.loss)
-                yield step
-            if rewinds == 0 or self._healthy():
-                snapshot = self._snapshot()
 
-    def _advance(self, batch: Batch, epoch: int, rate: float, ends_epoch: bool) -> Step:
-        """One step; where the loss is bad, nothing is changed but the count."""
+    def _rate(self, total: int) -> float:
+        recipe = self.recipe
+        return self.rate_scale * one_cycle(self.step / total, recipe.peak_rate, recipe.warmup)
+
+    def _advance(self, batch: Batch, epoch: int, rate: float, steps_per_epoch: int) -> Step:
+        """One step; where the loss is bad, back to the average instead."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.random.fork_rng():
@@ -191,10 +218,13 @@ class Training(Generic[Batch]):
         value = loss.item()
         bad = not (isfinite(value) and isfinite(gradient)) or self._spikes(value)
         self.step += 1
-        if not bad:
+        if bad:
+            self._rewind(value)
+        else:
             self._take(rate)
             mean = value if self.mean_loss is None else self.mean_loss
             self.mean_loss = 0.98 * mean + 0.02 * value
+        ends_epoch = self.step % steps_per_epoch == 0
         numbers = {k: v.item() for k, v in terms.items()}
         return Step(self.step, epoch, ends_epoch, value, numbers, rate, gradient, rewound=bad)
 
@@ -215,21 +245,16 @@ class Training(Generic[Batch]):
     def _spikes(self, loss: float) -> bool:
         return self.mean_loss is not None and loss > self.recipe.spike * self.mean_loss
 
-    def _healthy(self) -> bool:
-        return all(bool(p.isfinite().all()) for p in self.model.parameters())
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(deepcopy(self.model.state_dict()), deepcopy(self.optimizer.state_dict()))
-
-    def _rewind(self, snapshot: Snapshot, rewinds: int, loss: float) -> None:
-        if rewinds > self.recipe.rewinds:
+    def _rewind(self, loss: float) -> None:
+        """The moving average is sound as long as the steps taken were: no other copy is kept."""
+        self.rewinds += 1
+        if self.rewinds > self.recipe.rewinds:
             raise Failure(
                 f"training stopped at step {self.step}: the loss is {loss:g}",
-                why=f"it stayed bad through {self.recipe.rewinds} rewinds, each at half the rate",
-                fix="lower peak_rate or look for a broken row; the last good weights stay",
+                why=f"it was bad {self.rewinds} times, though the rate was halved each time",
+                fix="look for a broken row, or lower peak_rate; what was saved before stays good",
             )
-        self.model.load_state_dict(snapshot.model)
-        self.optimizer.load_state_dict(deepcopy(snapshot.optimizer))
+        self.model.load_state_dict(self.average)
         self.rate_scale /= 2
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -238,6 +263,7 @@ class Training(Generic[Batch]):
             "step": self.step,
             "rate_scale": self.rate_scale,
             "mean_loss": self.mean_loss,
+            "rewinds": self.rewinds,
             "recipe": asdict(self.recipe),
         }
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -250,25 +276,51 @@ class Training(Generic[Batch]):
         """Take up a saved state.
 
         Raises:
-            Refusal: The state was made by another recipe, so the run would not be the same.
+            Refusal: It is no such state, was made by another recipe, or is of another model.
         """
-        changed = {k for k, v in asdict(self.recipe).items() if numbers["recipe"].get(k) != v}
-        if changed:
+        if "recipe" not in numbers:
             raise Refusal(
-                "cannot resume this training",
-                why=f"the recipe has changed in {', '.join(sorted(changed))}",
-                fix="resume with the settings it was started with, or start a new run",
+                "cannot resume from this file",
+                why="it holds no training, perhaps a finished model",
+                fix="resume from the checkpoint that the training wrote",
             )
-        self.step, self.rate_scale = int(numbers["step"]), numbers["rate_scale"]
-        self.mean_loss = numbers["mean_loss"]
+        check_unchanged("the recipe", numbers["recipe"], asdict(self.recipe))
+        average = _under(tensors, "average.")
+        shapes = [{k: (v.shape, v.dtype) for k, v in w.items()} for w in (average, self.average)]
+        check_unchanged("the model", *shapes)
+        self.step, self.rate_scale = numbers["step"], numbers["rate_scale"]
+        self.mean_loss, self.rewinds = numbers["mean_loss"], numbers["rewinds"]
         self.model.load_state_dict(_under(tensors, "model."))
-        self.average = {k: v.clone() for k, v in _under(tensors, "average.").items()}
+        # Onto the device of the model, whatever the one they were saved from.
+        self.average = {k: v.to(self.average[k].device, copy=True) for k, v in average.items()}
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "adam.").items():
             i, key = name.split(".", 1)
             moments.setdefault(int(i), {})[key] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def check_unchanged(what: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume a run whose settings or data are no longer those it was started with.
+
+    Args:
+        what: Whose they are; named in the refusal.
+        saved: By name, as they were.
+        now: By name, as they are.
+
+    Raises:
+        Refusal: Some differ; their names are told.
+    """
+    changed = sorted(k for k in saved.keys() | now.keys() if saved.get(k) != now.get(k))
+    if changed:
+        first = changed[0]
+        raise Refusal(
+            "cannot resume this training",
+            why=f"{what} has changed in {', '.join(changed[:5])}"
+            f" ({first} was {saved.get(first)}, is {now.get(first)})",
+            fix="resume with what it was started with, or start a new run",
+        )
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debye.crystals.alloy import interpolate
-from debye.crystals.checks import close_pairs
-from debye.crystals.crystal import Crystal
-from debye.crystals.elements import (
+from debye.crystals.structures.alloy import interpolate
+from debye.crystals.structures.checks import close_pairs
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.elements import (
     ATOMIC_NUMBERS,
     MASSES,
     SYMBOLS,
@@ -135,7 +135,7 @@ def test_left_handed_cells_are_fine():
 BAD = {
     "no atoms": ([], np.zeros((0, 3)), np.eye(3)),
     "NaN or infinity": (["Si"], [[np.nan, 0, 0]], 3 * np.eye(3)),
-    "cell hold NaN or infinity": (["Si"], [[0, 0, 0]], np.full((3, 3), np.inf)),
+    "NaN or infinity in its cell": (["Si"], [[0, 0, 0]], np.full((3, 3), np.inf)),
     "no cell": (["Si"], [[0, 0, 0]], np.zeros((3, 3))),
     "volume of 0 Å³": (["Si"], [[0, 0, 0]], [[3, 0, 0], [0, 3, 0], [3, 3, 0]]),
     "volume of 0.125 Å³ for 1 atoms": (["Si"], [[0, 0, 0]], 0.5 * np.eye(3)),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from debye.crystals import layers
+from debye.crystals.model import layers
 
 o3 = pytest.importorskip("e3nn.o3")
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.spectrum import Spectrum
-from debye.crystals.spectrum_files import read_spectrum, write_spectrum
-from debye.crystals.spectrum_layouts import (
+from debye.crystals.spectra.files import read_spectrum, write_spectrum
+from debye.crystals.spectra.layouts import (
     from_phonon_dos,
     from_phonopy,
     from_record,
@@ -19,6 +18,7 @@ from debye.crystals.spectrum_layouts import (
     to_phonopy,
     to_record,
 )
+from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Failure, Refusal
 from debye.files import atomic_write
 
@@ -128,7 +128,7 @@ def test_pymatgen_reads_ours_and_we_read_pymatgens(total):
     assert record.keys() == to_phonon_dos(total).keys()
     assert_same(from_phonon_dos(record), total)
     # Pymatgen sums to J/(K mol) on its own grid; it agrees where a sum can.
-    from debye.crystals.thermo import heat_capacity
+    from debye.crystals.spectra.thermo import heat_capacity
 
     assert theirs.cv(300.0) == pytest.approx(heat_capacity(total, 300.0).item(), rel=2e-3)
 

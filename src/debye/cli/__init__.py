@@ -6,10 +6,13 @@ input, 3 finished with some items failed, 130 interrupted.
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from debye import __version__
-from debye.cli import learning, speckle, spectra
+from debye.cli import judging, learning, speckle, spectra
 
 app = typer.Typer(
     name="debye",
@@ -38,9 +41,12 @@ def _options(
 
 spectra.register(app)
 learning.register(app)
+judging.register(app)
 speckle.register(app)
 
 
 def main() -> None:
     """Entry point of the command ``debye``."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
     app()

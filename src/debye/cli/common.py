@@ -1,21 +1,24 @@
-"""What every verb shares: exit codes, messages, ranges, progress."""
+"""What every verb shares: exit codes, messages, checks of options, progress."""
 
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import floor, isfinite
+from math import floor, inf, isfinite
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
-from debye.errors import Refusal
+from debye.errors import Failure, Refusal
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -38,11 +41,62 @@ def complain(refusal: Refusal) -> None:
     tell(f"error: {refusal}")
 
 
+class Warnings:
+    """Warnings of many structures: each is said the first few times it comes, then counted."""
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self.times: Counter[str] = Counter()
+
+    def add(self, source: str, message: str) -> None:
+        """Say a warning, unless it has been said often enough."""
+        self.times[message] += 1
+        if self.times[message] <= self.MOST:
+            warn(f"{source}: {message}")
+
+    def close(self) -> None:
+        """Say how often each came that was no longer said."""
+        for message, times in self.times.items():
+            if times > self.MOST:
+                warn(f"{times - self.MOST} more structures: {message}")
+
+
+def show(text: str, *, needed: bool = True) -> None:
+    """Print a result on stdout.
+
+    Args:
+        text: What to print.
+        needed: A reader that has gone (`debye dos … | head`) ends the verb; if False, because the
+            results go into a file too, it does not.
+    """
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        # Nothing may be written to it again, not even by the interpreter when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if needed:
+            raise typer.Exit(DONE) from None
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """Strict JSON: what is not finite becomes null."""
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=not indent, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """Turn what a verb returns or raises into an exit code.
 
     A verb returns its code, or None for done. A `Refusal` is printed and gives its own code; no
-    traceback is shown for it.
+    traceback is shown for it, nor where the machine has no more memory or disk.
     """
 
     @functools.wraps(function)
@@ -55,21 +109,28 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             tell("interrupted")
             code = INTERRUPTED
-        except BrokenPipeError:
-            # The reader of a pipe has gone (`debye dos … | head`): nothing is left to say, not
-            # even by the interpreter when it flushes stdout at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = DONE
+        except MemoryError:
+            complain(Failure("out of memory", why="the work is too large", fix="do it in parts"))
+            code = FAILED
+        except OSError as error:
+            complain(Failure("stopped", why=str(error), fix="check the disk and permissions"))
+            code = FAILED
         raise typer.Exit(code)
 
     return run
 
 
-def parse_range(text: str, what: str) -> list[float]:
+def parse_range(text: str, what: str, least: float = -inf, most: float = inf) -> list[float]:
     """Numbers of ``start:stop:step`` (the stop included), or of ``a,b,c``.
 
+    Args:
+        text: What was given.
+        what: Which option; named in the refusal.
+        least: None may be less.
+        most: None may be more.
+
     Raises:
-        Refusal: It is neither, or the step leads away from the stop.
+        Refusal: It is neither, the step leads away from the stop, or a number is out of range.
 
     Example:
         >>> parse_range("0:1:0.25", "fractions")
@@ -88,6 +149,8 @@ def parse_range(text: str, what: str) -> list[float]:
         raise bad from None
     if not all(isfinite(x) for x in numbers):
         raise bad
+    for number in numbers[:2] if ":" in text else numbers:
+        check_range(number, what, least, most)
     if ":" not in text:
         return numbers
     if len(numbers) != 3 or numbers[2] <= 0 or numbers[1] < numbers[0]:
@@ -100,25 +163,60 @@ def parse_range(text: str, what: str) -> list[float]:
     return [round(start + k * step, 12) for k in range(count)]
 
 
+def check_range(number: float, what: str, least: float = -inf, most: float = inf) -> None:
+    """Refuse an option's number that is not finite or out of range."""
+    if not (isfinite(number) and least <= number <= most):
+        limits = f"{least:g} or above" if most == inf else f"from {least:g} to {most:g}"
+        raise Refusal(
+            f"cannot use {what} {number:g}", why=f"it must be {limits}", fix="give such a number"
+        )
+
+
 def folder(path: Path) -> Path:
     """A folder to write into, made if missing.
 
     Raises:
-        Refusal: It cannot be made, or is a file, or may not be written.
+        Refusal: It cannot be made, or is a file, or cannot be written into.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        # Tried, not asked: a full disk or an odd file system lets itself be asked in vain.
+        with tempfile.TemporaryFile(dir=path):
+            return path
     except OSError as error:
         raise Refusal(
-            f"cannot make the folder {path}", why=str(error), fix="choose another --output"
+            f"cannot write into the folder {path}",
+            why=error.strerror or str(error),
+            fix="choose another one",
         ) from error
-    if not os.access(path, os.W_OK):
+
+
+def writable(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> Path | None:
+    """A file that will be written: its name and folder are checked now, before the work.
+
+    Args:
+        path: The file, if any.
+        option: Which option names it.
+        suffixes: What its name may end in; anything if empty.
+
+    Raises:
+        Refusal: It ends in something else, is a folder, or its folder cannot be written into.
+    """
+    if path is None:
+        return None
+    if suffixes and path.suffix.lower() not in suffixes:
+        why = f"its name ends in {path.suffix!r}" if path.suffix else "its name has no ending"
         raise Refusal(
-            f"cannot write into {path}",
-            why="you have no permission to write there",
-            fix="choose another --output",
+            f"cannot use {option} {path}", why=why, fix=f"end it in {', '.join(suffixes)}"
         )
+    if path.is_dir():
+        raise Refusal(f"cannot use {option} {path}", why="it is a folder", fix="name a file in it")
+    folder(path.parent)
     return path
+
+
+FIGURES = (".png", ".svg", ".pdf")
+"""What a figure's name may end in."""
 
 
 def progress_bar() -> Progress:

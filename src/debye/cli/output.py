@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from debye.cli.common import (
     BAD_INPUT,
     DONE,
     SOME_FAILED,
+    Warnings,
     complain,
     folder,
     progress_bar,
+    show,
     tell,
-    warn,
+    to_json,
+    writable,
 )
 from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.crystal import Crystal
-    from debye.crystals.predictor import Prediction, Predictor
+    from debye.crystals.model.predictor import Prediction, Predictor
+    from debye.crystals.structures.crystal import Crystal
 
 
 class Output:
-    """Results in files as they come, so that what is finished is kept whatever happens next.
+    """Results in files; what is finished is kept, whatever stops the rest.
 
     Args:
         path: A folder (a CSV file each), a ``.jsonl`` file (a record each), a file for a single
@@ -42,16 +43,17 @@ class Output:
 
     def __init__(self, path: Path | None, single: tuple[str, ...] = ()) -> None:
         self.path, self.lines = path, list[str]()
-        self.names: dict[str, int] = {}
-        if path is None:
-            return
-        if path.suffix not in ("", ".jsonl", *single):
+        self.names: Counter[str] = Counter()
+        self.is_folder = path is not None and (path.is_dir() or not path.suffix)
+        if path is not None and self.is_folder:
+            folder(path)
+        elif path is not None and path.suffix not in (".jsonl", *single):
             raise Refusal(
                 f"cannot write to {path}",
                 why=f"{path.suffix} is none of {', '.join(('.jsonl', *single))}",
                 fix="choose one of them, or name a folder",
             )
-        folder(path.parent if path.suffix else path)
+        writable(None if self.is_folder else path, "--output")
 
     def __enter__(self) -> None:
         pass
@@ -62,8 +64,10 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.path and self.path.suffix == ".jsonl":
+        if self.lines and self.path:
             atomic_write(self.path, "".join(f"{line}\n" for line in self.lines))
+        if self.path and (count := len(self.lines) or self.names.total()):
+            tell(f"wrote {count} result{'s'[: count > 1]} to {self.path}")
 
     def add(
         self,
@@ -83,10 +87,10 @@ class Output:
         """
         if self.path is None:
             return
-        if self.path.suffix == ".jsonl":
-            self.lines.append(json.dumps(record()))
-        elif not self.path.suffix:
+        if self.is_folder:
             write(self.path / f"{self._name(crystal)}.csv")
+        elif self.path.suffix == ".jsonl":
+            self.lines.append(to_json(record()))
         elif self.names:
             raise Refusal(
                 f"cannot write a second result to {self.path}",
@@ -98,35 +102,38 @@ class Output:
             self._name(crystal)
 
     def _name(self, crystal: Crystal) -> str:
-        """The formula, numbered where it comes again."""
-        count = self.names[crystal.formula] = self.names.get(crystal.formula, 0) + 1
+        """The formula, numbered where it comes again, also to disks that take CO for Co."""
+        self.names[crystal.formula.lower()] += 1
+        count = self.names[crystal.formula.lower()]
         return crystal.formula if count == 1 else f"{crystal.formula}-{count}"
 
 
-class Table:
-    """Rows on stdout under a header that comes with the first of them.
+class Printer:
+    """Results on stdout: rows under a header that comes with the first of them, or JSON records.
 
     Args:
         header: Titles of the columns.
-        silent: Print nothing, because records are printed instead.
+        as_json: Print records instead.
+        needed: See `show`.
     """
 
-    def __init__(self, header: str, *, silent: bool = False) -> None:
-        self.header, self.silent = header, silent
+    def __init__(self, header: str, *, as_json: bool = False, needed: bool = True) -> None:
+        self.header, self.as_json, self.needed = header, as_json, needed
 
-    def row(self, text: str) -> None:
-        """Print one row."""
-        if self.silent:
+    def add(self, row: Callable[[], str], record: Callable[[], dict[str, Any]]) -> None:
+        """Print one result."""
+        if self.as_json:
+            show(to_json(record()), needed=self.needed)
             return
         if self.header:
-            typer.echo(self.header)
+            show(self.header, needed=self.needed)
             self.header = ""
-        typer.echo(text)
+        show(row(), needed=self.needed)
 
 
 def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     """The predictor of a model file, the shipped one by default."""
-    from debye.crystals.predictor import Predictor
+    from debye.crystals.model.predictor import Predictor
     from debye.devices import pick_device
 
     return Predictor.load(path, pick_device(device))
@@ -146,8 +153,9 @@ class Predictions:
         self.good = self.bad = 0
 
     def __iter__(self) -> Iterator[Prediction]:
-        from debye.crystals.structures import Rejected, read_structures
+        from debye.crystals.structures.reading import Rejected, read_structures
 
+        warnings = Warnings()
         with progress_bar() as bar:
             task = bar.add_task("structures", total=None)
             for item in self.predictor(read_structures(self.files)):
@@ -158,13 +166,15 @@ class Predictions:
                     continue
                 self.good += 1
                 for message in item.warnings:
-                    warn(f"{item.crystal.source or item.crystal.formula}: {message}")
+                    warnings.add(item.crystal.source or item.crystal.formula, message)
                 yield item
+        warnings.close()
 
     @property
     def exit_code(self) -> int:
         """Done, some failed, or nothing but bad input."""
         if not self.bad:
             return DONE
-        tell(f"{self.bad} of {self.good + self.bad} structures failed")
+        if (count := self.good + self.bad) > 1:
+            tell(f"{self.bad} of {count} structures failed")
         return SOME_FAILED if self.good else BAD_INPUT

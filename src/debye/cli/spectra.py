@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from functools import partial as partial_of
 from pathlib import Path
@@ -10,14 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from debye.cli.common import DONE, folder, parse_range, tell, verb, warn
-from debye.cli.output import Output, Predictions, Table, load_predictor
+from debye.cli.common import (
+    FIGURES,
+    check_range,
+    folder,
+    parse_range,
+    show,
+    to_json,
+    verb,
+    warn,
+    writable,
+)
+from debye.cli.figures import draw_alloy, draw_spectra, draw_thermodynamics
+from debye.cli.output import Output, Predictions, Printer, load_predictor
+from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.predictor import Prediction
-    from debye.crystals.spectrum import Spectrum
-    from debye.crystals.thermo_table import Thermodynamics
+    from debye.crystals.model.predictor import Prediction
+    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.spectra.thermo_table import Thermodynamics
 
 
 class Unit(str, Enum):
@@ -60,6 +71,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON record per structur
 Plot = Annotated[
     Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.", show_default=False)
 ]
+PLOT = ("--plot", FIGURES)
 
 
 def register(app: typer.Typer) -> None:
@@ -87,37 +99,39 @@ def dos(
     reference: Annotated[
         Path | None, typer.Option(help="A spectrum to draw over that of a single structure.")
     ] = None,
+    sideways: Annotated[
+        bool, typer.Option("--sideways", help="Draw it upright, as beside a band structure.")
+    ] = False,
     as_json: Json = False,
     device: Device = "auto",
 ) -> int:
     """Predict the phonon density of states of crystals.
 
-    Prints a line for each structure: mean frequency, heat capacity, zero-point energy. With
-    --json prints a record for each, spectrum included.
+    Prints a line for each structure: mean frequency, heat capacity,
+    zero-point energy. With --json prints a record for each, with its
+    spectrum. Where there is a warning the line ends in an exclamation mark.
     """
-    from debye.crystals.records import record, split, table_header, table_row
+    from debye.crystals.model.records import record, split, table_header, table_row
 
-    place = Output(output, single=(".csv", ".json", ".dat"))
-    beside = _reference(reference)
+    check_range(temperature, "--temperature", least=0)
+    place, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
+    beside = _reference(reference, plot)
     predictions = Predictions(files, model, device)
-    table = Table(table_header(temperature, unit.value), silent=as_json)
+    header = table_header(temperature, unit.value)
+    printer = Printer(header, as_json=as_json, needed=not (output or plot))
     kept: list[Prediction] = []
     with place:
         for prediction in predictions:
-
-            def told(p: Prediction = prediction) -> dict[str, Any]:
-                return record(p, unit=unit.value, partial=partial.value, temperature=temperature)
-
-            if as_json:
-                typer.echo(json.dumps(told()))
-            else:
-                table.row(table_row(prediction, temperature, unit.value))
+            told = partial_of(
+                record, prediction, unit=unit.value, partial=partial.value, temperature=temperature
+            )
+            printer.add(partial_of(table_row, prediction, temperature, unit.value), told)
             spectrum = split(prediction, partial.value) or prediction.total
             place.add(prediction.crystal, partial_of(spectrum.write, unit=unit.value), told)
-            if plot:
+            if figure:
                 kept.append(prediction)
-    if plot and kept:
-        _draw_spectra(kept, plot, unit.value, beside)
+    if figure and kept:
+        draw_spectra(kept, figure, unit.value, beside, sideways=sideways)
     return predictions.exit_code
 
 
@@ -137,8 +151,8 @@ def thermo(
     device: Device = "auto",
 ) -> int:
     """Predict heat capacity, entropy and energies over a range of temperatures."""
-    kelvin = parse_range(temperatures, "--temperatures")
-    place = Output(output, single=(".csv",))
+    kelvin = parse_range(temperatures, "--temperatures", least=0)
+    place, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
     predictions = Predictions(files, model, device)
     drawn: list[tuple[str, Thermodynamics]] = []
     with place:
@@ -152,13 +166,15 @@ def thermo(
                 **table.to_dict(),
             }
             if as_json:
-                typer.echo(json.dumps(told))
+                show(to_json(told), needed=not (output or plot))
             elif output is None:
-                typer.echo(f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}")
+                text = f"# {crystal.formula}  {crystal.source}\n{table.to_csv().rstrip()}"
+                show(text, needed=not plot)
             place.add(crystal, partial_of(_write_text, table.to_csv()), partial_of(dict, told))
-            drawn.append((crystal.formula, table))
-    if plot and drawn:
-        _draw_thermodynamics(drawn, plot)
+            if figure:
+                drawn.append((crystal.formula, table))
+    if figure and drawn:
+        draw_thermodynamics(drawn, figure)
     return predictions.exit_code
 
 
@@ -183,30 +199,42 @@ def alloy(
     device: Device = "auto",
 ) -> None:
     """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
-    from debye.crystals.alloy import interpolate
-    from debye.crystals.records import record, table_header, table_row
-    from debye.crystals.structures import read_crystal
+    from debye.crystals.model.records import table_header
+    from debye.crystals.structures.alloy import interpolate
+    from debye.crystals.structures.reading import read_crystal
 
-    shares = parse_range(fractions, "--fractions")
-    place, beside = Output(output), _reference(reference)
+    shares = parse_range(fractions, "--fractions", least=0, most=1)
+    check_range(reference_fraction, "--reference-fraction", least=0, most=1)
+    place, figure = Output(output), writable(plot, *PLOT)
+    beside = _reference(reference, plot)
     parents = read_crystal(a), read_crystal(b)
     predictor = load_predictor(model, device)
-    table = Table("     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8))
+    header = "     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8)
+    printer = Printer(header, as_json=as_json, needed=not (output or plot))
     predictions = []
     with place:
         for x in shares:
             prediction = predictor.predict(interpolate(*parents, x))
-            told = {"fraction": x, **record(prediction)}
-            if as_json:
-                typer.echo(json.dumps(told))
-            else:
-                table.row(f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}")
-            place.add(prediction.crystal, prediction.total.write, partial_of(dict, told))
+            told = partial_of(_of_fraction, x, prediction)
+            printer.add(partial_of(_alloy_row, x, prediction), told)
+            place.add(prediction.crystal, prediction.total.write, told)
             predictions.append(prediction)
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
         warn(message)
-    if plot:
-        _draw_alloy(predictions, shares, plot, beside, reference_fraction)
+    if figure:
+        draw_alloy(predictions, shares, figure, beside, reference_fraction)
+
+
+def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
+    from debye.crystals.model.records import record
+
+    return {"fraction": x, **record(prediction)}
+
+
+def _alloy_row(x: float, prediction: Prediction) -> str:
+    from debye.crystals.model.records import table_row
+
+    return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}"
 
 
 def demo(
@@ -216,6 +244,7 @@ def demo(
 ) -> int:
     """Predict the structures that come with debye, and draw what can be had from them."""
     place, structures = folder(output), Path(__file__).parents[1] / "data" / "demo"
+    show(f"$ debye dos {structures.name} --partial element --output … --plot …")
     code = dos(
         [str(structures)],
         partial=Partial.ELEMENT,
@@ -223,9 +252,12 @@ def demo(
         plot=place / "spectra.png",
     )
     quartz = str(structures / "quartz.cif")
+    show(
+        "\n$ debye dos quartz.cif --output … --plot …; debye thermo quartz.cif --output … --plot …"
+    )
     dos([quartz], plot=place / "quartz.png", output=place / "quartz.json")
     thermo([quartz], plot=place / "quartz-thermo.png", output=place / "quartz-thermo.csv")
-    typer.echo("\nFrom Mg3Sb2 to Mg3Bi2:")
+    show("\n$ debye alloy mg3sb2.cif mg3bi2.cif --output … --plot …")
     alloy(
         structures / "mg3sb2.cif",
         structures / "mg3bi2.cif",
@@ -242,23 +274,27 @@ def model(
 ) -> None:
     """Print the card of a model: data, elements, settings, metrics, licence."""
     from debye.checkpoint import read_card
-    from debye.crystals.predictor import SHIPPED
+    from debye.crystals.model.predictor import SHIPPED
 
-    typer.echo(json.dumps(read_card(file or SHIPPED), indent=2, ensure_ascii=False))
+    show(to_json(read_card(file or SHIPPED), indent=2))
 
 
-def _reference(path: Path | None) -> Spectrum | None:
+def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
-    from debye.crystals.dataset import read_label
-    from debye.crystals.spectrum import Spectrum
+    from debye.crystals.learning.dataset import read_label
+    from debye.crystals.spectra.spectrum import Spectrum
 
     if path is None:
         return None
+    if plot is None:
+        raise Refusal(
+            "--reference would not be seen", why="it is drawn in the figure", fix="add --plot"
+        )
     return read_label(path) or Spectrum.read(path)
 
 
 def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -> Thermodynamics:
-    from debye.crystals.thermo_table import thermodynamics
+    from debye.crystals.spectra.thermo_table import thermodynamics
 
     return thermodynamics(
         prediction.total,
@@ -271,60 +307,3 @@ def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -
 
 def _write_text(text: str, path: Path) -> None:
     atomic_write(path, text)
-
-
-def _draw_spectra(
-    predictions: list[Prediction], path: Path, unit: str, reference: Spectrum | None
-) -> None:
-    """A page for one structure, small multiples for several."""
-    from debye.plot import save
-    from debye.plot.crystals import overview_figure, prediction_figure
-
-    if len(predictions) == 1:
-        figure = prediction_figure(predictions[0], unit=unit, reference=reference)
-    else:
-        figure = overview_figure(predictions, unit=unit)
-    save(figure, path)
-    tell(f"drew {path}")
-
-
-def _draw_thermodynamics(tables: list[tuple[str, Thermodynamics]], path: Path) -> None:
-    """One page for the first structure; the rest are in the tables."""
-    from debye.plot import save
-    from debye.plot.crystals import thermodynamics_figure
-
-    for n, (formula, table) in enumerate(tables):
-        target = path if len(tables) == 1 else path.with_stem(f"{path.stem}-{n + 1}")
-        save(thermodynamics_figure(table, formula), target)
-        tell(f"drew {target}")
-
-
-def _draw_alloy(
-    predictions: list[Prediction],
-    shares: list[float],
-    path: Path,
-    reference: Spectrum | None,
-    reference_fraction: float,
-) -> None:
-    import torch
-
-    from debye.crystals.spectrum import Spectrum
-    from debye.plot import save
-    from debye.plot.crystals import waterfall_figure
-
-    spectra = Spectrum(
-        predictions[0].total.frequency,
-        torch.stack([p.total.density for p in predictions]),
-        torch.stack([p.total.n_atoms for p in predictions]),
-    )
-    ends = predictions[0].crystal.formula, predictions[-1].crystal.formula
-    figure = waterfall_figure(
-        spectra,
-        shares,
-        "Fraction x",
-        title=f"{ends[0]} to {ends[1]}",
-        reference=reference,
-        reference_at=reference_fraction if reference else None,
-    )
-    save(figure, path)
-    tell(f"drew {path}")

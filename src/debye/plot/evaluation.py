@@ -12,14 +12,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from debye.crystals.spectrum import Spectrum
+from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
 from debye.plot import COLUMN, GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import array, frequency_limits, numbers, tint
 from debye.plot.text import FREQUENCY_LABELS, formula_text
 
 if TYPE_CHECKING:  # drawing a history does not need what made it
-    from debye.crystals.training import Epoch
+    from debye.crystals.learning.training import Epoch
 
 QUARTILES = (PALETTE[2], PALETTE[0], PALETTE[1], PALETTE[4])
 """Colours from the best quarter to the worst."""
@@ -122,7 +122,7 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
 
     Args:
         ax: Where to draw.
-        history: Rows as of `debye.crystals.training.TrainingRun.history`.
+        history: Rows as of `debye.crystals.learning.training.TrainingRun.history`.
 
     Raises:
         Refusal: The history is empty.

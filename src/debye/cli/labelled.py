@@ -1,0 +1,46 @@
+"""Labelled data as the verbs that learn and judge take them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from debye.cli.common import complain, tell
+
+if TYPE_CHECKING:
+    from debye.crystals.learning.dataset import Collection, Split
+    from debye.crystals.structures.reading import Rejected
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        help="Labelled crystals: a CSV (mp_id, structure, phfreq, phdos) or phonopy folders.",
+        show_default=False,
+    ),
+]
+SplitFile = Annotated[
+    Path | None, typer.Option("--split", help="CSV of mp_id and split (train, valid, test).")
+]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
+
+
+def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[Rejected], Split]:
+    """The usable rows, the others, which are told on stderr, and the split without those."""
+    from debye.crystals.learning.dataset import read_collection, read_split
+
+    collection, rejected = read_collection(data)
+    tell_rejected(rejected, len(collection))
+    lost = {row.source for row in rejected} - set(collection.names)
+    parts = read_split(split) if split else {}
+    kept = {part: [n for n in names if n not in lost] for part, names in parts.items()}
+    return collection, rejected, kept
+
+
+def tell_rejected(rejected: list[Rejected], used: int) -> None:
+    """Say on stderr which rows are left out and why."""
+    for row in rejected:
+        complain(row.refusal)
+    if rejected:
+        tell(f"{len(rejected)} rows left out, {used} used")

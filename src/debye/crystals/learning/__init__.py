@@ -1,0 +1,1 @@
+"""Learning: labelled crystals, the loss, training, and how good the result is."""

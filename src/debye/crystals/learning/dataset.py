@@ -1,0 +1,348 @@
+"""Labelled crystals: read a collection, split it, describe it.
+
+Spectra are kept in the published view: 51 points from 0 to 1000 cm⁻¹, maximum 1. A row that
+cannot be used is told and left out; it does not stop the others.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import Rejected
+from debye.errors import Refusal
+from debye.files import atomic_write
+
+FREQUENCY = tuple(20.0 * k for k in range(51))
+"""The published grid, cm⁻¹."""
+SUBSETS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Crystals and their spectra, row by row.
+
+    Args:
+        names: What each row is called; no two alike.
+        crystals: One a row.
+        spectra: One a row, on one grid.
+    """
+
+    names: tuple[str, ...]
+    crystals: tuple[Crystal, ...]
+    spectra: Spectrum
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Every species that occurs."""
+        return frozenset(s for crystal in self.crystals for s in crystal.elements)
+
+    def take(self, names: Iterable[str]) -> Collection:
+        """The rows of these names, in their order.
+
+        Raises:
+            Refusal: A name is in no row.
+        """
+        row = {name: i for i, name in enumerate(self.names)}
+        wanted = list(names)
+        unknown = [name for name in wanted if name not in row]
+        if unknown:
+            raise Refusal(
+                f"the split names {len(unknown)} unknown row(s), first {unknown[0]!r}",
+                why="the labelled data have no row of that name",
+                fix="use the split that belongs to these data, or remove those rows from it",
+            )
+        index = [row[name] for name in wanted]
+        spectra = self.spectra
+        return Collection(
+            tuple(wanted),
+            tuple(self.crystals[i] for i in index),
+            Spectrum(
+                spectra.frequency,
+                spectra.density[index],
+                spectra.n_atoms[index],
+                spectra.normalisation,
+            ),
+        )
+
+
+def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Rejected]]:
+    """Read labelled crystals.
+
+    Args:
+        path: A CSV file with the columns ``mp_id`` (or ``name``), ``structure`` (a literal
+            dictionary of numbers, positions, cell), ``phfreq`` and ``phdos`` (literal lists), as
+            the E(3)NN tutorial has it; or a folder of phonopy calculations.
+
+    Returns:
+        The rows that can be used, and those that cannot: their names as sources, and why.
+
+    Raises:
+        Refusal: Nothing there can be used.
+    """
+    path = Path(path)
+    rows: Iterable[Row | Rejected]
+    if path.is_dir():
+        from debye.crystals.learning.phonopy_folders import read_phonopy_folders
+
+        rows = map(_by_folder_name, read_phonopy_folders(path))
+    else:
+        rows = _csv_rows(path)
+    return _collect(rows, path)
+
+
+def _by_folder_name(row: Row | Rejected) -> Row | Rejected:
+    return replace(row, source=Path(row.source).name) if isinstance(row, Rejected) else row
+
+
+Row = tuple[str, Crystal, Spectrum]
+
+
+def _collect(rows: Iterable[Row | Rejected], path: Path) -> tuple[Collection, list[Rejected]]:
+    good: dict[str, Row] = {}
+    bad: list[Rejected] = []
+    for row in rows:
+        if isinstance(row, Rejected):
+            bad.append(row)
+        elif row[0] in good:
+            bad.append(_rejected(path, row[0], "its name stands in an earlier row too"))
+        else:
+            good[row[0]] = row
+    if not good:
+        raise Refusal(
+            f"no labelled crystal in {path}",
+            why=bad[0].refusal.why if bad else "it holds no rows",
+            fix="see the columns described in `debye train --help`",
+        )
+    names, crystals, spectra = zip(*good.values(), strict=True)
+    density = torch.stack([s.density for s in spectra])
+    atoms = torch.tensor([c.n_atoms for c in crystals], dtype=density.dtype)
+    grid = torch.tensor(FREQUENCY, dtype=density.dtype)
+    return Collection(names, crystals, Spectrum(grid, density, atoms, "max")), bad
+
+
+def _rejected(path: Path, name: str, why: str) -> Rejected:
+    return Rejected(
+        name, Refusal(f"cannot use {path} row {name}", why=why, fix="repair the row or remove it")
+    )
+
+
+def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
+    """Rows of the tutorial's CSV; literals are parsed, never evaluated."""
+    columns, rows = _table(path)
+    key = next((c for c in NAMES if c in columns), None)
+    missing = sorted({"structure", "phfreq", "phdos"} - set(columns))
+    if key is None or missing:
+        raise Refusal(
+            f"{path} is not a table of labelled crystals",
+            why=f"it lacks the column {missing[0] if missing else NAMES[0]!r}",
+            fix="give a CSV with the columns mp_id, structure, phfreq, phdos",
+        )
+    for n, row in enumerate(rows, 1):
+        name = (row[key] or "").strip()
+        if not name:
+            yield _rejected(path, str(n), f"its {key} is empty")
+            continue
+        try:
+            yield name, *_labelled(row, name, path)
+        except Refusal as refusal:
+            told = f"{path} row {name}" in refusal.what
+            yield _rejected(path, name, refusal.why if told else f"{refusal.what}: {refusal.why}")
+
+
+NAMES = ("mp_id", "name", "id")
+"""Columns that can name a row, in this order."""
+
+
+def _table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """Columns and rows of a CSV file, as text."""
+    # A cell of the table holds a whole structure, far more than the module's usual limit.
+    limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            table.fieldnames = columns = [c.strip() for c in table.fieldnames or ()]
+            return columns, list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise Refusal(
+            f"cannot read {path}", why=why, fix="give a CSV file in UTF-8 that you may read"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _labelled(row: Mapping[str, str | None], name: str, path: Path) -> tuple[Crystal, Spectrum]:
+    structure = _literal(row, "structure")
+    if not isinstance(structure, dict):
+        raise Refusal(
+            "column structure is no dictionary",
+            why=f"it is {str(structure)[:40]!r}",
+            fix="repair it",
+        )
+    crystal = Crystal.from_dict(structure, name=name, source=f"{path} row {name}")
+    return crystal, published_view(
+        _literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=crystal.n_atoms
+    )
+
+
+def _literal(row: Mapping[str, str | None], column: str) -> object:
+    text = row[column] or ""
+    try:
+        # NaN is no Python literal, yet tables hold it; a float that overflows says the same.
+        return ast.literal_eval(text.replace("nan", "1e999").replace("NaN", "1e999"))
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise Refusal(
+            f"column {column} is no literal", why=f"{text[:40]!r}…: {error}", fix="repair it"
+        ) from error
+
+
+def published_view(frequency: object, density: object, n_atoms: float) -> Spectrum:
+    """A spectrum on the published grid, scaled to a maximum of 1, as float32.
+
+    Raises:
+        Refusal: It is not on the published grid, or no spectrum at all.
+    """
+    spectrum = Spectrum(frequency, density, n_atoms, "max").to("max")  # type: ignore[arg-type]
+    grid = spectrum.frequency.tolist()
+    if len(grid) != len(FREQUENCY) or not np.allclose(grid, FREQUENCY, atol=1e-6):
+        raise Refusal(
+            f"the spectrum has {len(grid)} points from {grid[0]:g} to {grid[-1]:g} cm-1",
+            why="the network is trained on 51 points from 0 to 1000 cm-1",
+            fix="bring it onto that grid",
+        )
+    return Spectrum(
+        torch.tensor(FREQUENCY), spectrum.density.float(), float(n_atoms), normalisation="max"
+    )
+
+
+def read_label(path: str | os.PathLike[str]) -> Spectrum | None:
+    """The spectrum of the first row of a labelled CSV; None if the file is no such table.
+
+    Raises:
+        Refusal: The row has no spectrum on the published grid.
+    """
+    if Path(path).suffix.lower() != ".csv":
+        return None
+    columns, rows = _table(Path(path))
+    if not rows or not {"phfreq", "phdos"} <= set(columns):
+        return None
+    row = rows[0]
+    return published_view(_literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=1.0)
+
+
+Split = dict[str, list[str]]
+"""Names of the rows of each subset."""
+
+
+def read_split(path: str | os.PathLike[str]) -> Split:
+    """Read a split: CSV with a column of names (``mp_id`` or ``name``) and a column ``split``.
+
+    Raises:
+        Refusal: The columns are missing, a name stands twice, or there are no rows.
+    """
+    path = Path(path)
+    columns, rows = _table(path)
+    key = next((c for c in NAMES if c in columns), None)
+    if key is None or "split" not in columns:
+        raise _no_split(path, f"its columns are {', '.join(columns) or 'none'}")
+    subset_of: dict[str, str] = {}
+    for row in rows:
+        name = (row[key] or "").strip()
+        if name in subset_of:
+            raise _no_split(path, f"{name or 'an empty name'} stands in it twice")
+        subset_of[name] = (row["split"] or "").strip()
+    if not subset_of:
+        raise _no_split(path, "it has no rows")
+    split: Split = {}
+    for name, part in subset_of.items():
+        split.setdefault(part, []).append(name)
+    return split
+
+
+def _no_split(path: Path, why: str) -> Refusal:
+    return Refusal(
+        f"{path} is not a split",
+        why=why,
+        fix="give a CSV with the columns mp_id and split, each name in one subset",
+    )
+
+
+def write_split(path: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> None:
+    """Write a split for `read_split`."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["mp_id", "split"])
+    table.writerows((name, part) for part, names in split.items() for name in names)
+    atomic_write(path, text.getvalue())
+
+
+def subset(collection: Collection, split: Split, name: str) -> Collection:
+    """The rows of one subset.
+
+    Raises:
+        Refusal: The split has no such subset, or names rows that are not in the data.
+    """
+    if not split.get(name):
+        raise Refusal(
+            f"the split has no rows in the subset {name!r}",
+            why=f"its subsets are {', '.join(split) or 'none'}",
+            fix="name one of them, or put rows into that one",
+        )
+    return collection.take(split[name])
+
+
+def element_balanced_split(
+    collection: Collection, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 12
+) -> Split:
+    """Split so that each element is shared out in the same proportions.
+
+    Elements are taken from the rarest on; the crystals that hold one and are not yet placed are
+    shuffled and dealt out so that the element's count in each subset comes nearest to its share.
+
+    Args:
+        collection: What to split.
+        shares: Parts of train, valid and test; they sum to 1.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Names by subset, in the order of the collection.
+    """
+    rng = np.random.default_rng(seed)
+    holders: dict[str, list[int]] = {}
+    for i, crystal in enumerate(collection.crystals):
+        for element in crystal.elements:
+            holders.setdefault(element, []).append(i)
+    place: dict[int, int] = {}
+    for element in sorted(holders, key=lambda e: (len(holders[e]), e)):
+        _deal(holders[element], place, np.asarray(shares), rng)
+    return {
+        name: [collection.names[i] for i in range(len(collection)) if place[i] == k]
+        for k, name in enumerate(SUBSETS)
+        if k in place.values()
+    }
+
+
+def _deal(
+    holders: Sequence[int], place: dict[int, int], shares: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Place the crystals of one element where its share is furthest from being met."""
+    counts = np.bincount([place[i] for i in holders if i in place], minlength=len(shares))
+    for i in rng.permutation([i for i in holders if i not in place]):
+        k = int(np.argmax(shares * len(holders) - counts))
+        place[int(i)] = k
+        counts[k] += 1

@@ -1,0 +1,248 @@
+"""PhononNet: Graph → the phonon density of states of every site.
+
+    Graph → Encoder (equivariant convolutions) → scalars of each site → DensityDecoder → densities
+
+The encoder knows nothing of spectra and the decoder nothing of neighbours, so that another
+readout can share the encoder.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from debye.crystals.model.graph import Graph
+from debye.crystals.model.layers import Convolution, Gate, Linear, spherical_harmonics
+from debye.crystals.spectra.quadrature import trapezoid_weights
+from debye.crystals.structures.elements import descriptors
+from debye.edges import sum_onto
+from debye.radial import RadialMLP, on_distinct
+
+N_ELEMENTS = 119
+EDGES_AT_ONCE = 4096
+"""Edges whose messages are held together when predicting; more would fall out of the cache."""
+MASS_SCALE = 100.0
+"""Masses enter in hundreds of u, so that the inputs are of order one."""
+
+
+class SpeciesEmbedding(nn.Module):
+    """What stands on a site: x_i = Σ_k f_k (m_k/100 u · W_{Z_k} + D d_{Z_k}).
+
+    The first term is the mass-weighted multi-hot encoding of Chen et al. (Adv. Sci. 8, 2004214,
+    2021), linear in the fractions f_k of a mixed site; the second maps chemical descriptors
+    (period, group, electronegativity, radius), so that an element rarely or never seen is placed
+    between its neighbours of the periodic table. W starts at zero: what training has not seen
+    stays with its descriptors alone.
+
+    Args:
+        channels: Width of x.
+    """
+
+    table: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        table = torch.tensor(descriptors(), dtype=torch.float32)
+        self.register_buffer("table", table, persistent=False)
+        self.weight = nn.Parameter(torch.zeros(N_ELEMENTS, channels))
+        self.mix = nn.Linear(table.shape[1] + 1, channels)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """(N, channels)."""
+        mass = graph.mass.unsqueeze(-1) / MASS_SCALE
+        known = torch.cat([self.table[graph.number], mass.log()], dim=-1)
+        x = mass * self.weight[graph.number] + self.mix(known)  # [k, c]
+        return sum_onto(graph.site, graph.fraction.unsqueeze(-1) * x, graph.n_sites)
+
+
+class Interaction(nn.Module):
+    """One message passing: h'_i = Gate(W h_i + W' Σ_j h_j ⊗ Y(r̂_ij) w(r_ij) / √n̄).
+
+    The scalars that the gate takes are modulated by what stands on the site, 1 + V z_i.
+
+    Args:
+        l_in: Highest order that comes in.
+        l_out: Highest order that goes out.
+        l_edge: Highest order of the harmonics.
+        channels: Channels of each order.
+        reach: Cutoff distance, Å.
+        basis: Number of radial functions.
+        neighbours: Mean number of neighbours n̄.
+    """
+
+    def __init__(
+        self,
+        l_in: int,
+        l_out: int,
+        l_edge: int,
+        channels: int,
+        reach: float,
+        basis: int,
+        neighbours: float,
+    ) -> None:
+        super().__init__()
+        self.channels, self.norm, self.l_shared = channels, neighbours**-0.5, min(l_in, l_out)
+        self.convolution = Convolution(l_in, l_edge, l_out)
+        self.filters = RadialMLP(reach, len(self.convolution.paths) * channels, basis=basis)
+        self.before = Linear(l_in, channels, channels)
+        self.after = Linear(l_out, channels, channels)
+        self.kept = Linear(self.l_shared, channels, channels)
+        self.species = nn.Linear(channels, (1 + l_out) * channels)
+        self.gates = nn.Linear(channels, (1 + l_out) * channels)
+        self.gate = Gate(l_out)
+
+    def forward(self, h: Tensor, z: Tensor, graph: Graph, Y: Tensor, r: Tensor) -> Tensor:
+        """Pass messages once.
+
+        Args:
+            h: (N, m, C) features.
+            z: (N, C) what stands on each site.
+            graph: Who sees whom.
+            Y: (E, m) harmonics of the directions.
+            r: (E,) distances, Å.
+
+        Returns:
+            (N, m', C).
+        """
+        message = self._messages(self.before(h), graph, Y, r)
+        total = self.after(message * self.norm)
+        kept = self.kept(h[:, : (self.l_shared + 1) ** 2])
+        total = total + nn.functional.pad(kept, (0, 0, 0, total.shape[1] - kept.shape[1]))
+        scalars = self.gates(total[:, 0]) * (1 + self.species(z))
+        return self.gate(scalars, total)
+
+    def _messages(self, h: Tensor, graph: Graph, Y: Tensor, r: Tensor) -> Tensor:
+        """Sum of the messages to each site, (N, m', C).
+
+        Without a gradient nothing of an edge need be kept, so they are taken a piece at a time:
+        a cell of thousands of atoms costs no more memory than a small one.
+        """
+        piece = len(r) if torch.is_grad_enabled() else EDGES_AT_ONCE
+        total = h.new_zeros(len(h), (self.convolution.l_out + 1) ** 2, self.channels)
+        for at in range(0, len(r), piece):
+            part = slice(at, at + piece)
+            weight = on_distinct(self.filters, r[part]).unflatten(-1, (-1, self.channels))
+            others = h.index_select(0, graph.other[part])
+            messages = self.convolution(others, Y[part], weight)  # [e, m, c]
+            total.index_add_(0, graph.center[part], messages)
+        return total
+
+
+class Encoder(nn.Module):
+    """Equivariant features of every site, invariant under translation and relabelling.
+
+    Args:
+        channels: Channels of each order.
+        layers: Number of message passings.
+        l_max: Highest order between them; the last gives scalars only.
+        reach: Cutoff distance, Å.
+        basis: Number of radial functions.
+        neighbours: Mean number of neighbours within reach, for the norm of the messages.
+    """
+
+    def __init__(
+        self, channels: int, layers: int, l_max: int, reach: float, basis: int, neighbours: float
+    ) -> None:
+        super().__init__()
+        self.l_max = l_max
+        self.embedding = SpeciesEmbedding(channels)
+        l_in = [0] + [l_max] * (layers - 1)
+        l_out = [l_max] * (layers - 1) + [0]
+        self.interactions = nn.ModuleList(
+            Interaction(i, o, l_max, channels, reach, basis, neighbours)
+            for i, o in zip(l_in, l_out, strict=True)
+        )
+
+    def forward(self, graph: Graph) -> Tensor:
+        """(N, C·(layers + 1)) scalars: the species and what each layer made of it."""
+        r = graph.vector.norm(dim=-1)
+        Y = spherical_harmonics(graph.vector / r.unsqueeze(-1), self.l_max)
+        z = self.embedding(graph)
+        h = z.unsqueeze(1)
+        scalars = [z]
+        for interaction in self.interactions:
+            h = interaction(h, z, graph, Y, r)
+            scalars.append(h[:, 0])
+        return torch.cat(scalars, dim=-1)
+
+
+class DensityDecoder(nn.Module):
+    """Scalars of a site → a non-negative density of states that integrates to exactly 3.
+
+    g_i(ω_k) = 3 p_k / Δ_k with p = softmax(MLP(s_i)) and Δ the trapezoid weights of the grid.
+
+    Args:
+        inputs: Number of scalars of a site.
+        frequency: The grid ω, cm⁻¹.
+        hidden: Width of the hidden layer.
+        dropout: Share of hidden units silenced in training.
+    """
+
+    cell: Tensor
+
+    def __init__(self, inputs: int, frequency: list[float], hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("cell", trapezoid_weights(torch.tensor(frequency)), persistent=False)
+        self.mlp = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(inputs, hidden),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, len(frequency)),
+        )
+
+    def forward(self, scalars: Tensor) -> Tensor:
+        """(N, inputs) → (N, F) states per cm⁻¹."""
+        return 3 * torch.softmax(self.mlp(scalars), dim=-1) / self.cell
+
+
+class SiteDensities(NamedTuple):
+    """What the network says of a batch."""
+
+    sites: Tensor
+    """(N, F) density of states of each full site, states per cm⁻¹; integrates to 3."""
+    total: Tensor
+    """(B, F) density of states of each crystal; integrates to 3 × its atoms."""
+
+
+class PhononNet(nn.Module):
+    """Graph → per-site phonon densities of states.
+
+    Args:
+        frequency: The grid, cm⁻¹.
+        channels: Channels of each order.
+        layers: Number of message passings.
+        l_max: Highest order of harmonics and features.
+        r_max: Reach of the edges, Å.
+        basis: Number of radial functions.
+        neighbours: Mean number of neighbours of the training set.
+        hidden: Width of the decoder.
+        dropout: Share of units silenced in training.
+    """
+
+    def __init__(
+        self,
+        frequency: list[float],
+        *,
+        channels: int = 32,
+        layers: int = 2,
+        l_max: int = 2,
+        r_max: float = 5.0,
+        basis: int = 10,
+        neighbours: float = 30.0,
+        hidden: int = 128,
+        dropout: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.frequency, self.channels, self.layers = list(frequency), channels, layers
+        self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
+        self.hidden, self.dropout = hidden, dropout
+        self.encoder = Encoder(channels, layers, l_max, r_max, basis, neighbours)
+        self.decoder = DensityDecoder(channels * (layers + 1), self.frequency, hidden, dropout)
+
+    def forward(self, graph: Graph) -> SiteDensities:
+        """Densities of every site and crystal of a batch."""
+        sites = self.decoder(self.encoder(graph))
+        return SiteDensities(sites, graph.per_crystal(graph.occupancy.unsqueeze(-1) * sites))

@@ -1,0 +1,229 @@
+"""A model file; structures in, spectra out, in bounded batches.
+
+predictor = Predictor.load()                    # the shipped model
+for prediction in predictor(read_structures(["quartz.cif"])):
+    prediction.total.mean_frequency
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye import __version__, checkpoint
+from debye.crystals.model.graph import Graph
+from debye.crystals.model.network import PhononNet
+from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import Rejected
+from debye.errors import Refusal
+
+SHIPPED = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
+"""The model that comes with debye."""
+
+EDGES_AT_ONCE = 60_000
+"""Edges of a batch, which bound its memory: about 150 MB."""
+
+EDGE_OF_RANGE = 0.02
+"""States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
+
+Of the shared data's 1,287 labels 70 are; this warns of 66 of them, and of 95 that are not."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one crystal.
+
+    Args:
+        crystal: What was asked.
+        sites: Density of states of each site, (N, F); labels name the sites.
+        elements_unseen: Elements of the crystal that no training structure had.
+        warnings: What to know before trusting it, in plain words.
+    """
+
+    crystal: Crystal
+    sites: Spectrum
+    elements_unseen: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def total(self) -> Spectrum:
+        """Density of states of the cell; integrates to 3 × its atoms."""
+        return self.sites.sum()
+
+    @cached_property
+    def elements(self) -> Spectrum:
+        """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
+        return Spectrum(
+            self.sites.frequency,
+            self._shares @ self.sites.density,
+            self._shares @ self.sites.n_atoms,
+            labels=self.crystal.elements,
+        )
+
+    @property
+    def _shares(self) -> Tensor:
+        """(elements, sites): the part of each site's atoms that is of an element."""
+        rows = [
+            [site.get(element, 0.0) / sum(site.values()) for site in self.crystal.species]
+            for element in self.crystal.elements
+        ]
+        return torch.tensor(rows, dtype=self.sites.density.dtype)
+
+
+class Predictor:
+    """A trained network with its card.
+
+    Args:
+        model: What predicts.
+        card: What its file tells of it; ``elements`` names what it has seen.
+
+    Example:
+        >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+        >>> silicon = Crystal(["Si", "Si"], [[0, 0, 0], [1.3575, 1.3575, 1.3575]], cell)
+        >>> prediction = Predictor.load().predict(silicon)
+        >>> round(prediction.total.integral.item(), 3)
+        6.0
+    """
+
+    def __init__(self, model: PhononNet, card: Mapping[str, Any], device: str = "cpu") -> None:
+        self.model, self.card, self.device = model.to(device).eval(), dict(card), device
+        self.seen = frozenset(self.card["elements"])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Predictor:
+        """Load a model file, the shipped one by default, and check that it predicts as it did.
+
+        Raises:
+            Refusal: The file cannot be used, or its probe prediction has changed.
+        """
+        path = SHIPPED if path is None else Path(path)
+        model, card = checkpoint.load_model(path, PhononNet)
+        _check_card(model, card, path)
+        return cls(model, card, device)
+
+    def predict(self, crystal: Crystal) -> Prediction:
+        """The prediction for one crystal.
+
+        Raises:
+            Refusal: It has a site without neighbours.
+        """
+        return self._predict([crystal], [Graph.of(crystal, self.model.r_max)])[0]
+
+    def __call__(self, structures: Iterable[Crystal | Rejected]) -> Iterator[Prediction | Rejected]:
+        """Predictions in the order of the structures, each batch as soon as it is full.
+
+        What was rejected in reading, or has a site without neighbours, comes out as `Rejected`
+        in its place.
+        """
+        waiting: list[Crystal | Rejected] = []
+        graphs: list[Graph] = []
+        edges = 0
+        for structure in structures:
+            if isinstance(structure, Crystal):
+                try:
+                    graphs.append(Graph.of(structure, self.model.r_max))
+                    edges += len(graphs[-1].center)
+                except Refusal as refusal:
+                    structure = Rejected(structure.source or structure.name, refusal)  # noqa: PLW2901
+            waiting.append(structure)
+            if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
+                yield from self._in_order(waiting, graphs)
+                waiting, graphs, edges = [], [], 0
+        yield from self._in_order(waiting, graphs)
+
+    def _in_order(
+        self, waiting: list[Crystal | Rejected], graphs: list[Graph]
+    ) -> Iterator[Prediction | Rejected]:
+        crystals = [s for s in waiting if isinstance(s, Crystal)]
+        predictions = iter(self._predict(crystals, graphs) if crystals else [])
+        for structure in waiting:
+            yield structure if isinstance(structure, Rejected) else next(predictions)
+
+    @torch.no_grad()
+    def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
+        batch = Graph.batch(graphs).to(self.device)
+        sites = (batch.occupancy.unsqueeze(-1) * self.model(batch).sites).cpu()
+        parts = sites.split([g.n_sites for g in graphs])
+        return [self._prediction(c, part) for c, part in zip(crystals, parts, strict=True)]
+
+    def _prediction(self, crystal: Crystal, sites: Tensor) -> Prediction:
+        spectrum = Spectrum(
+            self.model.frequency,
+            sites,
+            torch.from_numpy(crystal.occupancies),
+            labels=_labels(crystal),
+        )
+        unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
+        return Prediction(crystal, spectrum, unseen, tuple(self._warnings(crystal, sites, unseen)))
+
+    def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
+        yield from crystal.notes
+        if unseen:
+            yield (
+                f"no training structure contained {', '.join(unseen)}: "
+                "the prediction is a guess from neighbouring elements"
+            )
+        total = sites.sum(0)
+        if total[-1] > EDGE_OF_RANGE * total.max():
+            yield (
+                f"the spectrum does not vanish at {self.model.frequency[-1]:g} cm-1, the end of "
+                "the model's range: higher modes, if any, are folded below it"
+            )
+
+
+def _element(symbol: str) -> str:
+    """Deuterium and tritium are hydrogen to the model."""
+    return {"D": "H", "T": "H"}.get(symbol, symbol)
+
+
+def _labels(crystal: Crystal) -> tuple[str, ...]:
+    """A name for each site: its species and its number in the file, from 1."""
+    return tuple(f"{'/'.join(site)}{i}" for i, site in enumerate(crystal.species, 1))
+
+
+def probe_crystal() -> Crystal:
+    """A small crystal on which a model's predictions are compared with those of its maker."""
+    cell = 2.8201 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    return Crystal(["Na", "Cl"], [[0.0, 0.0, 0.0], [2.8201, 2.8201, 2.8201]], cell, name="probe")
+
+
+@torch.no_grad()
+def probe(model: PhononNet) -> float:
+    """Mean frequency predicted for the probe crystal, cm⁻¹."""
+    total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
+    return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
+
+
+def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
+    expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
+    if "elements" not in card or not isinstance(expected, float):
+        why = "its card names no elements, or no probe prediction"
+    elif abs(found - expected) <= 1e-3 * expected:
+        return
+    else:
+        why = f"its probe prediction is {found:.2f} cm-1 where its maker had {expected:.2f} cm-1"
+    raise Refusal(
+        f"will not use the model {path}",
+        why=why,
+        fix="use it with the debye version named in its card, or train it again",
+    )
+
+
+def model_card(model: PhononNet, **facts: object) -> dict[str, Any]:
+    """The card of a model: what was trained on what, and a probe prediction to check it by."""
+    return {
+        **facts,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "frequency_unit": "cm-1",
+        "debye_version": __version__,
+        "probe_mean_frequency_cm-1": probe(model),
+    }

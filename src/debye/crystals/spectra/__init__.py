@@ -1,0 +1,1 @@
+"""Spectra: the density of states as a type, and what follows from it by integration."""

@@ -1,0 +1,59 @@
+"""What many tests share: a small labelled data set and a small untrained model."""
+
+import sys
+
+import pytest
+import torch
+from salts import PAIRS, binary, labelled_row, write_rows
+
+from debye import checkpoint
+from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.model.network import PhononNet
+from debye.crystals.model.predictor import model_card
+
+DEPTH = sys.getrecursionlimit()
+
+
+@pytest.fixture(autouse=True)
+def usual_depth():
+    """symfc, which phonopy imports, raises the limit so far that deep JSON overflows the stack."""
+    sys.setrecursionlimit(DEPTH)
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """A CSV of twelve rock salts."""
+    return write_rows(tmp_path_factory.mktemp("data") / "salts.csv", map(labelled_row, PAIRS))
+
+
+@pytest.fixture(scope="session")
+def split_file(labelled):
+    """A split of them: eight to train on, four to validate on."""
+    rows = [f"{name},{'valid' if i % 3 == 2 else 'train'}" for i, name in enumerate(PAIRS)]
+    path = labelled.with_name("split.csv")
+    path.write_text("\n".join(["mp_id,split", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    """A small model as it is made, with its card."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = PhononNet(list(FREQUENCY), channels=4, layers=1, l_max=1, hidden=8).eval()
+    elements = sorted({s for pair in PAIRS for s in binary(pair)})
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    checkpoint.save_model(path, model, model_card(model, elements=elements))
+    return path
+
+
+@pytest.fixture
+def debye():
+    """The command, run in this process: ``debye("dos", path)`` gives exit_code, stdout, stderr."""
+    from typer.testing import CliRunner
+
+    from debye.cli import app
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    torch.use_deterministic_algorithms(deterministic)
