@@ -14,19 +14,19 @@ from dataclasses import replace
 
 import torch
 
-from debye.speckle import judge
-from debye.speckle.evaluate import conduct, make_frames, starts
-from debye.speckle.frames import simulate
-from debye.speckle.gauss_newton import GaussNewton, to_vector
-from debye.speckle.holes import Kernel, RadialNetwork, RadialSpline
-from debye.speckle.integrate import Solver
-from debye.speckle.learning import Experiment, Plan, Stage, learn
-from debye.speckle.optics import Detector, GaussianProbe
-from debye.speckle.photons import likelihood, masked_mean
-from debye.speckle.scattering import Lattice
-from debye.speckle.studies import DRIFT, KURAMOTO, SCAN, SWARM
-from debye.speckle.systems import Kuramoto, Swarm
-from debye.speckle.truths import MexicanHat
+from debye.speckle.data.frames import simulate
+from debye.speckle.dynamics.holes import Kernel, RadialNetwork, RadialSpline
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import Kuramoto, Swarm
+from debye.speckle.dynamics.truths import MexicanHat
+from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
+from debye.speckle.learning.learn import Experiment, Plan, Stage, learn
+from debye.speckle.light.optics import Detector, GaussianProbe
+from debye.speckle.light.photons import likelihood, masked_mean
+from debye.speckle.light.scattering import Lattice
+from debye.speckle.studies import judge
+from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, SWARM
+from debye.speckle.studies.evaluate import conduct, make_frames, starts
 
 
 def seconds(work, repeat=5):

@@ -49,14 +49,14 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
-    from debye.speckle import studies
-    from debye.speckle.evaluate import shortened
-    from debye.speckle.learning import Plan, Stage
+    from debye.speckle.learning.learn import Plan, Stage
+    from debye.speckle.studies import cases
+    from debye.speckle.studies.evaluate import shortened
 
     small = shortened(
-        studies.KURAMOTO, times=(5.0, 7.0, 0.5), horizon=7.0, quick=Plan((Stage(2, 1, 1, 2, 1),))
+        cases.KURAMOTO, times=(5.0, 7.0, 0.5), horizon=7.0, quick=Plan((Stage(2, 1, 1, 2, 1),))
     )
-    monkeypatch.setitem(studies.STUDIES, "kuramoto", small)
+    monkeypatch.setitem(cases.STUDIES, "kuramoto", small)
     done = debye("study", "kuramoto", "--quick", "--json", "--output", tmp_path)
     assert done.exit_code == 0, done.stderr
     table = json.loads(done.stdout)["table"]

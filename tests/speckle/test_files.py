@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from debye.errors import Failure, Refusal
-from debye.speckle.dataset import load_frames, save_frames
-from debye.speckle.evaluate import make_frames, shortened
-from debye.speckle.frames import Frames, bad_pixels
-from debye.speckle.hdf5 import writing
-from debye.speckle.law import load_law
-from debye.speckle.scan_files import read_cxi, read_scan_folder, read_stack
-from debye.speckle.studies import DRIFT, KURAMOTO, SCAN
+from debye.speckle.data.dataset import load_frames, save_frames
+from debye.speckle.data.frames import Frames, bad_pixels
+from debye.speckle.data.hdf5 import writing
+from debye.speckle.data.scan_files import read_cxi, read_scan_folder, read_stack
+from debye.speckle.learning.law import load_law
+from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
+from debye.speckle.studies.evaluate import make_frames, shortened
 
 OPEN = torch.ones(6, 6, dtype=torch.bool)
 TIMES = torch.arange(4.0)

@@ -7,9 +7,9 @@ import scipy.integrate
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.integrate import Solver, solve
-from debye.speckle.tableaux import METHODS, tableau
-from debye.speckle.trajectory import Outcome, SolveFailure, windows
+from debye.speckle.dynamics.integrate import Solver, solve
+from debye.speckle.dynamics.tableaux import METHODS, tableau
+from debye.speckle.dynamics.trajectory import Outcome, SolveFailure, windows
 
 
 def spring(t, y):

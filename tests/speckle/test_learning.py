@@ -8,22 +8,22 @@ import pytest
 import torch
 
 from debye.errors import Failure, Refusal
-from debye.speckle.blueprint import build, describe
-from debye.speckle.evaluate import conduct, make_frames, shortened, starts
-from debye.speckle.frames import Frames, simulate
-from debye.speckle.gauss_newton import GaussNewton, to_vector
-from debye.speckle.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
-from debye.speckle.integrate import Solver
-from debye.speckle.judge import pair_force, relative
-from debye.speckle.law import covariance, load_law, resume, save_law
-from debye.speckle.learning import Experiment, Plan, Stage, learn, prepare
-from debye.speckle.optics import Detector, GaussianProbe
-from debye.speckle.photons import EXACT
-from debye.speckle.scattering import Cloud, Lattice, RigidCloud
-from debye.speckle.studies import DRIFT, KURAMOTO, SCAN, STUDIES, SWARM, study
-from debye.speckle.systems import Drift, Kuramoto, Swarm, Swarmalator
-from debye.speckle.trajectory import SolveFailure
-from debye.speckle.truths import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
+from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.dynamics.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
+from debye.speckle.dynamics.trajectory import SolveFailure
+from debye.speckle.dynamics.truths import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
+from debye.speckle.learning.blueprint import build, describe
+from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
+from debye.speckle.learning.law import covariance, load_law, resume, save_law
+from debye.speckle.learning.learn import Experiment, Plan, Stage, learn, prepare
+from debye.speckle.light.optics import Detector, GaussianProbe
+from debye.speckle.light.photons import EXACT
+from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud
+from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, STUDIES, SWARM, study
+from debye.speckle.studies.evaluate import conduct, make_frames, shortened, starts
+from debye.speckle.studies.judge import pair_force, relative
 
 SOLVER = Solver("tsit5", rtol=1e-6, atol=1e-7)
 
@@ -292,7 +292,7 @@ def test_a_step_that_blows_up_is_shortened():
                 raise Failure("too far", why="a wall", fix="turn back")
             return torch.tanh(self.x) * piece
 
-    from debye.speckle.photons import SQUARES
+    from debye.speckle.light.photons import SQUARES
 
     well = Well()
     fit = GaussNewton(well, lambda p: 0.1 * p, torch.ones(1), SQUARES, damping=1e-9)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.optics import (
+from debye.speckle.light.optics import (
     Detector,
     GaussianProbe,
     GridProbe,
@@ -15,9 +15,9 @@ from debye.speckle.optics import (
     core_shell,
     sphere,
 )
-from debye.speckle.photons import LIKELIHOODS, expose, exposure, likelihood, masked_mean
-from debye.speckle.ptychography import Scan
-from debye.speckle.scattering import (
+from debye.speckle.light.photons import LIKELIHOODS, expose, exposure, likelihood, masked_mean
+from debye.speckle.light.ptychography import Scan
+from debye.speckle.light.scattering import (
     Cloud,
     Lattice,
     RigidCloud,

@@ -6,10 +6,16 @@ import pytest
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.holes import Flow, Kernel, RadialNetwork, RadialSpline
-from debye.speckle.integrate import Solver
-from debye.speckle.systems import Kuramoto, ReactionDiffusion, Swarm, Swarmalator, transfer_function
-from debye.speckle.truths import (
+from debye.speckle.dynamics.holes import Flow, Kernel, RadialNetwork, RadialSpline
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import (
+    Kuramoto,
+    ReactionDiffusion,
+    Swarm,
+    Swarmalator,
+    transfer_function,
+)
+from debye.speckle.dynamics.truths import (
     GrayScott,
     MexicanHat,
     PhaseCoupling,
@@ -195,7 +201,7 @@ def test_reactions_are_finite(reaction):
 
 
 def test_spiral_law_follows_the_fermat_spiral():
-    from debye.speckle.ptychography import fermat_spiral
+    from debye.speckle.light.ptychography import fermat_spiral
 
     want = fermat_spiral(40, a=2.0, w=4.0)
     law = Spiral(a=2.0, w=4.0)

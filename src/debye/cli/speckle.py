@@ -23,10 +23,10 @@ from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.speckle.evaluate import Report
-    from debye.speckle.frames import Frames
-    from debye.speckle.learning import Learning, Plan
-    from debye.speckle.systems import System
+    from debye.speckle.data.frames import Frames
+    from debye.speckle.dynamics.systems import System
+    from debye.speckle.learning.learn import Learning, Plan
+    from debye.speckle.studies.evaluate import Report
 
 
 class Case(str, Enum):
@@ -84,9 +84,9 @@ def simulate(
 
     The file holds frames, states, geometry, equation and seed, and describes itself.
     """
-    from debye.speckle.dataset import save_frames
-    from debye.speckle.evaluate import make_frames
-    from debye.speckle.studies import study as find
+    from debye.speckle.data.dataset import save_frames
+    from debye.speckle.studies.cases import study as find
+    from debye.speckle.studies.evaluate import make_frames
 
     case = find(system.value)
     frames = make_frames(case, runs=runs, photons=photons, seed=seed, until=until)
@@ -119,11 +119,11 @@ def learn(
 
     The law is written after every step; Ctrl-C leaves one to --resume from.
     """
-    from debye.speckle.dataset import load_frames
-    from debye.speckle.law import resume as take_up
-    from debye.speckle.law import save_law
-    from debye.speckle.learning import prepare
-    from debye.speckle.studies import study as find
+    from debye.speckle.data.dataset import load_frames
+    from debye.speckle.learning.law import resume as take_up
+    from debye.speckle.learning.law import save_law
+    from debye.speckle.learning.learn import prepare
+    from debye.speckle.studies.cases import study as find
 
     data = load_frames(frames)
     for kind, count in data.about.get("masked", {}).items():
@@ -159,7 +159,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     from dataclasses import replace
 
     from debye.cli.learning import _toml
-    from debye.speckle.learning import Stage
+    from debye.speckle.learning.learn import Stage
 
     changes = _toml(config) if config else {}
     try:
@@ -171,7 +171,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         raise Refusal(
             f"cannot follow the config {config}",
             why=str(error),
-            fix="use the fields of Plan and Stage in debye.speckle.learning",
+            fix="use the fields of Plan and Stage in debye.speckle.learning.learn",
         ) from error
 
 
@@ -212,10 +212,10 @@ def extrapolate(
     """
     import torch
 
-    from debye.speckle.dataset import load_frames, save_frames
-    from debye.speckle.judge import frame_error
-    from debye.speckle.law import load_law
-    from debye.speckle.photons import expose
+    from debye.speckle.data.dataset import load_frames, save_frames
+    from debye.speckle.learning.law import load_law
+    from debye.speckle.light.photons import expose
+    from debye.speckle.studies.judge import frame_error
 
     known, found = load_frames(source).runs(runs), load_law(law)
     if known.states is None:
@@ -272,8 +272,8 @@ def study(
     as_json: Json = False,
 ) -> int:
     """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
-    from debye.speckle.evaluate import conduct
-    from debye.speckle.studies import study as find
+    from debye.speckle.studies.cases import study as find
+    from debye.speckle.studies.evaluate import conduct
 
     place = folder(output) if output else None
     case = find(name.value)

@@ -16,8 +16,8 @@ from torch import Tensor
 from debye.plot import DARK, GREY, PAGE, PALETTE, new_figure, style
 
 if TYPE_CHECKING:
-    from debye.speckle.evaluate import Report
-    from debye.speckle.law import Law
+    from debye.speckle.learning.law import Law
+    from debye.speckle.studies.evaluate import Report
 
 TRUE, LEARNED = DARK, PALETTE[4]
 TRAINED, BEYOND = PALETTE[0], PALETTE[3]
@@ -120,7 +120,7 @@ def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
 
 def draw_force(ax: Axes, report: Report) -> None:
     """The swarm's pair force over the truth, with the error bar its photons allow."""
-    from debye.speckle.judge import pair_force
+    from debye.speckle.studies.judge import pair_force
 
     r = torch.linspace(0.06, 0.9, 120, dtype=torch.float64)
     h, h0 = report.law.system.hole, report.study.truth().hole
@@ -142,7 +142,7 @@ def draw_force(ax: Axes, report: Report) -> None:
 
 def draw_h(ax: Axes, report: Report) -> None:
     """H itself, on the branch that falls to 0 at the reach."""
-    from debye.speckle.judge import falling_branch
+    from debye.speckle.studies.judge import falling_branch
 
     r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
     h, h0 = report.law.system.hole, report.study.truth().hole
@@ -159,7 +159,7 @@ def draw_h(ax: Axes, report: Report) -> None:
 
 def draw_kernels(axes: list[Axes], report: Report) -> None:
     """True and learned kernel on one scale, and their transfer functions along κ_x."""
-    from debye.speckle.systems import transfer_function
+    from debye.speckle.dynamics.systems import transfer_function
 
     truth, found = report.study.truth(), report.law.system
     k0, k = (20 * s.hole().detach() for s in (truth, found))
@@ -266,7 +266,7 @@ def stacked(figure: Figure, heights: list[float]) -> list[SubFigure]:
 
 def swarm_figure(report: Report) -> Figure:
     """Particles, speckle, force, h, clusters, errors."""
-    from debye.speckle.judge import cluster_sizes
+    from debye.speckle.studies.judge import cluster_sizes
 
     with style():
         figure = new_figure(PAGE, 8.6)

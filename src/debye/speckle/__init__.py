@@ -7,10 +7,9 @@ The names most used, imported when first asked for:
 
     from debye.speckle import Swarm, Solver, Cloud, simulate, learn
 
-Modules, in the order of the arrows: `systems` and `truths` (laws of motion, each with a hole),
-`holes` (what is learned), `integrate` (solvers with budgets), `optics`, `scattering`,
-`ptychography`, `photons`, `xpcs`; `frames`, `dataset`, `scan_files` (data); `gauss_newton`,
-`learning`, `law` (learning); `studies`, `evaluate`, `judge`, `scan` (the published cases).
+The rooms, in the order of the arrows: `dynamics` (laws, their holes, solvers), `light` (optics,
+scattering, photons, correlations), `data` (frames and files), `learning` (Gauss–Newton, the
+curriculum, law files), `studies` (the published cases and how they are judged).
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "systems": ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),
-    "integrate": ("Solver", "solve"),
-    "optics": ("Detector", "GaussianProbe", "GridProbe"),
-    "scattering": ("Lattice", "Cloud", "RigidCloud"),
-    "ptychography": ("Scan",),
-    "frames": ("Frames", "simulate"),
-    "dataset": ("load_frames", "save_frames"),
-    "learning": ("Plan", "Stage", "learn"),
-    "law": ("Law", "load_law", "save_law"),
-    "evaluate": ("conduct",),
-    "studies": ("study",),
+    "dynamics.systems": ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),
+    "dynamics.integrate": ("Solver", "solve"),
+    "light.optics": ("Detector", "GaussianProbe", "GridProbe"),
+    "light.scattering": ("Lattice", "Cloud", "RigidCloud"),
+    "light.ptychography": ("Scan",),
+    "data.frames": ("Frames", "simulate"),
+    "data.dataset": ("load_frames", "save_frames"),
+    "learning.learn": ("Plan", "Stage", "learn"),
+    "learning.law": ("Law", "load_law", "save_law"),
+    "studies.evaluate": ("conduct",),
+    "studies.cases": ("study",),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_WHERE)  # noqa: PLE0605 - a list of names

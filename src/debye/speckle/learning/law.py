@@ -11,12 +11,12 @@ from torch import Tensor
 
 from debye import __version__, checkpoint
 from debye.errors import Refusal
-from debye.speckle.blueprint import build, describe
-from debye.speckle.integrate import Solver
-from debye.speckle.learning import Learning
-from debye.speckle.scattering import Scattering
-from debye.speckle.systems import System
-from debye.speckle.trajectory import Trajectory
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import System
+from debye.speckle.dynamics.trajectory import Trajectory
+from debye.speckle.learning.blueprint import build, describe
+from debye.speckle.learning.learn import Learning
+from debye.speckle.light.scattering import Scattering
 
 
 @dataclass

@@ -13,12 +13,12 @@ from torch import Tensor
 from debye import __version__
 from debye.errors import Refusal
 from debye.fit import Step
-from debye.speckle import judge
-from debye.speckle.frames import Frames, simulate
-from debye.speckle.law import Law, from_learning
-from debye.speckle.learning import Learning, Plan, prepare
-from debye.speckle.scan import conduct_scan
-from debye.speckle.studies import Study
+from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.learning.law import Law, from_learning
+from debye.speckle.learning.learn import Learning, Plan, prepare
+from debye.speckle.studies import judge
+from debye.speckle.studies.cases import Study
+from debye.speckle.studies.scan import conduct_scan
 
 Watch = Callable[[Step], None]
 UNSEEN = 1_000_003
@@ -139,7 +139,7 @@ def conduct(
     """Simulate frames, learn the law from them, judge it on unseen states, extrapolate.
 
     Args:
-        study: The case, of `debye.speckle.studies`.
+        study: The case, of `debye.speckle.studies.cases`.
         quick: Follow the shortened plan and a shorter horizon.
         photons: λ_max of the frames; 0 for no noise.
         seed: Seed of the training states and the noise; the unseen states have another.

@@ -40,7 +40,7 @@ def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
         Refusal: A ring holds no open pixel.
 
     Example:
-        >>> from debye.speckle.optics import Detector
+        >>> from debye.speckle.light.optics import Detector
         >>> d = Detector(n=16, dq=0.5, L=2.0, f_mask=0.05)
         >>> rings(d.Q, torch.tensor([5.0, 10.0, 20.0]), d.open).sum((1, 2))
         tensor([ 92, 380])

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dataset import tensor
-from debye.speckle.hdf5 import MAX_BYTES, array, dataset, reading
+from debye.speckle.data.dataset import tensor
+from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading
 from debye.units import C, H
 
 
@@ -48,7 +48,7 @@ class ScanData:
     modes: Tensor | None = None
 
     def in_pixels(self) -> Tensor:
-        """(time, 2) positions in pixels from their mean, as `debye.speckle.ptychography` has them.
+        """(time, 2) positions in pixels from their mean, as a `Scan` takes them.
 
         Raises:
             Refusal: Positions or pixel size are unknown.
@@ -226,7 +226,7 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
         (time, qy, qx) float.
 
     Raises:
-        Refusal: What `debye.speckle.hdf5.dataset` refuses, or it has not three axes.
+        Refusal: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
     """
     path, _, name = spec.partition("::")
     with reading(path) as file:

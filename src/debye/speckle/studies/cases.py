@@ -14,14 +14,21 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.holes import Flow, Kernel, RadialSpline, RoundFlow
-from debye.speckle.integrate import Solver
-from debye.speckle.learning import Plan, Stage
-from debye.speckle.optics import Detector, GaussianProbe
-from debye.speckle.ptychography import Scan, fermat_spiral
-from debye.speckle.scattering import Cloud, Lattice, RigidCloud, Scattering
-from debye.speckle.systems import Drift, Kuramoto, ReactionDiffusion, Swarm, System
-from debye.speckle.truths import GrayScott, LotkaVolterra, MexicanHat, Spiral, SwarmForce, Turing
+from debye.speckle.dynamics.holes import Flow, Kernel, RadialSpline, RoundFlow
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import Drift, Kuramoto, ReactionDiffusion, Swarm, System
+from debye.speckle.dynamics.truths import (
+    GrayScott,
+    LotkaVolterra,
+    MexicanHat,
+    Spiral,
+    SwarmForce,
+    Turing,
+)
+from debye.speckle.learning.learn import Plan, Stage
+from debye.speckle.light.optics import Detector, GaussianProbe
+from debye.speckle.light.ptychography import Scan, fermat_spiral
+from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud, Scattering
 
 Starts = Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]
 """Number of runs and a generator → initial states (run, …), and the specimen if there is one."""
@@ -265,6 +272,6 @@ def study(name: str) -> Study:
         raise Refusal(
             f"unknown system {name!r}",
             why=f"there are {', '.join(STUDIES)}",
-            fix="use one of them, or describe your own with debye.speckle.systems",
+            fix="use one of them, or describe your own with debye.speckle.dynamics.systems",
         )
     return STUDIES[name]

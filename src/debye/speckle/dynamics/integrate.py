@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
 from debye.errors import Refusal
-from debye.speckle.tableaux import Tableau, tableau
-from debye.speckle.trajectory import Outcome, SolveFailure, Trajectory
+from debye.speckle.dynamics.tableaux import Tableau, tableau
+from debye.speckle.dynamics.trajectory import Outcome, SolveFailure, Trajectory
 
 RightHandSide = Callable[[float, Tensor], Tensor]
 """f(t, y): a time and a state (…) to the state's rate of change (…)."""
@@ -28,7 +28,7 @@ class Solver:
     """How to integrate: a method, its steps or tolerances, and a budget.
 
     Args:
-        method: Name of a method (`debye.speckle.tableaux.METHODS`) or a `Tableau`.
+        method: Name of a method (`debye.speckle.dynamics.tableaux.METHODS`) or a `Tableau`.
         step: Longest fixed step; None lets an adaptive method choose. Fixed steps are shortened
             so that they end on the requested times.
         rtol: Relative tolerance of an adaptive step.

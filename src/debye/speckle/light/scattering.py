@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import Refusal
-from debye.speckle.optics import Detector, coordinates, sphere
+from debye.speckle.light.optics import Detector, coordinates, sphere
 
 
 def half_waves(x: Tensor, q: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Lattice(Scattering):
         Refusal: The form is unknown, or the detector aliases the lattice.
 
     Example:
-        >>> from debye.speckle.optics import GaussianProbe
+        >>> from debye.speckle.light.optics import GaussianProbe
         >>> eye = Lattice(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), points=20)
         >>> eye(torch.zeros(3, 20, 20)).shape
         torch.Size([3, 32, 32])
@@ -188,7 +188,7 @@ class Cloud(Scattering):
         form: (qy, qx) form factor instead of the sphere's, such as `core_shell`.
 
     Example:
-        >>> from debye.speckle.optics import GaussianProbe
+        >>> from debye.speckle.light.optics import GaussianProbe
         >>> eye = Cloud(Detector(n=16, dq=0.5, L=5.0), GaussianProbe(0.25, 5.0), R=0.15)
         >>> eye(torch.zeros(3, 7, 2)).shape
         torch.Size([3, 32, 32])
@@ -219,7 +219,7 @@ class RigidCloud(Cloud):
     """A cloud that moves as one: the state is its displacement (…, 2), the specimen its points.
 
     Example:
-        >>> from debye.speckle.optics import GaussianProbe
+        >>> from debye.speckle.light.optics import GaussianProbe
         >>> eye = RigidCloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.07)
         >>> eye(torch.zeros(3, 9, 2), torch.zeros(3, 400, 2)).shape  # 3 clouds, 9 times
         torch.Size([3, 9, 32, 32])

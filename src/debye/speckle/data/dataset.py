@@ -23,9 +23,9 @@ from torch import Tensor
 
 from debye import __version__
 from debye.errors import Refusal
-from debye.speckle.blueprint import build, describe
-from debye.speckle.frames import Frames, bad_pixels
-from debye.speckle.hdf5 import array, dataset, reading, text, writing
+from debye.speckle.data.frames import Frames, bad_pixels
+from debye.speckle.data.hdf5 import array, dataset, reading, text, writing
+from debye.speckle.learning.blueprint import build, describe
 
 DETECTOR, SAMPLE, PROCESS = "/entry/instrument/detector", "/entry/sample", "/entry/process"
 

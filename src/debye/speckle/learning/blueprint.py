@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle import holes, optics, ptychography, scattering, systems, truths
+from debye.speckle.dynamics import holes, systems, truths
+from debye.speckle.light import optics, ptychography, scattering
 
 _ROOMS = {
     systems: ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from debye.fit import Step
-from debye.speckle.frames import Frames, simulate
-from debye.speckle.gauss_newton import GaussNewton
-from debye.speckle.integrate import Solver
-from debye.speckle.learning import Learning, Plan, prepare
-from debye.speckle.photons import SQUARES, Likelihood
-from debye.speckle.scattering import Scattering
-from debye.speckle.studies import Study
-from debye.speckle.systems import System
+from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import System
+from debye.speckle.learning.gauss_newton import GaussNewton
+from debye.speckle.learning.learn import Learning, Plan, prepare
+from debye.speckle.light.photons import SQUARES, Likelihood
+from debye.speckle.light.scattering import Scattering
+from debye.speckle.studies.cases import Study
 
 JITTER = 1.0
 """Standard deviation of the recorded positions along each axis, pixels."""

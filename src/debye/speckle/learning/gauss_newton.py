@@ -18,7 +18,7 @@ from torch.func import functional_call, jvp, vmap
 
 from debye.errors import Failure, Refusal
 from debye.fit import Step
-from debye.speckle.photons import Likelihood
+from debye.speckle.light.photons import Likelihood
 
 Piece = TypeVar("Piece")
 
@@ -51,7 +51,7 @@ class GaussNewton(Generic[Piece]):
     Example:
         >>> line = nn.Linear(1, 1, dtype=torch.float64)
         >>> x = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
-        >>> from debye.speckle.photons import SQUARES
+        >>> from debye.speckle.light.photons import SQUARES
         >>> fit = GaussNewton(line, lambda x: 3 * x + 1, torch.tensor(True), SQUARES)
         >>> *_, last = fit.run([x], iterations=8)
         >>> round(line.weight.item(), 4)
@@ -75,7 +75,7 @@ class GaussNewton(Generic[Piece]):
             raise Refusal(
                 "there is nothing to learn",
                 why="the system has no parameters",
-                fix="fill its hole with something of debye.speckle.holes",
+                fix="fill its hole with something of debye.speckle.dynamics.holes",
             )
         if size > 2000:
             raise Refusal(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from debye.edges import half_pairs
 from debye.errors import Refusal
-from debye.speckle.integrate import RightHandSide
+from debye.speckle.dynamics.integrate import RightHandSide
 
 Hole = Any
 """What fills an equation: a plain function, or a module whose parameters are learned. What it is
@@ -64,7 +64,7 @@ class Swarm(System):
         table: Number of tabulated distances.
 
     Example:
-        >>> from debye.speckle.truths import SwarmForce
+        >>> from debye.speckle.dynamics.truths import SwarmForce
         >>> pair = torch.tensor([[0.0, 0.0], [0.3, 0.0]])
         >>> Swarm(SwarmForce())(0.0, pair)  # drawn together, by equal amounts
         tensor([[ 0.0060,  0.0000],
@@ -201,7 +201,7 @@ class Kuramoto(System):
         axes: Axes of the lattice, 2 or 3.
 
     Example:
-        >>> from debye.speckle.truths import MexicanHat
+        >>> from debye.speckle.dynamics.truths import MexicanHat
         >>> theta = torch.zeros(16, 16)
         >>> Kuramoto(MexicanHat())(0.0, theta).abs().max() < 1e-5  # all in phase: nothing moves
         tensor(True)
@@ -273,7 +273,7 @@ class Drift(System):
         velocity: The hole: (…, 2) positions to (…, 2).
 
     Example:
-        >>> from debye.speckle.truths import LotkaVolterra
+        >>> from debye.speckle.dynamics.truths import LotkaVolterra
         >>> Drift(LotkaVolterra(L=2.0))(0.0, torch.zeros(2))
         tensor([-0.3333,  0.0000])
     """
@@ -294,7 +294,7 @@ class ReactionDiffusion(System):
     """Two chemicals that react and spread on a lattice: dc/dt = D_c ∇²c + reaction(u, v).
 
     The state is (…, 2, y, x); the Laplacian is the five-point one. `GrayScott` and `Turing` in
-    `debye.speckle.truths` are the reactions of the published code.
+    `debye.speckle.dynamics.truths` are the reactions of the published code.
 
     Args:
         reaction: The hole: u and v (…, y, x) to their rates, a pair of the same shape.
@@ -303,7 +303,7 @@ class ReactionDiffusion(System):
         periodic: Whether the edges meet; otherwise nothing flows through them.
 
     Example:
-        >>> from debye.speckle.truths import GrayScott
+        >>> from debye.speckle.dynamics.truths import GrayScott
         >>> law = ReactionDiffusion(GrayScott(), diffusion=(1e-5, 5e-6))
         >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
         >>> law(0.0, rest).abs().max().item()

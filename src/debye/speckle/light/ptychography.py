@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.scattering import Scattering, squared
+from debye.speckle.light.scattering import Scattering, squared
 
 
 class Scan(Scattering):

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from debye.errors import Failure, Refusal
 from debye.fit import Recipe, Step, Training
-from debye.speckle.frames import Frames, Window
-from debye.speckle.gauss_newton import GaussNewton, to_vector
-from debye.speckle.integrate import Solver
-from debye.speckle.photons import likelihood, masked_mean
-from debye.speckle.scattering import Scattering
-from debye.speckle.systems import System
+from debye.speckle.data.frames import Frames, Window
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import System
+from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
+from debye.speckle.light.photons import likelihood, masked_mean
+from debye.speckle.light.scattering import Scattering
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Learning:
         plan: How.
 
     Example:
-        See `debye.speckle.studies`, or ``debye study drift``.
+        See `debye.speckle.studies.cases`, or ``debye study drift``.
     """
 
     experiment: Experiment

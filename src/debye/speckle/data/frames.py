@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.integrate import Solver, check_times
-from debye.speckle.photons import expose, exposure
-from debye.speckle.scattering import Scattering
-from debye.speckle.systems import System
+from debye.speckle.dynamics.integrate import Solver, check_times
+from debye.speckle.dynamics.systems import System
+from debye.speckle.light.photons import expose, exposure
+from debye.speckle.light.scattering import Scattering
 
 
 @dataclass(frozen=True)

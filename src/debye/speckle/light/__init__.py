@@ -1,0 +1,1 @@
+"""From a state to what a detector records, and what its correlations say."""

@@ -1,0 +1,1 @@
+"""The published cases: their parameters, how they are run and how they are judged."""
