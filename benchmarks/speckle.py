@@ -17,16 +17,19 @@ import torch
 from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.holes import Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.systems import Kuramoto, Swarm
+from debye.speckle.dynamics.lattices import Kuramoto
+from debye.speckle.dynamics.swarms import Swarm
 from debye.speckle.dynamics.truths import MexicanHat
 from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
-from debye.speckle.learning.learn import Experiment, Plan, Stage, learn
+from debye.speckle.learning.learn import Experiment, learn
+from debye.speckle.learning.plan import Plan, Stage
 from debye.speckle.light.optics import Detector, GaussianProbe
 from debye.speckle.light.photons import likelihood, masked_mean
 from debye.speckle.light.scattering import Lattice
 from debye.speckle.studies import judge
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, SWARM
-from debye.speckle.studies.evaluate import conduct, make_frames, starts
+from debye.speckle.studies.evaluate import conduct
+from debye.speckle.studies.making import make_frames, starts
 
 
 def seconds(work, repeat=5):

@@ -49,7 +49,7 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
-    from debye.speckle.learning.learn import Plan, Stage
+    from debye.speckle.learning.plan import Plan, Stage
     from debye.speckle.studies import cases
     from debye.speckle.studies.evaluate import shortened
 

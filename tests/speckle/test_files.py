@@ -15,7 +15,8 @@ from debye.speckle.data.hdf5 import writing
 from debye.speckle.data.scan_files import read_cxi, read_scan_folder, read_stack
 from debye.speckle.learning.law import load_law
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
-from debye.speckle.studies.evaluate import make_frames, shortened
+from debye.speckle.studies.evaluate import shortened
+from debye.speckle.studies.making import make_frames
 
 OPEN = torch.ones(6, 6, dtype=torch.bool)
 TIMES = torch.arange(4.0)

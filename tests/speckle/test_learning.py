@@ -11,19 +11,23 @@ from debye.errors import Failure, Refusal
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.dynamics.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
+from debye.speckle.dynamics.lattices import Kuramoto
+from debye.speckle.dynamics.swarms import Swarm, Swarmalator
+from debye.speckle.dynamics.systems import Drift
 from debye.speckle.dynamics.trajectory import SolveFailure
 from debye.speckle.dynamics.truths import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
 from debye.speckle.learning.blueprint import build, describe
 from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
 from debye.speckle.learning.law import covariance, load_law, resume, save_law
-from debye.speckle.learning.learn import Experiment, Plan, Stage, learn, prepare
+from debye.speckle.learning.learn import Experiment, learn, prepare
+from debye.speckle.learning.plan import Plan, Stage
 from debye.speckle.light.optics import Detector, GaussianProbe
 from debye.speckle.light.photons import EXACT
 from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, STUDIES, SWARM, study
-from debye.speckle.studies.evaluate import conduct, make_frames, shortened, starts
+from debye.speckle.studies.evaluate import conduct, shortened
 from debye.speckle.studies.judge import pair_force, relative
+from debye.speckle.studies.making import make_frames, starts
 
 SOLVER = Solver("tsit5", rtol=1e-6, atol=1e-7)
 

@@ -8,13 +8,8 @@ import torch
 from debye.errors import Refusal
 from debye.speckle.dynamics.holes import Flow, Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.systems import (
-    Kuramoto,
-    ReactionDiffusion,
-    Swarm,
-    Swarmalator,
-    transfer_function,
-)
+from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion, transfer_function
+from debye.speckle.dynamics.swarms import Swarm, Swarmalator
 from debye.speckle.dynamics.truths import (
     GrayScott,
     MexicanHat,

@@ -25,8 +25,9 @@ from debye.files import atomic_write
 if TYPE_CHECKING:
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
-    from debye.speckle.learning.learn import Learning, Plan
-    from debye.speckle.studies.evaluate import Report
+    from debye.speckle.learning.learn import Learning
+    from debye.speckle.learning.plan import Plan
+    from debye.speckle.studies.report import Report
 
 
 class Case(str, Enum):
@@ -86,7 +87,7 @@ def simulate(
     """
     from debye.speckle.data.dataset import save_frames
     from debye.speckle.studies.cases import study as find
-    from debye.speckle.studies.evaluate import make_frames
+    from debye.speckle.studies.making import make_frames
 
     case = find(system.value)
     frames = make_frames(case, runs=runs, photons=photons, seed=seed, until=until)
@@ -124,6 +125,7 @@ def learn(
     from debye.speckle.learning.law import save_law
     from debye.speckle.learning.learn import prepare
     from debye.speckle.studies.cases import study as find
+    from debye.speckle.studies.scan import first_guess
 
     data = load_frames(frames)
     for kind, count in data.about.get("masked", {}).items():
@@ -131,6 +133,8 @@ def learn(
     case = find(system.value if system else str(data.about.get("study", "")))
     model = _model(case.model, case.name)
     plan = _plan(case, quick, config, {"method": method.value, "likelihood": likelihood})
+    if case.name == "scan" and data.states is not None and not resume:
+        first_guess(model, data.states[0], data.times, case.solver)
     learning = prepare(model, data, plan, solver=case.solver)
     if resume:
         take_up(output, learning)
@@ -159,7 +163,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     from dataclasses import replace
 
     from debye.cli.learning import _toml
-    from debye.speckle.learning.learn import Stage
+    from debye.speckle.learning.plan import Stage
 
     changes = _toml(config) if config else {}
     try:

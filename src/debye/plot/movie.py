@@ -27,7 +27,7 @@ from debye.plot.speckle import (
 )
 
 if TYPE_CHECKING:
-    from debye.speckle.studies.evaluate import Report
+    from debye.speckle.studies.report import Report
 
 
 def draw_state(ax: Axes, report: Report, states: Tensor, i: int) -> None:

@@ -18,14 +18,17 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "dynamics.systems": ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),
+    "dynamics.systems": ("Drift",),
+    "dynamics.swarms": ("Swarm", "Swarmalator"),
+    "dynamics.lattices": ("Kuramoto", "ReactionDiffusion"),
     "dynamics.integrate": ("Solver", "solve"),
     "light.optics": ("Detector", "GaussianProbe", "GridProbe"),
     "light.scattering": ("Lattice", "Cloud", "RigidCloud"),
     "light.ptychography": ("Scan",),
     "data.frames": ("Frames", "simulate"),
     "data.dataset": ("load_frames", "save_frames"),
-    "learning.learn": ("Plan", "Stage", "learn"),
+    "learning.plan": ("Plan", "Stage"),
+    "learning.learn": ("learn",),
     "learning.law": ("Law", "load_law", "save_law"),
     "studies.evaluate": ("conduct",),
     "studies.cases": ("study",),

@@ -163,6 +163,7 @@ def simulate(
     photons: float = 0.0,
     specimen: Tensor | None = None,
     seed: int = 0,
+    since: float = 0.0,
     about: dict[str, Any] | None = None,
     batch: int = 8,
 ) -> Frames:
@@ -172,11 +173,12 @@ def simulate(
         system: The law.
         scattering: What the detector sees of a state.
         starts: (run, …) initial states.
-        times: (time,) of the frames; motion before ``times[0]`` is integrated from 0 and not seen.
+        times: (time,) of the frames.
         solver: How to integrate.
         photons: Expected counts in the brightest pixel of the first frames; 0 for no noise.
         specimen: (run, …) what does not move.
         seed: Seed of the counting noise.
+        since: Time of ``starts``; motion between it and the first frame is not seen.
         about: What to remember.
         batch: Runs integrated together.
 
@@ -185,7 +187,7 @@ def simulate(
         photons in the first frames.
     """
     frames, states = [], []
-    hidden = torch.cat([torch.zeros(1).to(times), times]) if times[0] > 0 else times
+    hidden = torch.cat([times.new_tensor([since]), times]) if times[0] > since else times
     with torch.no_grad():
         law = system.field()
         for part in torch.arange(len(starts)).split(batch):

@@ -14,11 +14,13 @@ from typing import Any
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dynamics import holes, systems, truths
+from debye.speckle.dynamics import holes, lattices, swarms, systems, truths
 from debye.speckle.light import optics, ptychography, scattering
 
 _ROOMS = {
-    systems: ("Swarm", "Swarmalator", "Kuramoto", "Drift", "ReactionDiffusion"),
+    systems: ("Drift",),
+    swarms: ("Swarm", "Swarmalator"),
+    lattices: ("Kuramoto", "ReactionDiffusion"),
     truths: (
         "SwarmForce",
         "PhaseCoupling",

@@ -16,7 +16,9 @@ from torch import Tensor
 from debye.errors import Refusal
 from debye.speckle.dynamics.holes import Flow, Kernel, RadialSpline, RoundFlow
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.systems import Drift, Kuramoto, ReactionDiffusion, Swarm, System
+from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion
+from debye.speckle.dynamics.swarms import Swarm
+from debye.speckle.dynamics.systems import Drift, System
 from debye.speckle.dynamics.truths import (
     GrayScott,
     LotkaVolterra,
@@ -25,7 +27,7 @@ from debye.speckle.dynamics.truths import (
     SwarmForce,
     Turing,
 )
-from debye.speckle.learning.learn import Plan, Stage
+from debye.speckle.learning.plan import Plan, Stage
 from debye.speckle.light.optics import Detector, GaussianProbe
 from debye.speckle.light.ptychography import Scan, fermat_spiral
 from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud, Scattering
@@ -54,6 +56,7 @@ class Study:
         train_runs: Initial states the study learns from.
         unseen: Initial states it is judged on, drawn from another seed.
         horizon: How far it extrapolates.
+        since: Time of the initial states, before the first frame or at it.
         train_frames: How many of the frames the law may see; None for all.
     """
 
@@ -72,6 +75,7 @@ class Study:
     train_runs: int = 4
     unseen: int = 5
     horizon: float = 0.0
+    since: float = 0.0
     train_frames: int | None = None
     about: dict[str, str] = field(default_factory=dict)
 
@@ -223,6 +227,7 @@ SCAN = Study(
     train_runs=1,
     unseen=1,
     horizon=163.0,
+    since=1.0,
     train_frames=81,
 )
 

@@ -17,14 +17,16 @@ from torch import Tensor, nn
 from torch.func import jvp
 
 from debye.fit import Step
-from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.systems import System
 from debye.speckle.learning.gauss_newton import GaussNewton
-from debye.speckle.learning.learn import Learning, Plan, prepare
+from debye.speckle.learning.learn import Learning, prepare
+from debye.speckle.learning.plan import Plan
 from debye.speckle.light.photons import SQUARES, Likelihood
 from debye.speckle.light.scattering import Scattering
 from debye.speckle.studies.cases import Study
+from debye.speckle.studies.making import make_frames
 
 JITTER = 1.0
 """Standard deviation of the recorded positions along each axis, pixels."""
@@ -36,18 +38,8 @@ def conduct_scan(
     """Simulate a scan, learn its motion from the first half, and fit all positions freely."""
     assert study.model is not None  # noqa: S101 - the caller saw to it
     began = time.perf_counter()
+    whole = make_frames(study, runs=1, photons=photons, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    whole = simulate(
-        study.truth(),
-        study.scattering(),
-        study.starts(1, generator)[0],
-        study.grid() - study.times[0],
-        solver=study.careful,
-        photons=photons,
-        seed=seed,
-        about={"study": study.name, "seed": seed, "photons": photons},
-    )
-    whole = replace(whole, times=study.grid())
     assert whole.states is not None and whole.scattering is not None  # noqa: S101, PT018
     recorded = (
         whole.states[0] + JITTER * torch.randn(whole.states[0].shape, generator=generator).double()
