@@ -2,10 +2,12 @@
 
 import json
 
+import h5py
 import pytest
 from typer.testing import CliRunner
 
 from debye.cli import app
+from debye.speckle.learning.law import load_law
 
 PLAN = """
 [[stages]]
@@ -46,6 +48,29 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
     assert numbers["times"] == [5.0, 5.5, 6.0, 6.5]
     assert max(numbers["frame_error"]) < 0.2
     assert (tmp_path / "p.h5").exists()
+
+
+def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
+    """A file of anyone's, in NeXus places: the geometry is the study's, the gain is fitted."""
+    bare, config = tmp_path / "bare.h5", tmp_path / "plan.toml"
+    config.write_text(PLAN)
+    with h5py.File(frames) as source, h5py.File(bare, "w") as target:
+        target.create_group("entry/instrument")
+        source.copy("entry/instrument/detector", target["entry/instrument"])
+        source.copy("entry/sample", target["entry"])
+    missing = debye("learn", bare, "--output", tmp_path / "law")
+    assert missing.exit_code == 2
+    assert "unknown system ''" in missing.stderr
+    done = debye(
+        "learn", bare, "--system", "kuramoto", "--output", tmp_path / "law", "--config", config
+    )
+    assert done.exit_code == 0, done.stderr
+    assert "taking that of the kuramoto study" in done.stderr
+    with h5py.File(frames) as source:
+        gain = source["entry/process/gain"][()]
+    assert load_law(tmp_path / "law").gain == pytest.approx(gain, rel=1e-4)
+    wrong = debye("learn", bare, "--system", "drift", "--output", tmp_path / "law")
+    assert wrong.exit_code == 2
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):

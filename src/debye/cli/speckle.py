@@ -135,7 +135,11 @@ def learn(
     plan = _plan(case, quick, config, {"method": method.value, "likelihood": likelihood})
     if case.name == "scan" and data.states is not None and not resume:
         first_guess(model, data.states[0], data.times, case.solver)
-    learning = prepare(model, data, plan, solver=case.solver)
+    eye = data.scattering
+    if eye is None:
+        eye = case.scattering()
+        tell(f"the file names no geometry: taking that of the {case.name} study")
+    learning = prepare(model, data, plan, solver=case.solver, scattering=eye)
     if resume:
         take_up(output, learning)
     stopped = _follow(

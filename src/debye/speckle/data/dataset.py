@@ -131,6 +131,7 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
     mask, masked = cleaned(data, mask, saturation)
     data = torch.where(mask, data, torch.zeros_like(data))
     about = process.pop("about") | ({"masked": masked} if masked else {})
+    process.setdefault("photons", float(data[:, 0].max()))
     return Frames(data, times, mask, states, specimen, about=about, **process)
 
 
@@ -154,7 +155,7 @@ def read_mask(file: h5py.File, data: Tensor) -> Tensor:
 def read_process(file: h5py.File) -> dict[str, Any]:
     """Equation, geometry, gain and the rest, as `Frames` takes them."""
     if PROCESS not in file:
-        return {"about": {}}
+        return {"about": {}}  # measured: the gain is fitted, the counts are counts
     try:
         plan = json.loads(text(file, f"{PROCESS}/plan"))
         arrays = {

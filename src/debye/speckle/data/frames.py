@@ -36,7 +36,8 @@ class Frames:
         states: (run, time, …) states of the system, where they are known.
         specimen: (run, …) what differs from run to run but does not move, such as a cloud.
         photons: Expected counts in the brightest pixel of the first frames; 0 without noise.
-        gain: Recorded numbers per unit of the scattering model's intensity.
+        gain: Recorded numbers per unit of the scattering model's intensity; None if unknown, and
+            then it is fitted where states are known.
         system: The law of motion, where it is known.
         scattering: The scattering model.
         about: Study, seed, version: anything JSON can hold.
@@ -57,7 +58,7 @@ class Frames:
     states: Tensor | None = None
     specimen: Tensor | None = None
     photons: float = 0.0
-    gain: float = 1.0
+    gain: float | None = None
     system: System | None = None
     scattering: Scattering | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -92,6 +93,30 @@ class Frames:
         part = slice(start, start + length)
         specimen = None if self.specimen is None else self.specimen[runs]
         return Window(self.states[runs, start], self.times[part], self.data[runs, part], specimen)
+
+
+def fitted_gain(frames: Frames, scattering: Scattering) -> float:
+    """Recorded counts per unit of intensity, from the light of the first frames in all.
+
+    Raises:
+        Refusal: No states are known, or the model has other pixels than the frames.
+    """
+    if frames.states is None:
+        raise Refusal(
+            "cannot scale the model to these frames",
+            why="they hold no states to scatter from",
+            fix="add the states at the window starts as /entry/sample/states",
+        )
+    with torch.no_grad():
+        light = scattering(frames.states[:, :1], frames.specimen)
+    if light.shape[-2:] != frames.data.shape[-2:]:
+        raise Refusal(
+            "the geometry does not fit these frames",
+            why=f"the model's detector is {tuple(light.shape[-2:])}, "
+            f"a frame {tuple(frames.data.shape[-2:])}",
+            fix="give the detector the experiment had",
+        )
+    return float((frames.data[:, :1] * frames.mask).sum() / (light * frames.mask).sum())
 
 
 def check_shapes(frames: Frames) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from debye.errors import Failure, Refusal
 from debye.fit import Recipe, Step, Training
-from debye.speckle.data.frames import Frames, Window
+from debye.speckle.data.frames import Frames, Window, fitted_gain
 from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.systems import System
 from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
@@ -261,7 +261,8 @@ def prepare(
             why="the frames do not say how they were scattered",
             fix="pass scattering=…, with the detector and probe of the experiment",
         )
-    return Learning(Experiment(system, eye, solver, data.gain), data, plan)
+    gain = fitted_gain(data, eye) if data.gain is None else data.gain
+    return Learning(Experiment(system, eye, solver, gain), data, plan)
 
 
 def check_finite(steps: Sequence[Step]) -> None:

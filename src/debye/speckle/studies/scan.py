@@ -61,7 +61,7 @@ def conduct_scan(
         whole.scattering,
         whole.data[0].float(),
         recorded.float(),
-        whole.gain,
+        learning.experiment.gain,
         learning.judge,
         whole.mask,
     )
