@@ -15,6 +15,7 @@ from debye.cli.common import (
     folder,
     parse_range,
     show,
+    tell,
     to_json,
     verb,
     warn,
@@ -264,6 +265,7 @@ def demo(
         output=place / "alloy.jsonl",
         plot=place / "alloy.png",
     )
+    tell(f"\nfigures and files are in {place}")
     return code
 
 
