@@ -10,9 +10,10 @@ import torch
 from salts import PAIRS, labelled_row, write_rows
 
 from debye import checkpoint
-from debye.crystals.learning.dataset import read_collection, read_split
+from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.density_loss import DensityLoss
 from debye.crystals.learning.settings import Settings
+from debye.crystals.learning.split import read_split
 from debye.crystals.learning.training import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import Predictor

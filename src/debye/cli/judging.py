@@ -62,7 +62,7 @@ def evaluate(
     judged, and there are none for want of training rows.
     """
     from debye.crystals.learning import metrics
-    from debye.crystals.learning.dataset import subset as rows_of
+    from debye.crystals.learning.split import subset as rows_of
 
     if subset and not split:
         raise Refusal(

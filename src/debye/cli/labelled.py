@@ -10,7 +10,8 @@ import typer
 from debye.cli.common import complain, tell
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.dataset import Collection, Split
+    from debye.crystals.learning.dataset import Collection
+    from debye.crystals.learning.split import Split
     from debye.crystals.structures.reading import Rejected
 
 Data = Annotated[
@@ -28,7 +29,8 @@ Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xp
 
 def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[Rejected], Split]:
     """The usable rows, the others, which are told on stderr, and the split without those."""
-    from debye.crystals.learning.dataset import read_collection, read_split
+    from debye.crystals.learning.dataset import read_collection
+    from debye.crystals.learning.split import read_split
 
     collection, rejected = read_collection(data)
     tell_rejected(rejected, len(collection))

@@ -26,8 +26,8 @@ from debye.cli.labelled import Data, Device, SplitFile, read_labelled, tell_reje
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.dataset import Split
     from debye.crystals.learning.settings import Settings
+    from debye.crystals.learning.split import Split
     from debye.crystals.learning.training import TrainingRun
 
 
@@ -73,7 +73,7 @@ def train(
     """
     import torch
 
-    from debye.crystals.learning.dataset import element_balanced_split, subset
+    from debye.crystals.learning.split import element_balanced_split, subset
     from debye.crystals.learning.training import SPLIT, TrainingRun, check_free, saved_settings
     from debye.devices import pick_device
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from functools import partial as partial_of
 from pathlib import Path
@@ -15,6 +16,7 @@ from debye.cli.common import (
     folder,
     parse_range,
     show,
+    tell,
     to_json,
     verb,
     warn,
@@ -264,6 +266,7 @@ def demo(
         output=place / "alloy.jsonl",
         plot=place / "alloy.png",
     )
+    tell(f"\nfigures and files are in {place}")
     return code
 
 
@@ -276,7 +279,9 @@ def model(
     from debye.checkpoint import read_card
     from debye.crystals.model.predictor import SHIPPED
 
-    show(to_json(read_card(file or SHIPPED), indent=2))
+    text = to_json(read_card(file or SHIPPED), indent=2)
+    # A list of plain values on one line: a grid of 51 frequencies is no page of its own.
+    show(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))
 
 
 def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:

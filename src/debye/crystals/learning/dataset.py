@@ -1,4 +1,4 @@
-"""Labelled crystals: read a collection, split it, describe it.
+"""Labelled crystals: read a collection.
 
 Spectra are kept in the published view: 51 points from 0 to 1000 cm⁻¹, maximum 1. A row that
 cannot be used is told and left out; it does not stop the others.
@@ -10,9 +10,8 @@ import ast
 import csv
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,9 @@ from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 FREQUENCY = tuple(20.0 * k for k in range(51))
 """The published grid, cm⁻¹."""
-SUBSETS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def _rejected(path: Path, name: str, why: str) -> Rejected:
 
 def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
     """Rows of the tutorial's CSV; literals are parsed, never evaluated."""
-    columns, rows = _table(path)
+    columns, rows = read_table(path)
     key = next((c for c in NAMES if c in columns), None)
     missing = sorted({"structure", "phfreq", "phdos"} - set(columns))
     if key is None or missing:
@@ -168,7 +165,7 @@ NAMES = ("mp_id", "name", "id")
 """Columns that can name a row, in this order."""
 
 
-def _table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     """Columns and rows of a CSV file, as text."""
     # A cell of the table holds a whole structure, far more than the module's usual limit.
     limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -238,111 +235,8 @@ def read_label(path: str | os.PathLike[str]) -> Spectrum | None:
     """
     if Path(path).suffix.lower() != ".csv":
         return None
-    columns, rows = _table(Path(path))
+    columns, rows = read_table(Path(path))
     if not rows or not {"phfreq", "phdos"} <= set(columns):
         return None
     row = rows[0]
     return published_view(_literal(row, "phfreq"), _literal(row, "phdos"), n_atoms=1.0)
-
-
-Split = dict[str, list[str]]
-"""Names of the rows of each subset."""
-
-
-def read_split(path: str | os.PathLike[str]) -> Split:
-    """Read a split: CSV with a column of names (``mp_id`` or ``name``) and a column ``split``.
-
-    Raises:
-        Refusal: The columns are missing, a name stands twice, or there are no rows.
-    """
-    path = Path(path)
-    columns, rows = _table(path)
-    key = next((c for c in NAMES if c in columns), None)
-    if key is None or "split" not in columns:
-        raise _no_split(path, f"its columns are {', '.join(columns) or 'none'}")
-    subset_of: dict[str, str] = {}
-    for row in rows:
-        name = (row[key] or "").strip()
-        if name in subset_of:
-            raise _no_split(path, f"{name or 'an empty name'} stands in it twice")
-        subset_of[name] = (row["split"] or "").strip()
-    if not subset_of:
-        raise _no_split(path, "it has no rows")
-    split: Split = {}
-    for name, part in subset_of.items():
-        split.setdefault(part, []).append(name)
-    return split
-
-
-def _no_split(path: Path, why: str) -> Refusal:
-    return Refusal(
-        f"{path} is not a split",
-        why=why,
-        fix="give a CSV with the columns mp_id and split, each name in one subset",
-    )
-
-
-def write_split(path: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> None:
-    """Write a split for `read_split`."""
-    text = StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["mp_id", "split"])
-    table.writerows((name, part) for part, names in split.items() for name in names)
-    atomic_write(path, text.getvalue())
-
-
-def subset(collection: Collection, split: Split, name: str) -> Collection:
-    """The rows of one subset.
-
-    Raises:
-        Refusal: The split has no such subset, or names rows that are not in the data.
-    """
-    if not split.get(name):
-        raise Refusal(
-            f"the split has no rows in the subset {name!r}",
-            why=f"its subsets are {', '.join(split) or 'none'}",
-            fix="name one of them, or put rows into that one",
-        )
-    return collection.take(split[name])
-
-
-def element_balanced_split(
-    collection: Collection, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 12
-) -> Split:
-    """Split so that each element is shared out in the same proportions.
-
-    Elements are taken from the rarest on; the crystals that hold one and are not yet placed are
-    shuffled and dealt out so that the element's count in each subset comes nearest to its share.
-
-    Args:
-        collection: What to split.
-        shares: Parts of train, valid and test; they sum to 1.
-        seed: Seed of the shuffle.
-
-    Returns:
-        Names by subset, in the order of the collection.
-    """
-    rng = np.random.default_rng(seed)
-    holders: dict[str, list[int]] = {}
-    for i, crystal in enumerate(collection.crystals):
-        for element in crystal.elements:
-            holders.setdefault(element, []).append(i)
-    place: dict[int, int] = {}
-    for element in sorted(holders, key=lambda e: (len(holders[e]), e)):
-        _deal(holders[element], place, np.asarray(shares), rng)
-    return {
-        name: [collection.names[i] for i in range(len(collection)) if place[i] == k]
-        for k, name in enumerate(SUBSETS)
-        if k in place.values()
-    }
-
-
-def _deal(
-    holders: Sequence[int], place: dict[int, int], shares: np.ndarray, rng: np.random.Generator
-) -> None:
-    """Place the crystals of one element where its share is furthest from being met."""
-    counts = np.bincount([place[i] for i in holders if i in place], minlength=len(shares))
-    for i in rng.permutation([i for i in holders if i not in place]):
-        k = int(np.argmax(shares * len(holders) - counts))
-        place[int(i)] = k
-        counts[k] += 1

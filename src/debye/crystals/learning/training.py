@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from debye import checkpoint
-from debye.crystals.learning.dataset import Collection, Split, write_split
+from debye.crystals.learning.dataset import Collection
 from debye.crystals.learning.density_loss import LabelledGraph
 from debye.crystals.learning.metrics import spectrum_errors
 from debye.crystals.learning.settings import Settings
+from debye.crystals.learning.split import Split, write_split
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card

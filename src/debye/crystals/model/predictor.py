@@ -176,7 +176,8 @@ class Predictor:
         if total[-1] > EDGE_OF_RANGE * total.max():
             yield (
                 f"the spectrum does not vanish at {self.model.frequency[-1]:g} cm-1, the end of "
-                "the model's range: higher modes, if any, are folded below it"
+                "the model's range: modes beyond it count as softer ones, so the heat capacity "
+                "comes out too high"
             )
 
 
