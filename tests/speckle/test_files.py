@@ -85,6 +85,17 @@ def test_bad_frames_are_refused_by_name(changes, words):
         frames_of(**changes)
 
 
+def test_a_single_run_needs_no_axis_of_its_own(file):
+    with h5py.File(file, "r+") as f:
+        for name in (DATA, "entry/sample/states", "entry/sample/specimen"):
+            values = f[name][0]
+            del f[name]
+            f[name] = values
+    found = load_frames(file)
+    assert found.data.shape == (1, 3, 56, 56)
+    assert found.states.shape == (1, 3, 2)
+
+
 def test_uneven_times_are_fine_and_masked_pixels_may_hold_anything():
     data = torch.ones(2, 4, 6, 6)
     data[..., 0, 0] = math.nan
