@@ -10,12 +10,13 @@ import torch
 
 from debye.errors import Failure, Refusal
 from debye.speckle.data.dataset import load_frames, save_frames
-from debye.speckle.data.frames import Frames, bad_pixels
+from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
 from debye.speckle.data.hdf5 import writing
 from debye.speckle.data.scan_files import read_cxi, read_scan_folder, read_stack
 from debye.speckle.learning.law import load_law
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
 from debye.speckle.studies.evaluate import shortened
+from debye.speckle.studies.judge import relative
 from debye.speckle.studies.making import make_frames
 
 OPEN = torch.ones(6, 6, dtype=torch.bool)
@@ -82,6 +83,17 @@ def frames_of(**changes):
 def test_bad_frames_are_refused_by_name(changes, words):
     with pytest.raises(Refusal, match=words):
         frames_of(**changes)
+
+
+def test_a_single_run_needs_no_axis_of_its_own(file):
+    with h5py.File(file, "r+") as f:
+        for name in (DATA, "entry/sample/states", "entry/sample/specimen"):
+            values = f[name][0]
+            del f[name]
+            f[name] = values
+    found = load_frames(file)
+    assert found.data.shape == (1, 3, 56, 56)
+    assert found.states.shape == (1, 3, 2)
 
 
 def test_uneven_times_are_fine_and_masked_pixels_may_hold_anything():
@@ -263,6 +275,27 @@ def test_a_broken_scan_is_refused_with_its_reason(scan, change, message):
     change(scan)
     with pytest.raises(Refusal, match=message):
         read_scan_folder(scan, side=8)
+
+
+def test_a_scan_folder_is_learned_from(tmp_path):
+    """The loop closed on the published layout: a simulated scan written as files, read, learned."""
+    case = shortened(SCAN, times=(1.0, 5.0, 1.0))
+    scan = make_frames(case, runs=1, photons=1e4)
+    raw, numeric, pixel = tmp_path / "raw", tmp_path / "numeric_data", 6.824e-9
+    raw.mkdir()
+    numeric.mkdir()
+    for k, frame in enumerate(scan.data[0]):
+        frame.numpy().astype("<f4").tofile(raw / f"image_{k:06d}.bin")
+    np.savetxt(raw / "positions.csv", scan.states[0].flip(-1).numpy() * pixel, delimiter=",")
+    np.savetxt(numeric / "run0_object_0.csv", scan.scattering.specimen.numpy(), delimiter=",")
+    tall = scan.scattering.modes.reshape(-1, 128).numpy()
+    np.savetxt(numeric / "run0_probes_0.csv", tall, delimiter=",")
+    found = read_scan_folder(tmp_path, side=128, pixel=pixel).as_frames()
+    middle = scan.states[0].mean(0)
+    torch.testing.assert_close(found.states[0], scan.states[0] - middle, rtol=1e-4, atol=1e-4)
+    assert fitted_gain(found, found.scattering) > 0
+    light = found.scattering(found.states[0] + middle)
+    assert relative(scan.gain * light * scan.mask, scan.data[0] * scan.mask) < 0.1
 
 
 def test_cxi_and_plain_stacks(tmp_path):

@@ -90,7 +90,16 @@ def simulate(
     from debye.speckle.studies.making import make_frames
 
     case = find(system.value)
-    frames = make_frames(case, runs=runs, photons=photons, seed=seed, until=until)
+    with progress_bar() as bar:
+        task = bar.add_task(f"simulating {case.name}", total=runs or case.runs)
+        frames = make_frames(
+            case,
+            runs=runs,
+            photons=photons,
+            seed=seed,
+            until=until,
+            watch=lambda done: bar.update(task, completed=done),
+        )
     save_frames(output, frames)
     count = tuple(frames.data.shape)
     typer.echo(

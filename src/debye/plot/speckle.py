@@ -201,11 +201,13 @@ def study_figure(report: Report) -> Figure:
     }[report.study.name](report)
 
 
-def moments(report: Report, count: int = 4) -> list[int]:
-    """Indices of the times shown: the start, the end of training, the horizon and between."""
+def moments(report: Report) -> list[int]:
+    """Indices of the four times shown: the start, the end of a long training, the horizon."""
     last = len(report.times) - 1
     end = int((report.times <= report.until).sum()) - 1
-    return [0, end // 2, end, last][:count] if end < last else [0, last // 3, 2 * last // 3, last]
+    if end < last // 4 or end == last:
+        return [0, last // 3, 2 * last // 3, last]
+    return [0, end // 2, end, last]
 
 
 def stamp(report: Report, i: int) -> str:
@@ -224,7 +226,8 @@ def draw_speckle(figure: SubFigure, report: Report, i: int) -> None:
     limits = frame_limits(truth, mask)
     panels = [("truth", truth), ("prediction", found), ("|difference|", (found - truth).abs())]
     if report.data.photons:
-        panels.insert(0, ("recorded (a training run)", report.data.data[0, -1]))
+        nearest = int((report.data.times - report.times[i]).abs().argmin())
+        panels.insert(0, ("recorded (a training run)", report.data.data[0, nearest]))
     axes = figure.subplots(1, len(panels))
     for ax, (name, frame) in zip(axes, panels, strict=True):
         image = draw_frame(ax, frame, mask, limits)

@@ -122,11 +122,15 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
         if saturation is None and stored.dtype.kind == "u" and "program_name" not in file["entry"]:
             saturation = float(np.iinfo(stored.dtype).max)
         data = tensor(array(file, f"{DETECTOR}/data", ndim=(3, 4)))
-        data = data[None] if data.ndim == 3 else data
+        single = data.ndim == 3  # one run, without an axis of its own
         times = tensor(array(file, f"{DETECTOR}/time", ndim=(1,))).double()
         mask = read_mask(file, data)
         states = optional(file, f"{SAMPLE}/states")
         specimen = optional(file, f"{SAMPLE}/specimen")
+        if single:
+            data = data[None]
+            states = None if states is None else states[None]
+            specimen = None if specimen is None else specimen[None]
         process = read_process(file)
     mask, masked = cleaned(data, mask, saturation)
     data = torch.where(mask, data, torch.zeros_like(data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -191,6 +192,7 @@ def simulate(
     since: float = 0.0,
     about: dict[str, Any] | None = None,
     batch: int = 8,
+    watch: Callable[[int], None] = lambda runs: None,
 ) -> Frames:
     """Integrate a law from several states, scatter from it, and count photons.
 
@@ -206,6 +208,7 @@ def simulate(
         since: Time of ``starts``; motion between it and the first frame is not seen.
         about: What to remember.
         batch: Runs integrated together.
+        watch: Called with the number of runs done after every batch.
 
     Returns:
         Frames whose ``data`` are counts, or, without noise, intensities scaled to at most 1,000
@@ -219,6 +222,7 @@ def simulate(
             y = solver.solve(law, starts[part], hidden).states[-len(times) :].transpose(0, 1)
             states.append(y)  # [run, time, ...]
             frames.append(scattering(y, None if specimen is None else specimen[part]))
+            watch(int(part[-1]) + 1)
         intensity = torch.cat(frames)
         gain = exposure(intensity, photons or 1000.0, scattering.mask)
         data = intensity * gain

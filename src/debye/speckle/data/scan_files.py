@@ -23,7 +23,9 @@ from torch import Tensor
 
 from debye.errors import Refusal
 from debye.speckle.data.dataset import tensor
+from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading
+from debye.speckle.light.ptychography import Scan
 from debye.units import C, H
 
 
@@ -60,6 +62,36 @@ class ScanData:
                 fix="pass pixel=…, or add /entry_1/data_1/translation to the file",
             )
         return (self.positions - self.positions.mean(0)) / self.pixel
+
+    def as_frames(self, times: Tensor | None = None) -> Frames:
+        """The scan as one run to learn a motion from, seen through its own object and probe.
+
+        Args:
+            times: (time,) of the frames; 1, 2, 3 … by default.
+
+        Raises:
+            Refusal: Object or probe are unknown, or the probe leaves the object.
+        """
+        if self.specimen is None or self.modes is None:
+            raise Refusal(
+                "cannot predict these frames",
+                why="object and probe were not reconstructed",
+                fix="add numeric_data/run0_object_0.csv and run0_probes_0.csv, or pass them",
+            )
+        eye, x = Scan(self.specimen, self.modes, stop=-1.0), self.in_pixels()
+        if float(x.abs().max()) > eye.room:
+            raise Refusal(
+                "the probe leaves the object",
+                why=f"it moves {float(x.abs().max()):.0f} pixels from the middle, and there is "
+                f"room for {eye.room:.0f}",
+                fix="check the pixel size and the units of the positions",
+            )
+        eye.mask = eye.mask & self.mask
+        clock = torch.arange(1, len(x) + 1).double() if times is None else times
+        photons = float(self.frames[0].max())
+        return Frames(
+            self.frames[None] * self.mask, clock, self.mask, x[None], None, photons, scattering=eye
+        )
 
 
 def read_scan_folder(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,8 +27,12 @@ def make_frames(
     photons: float = 0.0,
     seed: int = 0,
     until: float | None = None,
+    watch: Callable[[int], None] = lambda runs: None,
 ) -> Frames:
-    """The frames of a study: ``runs`` initial states, counted with ``photons``."""
+    """The frames of a study: ``runs`` initial states, counted with ``photons``.
+
+    ``watch`` is called with the number of runs done, now and then.
+    """
     y0, specimen = starts(study, runs or study.runs, seed)
     about = {"study": study.name, "seed": seed, "photons": photons, "version": __version__}
     return simulate(
@@ -40,6 +46,7 @@ def make_frames(
         seed=seed,
         since=study.since,
         about=about,
+        watch=watch,
     )
 
 
