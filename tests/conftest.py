@@ -13,6 +13,8 @@ from debye.crystals.model.predictor import model_card
 
 DEPTH = sys.getrecursionlimit()
 
+torch.set_num_threads(1)  # the tensors of tests are so small that threads wait for each other
+
 
 @pytest.fixture(autouse=True)
 def usual_depth():
