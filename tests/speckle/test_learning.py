@@ -188,7 +188,7 @@ def test_uneven_times_are_learned_from(small_lattice):
 )
 def test_every_study_has_its_table_and_page(case, changes, tmp_path):
     from debye.plot import save
-    from debye.plot.speckle import study_figure
+    from debye.plot.studies import study_figure
 
     solver = Solver("tsit5", rtol=1e-4, atol=1e-5, max_steps=3000)
     small = shortened(case, solver=solver, careful=solver, **changes)
