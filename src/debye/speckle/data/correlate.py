@@ -10,7 +10,15 @@ from torch import Tensor
 
 from debye.errors import Refusal
 from debye.speckle.data.frames import Frames
-from debye.speckle.light.xpcs import Correlation, contrast, g2, rings, two_time
+from debye.speckle.light.xpcs import (
+    Correlation,
+    contrast,
+    flattened,
+    g2,
+    rings,
+    shell_means,
+    two_time,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Correlated:
         edges: (R + 1,) borders of the rings in |Q|.
         interval: Time between frames.
         correlation: g2 at delays in frames, (R, D).
-        contrast: (R, time) speckle contrast.
+        contrast: (R, time) speckle contrast, shot noise included.
         maps: (R, time, time) two-time correlation.
     """
 
@@ -52,7 +60,7 @@ class Correlated:
 
 
 def correlate_run(frames: Frames, run: int, count: int) -> Correlated:
-    """Correlate one run in rings of equal width.
+    """Correlate one run in rings of equal width, the slope of the scattering divided out.
 
     Args:
         frames: Evenly spaced frames, with or without a known detector; without one |Q| is in
@@ -77,20 +85,21 @@ def correlate_run(frames: Frames, run: int, count: int) -> Correlated:
     Q = modulus(frames)
     inner, outer = Q[frames.mask].min(), Q[Q.shape[0] // 2].max()
     edges = torch.linspace(float(inner) * (1 - 1e-9), float(outer), count + 1, dtype=torch.float64)
+    pixel = float(Q[Q.shape[0] // 2].diff().abs().max())
     rois, data = rings(Q, edges, frames.mask), frames.data[run]
-    return Correlated(
-        edges,
-        float(gaps[0]),
-        g2(data, rois),
-        contrast(data, rois, shot_noise=bool(frames.photons)),
-        two_time(data, rois),
-    )
+    shell = torch.floor(Q / pixel).long()
+    bright = shell_means(data, shell, frames.mask)[shell]
+    # Where the form factor vanishes there is more noise than speckle.
+    rois = torch.stack([roi & (bright >= 0.05 * bright[roi].max()) for roi in rois])
+    flat = flattened(data, shell, frames.mask)
+    spread = contrast(flat, rois, shot_noise=False)
+    return Correlated(edges, float(gaps[0]), g2(flat, rois), spread, two_time(flat, rois))
 
 
 def modulus(frames: Frames) -> Tensor:
     """(qy, qx) |Q| of each pixel: the detector's, or the distance from the middle in pixels."""
     detector = getattr(frames.scattering, "detector", None)
     if detector is not None:
-        return detector.Q  # type: ignore[no-any-return]
+        return detector.Q
     y, x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in frames.mask.shape)
     return torch.hypot(y[:, None], x[None, :])
