@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from debye.cli.learning import _settings
-from debye.crystals.learning.dataset import Collection, read_collection
+from debye.crystals.learning.collection import Collection
+from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.split import read_split, subset
 from debye.crystals.learning.training import TrainingRun
 

@@ -7,11 +7,13 @@ import torch
 from salts import PAIRS, binary, labelled_row, write_rows
 
 from debye import checkpoint
-from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.learning.collection import FREQUENCY
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card
 
 DEPTH = sys.getrecursionlimit()
+
+torch.set_num_threads(1)  # the tensors of tests are so small that threads wait for each other
 
 
 @pytest.fixture(autouse=True)

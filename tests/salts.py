@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.learning.collection import FREQUENCY
 from debye.crystals.structures.elements import ATOMIC_NUMBERS, MASSES
 
 PAIRS = ("LiF", "LiCl", "NaF", "NaCl", "NaBr", "KF", "KCl", "KBr", "MgO", "CaO", "SrO", "BaO")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.learning.dataset import FREQUENCY, read_collection, read_label
+from debye.crystals.learning.collection import FREQUENCY
+from debye.crystals.learning.dataset import read_collection, read_label
 from debye.crystals.learning.split import element_balanced_split, read_split, subset, write_split
 from debye.errors import Refusal
 

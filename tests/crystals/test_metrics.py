@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.learning.dataset import FREQUENCY, read_collection
+from debye.crystals.learning.collection import FREQUENCY
+from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.metrics import (
     BASELINES,
     composition_vector,

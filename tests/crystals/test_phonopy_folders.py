@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import qmc
 
-from debye.crystals.learning.dataset import FREQUENCY, read_collection
+from debye.crystals.learning.collection import FREQUENCY
+from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.phonopy_files import load_phonon
 from debye.crystals.learning.phonopy_folders import read_phonopy_folders, total_dos
 from debye.crystals.learning.recipe import published_recipe

@@ -26,7 +26,7 @@ from debye.errors import Refusal
 from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.dataset import Collection
+    from debye.crystals.learning.collection import Collection
     from debye.crystals.model.predictor import Predictor
     from debye.crystals.spectra.spectrum import Spectrum
 

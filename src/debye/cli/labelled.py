@@ -10,7 +10,7 @@ import typer
 from debye.cli.common import complain, tell
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.dataset import Collection
+    from debye.crystals.learning.collection import Collection
     from debye.crystals.learning.split import Split
     from debye.crystals.structures.reading import Rejected
 

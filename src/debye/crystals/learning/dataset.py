@@ -1,4 +1,4 @@
-"""Labelled crystals: read a collection.
+"""Read labelled crystals, from a table or from phonopy folders.
 
 Spectra are kept in the published view: 51 points from 0 to 1000 cm⁻¹, maximum 1. A row that
 cannot be used is told and left out; it does not stop the others.
@@ -11,70 +11,17 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from debye.crystals.learning.collection import FREQUENCY, Collection, Row, published_view
+from debye.crystals.learning.phonopy_folders import read_phonopy_folders
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
-
-FREQUENCY = tuple(20.0 * k for k in range(51))
-"""The published grid, cm⁻¹."""
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Crystals and their spectra, row by row.
-
-    Args:
-        names: What each row is called; no two alike.
-        crystals: One a row.
-        spectra: One a row, on one grid.
-    """
-
-    names: tuple[str, ...]
-    crystals: tuple[Crystal, ...]
-    spectra: Spectrum
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def elements(self) -> frozenset[str]:
-        """Every species that occurs."""
-        return frozenset(s for crystal in self.crystals for s in crystal.elements)
-
-    def take(self, names: Iterable[str]) -> Collection:
-        """The rows of these names, in their order.
-
-        Raises:
-            Refusal: A name is in no row.
-        """
-        row = {name: i for i, name in enumerate(self.names)}
-        wanted = list(names)
-        unknown = [name for name in wanted if name not in row]
-        if unknown:
-            raise Refusal(
-                f"the split names {len(unknown)} unknown row(s), first {unknown[0]!r}",
-                why="the labelled data have no row of that name",
-                fix="use the split that belongs to these data, or remove those rows from it",
-            )
-        index = [row[name] for name in wanted]
-        spectra = self.spectra
-        return Collection(
-            tuple(wanted),
-            tuple(self.crystals[i] for i in index),
-            Spectrum(
-                spectra.frequency,
-                spectra.density[index],
-                spectra.n_atoms[index],
-                spectra.normalisation,
-            ),
-        )
 
 
 def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Rejected]]:
@@ -92,21 +39,13 @@ def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Reje
         Refusal: Nothing there can be used.
     """
     path = Path(path)
-    rows: Iterable[Row | Rejected]
-    if path.is_dir():
-        from debye.crystals.learning.phonopy_folders import read_phonopy_folders
-
-        rows = map(_by_folder_name, read_phonopy_folders(path))
-    else:
-        rows = _csv_rows(path)
+    folders = path.is_dir()
+    rows = map(_by_folder_name, read_phonopy_folders(path)) if folders else _csv_rows(path)
     return _collect(rows, path)
 
 
 def _by_folder_name(row: Row | Rejected) -> Row | Rejected:
     return replace(row, source=Path(row.source).name) if isinstance(row, Rejected) else row
-
-
-Row = tuple[str, Crystal, Spectrum]
 
 
 def _collect(rows: Iterable[Row | Rejected], path: Path) -> tuple[Collection, list[Rejected]]:
@@ -206,25 +145,6 @@ def _literal(row: Mapping[str, str | None], column: str) -> object:
         raise Refusal(
             f"column {column} is no literal", why=f"{text[:40]!r}…: {error}", fix="repair it"
         ) from error
-
-
-def published_view(frequency: object, density: object, n_atoms: float) -> Spectrum:
-    """A spectrum on the published grid, scaled to a maximum of 1, as float32.
-
-    Raises:
-        Refusal: It is not on the published grid, or no spectrum at all.
-    """
-    spectrum = Spectrum(frequency, density, n_atoms, "max").to("max")  # type: ignore[arg-type]
-    grid = spectrum.frequency.tolist()
-    if len(grid) != len(FREQUENCY) or not np.allclose(grid, FREQUENCY, atol=1e-6):
-        raise Refusal(
-            f"the spectrum has {len(grid)} points from {grid[0]:g} to {grid[-1]:g} cm-1",
-            why="the network is trained on 51 points from 0 to 1000 cm-1",
-            fix="bring it onto that grid",
-        )
-    return Spectrum(
-        torch.tensor(FREQUENCY), spectrum.density.float(), float(n_atoms), normalisation="max"
-    )
 
 
 def read_label(path: str | os.PathLike[str]) -> Spectrum | None:

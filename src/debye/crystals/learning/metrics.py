@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.crystals.learning.dataset import Collection
+from debye.crystals.learning.collection import Collection
 from debye.crystals.spectra.distances import mae, mse, r_squared, wasserstein
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.spectra.thermo import entropy, heat_capacity, zero_point_energy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debye.crystals.learning.dataset import FREQUENCY, Row, published_view
+from debye.crystals.learning.collection import FREQUENCY, Row, published_view
 from debye.crystals.learning.phonopy_files import FORCES, RECORDS, REQUIRED, load_phonon, named
 from debye.crystals.learning.recipe import published_recipe
 from debye.crystals.spectra.spectrum import Spectrum

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.crystals.learning.dataset import FREQUENCY
+from debye.crystals.learning.collection import FREQUENCY
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from debye.crystals.learning.dataset import NAMES, Collection, read_table
+from debye.crystals.learning.collection import Collection
+from debye.crystals.learning.dataset import NAMES, read_table
 from debye.errors import Refusal
 from debye.files import atomic_write
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from debye import checkpoint
-from debye.crystals.learning.dataset import Collection
+from debye.crystals.learning.collection import Collection
 from debye.crystals.learning.density_loss import LabelledGraph
 from debye.crystals.learning.metrics import spectrum_errors
 from debye.crystals.learning.settings import Settings
