@@ -99,7 +99,9 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.stderr
     table = json.loads(done.stdout)["table"]
     assert "transfer function" in table[0]["quantity"]
-    assert {p.name for p in tmp_path.iterdir()} == {"kuramoto.json", "kuramoto.png", "kuramoto.gif"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"kuramoto.{ending}" for ending in ("json", "png", "gif", "safetensors")
+    }
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def study(
     as_json: Json = False,
 ) -> int:
     """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
+    from debye.speckle.learning.law import save_law
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.evaluate import conduct
 
@@ -66,7 +67,11 @@ def study(
             if bar.disable:
                 tell(line)
 
-        report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch)
+        def keep(learning: Any) -> None:  # noqa: ANN401 - a Learning
+            if place:
+                save_law(place / f"{case.name}.safetensors", learning, study=case.name)
+
+        report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch, keep=keep)
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _table(report))
     if place:
         _write(report, place, movie)
