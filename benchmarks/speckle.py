@@ -25,7 +25,7 @@ from debye.speckle.learning.learn import Experiment, learn
 from debye.speckle.learning.plan import Plan, Stage
 from debye.speckle.light.optics import Detector, GaussianProbe
 from debye.speckle.light.photons import likelihood, masked_mean
-from debye.speckle.light.scattering import Lattice
+from debye.speckle.light.scattering import Lattice, RigidCloud
 from debye.speckle.studies import judge
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, SWARM
 from debye.speckle.studies.evaluate import conduct
@@ -173,15 +173,17 @@ def kuramoto_tables():
 
 
 def drift_table():
-    """Drift against photons."""
-    head("λ_max", "error at t = 100", "error at t = 500", "period error", "seconds")
-    for photons in (0.0, 1e3, 1e2, 1e1):
-        report = conduct(DRIFT, photons=photons)
-        row(
-            f"{photons:g}" if photons else "none",
-            *[r.value for r in report.rows],
-            report.seconds["learn"],
-        )
+    """Drift against photons, and without the sharp edge of the window."""
+    head("λ_max", "window", "error at t = 100", "error at t = 500", "period error", "seconds")
+    smooth = RigidCloud(
+        Detector(42, 0.75, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.07, aperture=False
+    )
+    cases = [(0.0, DRIFT, "sharp"), (0.0, replace(DRIFT, scattering=lambda: smooth), "smooth")]
+    cases += [(p, DRIFT, "sharp") for p in (1e3, 1e2, 1e1)]
+    for photons, case, window in cases:
+        report = conduct(case, photons=photons)
+        values = [r.value for r in report.rows]
+        row(f"{photons:g}" if photons else "none", window, *values, report.seconds["learn"])
 
 
 def scan_table():

@@ -50,6 +50,19 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
     assert (tmp_path / "p.h5").exists()
 
 
+def test_xpcs_prints_and_draws(frames, tmp_path):
+    done = debye("xpcs", frames, "--rings", 2, "--plot", tmp_path / "g2.png")
+    assert done.exit_code == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4  # a head, and delays of 1, 2 and 3 frames
+    assert (tmp_path / "g2.png").exists()
+    numbers = json.loads(debye("xpcs", frames, "--json").stdout)
+    assert numbers["delay"] == [0.5, 1.0, 1.5]
+    assert numbers["g2"][1][0] > numbers["g2"][1][2] > 1  # it forgets, but not at once
+    wrong = debye("xpcs", frames, "--run", 7)
+    assert wrong.exit_code == 2
+    assert "the file holds 2" in wrong.stderr
+
+
 def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
     """A file of anyone's, in NeXus places: the geometry is the study's, the gain is fitted."""
     bare, config = tmp_path / "bare.h5", tmp_path / "plan.toml"
@@ -86,7 +99,9 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     assert done.exit_code == 0, done.stderr
     table = json.loads(done.stdout)["table"]
     assert "transfer function" in table[0]["quantity"]
-    assert {p.name for p in tmp_path.iterdir()} == {"kuramoto.json", "kuramoto.png", "kuramoto.gif"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        f"kuramoto.{ending}" for ending in ("json", "png", "gif", "safetensors")
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import h5py
 import numpy as np
@@ -209,6 +210,22 @@ def test_truncated_files_are_refused(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(Refusal, match="cannot read"):
         load_frames(file)
+
+
+def test_damaged_files_are_refused_or_read_but_never_crash(file):
+    """Bytes are changed at random; a crash or another exception than a Refusal fails the test."""
+    whole, dice = file.read_bytes(), random.Random(0)
+    refused = 0
+    for k in range(60):
+        damaged = bytearray(whole)
+        for _ in range(dice.choice((1, 3, 20))):
+            damaged[dice.randrange(9000 if k % 2 else len(whole))] = dice.randrange(256)
+        file.write_bytes(damaged)
+        try:
+            load_frames(file)
+        except Refusal:
+            refused += 1
+    assert refused > 10
 
 
 def test_missing_files_and_folders(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from debye.errors import Refusal
 from debye.speckle.dynamics.integrate import Solver, solve
 from debye.speckle.dynamics.tableaux import METHODS, tableau
-from debye.speckle.dynamics.trajectory import Outcome, SolveFailure, windows
+from debye.speckle.dynamics.trajectory import Outcome, SolveFailure
 
 
 def spring(t, y):
@@ -163,9 +163,3 @@ def test_saving_memory_gives_the_same_gradient():
         return rate.grad
 
     assert gradient(False) == gradient(True)
-
-
-def test_windows_cover_the_series():
-    assert windows(9, 9) == [0]
-    assert windows(5, 20) == [0]
-    assert windows(6, 2) == [0, 1, 2, 3, 4]

@@ -188,7 +188,7 @@ def test_uneven_times_are_learned_from(small_lattice):
 )
 def test_every_study_has_its_table_and_page(case, changes, tmp_path):
     from debye.plot import save
-    from debye.plot.speckle import study_figure
+    from debye.plot.studies import study_figure
 
     solver = Solver("tsit5", rtol=1e-4, atol=1e-5, max_steps=3000)
     small = shortened(case, solver=solver, careful=solver, **changes)
@@ -329,9 +329,13 @@ def test_frames_without_states_or_geometry_are_refused_with_what_to_add():
     with pytest.raises(Refusal, match="pass scattering="):
         prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER)
     eye = RigidCloud(Detector(8, 1.0, 2.0), GaussianProbe(0.25, 2.0), R=0.1)
-    learning = prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye)
     with pytest.raises(Refusal, match="/entry/sample/states"):
-        list(learning.run())
+        prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye)
+    scaled = prepare(
+        Drift(Flow(2)), replace(bare, gain=1.0), Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye
+    )
+    with pytest.raises(Refusal, match="/entry/sample/states"):
+        list(scaled.run())
 
 
 def test_a_network_fills_the_hole_as_well():

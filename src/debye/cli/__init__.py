@@ -12,7 +12,7 @@ import sys
 import typer
 
 from debye import __version__
-from debye.cli import judging, learning, speckle, spectra
+from debye.cli import judging, learning, speckle, spectra, study
 
 app = typer.Typer(
     name="debye",
@@ -43,6 +43,7 @@ spectra.register(app)
 learning.register(app)
 judging.register(app)
 speckle.register(app)
+study.register(app)
 
 
 def main() -> None:

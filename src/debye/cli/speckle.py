@@ -1,4 +1,4 @@
-"""Verbs of motion: simulate, learn, extrapolate, study."""
+"""Verbs of motion: simulate, learn, extrapolate, xpcs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import typer
 from debye.cli.common import (
     DONE,
     INTERRUPTED,
-    folder,
     graceful_stop,
     progress_bar,
     tell,
     verb,
     warn,
 )
+from debye.cli.study import Json, Photons, Seed, StudyName
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 if TYPE_CHECKING:
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
     from debye.speckle.learning.learn import Learning
     from debye.speckle.learning.plan import Plan
-    from debye.speckle.studies.report import Report
 
 
 class Case(str, Enum):
@@ -41,15 +39,6 @@ class Case(str, Enum):
     SCAN = "scan"
 
 
-class StudyName(str, Enum):
-    """Cases with something to learn."""
-
-    SWARM = "swarm"
-    KURAMOTO = "kuramoto"
-    DRIFT = "drift"
-    SCAN = "scan"
-
-
 class Method(str, Enum):
     """How a law is learned."""
 
@@ -58,16 +47,9 @@ class Method(str, Enum):
     ADAM = "adam"
 
 
-Photons = Annotated[
-    float, typer.Option(min=0, help="Expected counts in the brightest pixel; 0 for no noise.")
-]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the initial states and of the photons.")]
-Json = Annotated[bool, typer.Option("--json", help="Every number of the table as JSON.")]
-
-
 def register(app: typer.Typer) -> None:
     """Add the verbs of this file to the command."""
-    for function in (simulate, learn, extrapolate, study):
+    for function in (simulate, learn, extrapolate, xpcs):
         app.command()(verb(function))
 
 
@@ -277,67 +259,30 @@ def _predicted(known: Frames, law: Any, times: Any, path: Any, light: Any) -> Fr
     )
 
 
-def study(
-    name: Annotated[StudyName, typer.Argument(help="Which case.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for table, figures, movie and law.")
+def xpcs(
+    frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
+    rings: Annotated[int, typer.Option(min=1, max=50, help="Regions of equal width in |Q|.")] = 3,
+    run: Annotated[int, typer.Option(min=0, help="Which run.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A shortened run.")] = False,
-    photons: Photons = 0.0,
-    seed: Seed = 0,
-    movie: Annotated[bool, typer.Option(help="Draw the movie too.")] = True,
     as_json: Json = False,
 ) -> int:
-    """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
-    from debye.speckle.studies.cases import study as find
-    from debye.speckle.studies.evaluate import conduct
+    """Correlate frames: speckle contrast, g2 against delay, the two-time map.
 
-    place = folder(output) if output else None
-    case = find(name.value)
-    plan = case.quick if quick else case.plan
-    assert plan is not None  # noqa: S101 - every StudyName has one
-    with progress_bar() as bar:
-        total = sum(stage.iterations for stage in plan.stages)
-        task = bar.add_task(f"{case.name}: simulating", total=total)
+    Prints g2 and its standard error for each ring of constant |Q|.
+    """
+    from debye.speckle.data.correlate import correlate_run
+    from debye.speckle.data.dataset import load_frames
 
-        def watch(step: Any) -> None:  # noqa: ANN401 - a Step
-            line = f"{case.name}: stage {step.epoch + 1} step {step.step} loss {step.loss:.4g}"
-            bar.update(task, advance=1, description=line)
-            if bar.disable:
-                tell(line)
+    found = correlate_run(load_frames(frames), run, rings)
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+    else:
+        typer.echo("\n".join(found.table()))
+    if plot:
+        from debye.plot import save
+        from debye.plot.xpcs import xpcs_figure
 
-        report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch)
-    typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _table(report))
-    if place:
-        _write(report, place, movie)
+        tell(str(save(xpcs_figure(found), plot)))
     return DONE
-
-
-def _table(report: Report) -> str:
-    """The table of a study in columns."""
-    width = max(len(row.quantity) for row in report.rows)
-    lines = [f"{report.study.title} ({report.study.name})", ""]
-    lines.append(f"{'quantity':{width}}  {'value':>10}  {'target':>8}  published")
-    for row in report.rows:
-        target = "" if row.target is None else f"≤ {row.target:g}"
-        mark = {True: " met", False: " NOT MET", None: ""}[row.met]
-        lines.append(
-            f"{row.quantity:{width}}  {row.value:10.4g}  {target:>8}{mark}  {row.published}"
-        )
-    spent = ", ".join(f"{k} {v:.1f} s" for k, v in report.seconds.items())
-    return "\n".join([*lines, "", spent])
-
-
-def _write(report: Report, place: Path, with_movie: bool) -> None:
-    """Table, page of figures and movie into a folder."""
-    from debye.plot import save
-    from debye.plot.movie import movie as draw_movie
-    from debye.plot.speckle import study_figure
-
-    name = report.study.name
-    atomic_write(place / f"{name}.json", json.dumps(report.as_json(), indent=2))
-    written = [save(study_figure(report), place / f"{name}.png")]
-    if with_movie:
-        written.append(draw_movie(report, place / f"{name}.gif"))
-    for path in written:
-        tell(str(path))

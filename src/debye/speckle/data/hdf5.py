@@ -37,7 +37,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     try:
         with h5py.File(place, "r") as file:
             yield file
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them on damage
         raise Refusal(
             f"cannot read {place}",
             why=str(error).split("\n")[0],

@@ -67,23 +67,3 @@ class SolveFailure(Failure):
             fix=ADVICE[outcome],
         )
         self.trajectory = trajectory
-
-
-def windows(count: int, length: int, stride: int | None = None) -> list[int]:
-    """Starts of the windows of ``length`` frames in a series of ``count``.
-
-    Args:
-        count: Frames in the series.
-        length: Frames in a window; the whole series if it is longer than the series.
-        stride: Frames between starts; windows that share only their ends by default.
-
-    Returns:
-        The first frame of every window that fits.
-
-    Example:
-        >>> windows(101, 21)
-        [0, 20, 40, 60, 80]
-    """
-    length = min(length, count)
-    stride = stride or max(length - 1, 1)
-    return list(range(0, count - length + 1, stride))

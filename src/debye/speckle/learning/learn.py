@@ -7,14 +7,14 @@ start leads downhill, over a long one small errors of the law have grown large e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from debye.errors import Failure, Refusal
+from debye.errors import Refusal
 from debye.fit import Recipe, Step, Training
 from debye.speckle.data.frames import Frames, Window, fitted_gain
 from debye.speckle.dynamics.integrate import Solver
@@ -263,11 +263,3 @@ def prepare(
         )
     gain = fitted_gain(data, eye) if data.gain is None else data.gain
     return Learning(Experiment(system, eye, solver, gain), data, plan)
-
-
-def check_finite(steps: Sequence[Step]) -> None:
-    """Refuse to go on from a learning whose last loss is not finite."""
-    if steps and not torch.isfinite(torch.tensor(steps[-1].loss)):
-        raise Failure(
-            "nothing was learned", why="the loss is not finite", fix="use shorter windows first"
-        )

@@ -178,14 +178,15 @@ class Lattice(Scattering):
 class Cloud(Scattering):
     """Coherent scattering of spheres, I(Q) = F(|Q|)² Σ_modes |Σ_j p(r_j) e^{−iQ·r_j}|².
 
-    Particles at |r| ≥ L/2 are outside the window and dropped. Of a cloud in three dimensions
-    the projection along z is seen.
+    Of a cloud in three dimensions the projection along z is seen.
 
     Args:
         detector: Its wave numbers and beamstop.
         probe: Amplitude of the illumination.
         R: Radius of the spheres, in units of the box.
         form: (qy, qx) form factor instead of the sphere's, such as `core_shell`.
+        aperture: Drop particles at |r| ≥ L/2, as published. A particle that crosses this edge
+            makes the frame jump, which no derivative sees; the probe alone is smooth.
 
     Example:
         >>> from debye.speckle.light.optics import GaussianProbe
@@ -197,10 +198,17 @@ class Cloud(Scattering):
     factor: Tensor
 
     def __init__(
-        self, detector: Detector, probe: nn.Module, R: float, form: Tensor | None = None
+        self,
+        detector: Detector,
+        probe: nn.Module,
+        R: float,
+        form: Tensor | None = None,
+        *,
+        aperture: bool = True,
     ) -> None:
         super().__init__()
         self.detector, self.probe, self.R, self.form = detector, probe, R, form
+        self.aperture = aperture
         factor = sphere(detector.Q * R) if form is None else form.double()
         self.register_buffer("q", detector.q, persistent=False)
         self.register_buffer("mask", detector.open, persistent=False)
@@ -209,8 +217,9 @@ class Cloud(Scattering):
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of clouds (…, particle, coordinate)."""
         r = state[..., :2]  # a third coordinate or a phase does not scatter
-        inside = r.square().sum(-1) < (self.detector.L / 2) ** 2  # [..., particle]
-        p = self.probe(r) * inside  # [mode, ..., particle]
+        p = self.probe(r)  # [mode, ..., particle]
+        if self.aperture:
+            p = p * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
         amplitude = cloud_amplitude(r, p, self.q)  # [mode, ..., qy, qx]
         return squared(amplitude).sum(dim=0) * self.factor.to(r.dtype)
 

@@ -56,6 +56,37 @@ def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
     return found
 
 
+def flattened(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
+    """Frames over their mean at each |Q|, so that only speckle is left of the pattern.
+
+    In a ring of some width the slope of the scattering itself would pass for contrast.
+
+    Args:
+        frames: (time, qy, qx).
+        shell: (qy, qx) number of the thin shell of |Q| a pixel is in.
+        mask: (qy, qx) True where a pixel counts.
+
+    Returns:
+        (time, qy, qx) float64 with mean 1 in each shell over pixels and time; 0 behind the mask.
+
+    Example:
+        >>> slope = torch.arange(1.0, 5.0).expand(3, 4, 4)
+        >>> shells = torch.arange(4).expand(4, 4)
+        >>> flattened(slope, shells, torch.ones(4, 4) > 0).unique()
+        tensor([1.], dtype=torch.float64)
+    """
+    mean = shell_means(frames, shell, mask)[shell]
+    return torch.where(mask, frames / mean.clamp(min=1e-300), torch.zeros_like(mean))
+
+
+def shell_means(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
+    """(S,) mean light of the open pixels of each shell over time; 0 where a shell has none."""
+    light, index = frames.double().mean(0)[mask], shell[mask]
+    total = light.new_zeros(int(shell.max()) + 1)
+    count = total.index_add(0, index, torch.ones_like(light))
+    return total.index_add(0, index, light) / count.clamp(min=1)
+
+
 def pixels_of(frames: Tensor, roi: Tensor) -> Tensor:
     """(time, pixel) of a region, float64, after checking that it can be normalised."""
     chosen = frames[:, roi].double()

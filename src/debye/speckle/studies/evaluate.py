@@ -34,6 +34,7 @@ def conduct(
     seed: int = 0,
     plan: Plan | None = None,
     watch: Watch = lambda step: None,
+    keep: Callable[[Learning], None] = lambda learning: None,
 ) -> Report:
     """Simulate frames, learn the law from them, judge it on unseen states, extrapolate.
 
@@ -44,6 +45,7 @@ def conduct(
         seed: Seed of the training states and the noise; the unseen states have another.
         plan: How to learn, instead of the study's own plan.
         watch: Called after every step of the learning.
+        keep: Called with what was learned before it is judged, which a poor law may not survive.
 
     Raises:
         Refusal: The study has nothing to learn.
@@ -61,6 +63,7 @@ def conduct(
     else:
         data, learning, steps, seconds = train(study, plan, photons, seed, watch)
         extra = {}
+    keep(learning)
     law = from_learning(learning, study=study.name)
     began = time.perf_counter()
     report = evaluate(study, law, data, seed, quick=quick)
