@@ -112,13 +112,13 @@ def test_the_phase_coupling_of_a_swarmalator_is_learned():
 
 def test_a_swarm_in_space_is_learned_from_its_projection():
     generator = torch.Generator().manual_seed(0)
-    y0 = 1.2 * torch.rand(3, 50, 3, generator=generator, dtype=torch.float64) - 0.6
+    y0 = 1.2 * torch.rand(3, 40, 3, generator=generator, dtype=torch.float64) - 0.6
     eye = Cloud(Detector(16, 0.5, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.05)
     data = simulate(
         Swarm(SwarmForce(), L=2.0, D=3), eye, y0, 0.1 * torch.arange(5).double(), solver=SOLVER
     )
-    system = Swarm(RadialSpline(10), L=2.0, D=3)
-    learn(system, data, Plan((Stage(5, 3, 1, 7, 3),)), solver=SOLVER)
+    system = Swarm(RadialSpline(8), L=2.0, D=3)
+    learn(system, data, Plan((Stage(4, 3, 1, 6, 3),)), solver=SOLVER)
     assert force_error(system.hole) < 0.1
 
 
