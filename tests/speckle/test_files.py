@@ -86,6 +86,17 @@ def test_bad_frames_are_refused_by_name(changes, words):
         frames_of(**changes)
 
 
+def test_frames_of_ones_own_are_written_too(tmp_path):
+    """Without geometry, equation or gain: what is unknown stays unknown."""
+    frames = frames_of(states=torch.zeros(2, 4, 3, 2))
+    save_frames(tmp_path / "f.h5", frames)
+    back = load_frames(tmp_path / "f.h5")
+    assert back.gain is None
+    assert back.system is None
+    assert back.scattering is None
+    assert torch.equal(back.data, frames.data)
+
+
 def test_a_single_run_needs_no_axis_of_its_own(file):
     with h5py.File(file, "r+") as f:
         for name in (DATA, "entry/sample/states", "entry/sample/specimen"):

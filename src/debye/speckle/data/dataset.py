@@ -56,7 +56,9 @@ def save_frames(path: str | os.PathLike[str], frames: Frames) -> None:
         write_sample(entry, frames)
         process = group(entry, "process", "NXprocess")
         process["plan"] = json.dumps(plan)
-        process["gain"], process["photons"] = frames.gain, frames.photons
+        process["photons"] = frames.photons
+        if frames.gain is not None:
+            process["gain"] = frames.gain
         for name, value in tensors.items():
             process[f"arrays/{name}"] = value.numpy()
 
@@ -166,7 +168,8 @@ def read_process(file: h5py.File) -> dict[str, Any]:
             k: tensor(array(file, f"{PROCESS}/arrays/{k}"))
             for k in file.get(f"{PROCESS}/arrays", ())
         }
-        numbers = {k: float(array(file, f"{PROCESS}/{k}", ndim=(0,))) for k in ("gain", "photons")}
+        known = [k for k in ("gain", "photons") if f"{PROCESS}/{k}" in file]
+        numbers = {k: float(array(file, f"{PROCESS}/{k}", ndim=(0,))) for k in known}
         return {
             "system": build(plan["system"], arrays),
             "scattering": build(plan["scattering"], arrays),
