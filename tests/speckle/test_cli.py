@@ -48,6 +48,12 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
     assert numbers["times"] == [5.0, 5.5, 6.0, 6.5]
     assert max(numbers["frame_error"]) < 0.2
     assert (tmp_path / "p.h5").exists()
+    alone = debye("extrapolate", law, "--until", 7)
+    assert alone.exit_code == 2
+    assert "are not beside it" in alone.stderr
+    beside = frames.with_name("law.safetensors")
+    beside.write_bytes(law.read_bytes())
+    assert debye("extrapolate", beside, "--until", 7).exit_code == 0
 
 
 def test_xpcs_prints_and_draws(frames, tmp_path):
@@ -110,7 +116,7 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
         (("simulate", "ising", "--output", "x.h5"), 2, "ising"),
         (("simulate", "drift", "--runs", 1, "--output", "/nowhere/x.h5"), 2, "there is no folder"),
         (("learn", "/nowhere.h5", "--output", "x"), 2, "no such file"),
-        (("extrapolate", "/nowhere", "--until", 3, "--from", "/nowhere.h5"), 2, "no such file"),
+        (("extrapolate", "/nowhere", "--until", 3, "--from", "/nowhere.h5"), 2, "No such file"),
         (("study", "turing"), 2, "turing"),
     ],
 )

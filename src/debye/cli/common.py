@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from math import floor, inf, isfinite
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -170,6 +170,25 @@ def check_range(number: float, what: str, least: float = -inf, most: float = inf
         raise Refusal(
             f"cannot use {what} {number:g}", why=f"it must be {limits}", fix="give such a number"
         )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a config file.
+
+    Raises:
+        Refusal: It cannot be read or is no TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Refusal(
+            f"cannot read the config {path}", why=str(error), fix="give a TOML file"
+        ) from error
 
 
 def folder(path: Path) -> Path:

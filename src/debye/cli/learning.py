@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +17,12 @@ from debye.cli.common import (
     folder,
     graceful_stop,
     progress_bar,
+    read_toml,
     show,
     tell,
     verb,
 )
 from debye.cli.labelled import Data, Device, SplitFile, read_labelled, tell_rejected
-from debye.errors import Refusal
 
 if TYPE_CHECKING:
     from debye.crystals.learning.settings import Settings
@@ -159,26 +158,12 @@ def _settings(
 
     tables = dict(started or {})
     recipe = {key: value for key, value in overrides.items() if value is not None}
-    for layer in (_toml(config) if config else {}, {"recipe": recipe} if recipe else {}):
+    for layer in (read_toml(config) if config else {}, {"recipe": recipe} if recipe else {}):
         for name, value in layer.items():
             below = tables.get(name)
             both = isinstance(value, dict) and isinstance(below, dict)
             tables[name] = {**below, **value} if both else value  # type: ignore[dict-item]
     return Settings.from_tables(tables)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(
-            f"cannot read the config {path}", why=str(error), fix="give a TOML file"
-        ) from error
 
 
 def _follow(run: TrainingRun, stop: Callable[[], bool]) -> None:

@@ -14,6 +14,7 @@ from debye.cli.common import (
     INTERRUPTED,
     graceful_stop,
     progress_bar,
+    read_toml,
     tell,
     verb,
     warn,
@@ -157,10 +158,9 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     """The study's plan with the config file's fields and then the flags laid over it."""
     from dataclasses import replace
 
-    from debye.cli.learning import _toml
     from debye.speckle.learning.plan import Stage
 
-    changes = _toml(config) if config else {}
+    changes = read_toml(config) if config else {}
     try:
         if "stages" in changes:
             changes["stages"] = tuple(Stage(**stage) for stage in changes["stages"])
@@ -197,9 +197,11 @@ def extrapolate(
     law: Annotated[Path, typer.Argument(help="Law of debye learn.", show_default=False)],
     until: Annotated[float, typer.Option(help="Last time.", show_default=False)],
     source: Annotated[
-        Path,
-        typer.Option("--from", help="Frames whose first states to start from.", show_default=False),
-    ],
+        Path | None,
+        typer.Option(
+            "--from", help="Frames whose first states to start from; those it learned from if none."
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="HDF5 file of predicted frames.")] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs to follow.")] = 4,
     as_json: Json = False,
@@ -216,7 +218,9 @@ def extrapolate(
     from debye.speckle.light.photons import expose
     from debye.speckle.studies.judge import frame_error
 
-    known, found = load_frames(source).runs(runs), load_law(law)
+    found = load_law(law)
+    source = source or _learned_from(law, found.card)
+    known = load_frames(source).runs(runs)
     if known.states is None:
         raise Refusal(
             f"cannot start from {source}", why="it holds no states", fix="give frames with states"
@@ -243,6 +247,19 @@ def extrapolate(
         save_frames(output, _predicted(known, found, times, path, light))
         tell(f"{output}: frames to t = {float(times[-1]):g}")
     return DONE
+
+
+def _learned_from(law: Path, card: dict[str, Any]) -> Path:
+    """The frames a law was learned from, if they still lie beside it or here."""
+    name = str(card.get("frames") or "")
+    found = [folder / name for folder in (law.parent, Path()) if name and (folder / name).exists()]
+    if not found:
+        raise Refusal(
+            f"nothing to start {law} from",
+            why=f"the frames it was learned from, {name or 'unknown'}, are not beside it",
+            fix="name frames, whose first states are taken, with --from",
+        )
+    return found[0]
 
 
 def _predicted(known: Frames, law: Any, times: Any, path: Any, light: Any) -> Frames:  # noqa: ANN401
