@@ -54,6 +54,16 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
     beside = frames.with_name("law.safetensors")
     beside.write_bytes(law.read_bytes())
     assert debye("extrapolate", beside, "--until", 7).exit_code == 0
+    for until in ("nan", "1"):  # not a time, or before the second frame
+        early = debye("extrapolate", beside, "--until", until)
+        assert early.exit_code == 2
+        assert "it must be 5.5 or above" in early.stderr
+
+
+def test_frames_of_another_kind_of_system_are_refused(frames, tmp_path):
+    done = debye("learn", frames, "--system", "swarm", "--output", tmp_path / "l.safetensors")
+    assert done.exit_code == 2
+    assert "they are of a Lattice, and its equation moves a Cloud" in done.stderr
 
 
 def test_xpcs_prints_and_draws(frames, tmp_path):
@@ -114,7 +124,7 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     ("arguments", "code", "words"),
     [
         (("simulate", "ising", "--output", "x.h5"), 2, "ising"),
-        (("simulate", "drift", "--runs", 1, "--output", "/nowhere/x.h5"), 2, "there is no folder"),
+        (("simulate", "drift", "--output", "/dev/null/x.h5"), 2, "/dev/null"),
         (("learn", "/nowhere.h5", "--output", "x"), 2, "no such file"),
         (("extrapolate", "/nowhere", "--until", 3, "--from", "/nowhere.h5"), 2, "No such file"),
         (("study", "turing"), 2, "turing"),

@@ -11,13 +11,16 @@ import typer
 
 from debye.cli.common import (
     DONE,
+    FIGURES,
     INTERRUPTED,
+    check_range,
     graceful_stop,
     progress_bar,
     read_toml,
     tell,
     verb,
     warn,
+    writable,
 )
 from debye.cli.study import Json, Photons, Seed, StudyName
 from debye.errors import Refusal
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from debye.speckle.dynamics.systems import System
     from debye.speckle.learning.learn import Learning
     from debye.speckle.learning.plan import Plan
+    from debye.speckle.light.scattering import Scattering
 
 
 class Case(str, Enum):
@@ -72,6 +76,9 @@ def simulate(
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.making import make_frames
 
+    writable(output, "--output")
+    if until is not None:
+        check_range(until, "--until")
     case = find(system.value)
     with progress_bar() as bar:
         task = bar.add_task(f"simulating {case.name}", total=runs or case.runs)
@@ -119,6 +126,7 @@ def learn(
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.scan import first_guess
 
+    writable(output, "--output")
     data = load_frames(frames)
     for kind, count in data.about.get("masked", {}).items():
         warn(f"{count} {kind} pixels were masked")
@@ -127,10 +135,7 @@ def learn(
     plan = _plan(case, quick, config, {"method": method.value, "likelihood": likelihood})
     if case.name == "scan" and data.states is not None and not resume:
         first_guess(model, data.states[0], data.times, case.solver)
-    eye = data.scattering
-    if eye is None:
-        eye = case.scattering()
-        tell(f"the file names no geometry: taking that of the {case.name} study")
+    eye = _eye(data, case)
     learning = prepare(model, data, plan, solver=case.solver, scattering=eye)
     if resume:
         take_up(output, learning)
@@ -142,6 +147,22 @@ def learn(
         return INTERRUPTED
     typer.echo(str(output))
     return DONE
+
+
+def _eye(data: Frames, case: Any) -> Scattering:  # noqa: ANN401
+    """The frames' own geometry, or the study's where they name none."""
+    expected = case.scattering()
+    if data.scattering is None:
+        tell(f"the file names no geometry: taking that of the {case.name} study")
+        return expected
+    seen, wanted = type(data.scattering).__name__, type(expected).__name__
+    if seen != wanted:
+        raise Refusal(
+            f"cannot learn {case.name} from these frames",
+            why=f"they are of a {seen}, and its equation moves a {wanted}",
+            fix="leave --system out, or give frames of such a system",
+        )
+    return data.scattering
 
 
 def _model(make: Any, name: str) -> System:  # noqa: ANN401 - a function without arguments
@@ -218,15 +239,17 @@ def extrapolate(
     from debye.speckle.light.photons import expose
     from debye.speckle.studies.judge import frame_error
 
-    found = load_law(law)
+    output, found = writable(output, "--output"), load_law(law)
     source = source or _learned_from(law, found.card)
     known = load_frames(source).runs(runs)
     if known.states is None:
         raise Refusal(
             f"cannot start from {source}", why="it holds no states", fix="give frames with states"
         )
+    check_range(until, "--until", least=float(known.times[1]))
     step = float(known.times[1] - known.times[0])
-    extra = torch.arange(float(known.times[-1]) + step, until + step / 2, step, dtype=torch.float64)
+    beyond = max(0, round((until - float(known.times[-1])) / step))
+    extra = known.times[-1] + step * torch.arange(1, beyond + 1, dtype=torch.float64)
     times = torch.cat([known.times, extra])
     times = times[times <= until + step / 2]
     path = found.extrapolate(known.states[:, 0], times).states.transpose(0, 1)
@@ -292,6 +315,7 @@ def xpcs(
     from debye.speckle.data.correlate import correlate_run
     from debye.speckle.data.dataset import load_frames
 
+    plot = writable(plot, "--plot", FIGURES)
     found = correlate_run(load_frames(frames), run, rings)
     if as_json:
         typer.echo(json.dumps(found.as_json()))

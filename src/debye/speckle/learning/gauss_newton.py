@@ -134,7 +134,7 @@ class GaussNewton(Generic[Piece]):
             be shortened.
 
         Raises:
-            Failure: The loss is not finite to begin with.
+            Failure: The loss is not finite to begin with, or does not depend on the law.
         """
         vector = to_vector(self.model)
         loss = self.loss(vector, pieces)
@@ -147,6 +147,12 @@ class GaussNewton(Generic[Piece]):
         for i in range(iterations):
             H, g = self.linearise(vector, pieces)
             self.curvature = H
+            if not float(H.diagonal().max()) > 0:
+                raise Failure(
+                    "cannot learn from these frames",
+                    why="no pixel depends on any coefficient of the law",
+                    fix="check that the equation fits the frames: its reach, units and system",
+                )
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
             self._keep(vector)
@@ -162,8 +168,8 @@ class GaussNewton(Generic[Piece]):
         """Damp more and more until the loss falls; stay where it never does."""
         scale = H.diagonal().clamp(min=1e-12 * float(H.diagonal().max()))
         for tries in range(1, 12):
-            step = torch.linalg.solve(H + self.damping * scale.diag(), -g)
-            new = self.loss(vector + step, pieces)
+            step, singular = torch.linalg.solve_ex(H + self.damping * scale.diag(), -g)
+            new = math.inf if singular else self.loss(vector + step, pieces)
             if new < loss:
                 self.damping = max(self.damping / 10, 1e-12)
                 return vector + step, new, tries
