@@ -125,8 +125,8 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     [
         (("simulate", "ising", "--output", "x.h5"), 2, "ising"),
         (("simulate", "drift", "--output", "/dev/null/x.h5"), 2, "/dev/null"),
-        (("learn", "/nowhere.h5", "--output", "x"), 2, "no such file"),
-        (("extrapolate", "/nowhere", "--until", 3, "--from", "/nowhere.h5"), 2, "No such file"),
+        (("learn", "nowhere.h5", "--output", "x"), 2, "no such file"),
+        (("extrapolate", "nowhere", "--until", 3, "--from", "nowhere.h5"), 2, "No such file"),
         (("study", "turing"), 2, "turing"),
     ],
 )
