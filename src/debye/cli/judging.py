@@ -20,8 +20,8 @@ from debye.cli.common import (
     verb,
     writable,
 )
-from debye.cli.labelled import Data, Device, SplitFile, read_labelled
-from debye.cli.output import load_predictor
+from debye.cli.labelled import Data, SplitFile, read_labelled
+from debye.cli.output import Device, load_predictor
 from debye.errors import Refusal
 from debye.files import atomic_write
 

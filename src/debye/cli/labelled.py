@@ -24,7 +24,6 @@ Data = Annotated[
 SplitFile = Annotated[
     Path | None, typer.Option("--split", help="CSV of mp_id and split (train, valid, test).")
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
 
 
 def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[Rejected], Split]:

@@ -22,7 +22,8 @@ from debye.cli.common import (
     tell,
     verb,
 )
-from debye.cli.labelled import Data, Device, SplitFile, read_labelled, tell_rejected
+from debye.cli.labelled import Data, SplitFile, read_labelled, tell_rejected
+from debye.cli.output import Device
 
 if TYPE_CHECKING:
     from debye.crystals.learning.settings import Settings

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from debye.cli.common import (
     BAD_INPUT,
@@ -27,6 +29,10 @@ from debye.files import atomic_write
 if TYPE_CHECKING:
     from debye.crystals.model.predictor import Prediction, Predictor
     from debye.crystals.structures.crystal import Crystal
+
+
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
+"""The option that `load_predictor` takes its device from."""
 
 
 class Output:

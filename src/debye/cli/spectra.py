@@ -23,7 +23,7 @@ from debye.cli.common import (
     writable,
 )
 from debye.cli.figures import draw_alloy, draw_spectra, draw_thermodynamics
-from debye.cli.output import Output, Predictions, Printer, load_predictor
+from debye.cli.output import Device, Output, Predictions, Printer, load_predictor
 from debye.errors import Refusal
 from debye.files import atomic_write
 
@@ -68,7 +68,6 @@ Files = Annotated[
 ModelFile = Annotated[
     Path | None, typer.Option("--model", help="Model file; the shipped one by default.")
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON record per structure on stdout.")]
 Plot = Annotated[
     Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.", show_default=False)

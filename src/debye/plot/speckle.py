@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from debye.plot import DARK, GREY, PALETTE
 
 if TYPE_CHECKING:
+    from debye.fit import Step
     from debye.speckle.learning.law import Law
     from debye.speckle.studies.report import Report
 
@@ -84,8 +85,9 @@ def draw_error(ax: Axes, times: Tensor, error: Tensor, until: float, label: str)
         ax.set_title("extrapolated", color=BEYOND, loc="right")
 
 
-def draw_loss(ax: Axes, losses: list[float], stages: list[int]) -> None:
+def draw_loss(ax: Axes, taken: Sequence[Step]) -> None:
     """Loss after each step, with the rungs of the curriculum."""
+    losses, stages = [step.loss for step in taken], [step.epoch for step in taken]
     for stage in sorted(set(stages)):
         steps = [i + 1 for i, s in enumerate(stages) if s == stage]
         ax.plot(

@@ -143,7 +143,7 @@ def swarm_figure(report: Report) -> Figure:
         )
         clusters.legend()
         draw_error(error, report.times[1:], report.error[1:], report.until, "mean position error")
-        draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
+        draw_loss(loss, report.steps)
         titled(figure, report)
     return figure
 
@@ -159,7 +159,7 @@ def kuramoto_figure(report: Report) -> Figure:
         phases, frames, loss = late.subplots(1, 3)
         draw_error(phases, report.times, report.error, report.until, "mean 1 − cos(phase error)")
         draw_error(frames, report.seen, report.blur, report.until, "frame amplitude error")
-        draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
+        draw_loss(loss, report.steps)
         titled(figure, report)
     return figure
 
@@ -187,7 +187,7 @@ def drift_figure(report: Report) -> Figure:
         end.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         error, loss = late.subplots(1, 2)
         draw_error(error, report.times[1:], report.error[1:], report.until, "mean position error")
-        draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
+        draw_loss(loss, report.steps)
         titled(figure, report)
     return figure
 
@@ -217,7 +217,7 @@ def scan_figure(report: Report) -> Figure:
         )
         error.set_yscale("log")
         error.set_title("grey: free per-frame fit", color=GREY)
-        draw_loss(loss, [s.loss for s in report.steps], [s.epoch for s in report.steps])
+        draw_loss(loss, report.steps)
         titled(figure, report)
     return figure
 

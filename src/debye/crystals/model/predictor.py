@@ -23,6 +23,7 @@ from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
 
@@ -183,7 +184,7 @@ class Predictor:
 
 def _element(symbol: str) -> str:
     """Deuterium and tritium are hydrogen to the model."""
-    return {"D": "H", "T": "H"}.get(symbol, symbol)
+    return SYMBOLS[ATOMIC_NUMBERS[symbol]]
 
 
 def _labels(crystal: Crystal) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ BASES = {
     "per-kg": "kg",
 }
 """What the amounts are divided by, and how the columns' names say so."""
-ENERGIES = ("internal_energy", "helmholtz_energy")
 
 
 @dataclass(frozen=True, eq=False)

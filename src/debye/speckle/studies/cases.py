@@ -53,7 +53,6 @@ class Study:
         careful: How the truth is integrated where it is the yardstick.
         plan: How to learn.
         quick: A shortened plan, for a demonstration.
-        train_runs: Initial states the study learns from.
         unseen: Initial states it is judged on, drawn from another seed.
         horizon: How far it extrapolates.
         since: Time of the initial states, before the first frame or at it.
@@ -72,7 +71,6 @@ class Study:
     model: Callable[[], System] | None = None
     plan: Plan | None = None
     quick: Plan | None = None
-    train_runs: int = 4
     unseen: int = 5
     horizon: float = 0.0
     since: float = 0.0
@@ -170,7 +168,6 @@ SWARM = Study(
     careful=Solver("tsit5", rtol=1e-6, atol=1e-7),
     plan=Plan((Stage(6, 2, 1, 5), Stage(21, 8, 1, 4))),
     quick=Plan((Stage(6, 1, 1, 5, 1),)),
-    train_runs=4,
     unseen=4,
     horizon=50.0,
 )
@@ -188,7 +185,6 @@ KURAMOTO = Study(
     careful=Solver("tsit5", rtol=1e-6, atol=1e-6),
     plan=Plan((Stage(3, 1, 1, 5, 1), Stage(6, 4, 2, 3, 1))),
     quick=Plan((Stage(3, 1, 1, 5, 1),)),
-    train_runs=4,
     unseen=4,
     horizon=250.0,
 )
@@ -206,7 +202,6 @@ DRIFT = Study(
     careful=Solver("tsit5", rtol=1e-9, atol=1e-10),
     plan=Plan((Stage(2, 4, 8, 10, 4), Stage(9, 8, 1, 5, 4)), ridge=1e-6),
     quick=Plan((Stage(2, 3, 8, 9, 3),), ridge=1e-6),
-    train_runs=16,
     unseen=8,
     horizon=500.0,
 )
@@ -224,7 +219,6 @@ SCAN = Study(
     careful=Solver("tsit5", rtol=1e-9, atol=1e-9),
     plan=Plan(tuple(Stage(n, 1, 1, 8, 1) for n in (4, 8, 16, 32, 81))),
     quick=Plan(tuple(Stage(n, 1, 1, 6, 1) for n in (4, 12, 40))),
-    train_runs=1,
     unseen=1,
     horizon=163.0,
     since=1.0,
