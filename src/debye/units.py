@@ -25,6 +25,8 @@ R = K_B * N_A
 
 CM1_TO_J = 100.0 * H * C
 """Energy of one wavenumber, J."""
+FORCE_CONSTANT_TO_CM1 = (E / U) ** 0.5 * 1e10 / (2 * 3.141592653589793 * 100.0 * C)
+"""Wavenumber of √(1 eV/Å² / 1 u): ω = 521.47 √(Φ/m)."""
 CM1_TO_K = CM1_TO_J / K_B
 """Temperature of one wavenumber, K: x = h c ν / k_B T = 1.4388 ν / T."""
 

@@ -43,6 +43,8 @@ class Graph:
     """(E,) the site it leads to."""
     vector: Tensor
     """(E, 3) from center to other, Å."""
+    cell: Tensor
+    """(B, 3, 3) lattice vectors in rows, Å."""
     n_crystals: int
 
     @property
@@ -107,6 +109,7 @@ class Graph:
             center=torch.from_numpy(pairs.center),
             other=torch.from_numpy(pairs.other),
             vector=torch.from_numpy(pairs.vector).float(),
+            cell=torch.tensor(crystal.cell, dtype=torch.float32).unsqueeze(0),
             n_crystals=1,
         )
 
@@ -133,5 +136,6 @@ class Graph:
             center=shifted("center", sizes),
             other=shifted("other", sizes),
             vector=joined("vector"),
+            cell=joined("cell"),
             n_crystals=sum(g.n_crystals for g in graphs),
         )
