@@ -10,6 +10,7 @@ from debye.crystals.lattice.mesh import low_discrepancy
 from debye.crystals.lattice.solve import Progress, solved
 from debye.crystals.spectra.modes import spectrum_of_modes
 from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.structures.crystal import Crystal
 
 MODES = 60_000
 """Modes to count, about: 10,000 wave vectors for two atoms, 100 for 200."""
@@ -53,3 +54,16 @@ def site_densities(
         shares.append(share.movedim(1, 0).flatten(1) / len(q))
     modes, weights = torch.cat(omegas), torch.cat(shares, dim=1)
     return spectrum_of_modes(modes.numpy(), weights.numpy(), [1.0] * n, sigma)
+
+
+def by_element(crystal: Crystal, sites: Spectrum) -> Spectrum:
+    """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
+    shares = sites.density.new_tensor(
+        [
+            [site.get(element, 0.0) / sum(site.values()) for site in crystal.species]
+            for element in crystal.elements
+        ]
+    )
+    return Spectrum(
+        sites.frequency, shares @ sites.density, shares @ sites.n_atoms, labels=crystal.elements
+    )

@@ -11,8 +11,8 @@ Hermitian by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -173,6 +173,11 @@ class ForceConstants:
         n = len(self.mass) // self.n_crystals
         squares = vectors.detach().abs().square()  # [crystal, q, site xyz, mode]
         return Modes(square, squares.unflatten(-2, (n, 3)).sum(-2).mT)
+
+
+def mean_springs(members: Sequence[ForceConstants]) -> ForceConstants:
+    """The mean of several estimates of one batch's force constants."""
+    return replace(members[0], spring=torch.stack([m.spring for m in members]).mean(0))
 
 
 def frequencies(square: Tensor) -> Tensor:
