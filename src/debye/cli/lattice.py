@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,9 +104,8 @@ def _found(
     from debye.crystals.lattice.force_constants import mean_springs
     from debye.crystals.lattice.path import QPath
     from debye.crystals.structures.primitive import primitive
-    from debye.crystals.structures.reading import read_crystal
 
-    given = read_crystal(file)
+    given = _single(file)
     crystal = primitive(given)
     way = QPath.of(crystal.cell, path, points)
     predictor = load_predictor(model, device)
@@ -121,14 +122,27 @@ def _found(
             crystal, springs, way, members=others, velocities=velocities, progress=advance
         )
         sites = site_densities(springs, mesh, progress=advance) * crystal.occupancies
-    return Found(bands, springs, sites, _notes(given, bands))
+    return Found(bands, springs, sites, _notes(given, bands, predictor.predict(crystal).warnings))
 
 
-def _notes(given: Crystal, bands: Bands) -> tuple[str, ...]:
+def _single(file: str) -> Crystal:
+    """The one structure of a file."""
+    from debye.crystals.structures.reading import Rejected, read_structures
+
+    first, *more = islice(read_structures([file]), 2)
+    if isinstance(first, Rejected):
+        raise first.refusal
+    if more:
+        why = "it holds several structures, and a band structure is of one"
+        raise Refusal(f"cannot draw the bands of {file}", why=why, fix="give a file that holds one")
+    return first
+
+
+def _notes(given: Crystal, bands: Bands, warnings: tuple[str, ...]) -> tuple[str, ...]:
     """What a reader of the bands should know."""
     from debye.crystals.lattice.band_files import NO_FIELD, NOT_TRAINED
 
-    notes = [NOT_TRAINED, *bands.crystal.notes]
+    notes = [NOT_TRAINED, *warnings]
     if len(bands.crystal.elements) > 1:
         notes.append(NO_FIELD)
     if bands.crystal.n_sites < given.n_sites:
@@ -176,7 +190,7 @@ def _table(found: Found, unit: str) -> str:
     labels = dict.fromkeys(label for label in bands.path.labels if label)
     lines = [f"# {bands.crystal.formula}  {bands.crystal.source}", f"point  frequencies in {unit}"]
     for label in labels:
-        numbers = "".join(f"{x:9.2f}" for x in (bands.at(label) * factor + 0.0).tolist())
+        numbers = "".join(f"{x:9.2f}" for x in _rounded(bands.at(label) * factor, 2))
         lines.append(f"{label:<5}{numbers}")
     if bands.velocity is not None:
         lines += _elastic_lines(_elastic(found))
@@ -184,7 +198,9 @@ def _table(found: Found, unit: str) -> str:
 
 
 def _elastic_lines(elastic: dict[str, Any]) -> list[str]:
-    rows = ["".join(f"{x + 0.0:8.1f}" for x in row) for row in elastic["elastic_constants_GPa"]]
+    rows = [
+        "".join(f"{x:8.1f}" for x in _rounded(row, 1)) for row in elastic["elastic_constants_GPa"]
+    ]
     return [
         "elastic constants in GPa, order xx yy zz yz xz xy",
         *rows,
@@ -193,6 +209,11 @@ def _elastic_lines(elastic: dict[str, Any]) -> list[str]:
         f"{elastic['rotational_cost_forces']:.2g} of the forces, "
         f"{elastic['rotational_cost_stress']:.2g} of the stress",
     ]
+
+
+def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
+    """Numbers to be shown, without a minus before zero."""
+    return (round(float(x), digits) + 0.0 for x in numbers)
 
 
 def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None:

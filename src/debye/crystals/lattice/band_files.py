@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.lattice.bands import Bands
-from debye.units import FORCE_CONSTANT_TO_CM1, VELOCITY_TO_KM_S, frequency_factor
+from debye.units import frequency_factor
 
 NOT_TRAINED = (
     "the bands follow from what was learned of densities of states alone: no branch, wave vector "
@@ -79,7 +79,10 @@ def slopes(bands: Bands, velocity: Tensor) -> Tensor:
 
 
 def band_yaml(bands: Bands) -> str:
-    """The bands as phonopy's ``band.yaml``: THz, distances and reciprocal vectors without 2π."""
+    """The bands as phonopy's ``band.yaml``: THz, distances and reciprocal vectors without 2π.
+
+    Velocities are in Å THz, ten to a km/s.
+    """
     return "".join(f"{line}\n" for line in _yaml_lines(bands))
 
 
@@ -110,8 +113,6 @@ def _yaml_lines(bands: Bands) -> Iterator[str]:
 def _phonon_lines(bands: Bands) -> Iterator[str]:
     path = bands.path
     frequency = bands.frequency * frequency_factor("cm-1", "THz")
-    # phonopy's velocities are in Å THz: of ω/2π, not of ω.
-    to_terahertz = frequency_factor("cm-1", "THz") * FORCE_CONSTANT_TO_CM1 / VELOCITY_TO_KM_S
     for i, (q, distance) in enumerate(
         zip(path.q.tolist(), (path.distance / (2 * pi)).tolist(), strict=True)
     ):
@@ -124,7 +125,7 @@ def _phonon_lines(bands: Bands) -> Iterator[str]:
             yield f"  - # {j + 1}"
             yield f"    frequency: {omega:.10f}"
             if bands.velocity is not None:
-                yield f"    group_velocity: {_row((bands.velocity[i, j] * to_terahertz).tolist())}"
+                yield f"    group_velocity: {_row((10 * bands.velocity[i, j]).tolist())}"
 
 
 def _row(numbers: object) -> str:

@@ -94,7 +94,8 @@ def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
         masses=springs.mass.numpy(),
     )
     matrix = _supercell(crystal, springs)
-    phonon = Phonopy(cell, matrix, primitive_matrix=np.eye(3), is_symmetry=False)
+    # phonopy's matrices hold lattice vectors as columns.
+    phonon = Phonopy(cell, matrix.T, primitive_matrix=np.eye(3), is_symmetry=False)
     phonon.force_constants = _compact(phonon, crystal, springs, matrix)
     return phonon
 

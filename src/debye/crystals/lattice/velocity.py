@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.lattice.solve import solved
+from debye.crystals.lattice.solve import check_single, solved
 from debye.units import VELOCITY_TO_KM_S
 
 DEGENERATE = 1e-6
@@ -150,14 +150,12 @@ def long_waves(springs: ForceConstants, cell: Tensor) -> Tensor:
     """
     springs, cell = springs.double(), cell.double()
     zero = cell.new_zeros(1, 3)
-    ((_, square, vectors),) = solved(springs, zero)
+    check_single(springs)
+    D = springs.dynamical_matrix(zero[None])[0, 0]
     A = (springs.mass / springs.mass.sum()).sqrt()[:, None, None] * torch.eye(3).to(cell)
-    A = A.reshape(-1, 3).to(vectors.dtype)
-    inner = square[0].abs().argsort()[3:]
-    e, stiffness = vectors[0][:, inner], square[0][inner]
-    # What nothing holds, as in a crystal of isolated parts, does not give way to a strain.
-    free = stiffness.abs() < 1e-10 * square.abs().max()
-    giving = e / stiffness.masked_fill(free, torch.inf) @ e.mH
+    A = A.reshape(-1, 3).to(D.dtype)
+    # Motions that nothing holds, those of the whole among them, do not give way to a strain.
+    giving = torch.linalg.pinv(D, rtol=1e-10, hermitian=True)
     first = [change[0] @ A for change in _gradient(springs, cell, zero)]
     axes = reciprocal_steps(cell)[:, None, None]
     S = cell.new_zeros(3, 3, 3, 3)
