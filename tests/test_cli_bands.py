@@ -74,7 +74,7 @@ def test_everything_is_written(debye, salt, tmp_path):
     assert 0 <= told["rotational_cost_stress"] < 1
     assert len(told["warnings"]) >= 3
     assert figure.read_bytes().startswith(b"\x89PNG")
-    rows = list(csv.DictReader((place / "bands.csv").open()))
+    rows = list(csv.DictReader((place / "bands.csv").read_text().splitlines()))
     assert float(rows[3]["frequency_6_THz"]) == pytest.approx(told["frequency_THz"][3][5], abs=1e-5)
     assert len(yaml.safe_load((place / "band.yaml").read_text())["phonon"]) == len(rows)
     assert (place / "dos.csv").read_text()
@@ -98,8 +98,8 @@ def test_members_are_averaged_and_imaginary_modes_told(debye, salt, tmp_path, mo
     low, omega, high = (
         np.array(told[key]) for key in ("lowest_cm-1", "frequency_cm-1", "highest_cm-1")
     )
-    assert (low <= omega + 1e-6).all()
-    assert (omega <= high + 1e-6).all()
+    assert (low <= omega + 1e-3).all()
+    assert (omega <= high + 1e-3).all()
 
 
 def test_a_mixed_site_has_bands_but_no_phonopy_file(debye, tmp_path):

@@ -103,16 +103,42 @@ def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
 def _supercell(crystal: Crystal, springs: ForceConstants) -> NDArray[np.int64]:
     """The smallest supercell tried whose heights all exceed twice the longest pair, (3, 3).
 
-    Rows are its lattice vectors in units of those of the crystal: near to a cube, or multiples.
+    Rows are its lattice vectors in units of those of the crystal: near to a cube, or multiples;
+    and as symmetric as the lattice, without which phonopy would lose symmetry.
     """
     pairs = springs.step.numpy() @ crystal.cell
     least = 2 * np.linalg.norm(pairs, axis=-1).max(initial=0.0) + 1e-3
     inverse = np.linalg.inv(crystal.cell)
-    multiples = np.diag(np.floor(least * np.linalg.norm(inverse, axis=0)).astype(int) + 1)
+    times = np.floor(least * np.linalg.norm(inverse, axis=0)).astype(int) + 1
     edges = np.linspace(least, least + np.linalg.norm(crystal.cell, axis=1).max(), 100)
     cubes = [np.round(edge * inverse).astype(int) for edge in edges]
-    wide = [m for m in cubes if np.linalg.det(m) > 0.5 and _height(m @ crystal.cell) > least]
-    return min([*wide, multiples], key=lambda m: round(np.linalg.det(m)))
+    rotations = _rotations(crystal.cell)
+    fitting = [
+        matrix
+        for matrix in (np.diag(times), *cubes)
+        if np.linalg.det(matrix) > 0.5
+        and _height(matrix @ crystal.cell) > least
+        and _keeps(rotations, matrix)
+    ]
+    # The same multiple of each vector is always wide and symmetric enough.
+    return min([np.eye(3, dtype=int) * times.max(), *fitting], key=np.linalg.det)
+
+
+def _rotations(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rotations and reflections of a lattice: W with W G Wᵀ = G, G the metric, (…, 3, 3).
+
+    All of them for a cell of short vectors, where their entries are -1, 0 or 1; else some.
+    """
+    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    metric = cell @ cell.T
+    apart = np.abs(W @ metric @ np.swapaxes(W, 1, 2) - metric).max((1, 2))
+    return np.asarray(W[apart < 1e-4 * metric.max()])
+
+
+def _keeps(rotations: NDArray[np.int64], matrix: NDArray[np.int64]) -> bool:
+    """Whether a supercell's lattice is turned into itself."""
+    turned = matrix @ rotations @ np.linalg.inv(matrix)
+    return bool(np.abs(turned - np.round(turned)).max() < 1e-6)
 
 
 def _height(cell: NDArray[np.float64]) -> float:
