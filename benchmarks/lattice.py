@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/lattice.py [--model FILE]
 
-Frequencies were measured by inelastic neutron scattering, in cm⁻¹ (1 THz = 33.356 cm⁻¹). Labels that
+Frequencies were measured by inelastic neutron scattering and are in cm⁻¹. Modes are told apart by
+their order, lowest first. Labels that
 a model learns from come from density-functional theory, which for these crystals agrees with
 measurement to a few per cent. LO modes of polar crystals at Γ are left out: they lie higher by a
 field that springs between pairs do not know.
