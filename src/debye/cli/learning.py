@@ -125,7 +125,7 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
         ("loss", asdict(settings.loss)),
         ("isotopes", asdict(settings.isotopes)),
     ):
-        tell(f"{name:<8} " + ", ".join(f"{key} {value:g}" for key, value in table.items()))
+        tell(f"{name:<8} " + ", ".join(f"{key} {value}" for key, value in table.items()))
     done = f", {run.training.step} of them done" if run.training.step else ""
     total = settings.recipe.epochs * run.steps_per_epoch
     tell(f"folder   {run.folder}: {total} steps, {run.steps_per_epoch} an epoch{done}")

@@ -62,6 +62,17 @@ class Graph:
         """(B,) atoms in each crystal, occupancies counted."""
         return self.per_crystal(self.occupancy)
 
+    @property
+    def site_mass(self) -> Tensor:
+        """(N,) mean mass of the atoms on a site, u."""
+        return sum_onto(self.site, self.fraction * self.mass, self.n_sites) / self.occupancy
+
+    def one_way(self) -> Tensor:
+        """(E,) True for one of the two edges of every pair."""
+        # A site's images come in pairs ±R; no lattice vector is normal to an irrational direction.
+        ahead = self.vector @ self.vector.new_tensor([1.0, 0.7548777, 0.5698403]) > 0
+        return torch.where(self.center == self.other, ahead, self.center < self.other)
+
     def per_crystal(self, values: Tensor) -> Tensor:
         """Sum a quantity of the sites (N, …) over each crystal: (B, …)."""
         return sum_onto(self.crystal, values, self.n_crystals)
