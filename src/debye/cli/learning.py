@@ -75,42 +75,45 @@ def train(
 
     from debye.crystals.learning.split import element_balanced_split, subset
     from debye.crystals.learning.training import SPLIT, TrainingRun, check_free, saved_settings
-    from debye.devices import pick_device
+    from debye.ranks import joined
 
-    if not resume:
-        check_free(output)
-    started = saved_settings(output) if resume else {}
-    settings = _settings(config, {"epochs": epochs, "seed": seed}, started)
-    place = pick_device(device)
-    # Accelerators lack some such algorithms: there it is a warning.
-    torch.use_deterministic_algorithms(deterministic, warn_only=place != "cpu")
-    known = split or (output / SPLIT if resume else None)
-    collection, rejected, parts = read_labelled(data, known)
-    parts = parts or element_balanced_split(collection)
-    run = TrainingRun(
-        subset(collection, parts, "train"),
-        subset(collection, parts, "valid"),
-        folder(output),
-        settings,
-        data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
-        split=parts,
-        resume=resume,
-        device=place,
-    )
-    tell_rejected(run.rejected, len(run.rows) + len(run.valid))
-    _describe(run, data, parts)
-    try:
-        with graceful_stop() as stop:
-            _follow(run, stop)
-            stopped = stop() and not run.finished
-    finally:
-        if run.history:
-            _draw_learning_curve(run, output / "learning-curve.png")
-    _conclude(run)
-    if stopped:
-        tell(f"stopped at step {run.training.step}; go on with --resume")
-        return INTERRUPTED
-    return SOME_FAILED if rejected or run.rejected else DONE
+    with joined(device) as ranks:
+        if not resume and ranks.first:
+            check_free(output)
+        started = saved_settings(output) if resume else {}
+        settings = _settings(config, {"epochs": epochs, "seed": seed}, started)
+        # Accelerators lack some such algorithms: there it is a warning.
+        torch.use_deterministic_algorithms(deterministic, warn_only=ranks.device != "cpu")
+        known = split or (output / SPLIT if resume else None)
+        collection, rejected, parts = read_labelled(data, known)
+        parts = parts or element_balanced_split(collection)
+        run = TrainingRun(
+            subset(collection, parts, "train"),
+            subset(collection, parts, "valid"),
+            folder(output) if ranks.first else output,
+            settings,
+            data={
+                "source": data.resolve().name,
+                "split": split.name if split else "element-balanced",
+            },
+            split=parts,
+            resume=resume,
+            device=ranks.device,
+            ranks=ranks,
+        )
+        tell_rejected(run.rejected, len(run.rows) + len(run.valid))
+        _describe(run, data, parts)
+        try:
+            with graceful_stop() as stop:
+                _follow(run, stop)
+        finally:
+            if run.history and ranks.first:
+                _draw_learning_curve(run, output / "learning-curve.png")
+        _conclude(run)
+        if not run.finished:
+            tell(f"stopped at step {run.training.step}; go on with --resume")
+            return INTERRUPTED
+        return SOME_FAILED if rejected or run.rejected else DONE
 
 
 def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
