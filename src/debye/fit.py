@@ -180,8 +180,9 @@ class Training(Generic[Batch]):
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.recipe.peak_rate, weight_decay=self.recipe.weight_decay
         )
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        # First of all, because it gives every process the weights of the first.
         self._terms = self.ranks.spread(_Terms(self.model, self.loss))
+        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def run(
         self, batches: Callable[[int], Iterable[Batch]], steps_per_epoch: int

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others, to appear or to answer."""
+FAREWELL = 3.0
+"""Seconds that the first process, once failed, gives the others to learn of it."""
 
 
 @dataclass(frozen=True)
@@ -318,15 +321,24 @@ def _told_once(ranks: Ranks, store: Store) -> Iterator[None]:
         yield
     except (Refusal, RuntimeError) as error:
         failure = error if isinstance(error, Refusal) else _lost(ranks, error)
-        try:
-            told = store.add("failures", 1) > 1
-        except RuntimeError:
-            told = False  # the store went with the first process
-        if told:
+        if _already_told(ranks, store):
             raise SystemExit(failure.exit_code) from error
         if failure is error:
             raise
         raise failure from error
+
+
+def _already_told(ranks: Ranks, store: Store) -> bool:
+    """Whether another process failed before; the first, who may hold the store, lets all ask."""
+    with suppress(RuntimeError):  # the store went with the first process
+        told = store.add("failures", 1) > 1
+        store.set(f"left {ranks.rank}", "")
+        others = [f"left {rank}" for rank in range(1, ranks.size)]
+        end = monotonic() + FAREWELL
+        while ranks.first and not store.check(others) and monotonic() < end:
+            sleep(0.05)
+        return told
+    return False
 
 
 def _lost(ranks: Ranks, error: RuntimeError) -> Refusal:
@@ -342,7 +354,9 @@ def _lost(ranks: Ranks, error: RuntimeError) -> Refusal:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What an error of torch says, without the place in its source."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[^\]]*:\d+\] ", "", lines[0])
 
 
 @contextmanager

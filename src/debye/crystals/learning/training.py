@@ -102,10 +102,10 @@ class TrainingRun:
         self.losses: list[float] = []
         if resume:
             self._take_up()
-        elif ranks.first:
-            self._found(split or {"train": [*train.names], "valid": [*valid.names]})
         facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
         ranks.check_alike(facts | self._rows())
+        if ranks.first and not resume:
+            self._found(split or {"train": [*train.names], "valid": [*valid.names]})
 
     def _connected(self, rows: Collection) -> tuple[Collection, list[Graph]]:
         """The rows that have a graph, and their graphs."""
