@@ -117,6 +117,15 @@ def test_shares_are_the_whole(count, size):
 # What device it takes.
 
 
+def test_double_precision_is_not_sought_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (pick_device("auto"), pick_device("auto", precise=True)) == ("mps", "cpu")
+    with pytest.raises(Refusal, match="cannot compute on 'mps'") as caught:
+        pick_device("mps", precise=True)
+    assert caught.value.why == "this machine has cpu for double precision"
+
+
 @pytest.mark.parametrize(
     ("count", "local", "name"), [(4, 0, "cuda:0"), (4, 3, "cuda:3"), (1, 3, "cuda:0")]
 )
@@ -308,7 +317,6 @@ def test_a_killed_process_ends_the_others(tmp_path, words):
     [
         (["--output", "taken"], "already holds a run"),
         (["--config", "small.toml"], "cannot share 1 crystals a step among 2 processes"),
-        (["--device", "abacus"], "cannot compute on 'abacus'"),
     ],
 )
 def test_what_is_refused_is_told_once(tmp_path, words, alone, change, part):

@@ -10,13 +10,14 @@ import torch
 from debye.errors import Refusal
 
 
-def pick_device(name: str = "auto", local: int | None = None) -> str:
+def pick_device(name: str = "auto", local: int | None = None, *, precise: bool = False) -> str:
     """The device of a name; ``auto`` takes an accelerator where there is one.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``; ``cuda:1`` is the second.
         local: Which of several processes on this machine asks, from 0: each takes a device of its
             own. Where a process sees one only, the launcher has given it that one.
+        precise: Only one that computes in double precision will do, which ``mps`` does not.
 
     Raises:
         Refusal: The name is unknown, or this machine has no such device, or too few.
@@ -28,13 +29,14 @@ def pick_device(name: str = "auto", local: int | None = None) -> str:
     there = {
         "cuda": torch.cuda.is_available(),
         "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        "mps": torch.backends.mps.is_available() and not precise,
         "cpu": True,
     }
     present = [device for device, is_there in there.items() if is_there]
     kind, _, index = (present[0] if name == "auto" else name).partition(":")
     if kind not in present:
-        raise _refusal(name, f"this machine has {', '.join(present)}")
+        why = f"this machine has {', '.join(present)}" + " for double precision" * precise
+        raise _refusal(name, why)
     count = getattr(torch, kind).device_count() if kind != "cpu" else 1
     if index and not (index.isdecimal() and int(index) < count):
         raise _refusal(name, f"this machine has {count} of them, counted from 0")
