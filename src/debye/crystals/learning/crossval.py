@@ -21,6 +21,7 @@ from torch import Tensor
 from debye import checkpoint
 from debye.crystals.learning.collection import Collection
 from debye.crystals.learning.split import Split
+from debye.crystals.learning.training import FINAL
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
@@ -28,11 +29,7 @@ from debye.crystals.model.predictor import model_card
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
 
-FINAL, ENSEMBLE, OUT_OF_FOLD = (
-    "final.safetensors",
-    "ensemble.safetensors",
-    "out-of-fold.safetensors",
-)
+ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
 AT_ONCE = 64
 """Crystals of a batch when predicting."""
 
@@ -65,8 +62,7 @@ def readings_of(model: PhononNet | Ensemble, rows: Collection) -> Tensor:
     for start in range(0, len(rows), AT_ONCE):
         crystals = rows.crystals[start : start + AT_ONCE]
         batch = Graph.batch([Graph.of(crystal, model.r_max) for crystal in crystals])
-        sites = batch.occupancy.unsqueeze(-1) * model.readings(batch)
-        parts.append(torch.stack([batch.per_crystal(reading) for reading in sites], dim=1))
+        parts.append(batch.totals(model.readings(batch)).transpose(0, 1))
     return torch.cat(parts)
 
 

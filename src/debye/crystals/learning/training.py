@@ -2,6 +2,7 @@
 
 RUN/last.safetensors   everything needed to go on as if never stopped
 RUN/best.safetensors   the model file of the best validation so far (averaged weights)
+RUN/final.safetensors  the model file of the last epoch of all, which no row has chosen
 RUN/metrics.csv        one row an epoch
 RUN/split.csv          which rows were trained on, and which were not
 """
@@ -51,7 +52,8 @@ class Epoch(NamedTuple):
     valid_wasserstein: float
 
 
-LAST, BEST, METRICS, SPLIT = "last.safetensors", "best.safetensors", "metrics.csv", "split.csv"
+LAST, BEST, FINAL = "last.safetensors", "best.safetensors", "final.safetensors"
+METRICS, SPLIT = "metrics.csv", "split.csv"
 
 
 class TrainingRun:
@@ -242,6 +244,8 @@ class TrainingRun:
     def _keep(self, model: PhononNet) -> None:
         if self.best is self.history[-1]:
             checkpoint.save_model(self.folder / BEST, model, self._card(model))
+        if self.finished:
+            checkpoint.save_model(self.folder / FINAL, model, self._card(model))
         self.save()
         atomic_write(self.folder / METRICS, _table(self.history))
 
@@ -257,11 +261,12 @@ class TrainingRun:
             _batch(self.valid_graphs, self.valid, rows, self.device)
             for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
         ]
-        density = torch.cat([model(part.graph).total for part in parts]).cpu()
+        totals = torch.cat([p.graph.totals(model.readings(p.graph)) for p in parts], dim=1).cpu()
+        density = totals.mean(0)
         if not bool(density.isfinite().all()):
             raise _not_finite(step, "the averaged weights predict numbers that are not finite")
-        loss = self.settings.loss.terms(
-            density, self.valid.spectra.density, self.valid.spectra.weights
+        loss = self.settings.loss.of_readings(
+            model.readouts, totals, self.valid.spectra.density, self.valid.spectra.weights
         )
         predicted = Spectrum(self.valid.spectra.frequency, density, self.valid.spectra.n_atoms)
         errors = spectrum_errors(predicted, self.valid.spectra)

@@ -85,7 +85,7 @@ class Ensemble(nn.Module):
     def forward(self, graph: Graph) -> SiteDensities:
         """Mean densities of every site and crystal of a batch."""
         sites = self.readings(graph).mean(0)
-        return SiteDensities(sites, graph.per_crystal(graph.occupancy.unsqueeze(-1) * sites))
+        return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> list[ForceConstants]:
         """The springs of a batch, of each member that has such a readout."""

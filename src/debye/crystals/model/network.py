@@ -209,9 +209,13 @@ class DensityReadout(nn.Module):
             nn.Linear(hidden, len(frequency)),
         )
 
-    def forward(self, features: Features, graph: Graph) -> Tensor:
-        """(N, F) states per cm⁻¹; the graph is not asked."""
-        return 3 * torch.softmax(self.mlp(features.scalars), dim=-1) / self.cell
+    def forward(self, features: Features, prior=None) -> Tensor:
+        """(N, F) states per cm⁻¹."""
+        if prior is None:
+            return 3 * torch.softmax(self.mlp(features.scalars), dim=-1) / self.cell
+        p = prior * self.cell / 3
+        logits = self.mlp(torch.cat([features.scalars, 5 * p], -1)) + (p + 2e-3).log()
+        return 3 * torch.softmax(logits, dim=-1) / self.cell
 
 
 class SiteDensities(NamedTuple):
@@ -264,7 +268,9 @@ class PhononNet(nn.Module):
         self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
         self.decoders = nn.ModuleDict()
         if "density" in readouts:
-            self.decoders["density"] = DensityReadout(scalars, self.frequency, hidden, dropout)
+            self.decoders["density"] = DensityReadout(
+                scalars + 51 * ("springs" in readouts), self.frequency, hidden, dropout
+            )
         if "springs" in readouts:
             self.decoders["springs"] = SpringReadout(
                 scalars, channels, l_max, r_max, basis, hidden, dropout, self.frequency, q_points
@@ -272,13 +278,18 @@ class PhononNet(nn.Module):
 
     def readings(self, graph: Graph) -> Tensor:
         """What each readout says of each full site, (R, N, F) states per cm⁻¹."""
-        features = self.encoder(graph)
-        return torch.stack([self.decoders[name](features, graph) for name in self.readouts])
+        features = self._features(graph)
+        if self.readouts == ["density"]:
+            return self.decoders["density"](features).unsqueeze(0)
+        springs = self.decoders["springs"](features, graph)
+        if self.readouts == ["springs"]:
+            return springs.unsqueeze(0)
+        return torch.stack([self.decoders["density"](features, springs), springs])
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Densities of every site and crystal of a batch: the mean of the readouts."""
         sites = self.readings(graph).mean(0)
-        return SiteDensities(sites, graph.per_crystal(graph.occupancy.unsqueeze(-1) * sites))
+        return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> ForceConstants:
         """The springs of a batch.
@@ -287,4 +298,9 @@ class PhononNet(nn.Module):
             KeyError: The network has no such readout.
         """
         readout = cast("SpringReadout", self.decoders["springs"])
-        return readout.springs(self.encoder(graph), graph)
+        return readout.springs(self._features(graph), graph)
+
+    def _features(self, graph: Graph) -> Features:
+        """Force constants do not know the masses: a network of springs alone is not told them."""
+        blind = self.readouts == ["springs"]
+        return cast("Features", self.encoder(graph.of_natural_mass() if blind else graph))

@@ -175,9 +175,10 @@ class Predictor:
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         batch = Graph.batch(graphs).to(self.device)
-        readings = batch.occupancy.unsqueeze(-1) * self.model.readings(batch)
-        sites = readings.mean(0).cpu().split([g.n_sites for g in graphs])
-        totals = torch.stack([batch.per_crystal(r) for r in readings], dim=1).cpu()
+        readings = self.model.readings(batch)
+        mean = batch.occupancy.unsqueeze(-1) * readings.mean(0)
+        sites = mean.cpu().split([g.n_sites for g in graphs])
+        totals = batch.totals(readings).transpose(0, 1).cpu()
         return [self._prediction(*each) for each in zip(crystals, sites, totals, strict=True)]
 
     def _prediction(self, crystal: Crystal, sites: Tensor, readings: Tensor) -> Prediction:

@@ -217,5 +217,5 @@ class SpringReadout(nn.Module):
         """(B, Q, 3): new ones at each step of a training, the same ones ever after."""
         count = max(1, round(self.q_points / sites))
         if self.training:
-            return torch.rand(crystals, count, 3)
+            return (low_discrepancy(count) + torch.rand(crystals, 1, 3)) % 1.0
         return low_discrepancy(count).expand(crystals, -1, -1)
