@@ -109,7 +109,7 @@ def _found(
     crystal = primitive(given)
     way = QPath.of(crystal.cell, path, points)
     predictor = load_predictor(model, device)
-    members = predictor.force_constants(crystal)  # type: ignore[attr-defined]
+    members = predictor.force_constants(crystal)
     springs, others = mean_springs(members), members if len(members) > 1 else []
     mesh = mesh_for(crystal.n_sites)
     with progress_bar() as bar:

@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 from debye import __version__, checkpoint
+from debye.crystals.lattice.dos import by_element
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.spectra.spectrum import Spectrum
@@ -46,12 +49,17 @@ class Prediction:
     Args:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
+        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms; the
+            total is their mean.
+        kinds: The readout of each reading, ``density`` or ``springs``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
     """
 
     crystal: Crystal
     sites: Spectrum
+    readings: Tensor
+    kinds: tuple[str, ...]
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -63,21 +71,7 @@ class Prediction:
     @cached_property
     def elements(self) -> Spectrum:
         """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
-        return Spectrum(
-            self.sites.frequency,
-            self._shares @ self.sites.density,
-            self._shares @ self.sites.n_atoms,
-            labels=self.crystal.elements,
-        )
-
-    @property
-    def _shares(self) -> Tensor:
-        """(elements, sites): the part of each site's atoms that is of an element."""
-        rows = [
-            [site.get(element, 0.0) / sum(site.values()) for site in self.crystal.species]
-            for element in self.crystal.elements
-        ]
-        return torch.tensor(rows, dtype=self.sites.density.dtype)
+        return by_element(self.crystal, self.sites)
 
 
 class Predictor:
@@ -95,21 +89,37 @@ class Predictor:
         6.0
     """
 
-    def __init__(self, model: PhononNet, card: Mapping[str, Any], device: str = "cpu") -> None:
-        self.model, self.card, self.device = model.to(device).eval(), dict(card), device
+    def __init__(
+        self, model: PhononNet | Ensemble, card: Mapping[str, Any], device: str = "cpu"
+    ) -> None:
+        ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
+        self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
         self.seen = frozenset(self.card["elements"])
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Predictor:
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        *,
+        fast: bool = False,
+    ) -> Predictor:
         """Load a model file, the shipped one by default, and check that it predicts as it did.
+
+        Args:
+            path: A file of a training: one network, or an ensemble.
+            device: Where to compute.
+            fast: Use the first member of an ensemble alone, and its density readout if it has
+                one: several times faster, less accurate, and without uncertainty.
 
         Raises:
             Refusal: The file cannot be used, or its probe prediction has changed.
         """
         path = SHIPPED if path is None else Path(path)
-        model, card = checkpoint.load_model(path, PhononNet)
+        model: PhononNet | Ensemble
+        model, card = checkpoint.load_model(path, PhononNet, Ensemble)
         _check_card(model, card, path)
-        return cls(model, card, device)
+        return cls(model.first() if fast and isinstance(model, Ensemble) else model, card, device)
 
     def predict(self, crystal: Crystal) -> Prediction:
         """The prediction for one crystal.
@@ -152,11 +162,13 @@ class Predictor:
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         batch = Graph.batch(graphs).to(self.device)
-        sites = (batch.occupancy.unsqueeze(-1) * self.model(batch).sites).cpu()
-        parts = sites.split([g.n_sites for g in graphs])
-        return [self._prediction(c, part) for c, part in zip(crystals, parts, strict=True)]
+        readings = self.model.readings(batch)
+        mean = batch.occupancy.unsqueeze(-1) * readings.mean(0)
+        sites = mean.cpu().split([g.n_sites for g in graphs])
+        totals = batch.totals(readings).transpose(0, 1).cpu()
+        return [self._prediction(*each) for each in zip(crystals, sites, totals, strict=True)]
 
-    def _prediction(self, crystal: Crystal, sites: Tensor) -> Prediction:
+    def _prediction(self, crystal: Crystal, sites: Tensor, readings: Tensor) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
             sites,
@@ -164,7 +176,24 @@ class Predictor:
             labels=_labels(crystal),
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
-        return Prediction(crystal, spectrum, unseen, tuple(self._warnings(crystal, sites, unseen)))
+        warnings = tuple(self._warnings(crystal, sites, unseen))
+        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings)
+
+    def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
+        """The force constants of one crystal, as each member that predicts them has them.
+
+        Raises:
+            Refusal: A site has no neighbours, or no member predicts force constants.
+        """
+        if "springs" not in self.model.kinds:
+            raise Refusal(
+                "this model predicts no force constants",
+                why=f"its readouts are {', '.join(sorted(set(self.model.kinds)))}",
+                fix="use the shipped model, or train one whose [network] readouts hold springs",
+            )
+        with torch.no_grad():
+            graph = Graph.of(crystal, self.model.r_max).to(self.device)
+            return self.model.force_constants(graph)
 
     def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
         yield from crystal.notes
@@ -199,13 +228,13 @@ def probe_crystal() -> Crystal:
 
 
 @torch.no_grad()
-def probe(model: PhononNet) -> float:
+def probe(model: PhononNet | Ensemble) -> float:
     """Mean frequency predicted for the probe crystal, cm⁻¹."""
     total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
 
 
-def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
+def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path) -> None:
     expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
     if "elements" not in card or not isinstance(expected, float):
         why = "its card names no elements, or no probe prediction"
@@ -220,7 +249,7 @@ def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def model_card(model: PhononNet, **facts: object) -> dict[str, Any]:
+def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
     """The card of a model: what was trained on what, and a probe prediction to check it by."""
     return {
         **facts,
