@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,23 +12,17 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from lattices import CRYSTALS, springs_of
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import debye.plot
-from debye.crystals.lattice.bands import Bands
-from debye.crystals.lattice.dos import by_element, site_densities
-from debye.crystals.lattice.mesh import low_discrepancy
-from debye.crystals.lattice.path import QPath
 from debye.crystals.model.predictor import Prediction
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.spectra.thermo_table import thermodynamics
 from debye.crystals.structures.crystal import Crystal
 from debye.errors import Refusal
 from debye.plot import new_figure, save
-from debye.plot.bands import bands_figure
 from debye.plot.crystals import (
     dos_figure,
     draw_dos,
@@ -438,50 +431,3 @@ class TestSave:
         subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"], check=True)
         rooms = Path(debye.plot.__file__).parent.glob("*.py")
         assert not any("matplotlib.pyplot" in room.read_text("utf-8") for room in rooms)
-
-
-# Bands.
-
-
-@pytest.fixture(scope="module")
-def bands():
-    crystal = CRYSTALS["salt"]
-    springs = springs_of(crystal)
-    found = Bands.of(
-        crystal,
-        springs,
-        QPath.of(crystal.cell, points=60),
-        members=[replace(springs, spring=x * springs.spring) for x in (0.8, 1.2)],
-    )
-    return found, site_densities(springs, low_discrepancy(200))
-
-
-def test_bands_and_density_share_an_axis(bands):
-    found, sites = bands
-    parts = by_element(found.crystal, sites)
-    figure = bands_figure(found, sites.sum(), parts, unit="THz", notes=["a note"])
-    left, right = figure.axes
-    assert left.get_ylim() == right.get_ylim()
-    assert left.get_ylim()[0] == 0
-    assert left.get_ylim()[1] > found.range[1].max() * frequency_factor("cm-1", "THz")
-    assert left.get_ylabel() == "Frequency (THz)"
-    labels = [tick.get_text() for tick in left.get_xticklabels()]
-    assert labels == ["Γ", "X", "W", "K", "Γ", "L", "U", "W", "L", "K|U", "X"]
-    curves = [line for line in left.lines if len(line.get_xdata()) > 2]
-    assert len(curves) == 6 * len(found.path.ends)
-    assert len(left.collections) == 6  # the ranges
-
-
-def test_imaginary_bands_are_drawn_below_zero(bands):
-    found, sites = bands
-    unstable = replace(found, frequency=-found.frequency, range=None)
-    left, right = bands_figure(unstable, sites.sum()).axes
-    assert left.get_ylim()[0] < -found.frequency.max()
-    assert left.get_ylim() == right.get_ylim()
-    assert any(line.get_ydata()[0] == 0 for line in left.lines)
-
-
-def test_a_reference_is_dashed(bands):
-    found, _ = bands
-    (ax,) = bands_figure(found, reference=found).axes
-    assert sum(line.is_dashed() for line in ax.lines) == 6 * len(found.path.ends)

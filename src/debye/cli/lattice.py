@@ -113,7 +113,9 @@ def _found(
     springs, others = mean_springs(members), members if len(members) > 1 else []
     mesh = mesh_for(crystal.n_sites)
     with progress_bar() as bar:
-        task = bar.add_task("wave vectors", total=len(way.q) * (1 + len(others)) + len(mesh))
+        task = bar.add_task(
+            "wave vectors", total=len(way.q) * (1 + len(others) + velocities) + len(mesh)
+        )
 
         def advance(count: int) -> None:
             bar.advance(task, count)

@@ -50,23 +50,21 @@ class Bands:
             path: Where.
             members: Other estimates of the force constants, whose spread becomes ``range``.
             velocities: Whether to find group velocities too.
-            progress: Is told how many wave vectors are newly done, ``springs`` and members each.
+            progress: Is told how many wave vectors are newly done; each counts for the force
+                constants, for every member, and for its velocities.
 
         Raises:
             Refusal: The force constants are of several crystals.
             Failure: See `solved`.
         """
-        frequency = _frequencies(springs, path, progress)
-        cell = torch.tensor(crystal.cell)
+        frequency, velocity = _frequencies(springs, path, progress), None
         others = [_frequencies(member, path, progress) for member in members]
         low_high = torch.stack(others).aminmax(dim=0) if others else None
-        return cls(
-            crystal,
-            path,
-            frequency,
-            group_velocities(springs, cell, path.q, path.direction) if velocities else None,
-            (low_high.min, low_high.max) if low_high else None,
-        )
+        if velocities:
+            cell = torch.tensor(crystal.cell)
+            velocity = group_velocities(springs, cell, path.q, path.direction, progress)
+        between = (low_high.min, low_high.max) if low_high else None
+        return cls(crystal, path, frequency, velocity, between)
 
     @property
     def imaginary(self) -> bool:

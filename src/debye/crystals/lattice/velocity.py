@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.lattice.solve import check_single, solved
+from debye.crystals.lattice.solve import Progress, check_single, solved
 from debye.units import VELOCITY_TO_KM_S
 
 DEGENERATE = 1e-6
@@ -28,7 +28,13 @@ def reciprocal_steps(cell: Tensor) -> Tensor:
     return cell.mT / (2 * torch.pi)
 
 
-def group_velocities(springs: ForceConstants, cell: Tensor, q: Tensor, direction: Tensor) -> Tensor:
+def group_velocities(
+    springs: ForceConstants,
+    cell: Tensor,
+    q: Tensor,
+    direction: Tensor,
+    progress: Progress | None = None,
+) -> Tensor:
     """Group velocities of all modes.
 
     Args:
@@ -37,6 +43,7 @@ def group_velocities(springs: ForceConstants, cell: Tensor, q: Tensor, direction
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
         direction: (Q, 3) Cartesian unit vectors along which degenerate modes are told apart, and
             along which one goes away from q = 0.
+        progress: Is told how many wave vectors are newly done.
 
     Returns:
         (Q, 3n, 3) km/s, modes ascending in ω², degenerate ones in their slope. Imaginary modes
@@ -49,7 +56,7 @@ def group_velocities(springs: ForceConstants, cell: Tensor, q: Tensor, direction
     """
     springs, cell, start = springs.double(), cell.double(), 0
     found: list[Tensor] = []
-    for part, square, vectors in solved(springs, q):
+    for part, square, vectors in solved(springs, q, progress):
         ahead = direction[start : start + len(part)].double()
         start += len(part)
         branches = _told_apart(springs, part, square, vectors, ahead @ reciprocal_steps(cell))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structures.crystal import Crystal
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree  # type: ignore[import-untyped,unused-ignore]
 
 SAME = 1e-3
 """Å; how near two sites must lie to be one site, moved."""
@@ -48,24 +52,39 @@ def primitive(crystal: Crystal) -> Crystal:
 
 def _translations(crystal: Crystal) -> Iterator[NDArray[np.float64]]:
     """Fractional translations within the cell, other than none, that leave the crystal alike."""
+    from scipy.spatial import KDTree  # type: ignore[import-untyped,unused-ignore]
+
     kinds: dict[tuple[tuple[str, float], ...], list[int]] = {}
     for i, site in enumerate(crystal.species):
         kinds.setdefault(tuple(sorted(site.items())), []).append(i)
     rarest = min(kinds.values(), key=len)
+    groups = [_wrapped(crystal.fractional[members]) for members in kinds.values()]
+    trees = [KDTree(places, boxsize=1.0) for places in groups] if len(rarest) > 1 else []
     for j in rarest[1:]:
         shift = crystal.fractional[j] - crystal.fractional[rarest[0]]
-        if all(_maps_onto_itself(crystal, members, shift) for members in kinds.values()):
+        if all(
+            _maps_onto_itself(tree, places, shift, crystal.cell)
+            for tree, places in zip(trees, groups, strict=True)
+        ):
             yield shift - np.round(shift)
 
 
-def _maps_onto_itself(crystal: Crystal, members: list[int], shift: NDArray[np.float64]) -> bool:
-    places = crystal.fractional[members]
-    for moved in places + shift:
-        apart = places - moved
-        apart -= np.round(apart)
-        if np.linalg.norm(apart @ crystal.cell, axis=-1).min() > SAME:
-            return False
-    return True
+def _maps_onto_itself(
+    tree: KDTree,
+    places: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    cell: NDArray[np.float64],
+) -> bool:
+    moved = _wrapped(places + shift)
+    apart = places[tree.query(moved)[1]] - moved
+    apart -= np.round(apart)
+    return bool(np.linalg.norm(apart @ cell, axis=-1).max() < SAME)
+
+
+def _wrapped(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Into [0, 1), which a rounding error below 0 would miss."""
+    inside = fractional % 1.0
+    return np.where(inside < 1.0, inside, 0.0)
 
 
 def _reduced(vectors: NDArray[np.float64], times: int) -> NDArray[np.float64]:
