@@ -56,13 +56,6 @@ class Ensemble(nn.Module):
     def _each(self) -> list[PhononNet]:
         return [cast("PhononNet", net) for net in self.nets]
 
-    def first(self) -> PhononNet:
-        """The first member, with its density readout alone if it has one: the fastest answer."""
-        net = self._each()[0]
-        if "density" in net.readouts:
-            net.readouts = ["density"]
-        return net
-
     @property
     def frequency(self) -> list[float]:
         """The grid, cm⁻¹."""
@@ -88,8 +81,13 @@ class Ensemble(nn.Module):
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> list[ForceConstants]:
-        """The springs of a batch, of each member that has such a readout."""
-        return [net.force_constants(graph) for net in self._each() if "springs" in net.readouts]
+        """The springs of a batch, as each member that predicts them has them.
+
+        Raises:
+            Refusal: None does.
+        """
+        able = [net for net in self._each() if net.springs] or self._each()
+        return [net.force_constants(graph) for net in able]
 
 
 def mean_springs(of_members: Sequence[ForceConstants]) -> ForceConstants:

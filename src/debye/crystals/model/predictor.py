@@ -29,8 +29,10 @@ from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
 
-SHIPPED = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
-"""The model that comes with debye."""
+FAST = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
+"""The single network that comes with debye."""
+SHIPPED = FAST
+"""The ensemble that comes with debye."""
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
@@ -122,17 +124,17 @@ class Predictor:
         Args:
             path: A file of a training: one network, or an ensemble.
             device: Where to compute.
-            fast: Use the first member of an ensemble alone, and its density readout if it has
-                one: several times faster, less accurate, and without uncertainty.
+            fast: Take the shipped single network instead of the shipped ensemble: several times
+                faster, less accurate, and without uncertainty.
 
         Raises:
             Refusal: The file cannot be used, or its probe prediction has changed.
         """
-        path = SHIPPED if path is None else Path(path)
+        path = (FAST if fast else SHIPPED) if path is None else Path(path)
         model: PhononNet | Ensemble
         model, card = checkpoint.load_model(path, PhononNet, Ensemble)
         _check_card(model, card, path)
-        return cls(model.first() if fast and isinstance(model, Ensemble) else model, card, device)
+        return cls(model, card, device)
 
     def predict(self, crystal: Crystal) -> Prediction:
         """The prediction for one crystal.
@@ -198,12 +200,6 @@ class Predictor:
         Raises:
             Refusal: A site has no neighbours, or no member predicts force constants.
         """
-        if "springs" not in self.model.kinds:
-            raise Refusal(
-                "this model predicts no force constants",
-                why=f"its readouts are {', '.join(sorted(set(self.model.kinds)))}",
-                fix="use the shipped model, or train one whose [network] readouts hold springs",
-            )
         with torch.no_grad():
             graph = Graph.of(crystal, self.model.r_max).to(self.device)
             return self.model.force_constants(graph)
