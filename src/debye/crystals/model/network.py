@@ -242,7 +242,7 @@ class PhononNet(nn.Module):
 
     Args:
         frequency: The grid, cm⁻¹.
-        readouts: Some of `READOUTS`, each once.
+        readouts: Some of `READOUTS`, each once; the last one is the network's answer.
         channels: Channels of each order.
         layers: Number of message passings.
         l_max: Highest order of harmonics and features; springs need 2.
@@ -296,8 +296,8 @@ class PhononNet(nn.Module):
         return torch.stack([said[name] for name in self.readouts])
 
     def forward(self, graph: Graph) -> SiteDensities:
-        """Densities of every site and crystal of a batch: the mean of the readouts."""
-        sites = self.readings(graph).mean(0)
+        """Densities of every site and crystal of a batch, as the last readout has them."""
+        sites = self.readings(graph)[-1]
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> ForceConstants:

@@ -50,8 +50,7 @@ class Prediction:
     Args:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
-        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms; the
-            total is their mean.
+        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
         kinds: The readout of each reading, ``density`` or ``springs``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
@@ -178,7 +177,7 @@ class Predictor:
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         batch = Graph.batch(graphs).to(self.device)
         readings = self.model.readings(batch)
-        mean = batch.occupancy.unsqueeze(-1) * readings.mean(0)
+        mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(readings).transpose(0, 1).cpu()
         return [self._prediction(*each) for each in zip(crystals, sites, totals, strict=True)]
