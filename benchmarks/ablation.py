@@ -58,6 +58,7 @@ class PlainEncoder(nn.Module):
         self.kept = nn.ModuleList(nn.Linear(channels, channels) for _ in range(layers))
 
     def forward(self, graph: Graph) -> Features:
+        """Scalars of every site, and no tensors worth the name."""
         r = graph.vector.norm(dim=-1)
         n = graph.vector / r.unsqueeze(-1)
         waves, fade = bessel_basis(r, self.reach, self.basis), smooth_cutoff(r, self.reach)

@@ -325,8 +325,7 @@ def test_what_is_refused_is_told_once(tmp_path, words, alone, change, part):
     change = [names.get(word, word) for word in change]
     found = ends(start(TORCH, 2, "-m", "debye", *words, "--output", tmp_path / "run", *change))
     told = "".join(end[2] for end in found)
-    assert told.count("error: ") == 1
-    assert part in told
+    assert told.count(part) == 1  # another may add that it lost the one that told it
     assert 2 in {end[0] for end in found}
     assert all(end[0] for end in found)
 

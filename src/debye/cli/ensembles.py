@@ -83,7 +83,7 @@ def ensemble(
     card = crossval.ensemble_card(model, rows, facts)
     checkpoint.save_model(output / crossval.ENSEMBLE, model, card)
     judged = rows.take(left_out.names)
-    show(to_json(metrics.summary(left_out.mean(judged), judged.spectra), indent=2))
+    show(to_json(metrics.summary(left_out.spectra(judged), judged.spectra), indent=2))
     show(f"{output / crossval.ENSEMBLE}")
     return SOME_FAILED if rejected else DONE
 

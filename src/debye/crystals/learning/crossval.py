@@ -45,10 +45,13 @@ class OutOfFold:
     """The readout of each reading."""
     readings: Tensor
     """(rows, R, F) total densities, 3 × the atoms."""
+    answers: tuple[int, ...]
+    """Which readings are the answers of the networks."""
 
-    def mean(self, rows: Collection) -> Spectrum:
-        """The mean of the readings, row by row."""
-        return Spectrum(rows.spectra.frequency, self.readings.mean(1), rows.spectra.n_atoms)
+    def spectra(self, rows: Collection) -> Spectrum:
+        """The mean answer for each row."""
+        density = self.readings[:, list(self.answers)].mean(1)
+        return Spectrum(rows.spectra.frequency, density, rows.spectra.n_atoms)
 
 
 @torch.no_grad()
@@ -85,7 +88,8 @@ def left_out(
         names += held.names
         fold += [k] * len(held)
     kinds = tuple(kind for net in nets[0] for kind in net.readouts)
-    return OutOfFold(tuple(names), torch.tensor(fold), kinds, torch.cat(readings))
+    answers = tuple(Ensemble.of(nets[0]).answers)
+    return OutOfFold(tuple(names), torch.tensor(fold), kinds, torch.cat(readings), answers)
 
 
 def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
@@ -103,7 +107,11 @@ def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
 
 def save_out_of_fold(path: Path, result: OutOfFold) -> None:
     """Keep the predictions of a cross-validation for `load_out_of_fold`."""
-    card = {"names": list(result.names), "kinds": list(result.kinds)}
+    card = {
+        "names": list(result.names),
+        "kinds": list(result.kinds),
+        "answers": list(result.answers),
+    }
     checkpoint.save(path, card, {"fold": result.fold, "readings": result.readings})
 
 
@@ -114,14 +122,18 @@ def load_out_of_fold(path: Path) -> OutOfFold:
         Refusal: It is no such file.
     """
     card, tensors = checkpoint.load(path)
-    if not {"names", "kinds"} <= card.keys():
+    if not {"names", "kinds", "answers"} <= card.keys():
         raise Refusal(
             f"{path} holds no cross-validation",
             why="its card names no rows",
             fix="give the out-of-fold.safetensors of a `debye ensemble`",
         )
     return OutOfFold(
-        tuple(card["names"]), tensors["fold"], tuple(card["kinds"]), tensors["readings"]
+        tuple(card["names"]),
+        tensors["fold"],
+        tuple(card["kinds"]),
+        tensors["readings"],
+        tuple(card["answers"]),
     )
 
 

@@ -1,7 +1,7 @@
 """Ensemble: networks that predict on their own, and agree the better the more is known.
 
-The density of states of the ensemble is the mean of all readings; their spread is a first hint at
-the error. Force constants are averaged too: a mean of springs is a spring.
+The density of states of the ensemble is the mean of its members' answers; how far all readings
+are apart is a first hint at the error. Force constants are averaged too: a mean of springs is a spring.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,13 +56,6 @@ class Ensemble(nn.Module):
     def _each(self) -> list[PhononNet]:
         return [cast("PhononNet", net) for net in self.nets]
 
-    def first(self) -> PhononNet:
-        """The first member, with its density readout alone if it has one: the fastest answer."""
-        net = self._each()[0]
-        if "density" in net.readouts:
-            net.readouts = ["density"]
-        return net
-
     @property
     def frequency(self) -> list[float]:
         """The grid, cm⁻¹."""
@@ -77,15 +71,25 @@ class Ensemble(nn.Module):
         """The readout of each reading."""
         return tuple(kind for net in self._each() for kind in net.readouts)
 
+    @property
+    def answers(self) -> list[int]:
+        """Which readings are the answers of the members: the last of each."""
+        return [int(k) - 1 for k in np.cumsum([len(net.readouts) for net in self._each()])]
+
     def readings(self, graph: Graph) -> Tensor:
         """What each readout of each member says of each full site, (R, N, F)."""
         return torch.cat([net.readings(graph) for net in self._each()])
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Mean densities of every site and crystal of a batch."""
-        sites = self.readings(graph).mean(0)
+        sites = self.readings(graph)[self.answers].mean(0)
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> list[ForceConstants]:
-        """The springs of a batch, of each member that has such a readout."""
-        return [net.force_constants(graph) for net in self._each() if "springs" in net.readouts]
+        """The springs of a batch, as each member that predicts them has them.
+
+        Raises:
+            Refusal: None does.
+        """
+        able = [net for net in self._each() if net.springs] or self._each()
+        return [net.force_constants(graph) for net in able]

@@ -1,11 +1,10 @@
 """PhononNet: Graph → the phonon density of states of every site.
 
     Graph → Encoder (equivariant convolutions) → Features → DensityReadout → densities
-                                                          → SpringReadout  → densities
+                                                          → SpringReadout  ↗
 
-The encoder knows nothing of spectra. One readout writes the density down; the other predicts the
-force constants, whose eigenvalues the density consists of. They err differently, so their mean is
-better than either.
+The encoder knows nothing of spectra. The springs are force constants, whose modes make a density;
+the other readout writes the density down, from nothing or as a correction to that of the springs.
 """
 
 from __future__ import annotations
@@ -24,10 +23,13 @@ from debye.crystals.model.springs import SpringReadout
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.structures.elements import descriptors
 from debye.edges import sum_onto
+from debye.errors import Refusal
 from debye.radial import RadialMLP, on_distinct
 
 READOUTS = ("density", "springs")
 """What a network can be asked for."""
+EMPTY = 2e-3
+"""States that a bin without modes counts as, of one, so that the density may fill it."""
 N_ELEMENTS = 119
 EDGES_AT_ONCE = 4096
 """Edges whose messages are held together when predicting; more would fall out of the cache."""
@@ -188,33 +190,41 @@ class DensityReadout(nn.Module):
     """Scalars of a site → a non-negative density of states that integrates to exactly 3.
 
     g_i(ω_k) = 3 p_k / Δ_k with p = softmax(MLP(s_i)) and Δ the trapezoid weights of the grid.
+    Where springs have spoken first, with p⁰ the states they put into each bin, the perceptron only
+    corrects them: p = softmax(MLP(s_i, p⁰) + ln(p⁰ + `EMPTY`)).
 
     Args:
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         hidden: Width of the hidden layer.
         dropout: Share of hidden units silenced in training.
+        corrects: Whether springs speak first.
     """
 
     cell: Tensor
 
-    def __init__(self, inputs: int, frequency: list[float], hidden: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, frequency: list[float], hidden: int, dropout: float, corrects: bool
+    ) -> None:
         super().__init__()
         self.register_buffer("cell", trapezoid_weights(torch.tensor(frequency)), persistent=False)
         self.mlp = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(inputs, hidden),
+            nn.Linear(inputs + len(frequency) * corrects, hidden),
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, len(frequency)),
         )
 
-    def forward(self, features: Features, prior=None) -> Tensor:
-        """(N, F) states per cm⁻¹."""
-        if prior is None:
-            return 3 * torch.softmax(self.mlp(features.scalars), dim=-1) / self.cell
-        p = prior * self.cell / 3
-        logits = self.mlp(torch.cat([features.scalars, 5 * p], -1)) + (p + 2e-3).log()
+    def forward(self, features: Features, springs: Tensor | None = None) -> Tensor:
+        """(N, F) states per cm⁻¹, from features and what springs say, (N, F)."""
+        if springs is None:
+            logits = self.mlp(features.scalars)
+        else:
+            p = springs * self.cell / 3
+            # Five times, so that a peak is of order one.
+            seen = torch.cat([features.scalars, 5 * p], dim=-1)
+            logits = self.mlp(seen) + (p + EMPTY).log()
         return 3 * torch.softmax(logits, dim=-1) / self.cell
 
 
@@ -232,7 +242,7 @@ class PhononNet(nn.Module):
 
     Args:
         frequency: The grid, cm⁻¹.
-        readouts: Some of `READOUTS`, each once.
+        readouts: Some of `READOUTS`, each once; the last one is the network's answer.
         channels: Channels of each order.
         layers: Number of message passings.
         l_max: Highest order of harmonics and features; springs need 2.
@@ -266,39 +276,44 @@ class PhononNet(nn.Module):
         self.hidden, self.dropout, self.q_points = hidden, dropout, q_points
         scalars, l_out = channels * (layers + 1), l_max if "springs" in readouts else 0
         self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
-        self.decoders = nn.ModuleDict()
-        if "density" in readouts:
-            self.decoders["density"] = DensityReadout(
-                scalars + 51 * ("springs" in readouts), self.frequency, hidden, dropout
-            )
+        self.springs: SpringReadout | None = None
+        self.density: DensityReadout | None = None
         if "springs" in readouts:
-            self.decoders["springs"] = SpringReadout(
+            self.springs = SpringReadout(
                 scalars, channels, l_max, r_max, basis, hidden, dropout, self.frequency, q_points
             )
+        if "density" in readouts:
+            corrects = "springs" in readouts
+            self.density = DensityReadout(scalars, self.frequency, hidden, dropout, corrects)
 
     def readings(self, graph: Graph) -> Tensor:
         """What each readout says of each full site, (R, N, F) states per cm⁻¹."""
-        features = self._features(graph)
-        if self.readouts == ["density"]:
-            return self.decoders["density"](features).unsqueeze(0)
-        springs = self.decoders["springs"](features, graph)
-        if self.readouts == ["springs"]:
-            return springs.unsqueeze(0)
-        return torch.stack([self.decoders["density"](features, springs), springs])
+        features, said = self._features(graph), dict[str, Tensor]()
+        if self.springs:
+            said["springs"] = self.springs(features, graph)
+        if self.density:
+            said["density"] = self.density(features, said.get("springs"))
+        return torch.stack([said[name] for name in self.readouts])
 
     def forward(self, graph: Graph) -> SiteDensities:
-        """Densities of every site and crystal of a batch: the mean of the readouts."""
-        sites = self.readings(graph).mean(0)
+        """Densities of every site and crystal of a batch, as the last readout has them."""
+        sites = self.readings(graph)[-1]
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> ForceConstants:
         """The springs of a batch.
 
         Raises:
-            KeyError: The network has no such readout.
+            Refusal: The network has no such readout.
         """
-        readout = cast("SpringReadout", self.decoders["springs"])
-        return readout.springs(self._features(graph), graph)
+        if not self.springs:
+            raise Refusal(
+                "this model predicts no force constants",
+                why=f"its readouts are {', '.join(self.readouts)}",
+                fix="use the shipped ensemble, or train with springs among [network] readouts",
+            )
+        springs: ForceConstants = self.springs.springs(self._features(graph), graph)
+        return springs
 
     def _features(self, graph: Graph) -> Features:
         """Force constants do not know the masses: a network of springs alone is not told them."""

@@ -30,8 +30,10 @@ from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
 from debye.errors import Refusal
 
-SHIPPED = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
-"""The model that comes with debye."""
+FAST = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
+"""The single network that comes with debye."""
+SHIPPED = FAST
+"""The ensemble that comes with debye."""
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
@@ -49,8 +51,7 @@ class Prediction:
     Args:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
-        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms; the
-            total is their mean.
+        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
         kinds: The readout of each reading, ``density`` or ``springs``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
@@ -109,17 +110,17 @@ class Predictor:
         Args:
             path: A file of a training: one network, or an ensemble.
             device: Where to compute.
-            fast: Use the first member of an ensemble alone, and its density readout if it has
-                one: several times faster, less accurate, and without uncertainty.
+            fast: Take the shipped single network instead of the shipped ensemble: several times
+                faster, less accurate, and without uncertainty.
 
         Raises:
             Refusal: The file cannot be used, or its probe prediction has changed.
         """
-        path = SHIPPED if path is None else Path(path)
+        path = (FAST if fast else SHIPPED) if path is None else Path(path)
         model: PhononNet | Ensemble
         model, card = checkpoint.load_model(path, PhononNet, Ensemble)
         _check_card(model, card, path)
-        return cls(model.first() if fast and isinstance(model, Ensemble) else model, card, device)
+        return cls(model, card, device)
 
     def predict(self, crystal: Crystal) -> Prediction:
         """The prediction for one crystal.
@@ -163,7 +164,7 @@ class Predictor:
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         batch = Graph.batch(graphs).to(self.device)
         readings = self.model.readings(batch)
-        mean = batch.occupancy.unsqueeze(-1) * readings.mean(0)
+        mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(readings).transpose(0, 1).cpu()
         return [self._prediction(*each) for each in zip(crystals, sites, totals, strict=True)]
@@ -185,12 +186,6 @@ class Predictor:
         Raises:
             Refusal: A site has no neighbours, or no member predicts force constants.
         """
-        if "springs" not in self.model.kinds:
-            raise Refusal(
-                "this model predicts no force constants",
-                why=f"its readouts are {', '.join(sorted(set(self.model.kinds)))}",
-                fix="use the shipped model, or train one whose [network] readouts hold springs",
-            )
         with torch.no_grad():
             graph = Graph.of(crystal, self.model.r_max).to(self.device)
             return self.model.force_constants(graph)
