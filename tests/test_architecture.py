@@ -73,7 +73,12 @@ OWNERS = {
     "ase": ("crystals/structures",),
     "pymatgen": ("crystals/structures",),
     "gemmi": ("crystals/structures",),
-    "phonopy": ("crystals/learning/phonopy_files.py", "crystals/learning/phonopy_folders.py"),
+    "phonopy": (
+        "crystals/learning/phonopy_files.py",
+        "crystals/learning/phonopy_folders.py",
+        "crystals/lattice/phonopy_exchange.py",
+        "crystals/lattice/force_constants.py",  # a type
+    ),
     "vesin": ("edges.py", "crystals/structures/checks.py"),
     "safetensors": ("checkpoint.py",),
     "typer": ("cli",),

@@ -27,6 +27,10 @@ CM1_TO_J = 100.0 * H * C
 """Energy of one wavenumber, J."""
 FORCE_CONSTANT_TO_CM1 = (E / U) ** 0.5 * 1e10 / (2 * 3.141592653589793 * 100.0 * C)
 """Wavenumber of √(1 eV/Å² / 1 u): ω = 521.47 √(Φ/m)."""
+VELOCITY_TO_KM_S = (E / U) ** 0.5 * 1e-3
+"""Velocity of √(1 eV / 1 u), km/s: 9.823; that is 1 Å times √(1 eV/Å² / 1 u)."""
+STRESS_TO_GPA = E * 1e21
+"""Pressure of 1 eV/Å³, GPa: 160.2."""
 CM1_TO_K = CM1_TO_J / K_B
 """Temperature of one wavenumber, K: x = h c ν / k_B T = 1.4388 ν / T."""
 

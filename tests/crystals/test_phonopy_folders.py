@@ -5,16 +5,14 @@ import lzma
 import shutil
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
 from ase.build import bulk
-from ase.calculators.emt import EMT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lattices import CUAU, computed, emt_forces
 from scipy.stats import qmc
 
 from debye.crystals.learning.collection import FREQUENCY
@@ -32,33 +30,6 @@ from phonopy.structure.atoms import PhonopyAtoms  # noqa: E402
 
 THZ = 33.35640951981521  # cm-1
 OMEGA = torch.arange(1101, dtype=torch.float64)
-CUAU = Atoms(
-    "AuCu", cell=np.diag([2.8, 2.8, 3.7]), scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], pbc=True
-)
-
-
-def cell_of(atoms):
-    return PhonopyAtoms(
-        symbols=atoms.get_chemical_symbols(), cell=atoms.cell.array, positions=atoms.positions
-    )
-
-
-def emt_forces(cell):
-    atoms = Atoms(cell.symbols, cell=cell.cell, positions=cell.positions, pbc=True)
-    atoms.calc = EMT()
-    return atoms.get_forces()
-
-
-def computed(atoms, matrix="auto"):
-    """Force constants of the EMT potential, by phonopy's own path."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # phonopy's announcements
-        phonon = Phonopy(cell_of(atoms), np.diag([2, 2, 2]), primitive_matrix=matrix)
-        phonon.generate_displacements(distance=0.01)
-        phonon.forces = [emt_forces(cell) for cell in phonon.supercells_with_displacements]
-        phonon.produce_force_constants()
-        phonon.symmetrize_force_constants()
-    return phonon
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,1 @@
-"""Lattice dynamics: force constants → dynamical matrix → frequencies and bands."""
+"""Lattice dynamics: force constants → dynamical matrix → frequencies, bands, density of states."""

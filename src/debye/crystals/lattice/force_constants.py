@@ -11,14 +11,17 @@ Hermitian by construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.units import FORCE_CONSTANT_TO_CM1
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
 
 
 class Modes(NamedTuple):
@@ -91,21 +94,63 @@ class ForceConstants:
             >>> chain.dynamical_matrix(torch.tensor([[[0.5, 0.0, 0.0]]]))[0, 0, 0, 0].real.item()
             6.0
         """
-        n, B, Q = len(self.mass) // self.n_crystals, self.n_crystals, q.shape[1]
+        n = len(self.mass) // self.n_crystals
+        half = self._half(self._waves(q))
+        site = torch.arange(len(self.mass), device=q.device)
+        on_site = self.on_site() / (2 * self.mass[:, None, None])
+        spread = on_site.to(half.dtype).unsqueeze(1).expand(-1, q.shape[1], 3, 3)
+        return self._whole(half.index_add(0, site * n + site % n, spread))
+
+    def derivative(self, q: Tensor, *along: Tensor) -> Tensor:
+        """How D changes as q moves: ∂D/∂t at q + t·a, or ∂²D/∂s∂t at q + s·a + t·b.
+
+        Args:
+            q: (B, Q, 3) wave vectors in units of the reciprocal lattice vectors.
+            along: One or more directions (B, Q, 3) in the same units, one for each derivative.
+
+        Returns:
+            (B, Q, 3n, 3n) complex, Hermitian, eV/(Å² u) per unit of t.
+
+        Example:
+            A chain's slope is 4π K sin(2πq) / m:
+
+            >>> chain = ForceConstants(
+            ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
+            ...     first=torch.tensor([0]), second=torch.tensor([0]),
+            ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
+            ...     spring=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
+            >>> q, along = torch.tensor([[[0.25, 0.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
+            >>> round(chain.derivative(q, along)[0, 0, 0, 0].real.item() / torch.pi, 5)
+            6.0
+        """
+        waves = self._waves(q)
+        for direction in along:
+            waves = waves * (1j * self._angle(direction))[..., None, None]
+        return self._whole(self._half(waves))
+
+    def _angle(self, q: Tensor) -> Tensor:
+        """2π q·step of each pair, [pair, q]."""
+        along = q[self.crystal[self.first]] @ self.step.unsqueeze(-1)
+        return 2 * torch.pi * along.squeeze(-1)
+
+    def _waves(self, q: Tensor) -> Tensor:
+        """−K e^{2πi q·step} / √(m_i m_j) of each pair, [pair, q, xyz, xyz]."""
         root = self.mass.rsqrt()
         weighted = self.spring * (root[self.first] * root[self.second])[:, None, None]
-        angle = 2 * torch.pi * (q[self.crystal[self.first]] @ self.step.unsqueeze(-1)).squeeze(-1)
-        phase = torch.polar(torch.ones_like(angle), angle)  # [pair, q]
-        block = self.first * n + self.second % n  # in crystal after crystal of n × n blocks
-        coupled = -phase[..., None, None] * weighted.unsqueeze(1)  # [pair, q, xyz, xyz]
-        half = coupled.new_zeros(B * n * n, Q, 3, 3).index_add(0, block, coupled)
-        diagonal = torch.arange(len(self.mass), device=q.device)
-        on_site = self.on_site() / self.mass[:, None, None]
-        half = half.index_add(
-            0,
-            diagonal * n + diagonal % n,
-            (on_site / 2).to(half.dtype).unsqueeze(1).expand(-1, Q, 3, 3),
-        )
+        angle = self._angle(q)
+        phase = torch.polar(torch.ones_like(angle), angle)
+        return -phase[..., None, None] * weighted.unsqueeze(1)
+
+    def _half(self, of_pairs: Tensor) -> Tensor:
+        """What pairs add to crystal after crystal of n × n blocks, seen from one of their ends."""
+        n = len(self.mass) // self.n_crystals
+        block = self.first * n + self.second % n
+        half = of_pairs.new_zeros(self.n_crystals * n * n, *of_pairs.shape[1:])
+        return half.index_add(0, block, of_pairs)
+
+    def _whole(self, half: Tensor) -> Tensor:
+        """Matrices of blocks, each pair seen from both of its ends."""
+        B, n, Q = self.n_crystals, len(self.mass) // self.n_crystals, half.shape[1]
         D = half.view(B, n, n, Q, 3, 3).permute(0, 3, 1, 4, 2, 5).reshape(B, Q, 3 * n, 3 * n)
         return D + D.mH
 
@@ -113,6 +158,23 @@ class ForceConstants:
         """Φ_ii = Σ_j K_ij of each site, which the acoustic sum rule asks for, (N, 3, 3), eV/Å²."""
         total = self.spring.new_zeros(len(self.mass), 3, 3)
         return total.index_add(0, self.first, self.spring).index_add(0, self.second, self.spring.mT)
+
+    @classmethod
+    def from_phonopy(cls, phonon: Phonopy) -> ForceConstants:
+        """The force constants of phonopy's primitive cell.
+
+        Raises:
+            Refusal: They are missing, unbalanced, or go with Born charges.
+        """
+        from debye.crystals.lattice.phonopy_exchange import from_phonopy
+
+        return from_phonopy(phonon)
+
+    def double(self) -> ForceConstants:
+        """The same in double precision, on the processor, without gradients."""
+        held = {k: v.detach().cpu() for k, v in vars(self).items() if isinstance(v, Tensor)}
+        found = {k: v.double() if v.is_floating_point() else v for k, v in held.items()}
+        return ForceConstants(**found, n_crystals=self.n_crystals)
 
     def modes(self, q: Tensor) -> Modes:
         """Eigenvalues and the sites' shares of the modes, crystals of equal size.
@@ -125,6 +187,11 @@ class ForceConstants:
         n = len(self.mass) // self.n_crystals
         squares = vectors.detach().abs().square()  # [crystal, q, site xyz, mode]
         return Modes(square, squares.unflatten(-2, (n, 3)).sum(-2).mT)
+
+
+def mean_springs(members: Sequence[ForceConstants]) -> ForceConstants:
+    """The mean of several estimates of one batch's force constants."""
+    return replace(members[0], spring=torch.stack([m.spring for m in members]).mean(0))
 
 
 def frequencies(square: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 from debye.crystals.learning.collection import FREQUENCY, Row, published_view
 from debye.crystals.learning.phonopy_files import FORCES, RECORDS, REQUIRED, load_phonon, named
 from debye.crystals.learning.recipe import published_recipe
+from debye.crystals.spectra.modes import spectrum_of_modes
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.elements import MASSES
@@ -35,9 +36,6 @@ IMAGINARY = 0.05
 that vibrates, and the states that are left would be scaled up to hide it."""
 NOTED = 1e-3
 """Share of lost states that a crystal's notes tell."""
-
-FASTEST = 20_000.0
-"""No solid vibrates faster, cm⁻¹ (H₂: 4,400); beyond, the force constants are damaged."""
 
 
 def read_phonopy_folders(path: Path) -> Iterator[Row | Rejected]:
@@ -69,9 +67,7 @@ def read_phonopy_folders(path: Path) -> Iterator[Row | Rejected]:
 def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> Spectrum:
     """Density of states on a 1 cm⁻¹ axis, in states per cm⁻¹ of the primitive cell.
 
-    g(ω) = Σ_q w_q Σ_j G_σ(ω - ω_qj), with Σ w_q = 1. Each mode is shared between the two points
-    beside it, then broadened: every state is counted, in however flat a band, which the
-    tetrahedron method, sampled at points, does not promise. Imaginary modes lie at ω < 0.
+    g(ω) = Σ_q w_q Σ_j G_σ(ω - ω_qj), with Σ w_q = 1; see `spectrum_of_modes`.
 
     Args:
         phonon: With force constants.
@@ -88,22 +84,8 @@ def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> 
     phonon.run_mesh(length / _angstrom(phonon))
     mesh = phonon.mesh
     omega = mesh.frequencies * frequency_factor("THz", "cm-1")  # [q, band]
-    if not np.abs(omega).max() < FASTEST:  # NaN is not
-        why = f"a mode lies at {np.abs(omega).max():.3g} cm-1"
-        raise Refusal(
-            "the force constants make no sense", why=why, fix="check them, and the calculator named"
-        )
     weights = np.broadcast_to(mesh.weights[:, None] / mesh.weights.sum(), omega.shape)
-    margin = int(np.ceil(6 * sigma)) + 1
-    first = int(np.floor(omega.min())) - margin
-    left = np.floor(omega).astype(int) - first
-    share = omega - np.floor(omega)
-    size = int(left.max()) + margin + 2
-    density = np.bincount(left.ravel(), (weights * (1 - share)).ravel(), size)
-    density += np.bincount(left.ravel() + 1, (weights * share).ravel(), size)
-    gaussian = np.exp(-((np.arange(-margin, margin + 1) / sigma) ** 2) / 2)
-    density = np.convolve(density, gaussian / gaussian.sum(), "same")
-    return Spectrum(np.arange(first, first + size), density, len(phonon.primitive), "3N")
+    return spectrum_of_modes(omega.ravel(), weights.ravel(), len(phonon.primitive), sigma)
 
 
 def _calculations(path: Path) -> list[Path]:

@@ -7,7 +7,6 @@ are apart is a first hint at the error. Force constants are averaged too: a mean
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -94,9 +93,3 @@ class Ensemble(nn.Module):
         """
         able = [net for net in self._each() if net.springs] or self._each()
         return [net.force_constants(graph) for net in able]
-
-
-def mean_springs(of_members: Sequence[ForceConstants]) -> ForceConstants:
-    """The mean of several force constants of one batch."""
-    springs = torch.stack([member.spring for member in of_members])
-    return replace(of_members[0], spring=springs.mean(0))

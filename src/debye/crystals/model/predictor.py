@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from debye import __version__, checkpoint
+from debye.crystals.lattice.dos import by_element
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.graph import Graph
@@ -71,21 +72,7 @@ class Prediction:
     @cached_property
     def elements(self) -> Spectrum:
         """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
-        return Spectrum(
-            self.sites.frequency,
-            self._shares @ self.sites.density,
-            self._shares @ self.sites.n_atoms,
-            labels=self.crystal.elements,
-        )
-
-    @property
-    def _shares(self) -> Tensor:
-        """(elements, sites): the part of each site's atoms that is of an element."""
-        rows = [
-            [site.get(element, 0.0) / sum(site.values()) for site in self.crystal.species]
-            for element in self.crystal.elements
-        ]
-        return torch.tensor(rows, dtype=self.sites.density.dtype)
+        return by_element(self.crystal, self.sites)
 
 
 class Predictor:

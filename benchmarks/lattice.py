@@ -1,0 +1,142 @@
+"""Phonons at high-symmetry points against measurement, and the cost of a band structure.
+
+    OMP_NUM_THREADS=1 python benchmarks/lattice.py [--model FILE]
+
+Frequencies were measured by inelastic neutron scattering and are in cm⁻¹. Modes are told apart by
+their order, lowest first. Labels that
+a model learns from come from density-functional theory, which for these crystals agrees with
+measurement to a few per cent. LO modes of polar crystals at Γ are left out: they lie higher by a
+field that springs between pairs do not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_springs
+from debye.crystals.lattice.path import QPath
+from debye.crystals.model.predictor import Predictor
+from debye.crystals.structures.brillouin import special_points
+from debye.crystals.structures.crystal import Crystal
+from debye.edges import pairs_within
+from debye.errors import Refusal
+
+FCC = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+
+
+def diamond(a: float, *species: str) -> Crystal:
+    """Diamond or zinc blende."""
+    return Crystal(species, [[0, 0, 0], [a / 4] * 3], a * FCC, name="".join(dict.fromkeys(species)))
+
+
+THZ = 33.35641
+MEASURED = {
+    # G. Nilsson and G. Nelin, Phys. Rev. B 6, 3777 (1972), room temperature.
+    "Si": (
+        diamond(5.431, "Si", "Si"),
+        {
+            "G": {"O": 15.53 * THZ},
+            "X": {"TA": 4.49 * THZ, "L": 12.32 * THZ, "TO": 13.90 * THZ},
+            "L": {"TA": 3.43 * THZ, "LA": 11.35 * THZ, "LO": 12.60 * THZ, "TO": 14.68 * THZ},
+        },
+    ),
+    # G. Nilsson and G. Nelin, Phys. Rev. B 3, 364 (1971), 80 K.
+    "Ge": (
+        diamond(5.658, "Ge", "Ge"),
+        {
+            "G": {"O": 304.0},
+            "X": {"TA": 80.0, "L": 241.0, "TO": 276.0},
+            "L": {"TA": 63.0, "LA": 222.0, "LO": 245.0, "TO": 290.0},
+        },
+    ),
+    # D. Strauch and B. Dorner, J. Phys.: Condens. Matter 2, 1457 (1990), 12 K.
+    "GaAs": (
+        diamond(5.653, "Ga", "As"),
+        {
+            "G": {"TO": 271.0},
+            "X": {"TA": 82.0, "LA": 225.0, "LO": 240.0, "TO": 257.0},
+            "L": {"TA": 63.0, "LA": 207.0, "LO": 240.0, "TO": 264.0},
+        },
+    ),
+}
+"""Crystals, and at each point the measured frequency of each kind of mode."""
+
+ORDER = {
+    "G": {"O": [3, 4, 5], "TO": [3, 4]},
+    "X": {"TA": [0, 1], "L": [2, 3], "LA": [2], "LO": [3], "TO": [4, 5]},
+    "L": {"TA": [0, 1], "LA": [2], "LO": [3], "TO": [4, 5]},
+}
+"""Which modes, counted from the lowest, each kind is in these crystals."""
+
+
+def compare(springs_of: dict[str, ForceConstants]) -> None:
+    """A table of predicted against measured frequencies."""
+    print(f"{'':6}{'point':>6}{'mode':>6}{'measured':>10}{'predicted':>11}{'difference':>12}")
+    differences = []
+    for name, (crystal, points) in MEASURED.items():
+        known, _ = special_points(crystal.cell)
+        for label, modes in points.items():
+            q = torch.from_numpy(np.array(known[label]))[None, None]
+            omega = frequencies(springs_of[name].double().modes(q).square)[0, 0]
+            for mode, measured in modes.items():
+                predicted = omega[ORDER[label][mode]].mean().item()
+                differences.append(predicted - measured)
+                print(
+                    f"{name:6}{label:>6}{mode:>6}{measured:10.0f}{predicted:11.0f}"
+                    f"{differences[-1]:12.0f}"
+                )
+    print(
+        f"mean absolute difference {np.abs(differences).mean():.1f} cm-1, "
+        f"mean {np.mean(differences):.1f} cm-1, {len(differences)} frequencies"
+    )
+
+
+def cost(n: int, reach: float = 5.0) -> None:
+    """Time and memory of 300 points of bands for a cell of 2 n³ atoms, springs of a formula."""
+    crystal = MEASURED["Si"][0].supercell(n)
+    pairs = pairs_within(crystal.positions, crystal.cell, reach)
+    once = pairs.center < pairs.other
+    first, second, vector = (torch.from_numpy(x[once]) for x in pairs[:3])
+    springs = ForceConstants(
+        crystal=torch.zeros(crystal.n_sites, dtype=torch.long),
+        mass=torch.tensor(crystal.masses),
+        first=first,
+        second=second,
+        step=vector @ torch.from_numpy(np.linalg.inv(crystal.cell)),
+        spring=torch.exp(-vector.norm(dim=1))[:, None, None] * torch.eye(3).double(),
+        n_crystals=1,
+    )
+    path = QPath.of(crystal.cell, points=300 if n < 4 else 30)
+    begun = time.perf_counter()
+    Bands.of(crystal, springs, path)
+    each = (time.perf_counter() - begun) / len(path.q)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{crystal.n_sites:4} atoms: {1e3 * each:8.2f} ms a wave vector, peak {peak:.0f} MB")
+
+
+def main() -> None:
+    """Compare a model with measurement, if it predicts springs; then measure the cost."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="model file; the shipped one by default")
+    predictor = Predictor.load(parser.parse_args().model)
+    try:
+        springs = {
+            name: mean_springs(predictor.force_constants(crystal))
+            for name, (crystal, _) in MEASURED.items()
+        }
+        compare(springs)
+    except Refusal as refusal:
+        print(refusal)
+    for n in (1, 2, 3, 4, 5):
+        cost(n)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""The verb of lattice dynamics: bands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from debye.cli.common import (
+    FIGURES,
+    check_range,
+    folder,
+    progress_bar,
+    show,
+    tell,
+    to_json,
+    verb,
+    warn,
+    writable,
+)
+from debye.cli.output import Device, load_predictor
+from debye.cli.spectra import Json, ModelFile, Plot, Unit
+from debye.errors import Refusal
+from debye.files import atomic_write
+
+if TYPE_CHECKING:
+    from debye.crystals.lattice.bands import Bands
+    from debye.crystals.lattice.force_constants import ForceConstants
+    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.structures.crystal import Crystal
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one call of `bands` makes."""
+
+    bands: Bands
+    springs: ForceConstants
+    sites: Spectrum
+    """Density of states of each site."""
+    notes: tuple[str, ...]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this file to the command."""
+    app.command()(verb(bands))
+
+
+def bands(
+    file: Annotated[
+        str, typer.Argument(help="A structure, in any format of `debye dos`.", show_default=False)
+    ],
+    path: Annotated[
+        str,
+        typer.Option(help="auto for the standard path; or labels, | for a jump: 'G X W | L G'."),
+    ] = "auto",
+    points: Annotated[int, typer.Option(help="Points along the path, about.")] = 300,
+    velocities: Annotated[
+        bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants.")
+    ] = False,
+    model: ModelFile = None,
+    unit: Annotated[Unit, typer.Option(help="Unit of frequency.")] = Unit.WAVENUMBER,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder: bands.csv, bands.json, dos.csv, band.yaml and phonopy_params.yaml."
+        ),
+    ] = None,
+    plot: Plot = None,
+    as_json: Json = False,
+    device: Device = "auto",
+) -> None:
+    """Predict the phonon bands of a crystal along a path through its Brillouin zone.
+
+    The bands are those of the primitive cell. Prints the frequencies at
+    the path's labelled points; with --json prints a record of all.
+    """
+    check_range(points, "--points", least=2, most=1_000_000)
+    place, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
+    found = _found(file, path, points, model, device, velocities=velocities)
+    for note in found.notes:
+        warn(note)
+    record = _record(found, unit.value)
+    if as_json:
+        show(to_json(record), needed=not (place or figure))
+    else:
+        show(_table(found, unit.value), needed=not (place or figure))
+    if place:
+        _write(place, found, record, unit.value)
+    if figure:
+        _draw(figure, found, unit.value)
+
+
+def _found(
+    file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
+) -> Found:
+    """Read, predict, solve."""
+    from debye.crystals.lattice.bands import Bands
+    from debye.crystals.lattice.dos import mesh_for, site_densities
+    from debye.crystals.lattice.force_constants import mean_springs
+    from debye.crystals.lattice.path import QPath
+    from debye.crystals.structures.primitive import primitive
+
+    given = _single(file)
+    crystal = primitive(given)
+    way = QPath.of(crystal.cell, path, points)
+    predictor = load_predictor(model, device)
+    members = predictor.force_constants(crystal)
+    springs, others = mean_springs(members), members if len(members) > 1 else []
+    mesh = mesh_for(crystal.n_sites)
+    with progress_bar() as bar:
+        task = bar.add_task(
+            "wave vectors", total=len(way.q) * (1 + len(others) + velocities) + len(mesh)
+        )
+
+        def advance(count: int) -> None:
+            bar.advance(task, count)
+
+        bands = Bands.of(
+            crystal, springs, way, members=others, velocities=velocities, progress=advance
+        )
+        sites = site_densities(springs, mesh, progress=advance) * crystal.occupancies
+    return Found(bands, springs, sites, _notes(given, bands, predictor.predict(crystal).warnings))
+
+
+def _single(file: str) -> Crystal:
+    """The one structure of a file."""
+    from debye.crystals.structures.reading import Rejected, read_structures
+
+    first, *more = islice(read_structures([file]), 2)
+    if isinstance(first, Rejected):
+        raise first.refusal
+    if more:
+        why = "it holds several structures, and a band structure is of one"
+        raise Refusal(f"cannot draw the bands of {file}", why=why, fix="give a file that holds one")
+    return first
+
+
+def _notes(given: Crystal, bands: Bands, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    """What a reader of the bands should know."""
+    from debye.crystals.lattice.band_files import NO_FIELD, NOT_TRAINED
+
+    notes = [NOT_TRAINED, *warnings]
+    if len(bands.crystal.elements) > 1:
+        notes.append(NO_FIELD)
+    if bands.crystal.n_sites < given.n_sites:
+        notes.append(
+            f"the cell holds {given.n_sites} sites, the primitive one {bands.crystal.n_sites}: "
+            "the bands are those of the primitive cell"
+        )
+    if bands.imaginary:
+        lowest = bands.frequency.min().item()
+        notes.append(f"some modes are imaginary, down to {lowest:.0f} cm-1 as the custom writes it")
+    return tuple(notes)
+
+
+def _record(found: Found, unit: str) -> dict[str, Any]:
+    from debye.crystals.lattice.band_files import bands_record
+
+    record = {**bands_record(found.bands, unit), "warnings": list(found.notes)}
+    if found.bands.velocity is not None:
+        record.update(_elastic(found))
+    return record
+
+
+def _elastic(found: Found) -> dict[str, Any]:
+    """Elastic hints, and how far they can be trusted."""
+    import torch
+
+    from debye.crystals.lattice.elasticity import debye_temperature, elastic_constants
+    from debye.crystals.lattice.invariance import rotational_cost
+
+    crystal, springs = found.bands.crystal, found.springs
+    cost = rotational_cost(springs, torch.tensor(crystal.cell))
+    return {
+        "elastic_constants_GPa": elastic_constants(crystal, springs).tolist(),
+        "debye_temperature_of_sound_K": debye_temperature(crystal, springs),
+        "rotational_cost_forces": cost.forces,
+        "rotational_cost_stress": cost.stress,
+    }
+
+
+def _table(found: Found, unit: str) -> str:
+    """Frequencies at each labelled point, once."""
+    from debye.units import frequency_factor
+
+    bands, factor = found.bands, frequency_factor("cm-1", unit)
+    labels = dict.fromkeys(label for label in bands.path.labels if label)
+    lines = [f"# {bands.crystal.formula}  {bands.crystal.source}", f"point  frequencies in {unit}"]
+    for label in labels:
+        numbers = "".join(f"{x:9.2f}" for x in _rounded(bands.at(label) * factor, 2))
+        lines.append(f"{label:<5}{numbers}")
+    if bands.velocity is not None:
+        lines += _elastic_lines(_elastic(found))
+    return "\n".join(lines)
+
+
+def _elastic_lines(elastic: dict[str, Any]) -> list[str]:
+    rows = [
+        "".join(f"{x:8.1f}" for x in _rounded(row, 1)) for row in elastic["elastic_constants_GPa"]
+    ]
+    return [
+        "elastic constants in GPa, order xx yy zz yz xz xy",
+        *rows,
+        f"Debye temperature of sound: {elastic['debye_temperature_of_sound_K']:.0f} K",
+        "a rotation of the whole costs (0 is right): "
+        f"{elastic['rotational_cost_forces']:.2g} of the forces, "
+        f"{elastic['rotational_cost_stress']:.2g} of the stress",
+    ]
+
+
+def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
+    """Numbers to be shown, without a minus before zero."""
+    return (round(float(x), digits) + 0.0 for x in numbers)
+
+
+def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None:
+    from debye.crystals.lattice.band_files import band_yaml, bands_csv
+    from debye.crystals.lattice.phonopy_exchange import write_phonopy
+
+    atomic_write(place / "bands.csv", bands_csv(found.bands, unit))
+    atomic_write(place / "bands.json", to_json(record) + "\n")
+    atomic_write(place / "band.yaml", band_yaml(found.bands))
+    found.sites.sum().write(place / "dos.csv", unit=unit)
+    try:
+        write_phonopy(place / "phonopy_params.yaml", found.bands.crystal, found.springs)
+    except Refusal as refusal:  # the rest stands: phonopy is optional, and knows no mixed sites
+        warn(f"phonopy_params.yaml is not written: {refusal.what}; {refusal.why}; {refusal.fix}")
+    tell(f"wrote the bands to {place}")
+
+
+def _draw(figure: Path, found: Found, unit: str) -> None:
+    from debye.crystals.lattice.dos import by_element
+    from debye.plot import save
+    from debye.plot.bands import bands_figure
+
+    crystal, sites = found.bands.crystal, found.sites
+    parts = by_element(crystal, sites) if len(crystal.elements) > 1 else None
+    save(bands_figure(found.bands, sites.sum(), parts, unit=unit, notes=found.notes), figure)
+    tell(f"drew {figure}")

@@ -1,0 +1,433 @@
+"""Primitive cells, paths, bands and velocities, against geometry, differences and phonopy."""
+
+from dataclasses import replace
+from math import pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.lattice import all_variants
+from lattices import CRYSTALS, CUAU, FCC, computed, emt, omega, random_q, springs_of
+from scipy.optimize import minimize
+
+from debye.crystals.lattice import solve
+from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
+from debye.crystals.lattice.elasticity import VOIGT, debye_temperature, elastic_constants
+from debye.crystals.lattice.force_constants import mean_springs
+from debye.crystals.lattice.invariance import rotational_cost
+from debye.crystals.lattice.path import QPath
+from debye.crystals.lattice.solve import solved
+from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps, sound
+from debye.crystals.structures.brillouin import special_points
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.primitive import primitive
+from debye.errors import Failure, Refusal
+from debye.units import VELOCITY_TO_KM_S
+
+each_crystal = pytest.mark.parametrize("name", CRYSTALS)
+
+
+def cell(crystal):
+    return torch.tensor(crystal.cell)
+
+
+# Primitive cells.
+
+
+@each_crystal
+@pytest.mark.parametrize("times", [(1, 1, 1), (2, 1, 1), (1, 3, 2)])
+def test_a_supercell_has_the_primitive_cell_of_its_crystal(name, times):
+    crystal = CRYSTALS[name]
+    found = primitive(crystal.supercell(times))
+    assert found.n_sites == crystal.n_sites
+    assert found.volume == pytest.approx(crystal.volume)
+    assert found.composition == crystal.composition
+    lattice = found.cell @ np.linalg.inv(crystal.cell)
+    np.testing.assert_allclose(lattice, np.round(lattice), atol=1e-9)
+    q = random_q(5)
+    same = omega(springs_of(found), q @ torch.tensor(lattice).mT)  # the same waves
+    torch.testing.assert_close(same, omega(springs_of(crystal), q), atol=1e-6, rtol=0)
+
+
+def test_a_primitive_crystal_is_left_alone():
+    for crystal in CRYSTALS.values():
+        assert primitive(crystal) is crystal
+
+
+def test_species_and_small_distortions_count():
+    metal = Crystal.from_atoms(bulk("Cu", cubic=True))
+    assert primitive(metal).n_sites == 1
+    alloy = replace(metal, species=("Cu", "Cu", "Au", "Au"))
+    assert primitive(alloy).n_sites == 2
+    moved = replace(metal, positions=metal.positions + np.eye(4, 3) * 0.01)
+    assert primitive(moved) is moved
+    shared = replace(metal, species=({"Cu": 0.5, "Au": 0.5},) * 4)
+    assert primitive(shared).n_sites == 1
+
+
+def test_numbers_written_with_few_digits_do_not_matter():
+    metal = Crystal.from_atoms(bulk("Cu", cubic=True))
+    rounded = replace(metal, positions=np.round(metal.positions, 3))
+    assert primitive(rounded).n_sites == 1
+
+
+# Paths.
+
+
+@pytest.mark.parametrize(
+    "lattice", [v for v in all_variants() if v.ndim == 3], ids=lambda v: v.variant
+)
+def test_points_are_those_of_the_lattice_in_whatever_cell(lattice):
+    first = lattice.tocell()
+    known = {k: v @ first.reciprocal() for k, v in first.bandpath().special_points.items()}
+    rng = np.random.default_rng(4)
+    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    mixed = np.array([[1, 1, 0], [0, 1, 0], [0, -1, 1]]) @ np.array(first) @ turn  # either hand
+    points, _ = special_points(mixed)
+    lengths = {k: np.linalg.norm(v @ np.linalg.inv(mixed).T) for k, v in points.items()}
+    # The names of a triclinic lattice's faces may change places.
+    for found, expected in zip(
+        sorted(lengths.values()), sorted(np.linalg.norm(v) for v in known.values()), strict=True
+    ):
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lattice", "lengths"),
+    [
+        (FCC / 2, {"X": 1, "L": sqrt(3) / 2, "W": sqrt(5) / 2, "K": sqrt(9 / 8), "U": sqrt(9 / 8)}),
+        ((1 - 2 * np.eye(3)) / 2, {"H": 1, "N": sqrt(1 / 2), "P": sqrt(3 / 4)}),
+        (np.eye(3), {"X": 1 / 2, "M": sqrt(1 / 2), "R": sqrt(3 / 4)}),
+        (
+            [[1, 0, 0], [-1 / 2, sqrt(3 / 4), 0], [0, 0, 1.6]],
+            {"M": 1 / sqrt(3), "K": 2 / 3, "A": 1 / 3.2},
+        ),
+    ],
+)
+def test_points_are_where_the_textbooks_have_them(lattice, lengths):
+    # N. W. Ashcroft and N. D. Mermin, Solid State Physics (1976), chapter 5; in units of 2π/a.
+    a = 3.6
+    points, _ = special_points(a * np.array(lattice))
+    reciprocal = np.linalg.inv(a * np.array(lattice)).T
+    for label, length in lengths.items():
+        assert np.linalg.norm(points[label] @ reciprocal) * a == pytest.approx(length)
+
+
+def test_a_path_of_ones_own():
+    path = QPath.of(2.0 * FCC, "Γ X U | K G", 60)
+    assert path.ends == (("G", "X"), ("X", "U"), ("K", "G"))
+    assert len(path.q) == sum(path.lengths)
+    assert abs(len(path.q) - 60) <= 3
+    assert [label for _, label in path.ticks] == ["G", "X", "U|K", "G"]
+    assert path.ticks[1][0] == pytest.approx(2 * pi / 4.0)
+    assert path.direction.norm(dim=1).allclose(torch.ones(len(path.q)).double())
+    gaps = path.distance.diff()
+    assert gaps.min() >= 0
+    assert gaps.max() < 2.5 * path.distance[-1] / 60
+    reciprocal = torch.from_numpy(2 * pi * np.linalg.inv(2.0 * FCC).T)
+    torch.testing.assert_close(path.wave_vector, path.q @ reciprocal)
+
+
+@pytest.mark.parametrize(
+    ("text", "points", "why"),
+    [
+        ("G Y", 60, "no point Y"),
+        ("G", 60, "two points or more"),
+        ("G X |", 60, "two points or more"),
+        ("", 60, "two points or more"),
+        ("G G X", 60, "are both G"),
+        ("G X", 1, "a segment has two ends"),
+    ],
+)
+def test_a_path_that_cannot_be_followed(text, points, why):
+    with pytest.raises(Refusal) as refused:
+        QPath.of(2.0 * FCC, text, points)
+    assert why in str(refused.value)
+    if "point Y" in why:
+        assert "use G K L U W X" in refused.value.fix
+
+
+# Bands.
+
+
+@each_crystal
+def test_bands_are_the_modes_along_the_path(name, monkeypatch):
+    crystal = CRYSTALS[name]
+    springs, path, told = springs_of(crystal), QPath.of(crystal.cell, points=40), []
+    monkeypatch.setattr(solve, "AT_ONCE", 1)  # one wave vector at a time
+    bands = Bands.of(crystal, springs, path, velocities=True, progress=told.append)
+    torch.testing.assert_close(bands.frequency, omega(springs, path.q), atol=1e-4, rtol=0)
+    assert sum(told) == 2 * len(path.q)
+    assert bands.at("G")[:3].abs().max() < 1e-4
+    assert not bands.imaginary
+    assert not bands.velocity.isnan().any()
+
+
+def test_equal_waves_have_equal_frequencies_in_whatever_cell():
+    cubic = Crystal.from_atoms(bulk("Si", cubic=True))
+    for given in (cubic, cubic.supercell((1, 2, 1)), replace(cubic, cell=-cubic.cell)):
+        crystal = primitive(given)
+        assert crystal.n_sites == 2
+        bands = Bands.of(crystal, springs_of(crystal), QPath.of(crystal.cell, points=50))
+        expected = omega(springs_of(cubic), [[0.0, 1, 0], [0.5, 0.5, 0.5]])
+        for label, folded in zip("XL", expected, strict=True):
+            nearest = (folded - bands.at(label)[:, None]).abs().min(dim=1).values
+            assert nearest.max() < 1e-4
+
+
+def test_imaginary_modes_are_negative():
+    crystal = CRYSTALS["polonium"]
+    springs = springs_of(crystal, reach=3.5)
+    unstable = replace(springs, spring=-springs.spring)
+    bands = Bands.of(crystal, unstable, QPath.of(crystal.cell, points=30))
+    stable = Bands.of(crystal, springs, QPath.of(crystal.cell, points=30))
+    assert bands.imaginary
+    torch.testing.assert_close(bands.frequency, -stable.frequency.flip(1), atol=1e-4, rtol=0)
+
+
+def test_members_give_a_range():
+    crystal = CRYSTALS["salt"]
+    springs, path = springs_of(crystal), QPath.of(crystal.cell, points=20)
+    members = [replace(springs, spring=x * springs.spring) for x in (0.81, 1.21, 1.0)]
+    bands = Bands.of(crystal, mean_springs(members), path, members=members)
+    low, high = bands.range
+    one = omega(springs, path.q)
+    torch.testing.assert_close(low, 0.9 * one, atol=1e-4, rtol=1e-6)
+    torch.testing.assert_close(high, 1.1 * one, atol=1e-4, rtol=1e-6)
+
+
+def test_atoms_that_nothing_holds():
+    crystal = CRYSTALS["salt"]
+    springs = springs_of(crystal)
+    keep = torch.zeros(0, dtype=torch.long)
+    free = replace(
+        springs,
+        **{k: getattr(springs, k)[keep] for k in ("first", "second", "step", "spring")},
+    )
+    bands = Bands.of(crystal, free, QPath.of(crystal.cell, points=20), velocities=True)
+    assert (bands.frequency == 0).all()
+    assert site_densities(free).integral.tolist() == pytest.approx([3, 3])
+    assert np.isnan(debye_temperature(crystal, free))
+    assert rotational_cost(free, cell(crystal)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("spring", "error", "text"),
+    [
+        (torch.nan, Failure, "NaN or infinity"),
+        (torch.inf, Failure, "NaN or infinity"),
+        (1e308, Failure, "at q = (0, 0, 0)"),
+    ],
+)
+def test_what_cannot_be_solved_is_told_with_its_place(spring, error, text):
+    crystal = CRYSTALS["salt"]
+    springs = springs_of(crystal)
+    broken = replace(springs, spring=springs.spring * 0 + spring)
+    with pytest.raises(error) as refused:
+        Bands.of(crystal, broken, QPath.of(crystal.cell))
+    assert text in str(refused.value)
+
+
+def test_masses_and_batches_that_have_no_bands():
+    crystal = CRYSTALS["salt"]
+    springs = springs_of(crystal)
+    path = QPath.of(crystal.cell)
+    for broken, text in (
+        (replace(springs, mass=0 * springs.mass), "a mass of 0 u"),
+        (replace(springs, n_crystals=2), "2 crystals"),
+    ):
+        with pytest.raises(Refusal, match=text):
+            Bands.of(crystal, broken, path)
+
+
+# Densities of states.
+
+
+@each_crystal
+def test_the_density_counts_the_modes(name):
+    crystal = CRYSTALS[name]
+    springs = springs_of(crystal)
+    q = random_q(40)
+    sites = site_densities(springs, q, sigma=2.0)
+    assert sites.integral.tolist() == pytest.approx([3.0] * crystal.n_sites)
+    total, modes = sites.sum(), omega(springs, q)
+    assert total.mean_frequency.item() == pytest.approx(modes.mean().item(), abs=1e-3)
+    spread = modes.flatten().var(correction=0).item() + 2.0**2
+    found = total.moment(2).item() - total.mean_frequency.item() ** 2
+    assert found == pytest.approx(spread, abs=0.5)
+    parts = by_element(crystal, sites)
+    torch.testing.assert_close(parts.sum().density, total.density)
+    assert parts.n_atoms.tolist() == list(crystal.composition.values())
+
+
+def test_the_mesh_is_fine_enough():
+    springs = springs_of(CRYSTALS["salt"])
+    one, two = site_densities(springs).sum(), site_densities(springs, random_q(60_000)).sum()
+    apart = (one.resample(two.frequency).density - two.density).abs().sum() / 6
+    assert apart < 0.04
+    assert len(mesh_for(200)) == 100
+
+
+# Velocities.
+
+
+def slopes(springs, lattice, q, direction, h=1e-5):
+    """∂ω/∂k along a direction by differences of sorted frequencies, km/s."""
+    steps = h * direction @ reciprocal_steps(lattice)
+    ends = [torch.cat([s for _, s, _ in solved(springs, q + x * steps)]) for x in (0, 1, 2)]
+    at, one, two = (e.sign() * e.abs().sqrt() for e in ends)
+    return (4 * one - 3 * at - two) / (2 * h) * VELOCITY_TO_KM_S
+
+
+@each_crystal
+def test_group_velocities_against_differences(name):
+    crystal = CRYSTALS[name]
+    springs, lattice = springs_of(crystal), cell(crystal)
+    special = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0.5], [0.2, 0.2, 0], [0.5, 0, 0]])
+    q = torch.cat([random_q(10), special.double()])  # degenerate in cubic crystals
+    for seed in (1, 2):
+        n = torch.nn.functional.normalize(random_q(len(q), seed) - 0.5, dim=1)
+        velocity = group_velocities(springs, lattice, q, n)
+        along = torch.einsum("qjx,qx->qj", velocity, n).sort(dim=1).values
+        expected = slopes(springs, lattice, q, n).sort(dim=1).values
+        torch.testing.assert_close(along, expected, atol=2e-5, rtol=1e-5)
+
+
+@each_crystal
+def test_sound_is_the_slope_of_the_acoustic_branches(name):
+    crystal = CRYSTALS[name]
+    springs, lattice = springs_of(crystal), cell(crystal)
+    n = torch.nn.functional.normalize(random_q(8, 3) - 0.5, dim=1)
+    zero = torch.zeros(8, 3).double()
+    waves = sound(springs, lattice, n)
+    h = 1e-3
+    square = torch.cat([s for _, s, _ in solved(springs, h * n @ reciprocal_steps(lattice))])
+    torch.testing.assert_close(
+        waves.speed, square[:, :3].sqrt() / h * VELOCITY_TO_KM_S, atol=0, rtol=1e-5
+    )
+    # Energy travels with the derivative of c(n) k; along n itself that is c.
+    torch.testing.assert_close(torch.einsum("kix,kx->ki", waves.velocity, n), waves.speed)
+    at_rest = group_velocities(springs, lattice, zero, n)
+    torch.testing.assert_close(at_rest[:, :3], waves.velocity)
+
+
+@pytest.mark.parametrize("name", ["Cu", "Al", "Cu3Au"])
+def test_velocities_are_those_of_phonopy(name):
+    pytest.importorskip("phonopy")
+    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+
+    phonon, crystal = emt(name)
+    q = random_q(6)
+    n = torch.tensor([[1.0, 2, 3]]).expand(6, 3).double() / sqrt(14)
+    phonon.run_qpoints(q.numpy(), with_group_velocities=True)
+    theirs = phonon.qpoints.group_velocities * 0.1  # Å THz → km/s
+    ours = group_velocities(from_phonopy(phonon), cell(crystal), q, n)
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=2e-5)
+
+
+# Elasticity.
+
+
+@pytest.fixture(scope="module")
+def cuau():
+    """CuAu, tetragonal, at the lattice constants where EMT has no stress; and its springs."""
+    pytest.importorskip("phonopy")
+    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+
+    def stretched(edges):
+        atoms = CUAU.copy()
+        atoms.set_cell(np.diag([edges[0], edges[0], edges[1]]), scale_atoms=True)
+        return atoms
+
+    edges = minimize(lambda x: energy(stretched(x)), [2.8, 3.7], method="Nelder-Mead", tol=1e-9).x
+    atoms = stretched(edges)
+    return atoms, from_phonopy(computed(atoms, times=5))
+
+
+def energy(atoms, strain=0.0):
+    """EMT energy of a strained cell, eV."""
+    atoms = atoms.copy()
+    atoms.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
+    atoms.calc = EMT()
+    return atoms.get_potential_energy()
+
+
+def stiffness(atoms, strain, h=2e-3):
+    """Second derivative of the energy by a strain, GPa."""
+    curve = energy(atoms, h * strain) + energy(atoms, -h * strain) - 2 * energy(atoms)
+    return curve / h**2 / atoms.get_volume() * 160.2176634
+
+
+def test_elastic_constants_are_those_of_strain(cuau):
+    atoms, springs = cuau
+    units = [np.zeros((3, 3)) for _ in VOIGT]
+    for unit, (i, j) in zip(units, VOIGT, strict=True):
+        unit[i, j] += 0.5
+        unit[j, i] += 0.5
+    expected = np.array(
+        [[(stiffness(atoms, a + b) - stiffness(atoms, a - b)) / 4 for a in units] for b in units]
+    )
+    found = elastic_constants(Crystal.from_atoms(atoms), springs)
+    assert expected[0, 0] > 100
+    np.testing.assert_allclose(found.numpy(), expected, atol=0.1)
+
+
+def test_the_debye_temperature_is_that_of_the_elastic_constants(cuau):
+    atoms, springs = cuau
+    C = elastic_constants(Crystal.from_atoms(atoms), springs).numpy()
+    index = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+    z, weight = np.polynomial.legendre.leggauss(24)
+    phi = 2 * pi * np.arange(48) / 48
+    across = np.sqrt(1 - z**2)
+    n = np.stack(
+        [np.outer(across, np.cos(phi)), np.outer(across, np.sin(phi)), np.outer(z, 1 + 0 * phi)], -1
+    )
+    gamma = np.einsum("zpb,abcd,zpd->zpac", n, C[index[:, :, None, None], index[None, None]], n)
+    density = sum(atoms.get_masses()) * 1.66053906892e-27 / (atoms.get_volume() * 1e-30)
+    speed = np.sqrt(np.linalg.eigvalsh(gamma) * 1e9 / density)  # m/s
+    mean = (weight[:, None, None] * speed**-3).sum() / (2 * 48 * 3)
+    k = (6 * pi**2 * len(atoms) / (atoms.get_volume() * 1e-30)) ** (1 / 3)
+    theta = 1.054571817e-34 * k * mean ** (-1 / 3) / 1.380649e-23
+    found = debye_temperature(Crystal.from_atoms(atoms), springs)
+    assert found == pytest.approx(theta, rel=2e-3)
+
+
+def test_rotations_cost_nothing_in_a_potential_without_stress(cuau):
+    atoms, springs = cuau
+    forces, stress = rotational_cost(springs, torch.tensor(atoms.cell.array))
+    assert forces < 1e-6
+    assert stress < 1e-5
+
+
+def test_stress_makes_rotations_cost():
+    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+
+    atoms = CUAU.copy()
+    atoms.set_cell(np.diag([2.6, 2.6, 3.7]), scale_atoms=True)
+    springs = from_phonopy(computed(atoms, times=4))
+    forces, stress = rotational_cost(springs, torch.tensor(atoms.cell.array))
+    assert forces < 1e-6
+    assert 1e-3 < stress < 0.1
+
+
+def test_rotations_cost_nothing_where_no_symmetry_says_so():
+    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+
+    atoms = bulk("Cu", "hcp", a=2.55, c=4.2)  # no atom is a centre of inversion
+    lattice = torch.tensor(atoms.cell.array)
+    springs = from_phonopy(computed(atoms, times=4))
+    assert rotational_cost(springs, lattice).forces < 1e-5
+    turned = replace(springs, spring=springs.spring.diagonal(dim1=1, dim2=2).diag_embed())
+    assert rotational_cost(turned, lattice).forces > 1e-2
+
+
+def test_central_springs_keep_both_rules():
+    for crystal in CRYSTALS.values():
+        springs = springs_of(crystal, transverse=0.0)
+        assert max(rotational_cost(springs, cell(crystal))) < 1e-12
+        sideways = springs_of(crystal, transverse=0.5)
+        assert max(rotational_cost(sideways, cell(crystal))) < 0.5
+    assert min(rotational_cost(sideways, cell(crystal))) > 1e-3  # the triclinic one

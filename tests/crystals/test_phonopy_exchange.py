@@ -1,0 +1,205 @@
+"""Force constants to phonopy and back: it finds the same frequencies, and opens our files."""
+
+import importlib.util
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lattices import CRYSTALS, METALS, emt, omega, random_q, springs_of
+
+from debye.crystals.lattice.band_files import band_yaml, bands_csv, bands_record
+from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.dos import site_densities
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.path import QPath
+from debye.crystals.lattice.phonopy_exchange import from_phonopy, to_phonopy, write_phonopy
+from debye.errors import Refusal
+
+phonopy = pytest.importorskip("phonopy")
+
+THZ = 33.35640951981521  # cm-1
+# phonopy has older values of the constants: its frequencies are 1.2e-7 higher.
+NEAR = {"rtol": 1.3e-7, "atol": 2e-5}
+each_metal = pytest.mark.parametrize("name", METALS)
+each_crystal = pytest.mark.parametrize("name", CRYSTALS)
+
+
+def theirs(phonon, q):
+    """phonopy's frequencies at wave vectors (Q, 3), cm⁻¹."""
+    phonon.run_qpoints(np.asarray(q))
+    return torch.from_numpy(phonon.qpoints.frequencies * THZ)
+
+
+def path_of(crystal, points=60):
+    return QPath.of(crystal.cell, points=points)
+
+
+@pytest.fixture
+def loaded(name, tmp_path):
+    """A crystal and its springs, and what phonopy makes of the file written of them."""
+    crystal = CRYSTALS[name]
+    springs = springs_of(crystal)
+    path = write_phonopy(tmp_path / "phonopy_params.yaml", crystal, springs)
+    return crystal, springs, phonopy.load(path)
+
+
+# From phonopy.
+
+
+@each_metal
+def test_phonopys_bands_are_reproduced(name):
+    phonon, crystal = emt(name)
+    q = torch.cat([path_of(crystal).q, random_q(20)])
+    ours = omega(from_phonopy(phonon), q)
+    assert ours.max() > 100
+    torch.testing.assert_close(ours, theirs(phonon, q), **NEAR)
+
+
+@each_metal
+def test_no_pair_stands_twice(name):
+    springs = from_phonopy(emt(name)[0])
+    ends = torch.stack([springs.first, springs.second], dim=1).double()
+    one = torch.cat([ends, springs.step], dim=1)
+    other = torch.cat([ends.flip(1), -springs.step], dim=1)
+    apart = torch.cdist(torch.cat([one, other]), torch.cat([one, other]))
+    assert apart.fill_diagonal_(1).min() > 1e-3
+
+
+def test_the_class_reads_phonopy_too():
+    phonon, _ = emt("Cu")
+    assert torch.equal(ForceConstants.from_phonopy(phonon).spring, from_phonopy(phonon).spring)
+
+
+def test_full_and_compact_force_constants_are_the_same():
+    phonon, _ = emt("Cu3Au")
+    compact = copy(phonon)
+    compact.force_constants = phonon.force_constants[phonon.primitive.p2s_map]
+    torch.testing.assert_close(from_phonopy(compact).spring, from_phonopy(phonon).spring)
+
+
+def test_what_is_no_set_of_springs_is_refused():
+    phonon, _ = emt("Cu")
+    empty, drifting, polar = (copy(phonon) for _ in range(3))
+    empty.force_constants = None
+    drifting.force_constants = phonon.force_constants + 0.05
+    polar.nac_params = {"born": np.zeros((1, 3, 3)), "dielectric": np.eye(3), "factor": 14.4}
+    for other, text in (
+        (empty, "no force constants"),
+        (drifting, "acoustic sum rule"),
+        (polar, "Born charges"),
+    ):
+        with pytest.raises(Refusal) as refused:
+            from_phonopy(other)
+        assert text in str(refused.value)
+
+
+# To phonopy.
+
+
+@each_crystal
+def test_phonopy_finds_our_frequencies(name, loaded):
+    crystal, springs, phonon = loaded
+    q = torch.cat([path_of(crystal).q, random_q(20)])
+    torch.testing.assert_close(theirs(phonon, q), omega(springs, q), **NEAR)
+    back = from_phonopy(phonon)
+    torch.testing.assert_close(omega(back, q), omega(springs, q), **NEAR)
+
+
+@each_crystal
+def test_phonopy_finds_our_density_of_states(name, loaded):
+    _, springs, phonon = loaded
+    phonon.run_mesh([7, 7, 7], is_mesh_symmetry=False)
+    axis = np.arange(0, 400.0, 1.0)
+    phonon.run_total_dos(
+        sigma=3 / THZ,
+        freq_min=0,
+        freq_max=axis[-1] / THZ,
+        freq_pitch=1 / THZ,
+        use_tetrahedron_method=False,
+    )
+    points, density = phonon.total_dos.frequency_points, phonon.total_dos.dos / THZ
+    q = torch.from_numpy(np.array(phonon.mesh.qpoints))
+    total = site_densities(springs, q, sigma=3.0).sum()
+    ours = np.interp(points * THZ, total.frequency, total.density, left=0, right=0)
+    # Ours shares each mode between two points 1 cm-1 apart before it broadens.
+    assert np.abs(ours - density).sum() < 0.03 * density.sum()
+
+
+@each_crystal
+def test_the_supercell_is_wide_enough_and_no_wider(name):
+    crystal = CRYSTALS[name]
+    springs = springs_of(crystal)
+    cell = to_phonopy(crystal, springs).supercell.cell
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    longest = np.linalg.norm(springs.step.numpy() @ crystal.cell, axis=1).max()
+    assert 2 * longest < heights.min() < 3.5 * longest
+
+
+def test_masses_are_ours(tmp_path):
+    crystal = CRYSTALS["salt"]
+    springs = replace(springs_of(crystal), mass=torch.tensor([25.5, 37.0]).double())
+    phonon = phonopy.load(write_phonopy(tmp_path / "p.yaml", crystal, springs))
+    assert phonon.masses == pytest.approx([25.5, 37.0])
+    torch.testing.assert_close(theirs(phonon, random_q(5)), omega(springs, random_q(5)), **NEAR)
+
+
+def test_mixed_sites_are_refused():
+    crystal = replace(CRYSTALS["copper"], species=({"Cu": 0.5, "Au": 0.5},))
+    with pytest.raises(Refusal, match="phonopy cell"):
+        to_phonopy(crystal, springs_of(crystal))
+
+
+def test_without_phonopy_it_says_what_to_install(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "phonopy" else find(name)
+    )
+    with pytest.raises(Refusal) as refused:
+        to_phonopy(CRYSTALS["salt"], springs_of(CRYSTALS["salt"]))
+    assert refused.value.fix == "pip install 'debye[phonopy]'"
+
+
+# Files of bands.
+
+
+def test_band_yaml_is_what_phonopy_writes(tmp_path):
+    phonon, crystal = emt("Cu3Au")
+    path = path_of(crystal, 30)
+    ours = yaml.safe_load(band_yaml(Bands.of(crystal, from_phonopy(phonon), path, velocities=True)))
+    segments = [part.numpy() for part in path.q.split(path.lengths)]
+    phonon.run_band_structure(segments, with_group_velocities=True)
+    phonon.write_yaml_band_structure(filename=tmp_path / "band.yaml")
+    known = yaml.safe_load((tmp_path / "band.yaml").read_text())
+    for key in ("nqpoint", "npath", "segment_nqpoint", "natom"):
+        assert ours[key] == known[key]
+    for key in ("lattice", "reciprocal_lattice"):
+        np.testing.assert_allclose(ours[key], known[key], atol=1e-6)
+    for one, two in zip(ours["phonon"], known["phonon"], strict=True):
+        np.testing.assert_allclose(one["q-position"], two["q-position"], atol=1e-6)
+        assert one["distance"] == pytest.approx(two["distance"], abs=1e-6)
+        for mode, other in zip(one["band"], two["band"], strict=True):
+            assert mode["frequency"] == pytest.approx(other["frequency"], abs=1e-4)
+            assert len(mode["group_velocity"]) == 3
+    assert [p["symbol"] for p in ours["points"]] == [p["symbol"] for p in known["points"]]
+
+
+def test_csv_and_record_hold_the_bands():
+    crystal = CRYSTALS["salt"]
+    bands = Bands.of(crystal, springs_of(crystal), path_of(crystal), velocities=True)
+    header, *rows = (line.split(",") for line in bands_csv(bands, "THz").splitlines())
+    assert header[:6] == ["distance_1/angstrom", "q1", "q2", "q3", "label", "frequency_1_THz"]
+    assert header[-1] == "velocity_6_km/s"
+    assert [row[4] for row in rows] == list(bands.path.labels)
+    numbers = np.array([[float(x) for x in row[5:11]] for row in rows])
+    np.testing.assert_allclose(numbers * THZ, bands.frequency.numpy(), atol=1e-4)
+    record = bands_record(bands, "THz")
+    np.testing.assert_allclose(record["frequency_THz"], numbers, atol=1e-5)
+    assert sum(record["segment_points"]) == len(record["q"])
+    np.testing.assert_allclose(
+        np.einsum("qjx,qx->qj", record["group_velocity_km/s"], bands.path.direction.numpy()),
+        [[float(x) for x in row[11:]] for row in rows],
+        atol=1e-5,
+    )

@@ -1,0 +1,57 @@
+"""The figure of bands: one frequency axis, ranges, what is imaginary, a reference."""
+
+from dataclasses import replace
+
+import pytest
+from lattices import CRYSTALS, springs_of
+
+from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.dos import by_element, site_densities
+from debye.crystals.lattice.mesh import low_discrepancy
+from debye.crystals.lattice.path import QPath
+from debye.plot.bands import bands_figure
+from debye.units import frequency_factor
+
+
+@pytest.fixture(scope="module")
+def bands():
+    crystal = CRYSTALS["salt"]
+    springs = springs_of(crystal)
+    found = Bands.of(
+        crystal,
+        springs,
+        QPath.of(crystal.cell, points=60),
+        members=[replace(springs, spring=x * springs.spring) for x in (0.8, 1.2)],
+    )
+    return found, site_densities(springs, low_discrepancy(200))
+
+
+def test_bands_and_density_share_an_axis(bands):
+    found, sites = bands
+    parts = by_element(found.crystal, sites)
+    figure = bands_figure(found, sites.sum(), parts, unit="THz", notes=["a note"])
+    left, right = figure.axes
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_ylim()[0] == 0
+    assert left.get_ylim()[1] > found.range[1].max() * frequency_factor("cm-1", "THz")
+    assert left.get_ylabel() == "Frequency (THz)"
+    labels = [tick.get_text() for tick in left.get_xticklabels()]
+    assert labels == ["Γ", "X", "W", "K", "Γ", "L", "U", "W", "L", "K|U", "X"]
+    curves = [line for line in left.lines if len(line.get_xdata()) > 2]
+    assert len(curves) == 6 * len(found.path.ends)
+    assert len(left.collections) == 6  # the ranges
+
+
+def test_imaginary_bands_are_drawn_below_zero(bands):
+    found, sites = bands
+    unstable = replace(found, frequency=-found.frequency, range=None)
+    left, right = bands_figure(unstable, sites.sum()).axes
+    assert left.get_ylim()[0] < -found.frequency.max()
+    assert left.get_ylim() == right.get_ylim()
+    assert any(line.get_ydata()[0] == 0 for line in left.lines)
+
+
+def test_a_reference_is_dashed(bands):
+    found, _ = bands
+    (ax,) = bands_figure(found, reference=found).axes
+    assert sum(line.is_dashed() for line in ax.lines) == 6 * len(found.path.ends)
