@@ -1,0 +1,133 @@
+"""Draw measured spectra, what was fitted to them, and what is left."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from debye.crystals.inversion.likelihood import Observation
+from debye.crystals.inversion.rank import Ranking
+from debye.plot import DARK, GREY, PAGE, PALETTE, new_figure, style
+from debye.plot.dos import array
+from debye.plot.text import FREQUENCY_LABELS, formula_text, write_notes
+from debye.units import frequency_factor
+
+
+def draw_fit(
+    ax: Axes,
+    below: Axes,
+    observed: Observation,
+    curve: Tensor,
+    *,
+    unit: str = "cm-1",
+    title: str = "",
+    colour: str = PALETTE[0],
+) -> None:
+    """Draw a measured spectrum with a fitted curve, and what is left below.
+
+    Args:
+        ax: For the spectrum, scaled to a maximum of 1.
+        below: For the residuals, in the same unit.
+        observed: On the points of comparison.
+        curve: What was fitted, (n,).
+        unit: Of the frequency.
+        title: Above the spectrum, ready for matplotlib.
+        colour: Of the curve.
+    """
+    omega = array(observed.frequency) * frequency_factor("cm-1", unit)
+    top = array(observed.intensity).max()
+    y, fitted = array(observed.intensity) / top, array(curve) / top
+    error = None
+    if observed.covariance is not None:
+        error = np.sqrt(array(observed.covariance.diagonal())) / top
+    for axes, values in ((ax, y), (below, y - fitted)):
+        axes.errorbar(
+            omega, values, error, fmt=".", markersize=2.5, linewidth=0.6, color=DARK, zorder=3
+        )
+        axes.set_xlim(omega[0], omega[-1])
+    ax.plot(omega, fitted, color=colour)
+    below.axhline(0.0, color=colour, linewidth=0.8)
+    ax.tick_params(labelbottom=False)
+    ax.set_title(title, loc="left")
+    reach = 1.1 * max(0.1, float(np.abs(y - fitted).max()))
+    below.set_ylim(-reach, reach)
+    below.set_xlabel(FREQUENCY_LABELS[unit])
+
+
+def ranking_figure(
+    ranking: Ranking, *, most: int = 4, unit: str = "cm-1", width: float = PAGE
+) -> Figure:
+    """The best candidates on the measured spectrum with their residuals, and all probabilities.
+
+    Args:
+        ranking: Of the candidates.
+        most: How many are drawn.
+        unit: Of the frequency.
+        width: Inches.
+    """
+    n = min(most, len(ranking.order))
+    with style():
+        figure = new_figure(width, 0.42 * width)
+        columns = [1.0] * n + [0.55]
+        grid = figure.add_gridspec(2, n + 1, height_ratios=[2.6, 1], width_ratios=columns)
+        first: tuple[Axes, Axes] | None = None
+        for k in range(n):
+            ax = figure.add_subplot(grid[0, k], sharey=first[0] if first else None)
+            below = figure.add_subplot(grid[1, k], sharey=first[1] if first else None)
+            label = formula_text(ranking.candidates.labels[ranking.order[k]], 16)
+            share = percent(float(ranking.probability[k]))
+            draw_fit(
+                ax,
+                below,
+                ranking.observed,
+                ranking.fits.curve[k],
+                unit=unit,
+                title=f"{k + 1}. {label}, {share}",
+                colour=PALETTE[k % len(PALETTE)],
+            )
+            if first is None:
+                first = ax, below
+                ax.set_ylabel("Intensity / maximum")
+                below.set_ylabel("Residual")
+            else:
+                ax.tick_params(labelleft=False)
+                below.tick_params(labelleft=False)
+        if first:
+            _same_reach(ranking, first[1], n)
+        _draw_probabilities(figure.add_subplot(grid[:, n]), ranking)
+        write_notes(figure, ranking.notes)
+    return figure
+
+
+def percent(share: float) -> str:
+    """A probability for reading: no false 0 % or 100 %.
+
+    Example:
+        >>> percent(0.5), percent(0.0003), percent(0.9999)
+        ('50 %', '< 0.1 %', '> 99.9 %')
+    """
+    if share < 0.001:
+        return "< 0.1 %"
+    return "> 99.9 %" if share > 0.999 else f"{100 * share:.2g} %"
+
+
+def _same_reach(ranking: Ranking, below: Axes, n: int) -> None:
+    rest = array(ranking.observed.intensity - ranking.fits.curve[:n])
+    reach = 1.15 * max(0.1, float(np.abs(rest).max()) / array(ranking.observed.intensity).max())
+    below.set_ylim(-reach, reach)
+
+
+def _draw_probabilities(ax: Axes, ranking: Ranking, most: int = 10) -> None:
+    shown = array(ranking.probability)[:most]
+    rows = np.arange(len(shown))
+    colours = [PALETTE[k % len(PALETTE)] if k < 4 else GREY for k in rows]
+    ax.barh(rows, shown, color=colours, height=0.7)
+    names = [formula_text(ranking.candidates.labels[i], 14) for i in ranking.order[:most]]
+    ax.set_yticks(rows, names)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("Probability")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
