@@ -110,7 +110,7 @@ def percent(share: float) -> str:
     """
     if share < 0.001:
         return "< 0.1 %"
-    return "> 99.9 %" if share > 0.999 else f"{100 * share:.2g} %"
+    return "> 99.9 %" if share > 0.999 else f"{100 * share:.3g} %"
 
 
 def _same_reach(ranking: Ranking, below: Axes, n: int) -> None:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from debye.crystals.inversion.cross_sections import cross_section
-from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.spectra.regrid import broadened, resampled
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.elements import MASSES
@@ -26,7 +25,7 @@ FINE = 8
 
 @dataclass(frozen=True)
 class Resolution:
-    """Standard deviation of the energy, a polynomial of it: σ(ω) = c₀ + c₁ ω + c₂ ω² + …
+    """Standard deviation of the energy, a polynomial of it: σ(ω) = Σ cₙ ωⁿ.
 
     Args:
         coefficients: c₀ in cm⁻¹, c₁ a pure number, c₂ in cm, …; none for a perfect instrument.
@@ -124,13 +123,14 @@ def response(grid: Tensor, onto: Tensor, resolution: Resolution) -> Tensor:
     Example:
         >>> grid = torch.arange(0.0, 120.0, 20.0, dtype=torch.float64)
         >>> A = response(grid, grid, Resolution((15.0,)))
+        >>> from debye.crystals.spectra.quadrature import trapezoid_weights
         >>> w = trapezoid_weights(grid)
         >>> A.shape, torch.allclose(w @ A, w)  # no state is made or lost
         (torch.Size([6, 6]), True)
     """
     grid, onto = grid.double(), onto.double()
     fine = torch.cat(
-        [a + (b - a) * torch.arange(FINE) / FINE for a, b in zip(grid, grid[1:], strict=False)]
+        [a + (b - a) * torch.arange(FINE) / FINE for a, b in zip(grid[:-1], grid[1:], strict=True)]
         + [grid[-1:]]
     )
     hats = (1 - (fine - grid[:, None]).abs() / _spacing(grid, fine)).clamp(min=0.0)  # [F, fine]

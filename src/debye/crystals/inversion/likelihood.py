@@ -180,7 +180,7 @@ def _fit(
 
 
 def _with_noise(rest: Tensor, spread: Tensor, noise: Tensor, error: ModelError) -> Tensor:
-    """log ∫ dτ π(τ) exp(-½ rᵀ (S/2τ + Σ)⁻¹ r), (C,)."""
+    """Logarithm of ∫ dτ π(τ) exp(-½ rᵀ (S/2τ + Σ)⁻¹ r), (C,)."""
     tau, weight = error.sizes(rest)
     both = spread[:, None] / (2 * tau[:, None, None]) + noise  # [candidate, node, n, n]
     whitened = torch.linalg.solve_triangular(

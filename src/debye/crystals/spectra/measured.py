@@ -74,7 +74,7 @@ class Measured:
 
 
 def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Measured:
-    """Read a measured spectrum: two or three columns of text, or any file of a `Spectrum`.
+    r"""Read a measured spectrum: two or three columns of text, or any file of a `Spectrum`.
 
     Columns are energy, intensity and its standard deviation, with spaces, commas, semicolons or
     tabs between. Lines before the numbers, and those that begin with ``#``, are a header, in
@@ -92,7 +92,7 @@ def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Meas
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "run.dat"
-        ...     _ = path.write_text("# E (meV)  S  err\\n0 0.1 0.2\\n10 3 0.2\\n20 0.2 0.2\\n")
+        ...     _ = path.write_text("# E (meV)  S  err\n0 0.1 0.2\n10 3 0.2\n20 0.2 0.2\n")
         ...     round(read_measured(path).frequency[-1].item(), 2)
         161.31
     """
