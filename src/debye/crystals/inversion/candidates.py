@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,63 +88,69 @@ def _check_any(good: int, bad: list[Rejected]) -> None:
     )
 
 
+MANIFEST = "debye-screen.json"
+"""The file that makes a folder a screening; it tells format, model and grid."""
+SCREENING_FORMAT = 1
+
+
 def is_screened(path: Path) -> bool:
-    """Whether a folder holds parts of a screening."""
-    return path.is_dir() and any(path.glob("*.parquet"))
+    """Whether a folder is one that `debye screen` wrote."""
+    return (path / MANIFEST).is_file()
 
 
-def screened(folder: Path, checksum: str | None) -> Candidates:
-    """The candidates of a folder that `debye screen` wrote.
+def screened(folder: Path, model_sha256: str) -> Candidates:
+    """The candidates of a folder that `debye screen` wrote; its failed rows are left out.
 
     Args:
-        folder: With its parquet parts, whose columns id, source, formula and spectrum (states of
-            the cell per cm⁻¹) are read, and the grid from their metadata.
-        checksum: Of the model in use, which must have made them; None to take any.
+        folder: With its manifest and ``parts/*.parquet``.
+        model_sha256: Checksum in the card of the model in use, which must have made them.
 
     Raises:
-        Refusal: A part cannot be read, has other columns or grids, or comes from another model.
+        Refusal: The folder comes from another model or version, cannot be read, or holds no
+            spectrum.
     """
-    from pyarrow import ArrowException
-
-    rows: list[dict[str, Any]] = []
-    grid: list[float] | None = None
-    for part in sorted(folder.glob("*.parquet")):
-        try:
-            frequency, found = _part(part, checksum)
-        except (ArrowException, OSError, KeyError, ValueError) as error:
-            what, why = f"cannot read {part} as a part of a screening", str(error)
-            raise Refusal(what, why=why, fix="screen again with this version of debye") from error
-        if grid is not None and frequency != grid:
-            why = f"its grid has {len(frequency)} points, that of the others {len(grid)}"
-            raise Refusal(f"cannot use {part}", why=why, fix="screen again into a fresh folder")
-        grid, rows = frequency, rows + list(found)
+    frequency = _screened_grid(folder, model_sha256)
+    rows = [row for part in sorted(folder.glob("parts/*.parquet")) for row in _rows(part)]
     if not rows:
-        raise Refusal(
-            f"no spectrum in {folder}",
-            why="each of its rows tells an error, or there are none",
-            fix="look at the errors of the screening",
-        )
+        why = "its parts are missing, or every row of them tells an error"
+        raise Refusal(f"no spectrum in {folder}", why=why, fix="look at the screening's errors")
     return Candidates(
         tuple(row["formula"] for row in rows),
-        tuple(f"{row['source']}" for row in rows),
-        torch.tensor(grid, dtype=torch.float64),
-        torch.tensor([row["spectrum"] for row in rows], dtype=torch.float64),
-        ((),) * len(rows),
+        tuple(row["id"] for row in rows),
+        frequency,
+        torch.tensor([row["dos"] for row in rows], dtype=torch.float64),
+        tuple(tuple(row["warnings"] or ()) for row in rows),
     )
 
 
-def _part(path: Path, checksum: str | None) -> tuple[list[float], Iterator[dict[str, Any]]]:
-    """Grid and rows of one part; rows that tell an error have no spectrum."""
-    from pyarrow import parquet
+def _screened_grid(folder: Path, model_sha256: str) -> Tensor:
+    """The grid of a screening that the model in use has made."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        made_in, made_by = manifest["format"], manifest["model_sha256"]
+        frequency = torch.tensor(manifest["frequency"], dtype=torch.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{MANIFEST} is unreadable or incomplete ({error})"
+        fix = "screen again with this version of debye"
+        raise Refusal(f"cannot use the screening {folder}", why=why, fix=fix) from error
+    if made_in != SCREENING_FORMAT:
+        why = f"it has format {made_in}, and this debye reads format {SCREENING_FORMAT}"
+        fix = "use the debye that wrote it, or screen again"
+        raise Refusal(f"cannot use the screening {folder}", why=why, fix=fix)
+    if made_by != model_sha256:
+        why = f"its model is {made_by[:12]}…, and that in use {model_sha256[:12]}…"
+        fix = "give the model that made it with --model, or screen again"
+        raise Refusal(f"{folder} was screened with another model", why=why, fix=fix)
+    return frequency
 
-    table = parquet.read_table(path, columns=["source", "formula", "spectrum"])
-    metadata = table.schema.metadata or {}
-    made_by = metadata[b"model_checksum"].decode()
-    if checksum is not None and made_by != checksum:
-        raise Refusal(
-            f"the folder {path.parent} was screened with another model",
-            why=f"its checksum is {made_by[:12]}, that of the model in use {checksum[:12]}",
-            fix="give that model with --model, or screen again",
-        )
-    frequency = [float(x) for x in json.loads(metadata[b"frequency"])]
-    return frequency, (row for row in table.to_pylist() if row["spectrum"] is not None)
+
+def _rows(part: Path) -> list[dict[str, Any]]:
+    """Rows of a part that hold a spectrum."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(part, columns=["id", "formula", "dos", "warnings"])
+    except (OSError, ArrowException) as error:
+        why, fix = f"it is damaged ({error})", "delete it and screen again, which makes it anew"
+        raise Refusal(f"cannot read {part}", why=why, fix=fix) from error
+    return [row for row in table.to_pylist() if row["dos"] is not None]

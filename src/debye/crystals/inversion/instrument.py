@@ -8,6 +8,7 @@ Every step is linear in the density and differentiable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -130,8 +131,7 @@ def response(grid: Tensor, onto: Tensor, resolution: Resolution) -> Tensor:
     """
     grid, onto = grid.double(), onto.double()
     fine = torch.cat(
-        [a + (b - a) * torch.arange(FINE) / FINE for a, b in zip(grid[:-1], grid[1:], strict=True)]
-        + [grid[-1:]]
+        [a + (b - a) * torch.arange(FINE) / FINE for a, b in pairwise(grid)] + [grid[-1:]]
     )
     hats = (1 - (fine - grid[:, None]).abs() / _spacing(grid, fine)).clamp(min=0.0)  # [F, fine]
     sigma = resolution.sigma(fine)
