@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debye.crystals.inversion.instrument import seen
+from debye.crystals.inversion.instrument import seen_of
 from debye.crystals.model.predictor import Prediction, Predictor
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.reading import Rejected
@@ -62,7 +62,7 @@ def predicted(
             bad.append(item)
             continue
         try:
-            good.append((item, seen(item.sites.density, item.crystal, neutron=neutron)))
+            good.append((item, seen_of(item, neutron=neutron)))
         except Refusal as refusal:
             bad.append(Rejected(item.crystal.source or item.crystal.formula, refusal))
     _check_any(len(good), bad)

@@ -7,6 +7,7 @@ Every step is linear in the density and differentiable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from debye.crystals.inversion.cross_sections import cross_section
+from debye.crystals.model.predictor import Prediction
 from debye.crystals.spectra.regrid import broadened, resampled
-from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.elements import MASSES
+from debye.edges import sum_onto
 from debye.errors import Refusal
 from debye.units import frequency_factor
 
@@ -73,8 +75,8 @@ class Resolution:
         return cls(tuple(numbers)) if any(numbers) else cls()
 
 
-def site_weights(crystal: Crystal, *, neutron: bool) -> Tensor:
-    """Weight of each species in the measured density, in the order of `Graph.site`, (K,).
+def site_weights(symbols: Sequence[str], *, neutron: bool) -> Tensor:
+    """Weight of each species in the measured density, (K,).
 
     1, or for incoherent neutron scattering σ/m: each atom's density of states counts by its
     cross-section over its mass (barn/u).
@@ -83,31 +85,38 @@ def site_weights(crystal: Crystal, *, neutron: bool) -> Tensor:
         Refusal: An element's cross-section is not known.
 
     Example:
-        >>> import numpy as np
-        >>> ice = Crystal(["O", "H", "H"], [[0, 0, 0], [1, 0, 0], [0, 1, 0]], 3 * np.eye(3))
-        >>> [round(w, 2) for w in site_weights(ice, neutron=True).tolist()]
-        [0.26, 81.37, 81.37]
+        >>> [round(w, 2) for w in site_weights(["O", "H"], neutron=True).tolist()]
+        [0.26, 81.37]
     """
-    symbols = [symbol for site in crystal.species for symbol in site]
     weights = [cross_section(s) / MASSES[s] if neutron else 1.0 for s in symbols]
     return torch.tensor(weights, dtype=torch.float64)
 
 
-def seen(sites: Tensor, crystal: Crystal, *, neutron: bool) -> Tensor:
-    """The density that an instrument weights, Σ_i W_i g_i, of a predicted crystal, (F,).
+def seen(sites: Tensor, site: Tensor, fraction: Tensor, weights: Tensor) -> Tensor:
+    """The density that an instrument sees of a crystal, Σ_k f_k W_k g_i(k), (F,).
 
     Args:
-        sites: Density of states of each site, occupancy counted, (N, F).
-        crystal: Whose sites they are.
-        neutron: Weight by cross-section over mass, not by 1.
+        sites: Density of states of each fully occupied site, (N, F).
+        site: Which site each species occupies, (K,).
+        fraction: Its occupancy of the site, (K,).
+        weights: Of each species, see `site_weights`, (K,).
     """
-    weights = site_weights(crystal, neutron=neutron).to(sites)
-    shares = [f for site in crystal.species for f in site.values()]
-    index = [i for i, site in enumerate(crystal.species) for _ in site]
-    mean = sites.new_zeros(len(sites)).index_add(
-        0, torch.tensor(index), weights * torch.tensor(shares).to(sites)
-    )
-    return (mean / torch.tensor(crystal.occupancies).to(sites)) @ sites
+    return sum_onto(site, fraction * weights.to(fraction), len(sites)).to(sites) @ sites
+
+
+def seen_of(prediction: Prediction, *, neutron: bool) -> Tensor:
+    """The density that an instrument sees of a predicted crystal, (F,).
+
+    Raises:
+        Refusal: An element's cross-section is not known.
+    """
+    species = prediction.crystal.species
+    sites = prediction.sites.density
+    site = torch.tensor([i for i, on_it in enumerate(species) for _ in on_it])
+    fraction = torch.tensor([x for on_it in species for x in on_it.values()]).to(sites)
+    weights = site_weights([s for on_it in species for s in on_it], neutron=neutron)
+    full = sites / prediction.sites.n_atoms.to(sites)[:, None]
+    return seen(full, site, fraction, weights)
 
 
 def response(grid: Tensor, onto: Tensor, resolution: Resolution) -> Tensor:
