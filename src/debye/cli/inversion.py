@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +12,27 @@ from debye.cli.common import (
     DONE,
     FIGURES,
     SOME_FAILED,
+    check_range,
     complain,
+    folder,
     show,
     tell,
     to_json,
     verb,
     warn,
     writable,
+)
+from debye.cli.inversion_output import (
+    design_table,
+    draw_design,
+    draw_ranking,
+    draw_refined,
+    give,
+    proposal_record,
+    ranking_record,
+    ranking_table,
+    refined_record,
+    refined_table,
 )
 from debye.cli.output import Device, load_predictor
 from debye.cli.spectra import ModelFile, Plot, Unit
@@ -27,8 +41,9 @@ from debye.files import atomic_write
 
 if TYPE_CHECKING:
     from debye.crystals.inversion.candidates import Candidates
+    from debye.crystals.inversion.design import Target
+    from debye.crystals.inversion.freedom import Freedom
     from debye.crystals.inversion.instrument import Resolution
-    from debye.crystals.inversion.rank import Ranking
     from debye.crystals.model.predictor import Predictor
     from debye.crystals.spectra.measured import Measured
 
@@ -47,6 +62,17 @@ class Background(str, Enum):
     LINEAR = "linear"
 
 
+class Goal(str, Enum):
+    """What can be designed for."""
+
+    MEAN_FREQUENCY = "mean-frequency"
+    HEAT_CAPACITY = "heat-capacity-per-atom"
+    HEAT_CAPACITY_PER_MASS = "heat-capacity-per-mass"
+    GAP = "gap"
+
+
+STRUCTURES = (".cif", ".vasp", ".extxyz")
+"""What a refined structure's file may end in."""
 SpectrumFile = Annotated[
     Path,
     typer.Argument(
@@ -77,6 +103,8 @@ Result = Annotated[Path | None, typer.Option("--output", help="Write the result 
 def register(parent: typer.Typer) -> None:
     """Add the verbs of this file to the command."""
     app.command()(verb(rank))
+    app.command()(verb(refine))
+    app.command()(verb(design))
     parent.add_typer(app)
 
 
@@ -117,10 +145,10 @@ def rank(
     )
     for note in ranking.notes:
         warn(note)
-    told = _ranking_record(ranking, spectrum, measured)
-    _give(to_json(told) if as_json else _ranking_table(ranking, top), told, place, needed=not plot)
+    told = ranking_record(ranking, spectrum, measured)
+    give(to_json(told) if as_json else ranking_table(ranking, top), told, place, needed=not plot)
     if figure:
-        _draw_ranking(ranking, figure, measured.unit)
+        draw_ranking(ranking, figure, measured.unit)
     return SOME_FAILED if found.rejected else DONE
 
 
@@ -177,59 +205,191 @@ def _candidates(names: list[str], predictor: Predictor, *, neutron: bool) -> Can
     return found
 
 
-def _give(text: str, told: dict[str, Any], place: Path | None, *, needed: bool) -> None:
-    show(text, needed=needed and not place)
+def refine(
+    spectrum: SpectrumFile,
+    structure: Annotated[
+        Path, typer.Argument(help="The structure to begin with.", show_default=False)
+    ],
+    free: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What may change: lattice, positions, or Sb=Bi (how much Bi stands for Sb); "
+            "may be given several times.",
+            show_default="lattice",
+        ),
+    ] = None,
+    toward: Annotated[
+        Path | None,
+        typer.Option(help="Free the fraction of an alloy with this second parent instead."),
+    ] = None,
+    unit: EnergyUnit = None,
+    resolution: ResolutionText = "fit",
+    background: UnderIt = Background.LINEAR,
+    neutron: Neutron = False,
+    window: Window = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Trust the predictions; only measured errors count.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(help="Draw so many values from the posterior.", min=0)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    model: ModelFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The result as .json, or the structure as .cif, .vasp, .extxyz."),
+    ] = None,
+    plot: Plot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+) -> None:
+    """Adjust a structure until its predicted spectrum fits a measured one.
+
+    The symmetry is kept. Each value comes with its error, and what the
+    spectrum cannot tell is said in words.
+    """
+    from debye.crystals.inversion.model_error import SHIPPED_ERROR
+    from debye.crystals.inversion.refine import refined_over
+
+    place = writable(output, "--output", (".json", *STRUCTURES))
+    figure = writable(plot, "--plot", FIGURES)
+    measured = _measured(spectrum, unit)
+    widths, part = _resolutions(resolution, measured), _window(window, measured)
+    freedom, predictor = _freedom(structure, free, toward), load_predictor(model, "cpu")
+    found, width = refined_over(
+        predictor,
+        freedom,
+        measured,
+        widths,
+        window=part,
+        background=background.value,
+        neutron=neutron,
+        error=None if exact else SHIPPED_ERROR,
+        samples=samples,
+        seed=seed,
+    )
+    for note in found.notes:
+        warn(note)
+    told = refined_record(found, width, spectrum, measured)
+    show(to_json(told) if as_json else refined_table(found), needed=not (place or plot))
     if place:
+        if place.suffix == ".json":
+            atomic_write(place, to_json(told, indent=2) + "\n")
+        else:
+            found.crystal.write(place)
+        tell(f"wrote {place}")
+    if figure:
+        draw_refined(found, figure, measured.unit)
+
+
+def design(
+    structure: Annotated[
+        Path, typer.Argument(help="The structure to begin with.", show_default=False)
+    ],
+    replace: Annotated[
+        list[str],
+        typer.Option(help="Elements that may replace one of it: Sb=As,Bi; may be repeated."),
+    ],
+    target: Annotated[Goal, typer.Option(help="What should have the value.", show_default=False)],
+    value: Annotated[str, typer.Option(help="The value; for a gap its ends in cm⁻¹, as low:high.")],
+    temperature: Annotated[float, typer.Option(help="Of the heat capacity, K.")] = 300.0,
+    top: Annotated[int, typer.Option(help="How many to list.", min=1)] = 10,
+    model: ModelFile = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A .json file, or a folder of CIF files.")
+    ] = None,
+    plot: Plot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Find substitutions that bring a property of the spectrum to a value.
+
+    Every combination is predicted, whole and mixed; the fractions of a
+    mixture are found by gradients through the network.
+    """
+    from debye.crystals.inversion.design import design as propose
+    from debye.crystals.structures.reading import read_crystal
+
+    place, figure = _json_or_folder(output), writable(plot, "--plot", FIGURES)
+    check_range(temperature, "--temperature", least=0)
+    goal, pairs = _target(target, value, temperature), _replacements(replace)
+    proposals = propose(load_predictor(model, device), read_crystal(structure), pairs, goal)[:top]
+    told = {
+        "target": goal.name,
+        "goal": goal.goal,
+        "proposals": [proposal_record(p) for p in proposals],
+    }
+    needed = not (place or plot)
+    show(to_json(told) if as_json else design_table(proposals, goal), needed=needed)
+    if place and place.suffix == ".json":
         atomic_write(place, to_json(told, indent=2) + "\n")
         tell(f"wrote {place}")
+    elif place:
+        for k, proposal in enumerate(proposals, 1):
+            proposal.crystal.write(place / f"{k:02d}-{proposal.crystal.formula}.cif")
+        tell(f"wrote {len(proposals)} structures to {place}")
+    if figure:
+        draw_design(proposals, goal, figure)
 
 
-def _ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str, Any]:
-    fits, candidates = ranking.fits, ranking.candidates
-    area = ranking.observed.area
-    return {
-        "spectrum": str(path),
-        "unit": measured.unit,
-        "points": len(ranking.observed.frequency),
-        "notes": [*measured.notes, *ranking.notes],
-        "candidates": [
-            {
-                "formula": candidates.labels[i],
-                "source": candidates.sources[i],
-                "probability": float(ranking.probability[k]),
-                "log_likelihood": float(fits.log_likelihood[k]),
-                "misfit": float(fits.misfit[k]),
-                "scale": float(fits.coefficients[k, 0]) * area,
-                "scale_error": float(fits.covariance[k, 0, 0].sqrt()) * area,
-                "background_share": [float(b) for b in fits.coefficients[k, 1:]],
-                "resolution_cm-1": list(ranking.resolution[k].coefficients),
-                "warnings": list(candidates.warnings[i]),
-            }
-            for k, i in enumerate(ranking.order)
-        ],
-    }
+def _freedom(structure: Path, free: list[str] | None, toward: Path | None) -> Freedom:
+    """The structure with what the options free of it."""
+    from debye.crystals.inversion.freedom import Freedom
+    from debye.crystals.structures.reading import read_crystal
+
+    start = read_crystal(structure)
+    if toward is not None:
+        freedom = Freedom.between(start, read_crystal(toward))
+    else:
+        freedom, free = Freedom.of(start), free or ["lattice"]
+    for word in dict.fromkeys(free or []):
+        if word == "lattice":
+            freedom = freedom.with_lattice()
+        elif word == "positions":
+            freedom = freedom.with_positions()
+        elif word.count("=") == 1:
+            freedom = freedom.with_fraction(*word.split("="))
+        else:
+            why = "it is none of lattice, positions, or two elements as in Sb=Bi"
+            raise Refusal(f"cannot free {word!r}", why=why, fix="free one of them")
+    return freedom
 
 
-def _ranking_table(ranking: Ranking, top: int) -> str:
-    candidates = ranking.candidates
-    lines = [f"{'':>4} {'formula':<22} {'probability':>11} {'misfit':>7} {'scale':>15}  source"]
-    for k, i in enumerate(ranking.order[:top]):
-        scale, error = ranking.fits.coefficients[k, 0], ranking.fits.covariance[k, 0, 0].sqrt()
-        mark = " !" if candidates.warnings[i] else ""
-        lines.append(
-            f"{k + 1:>4} {candidates.labels[i]:<22} {float(ranking.probability[k]):>11.4f} "
-            f"{float(ranking.fits.misfit[k]):>7.2f} {float(scale):>7.3f} ±{float(error):>6.3f}  "
-            f"{candidates.sources[i]}{mark}"
-        )
-    if (more := len(candidates) - top) > 0:
-        rest = float(ranking.probability[top:].sum())
-        lines.append(f"     and {more} more, together {rest:.4f}")
-    return "\n".join(lines)
+def _target(kind: Goal, value: str, temperature: float) -> Target:
+    from debye.crystals.inversion import design as designs
+
+    try:
+        numbers = [float(x) for x in value.split(":")]
+    except ValueError:
+        numbers = []
+    wanted = 2 if kind is Goal.GAP else 1
+    if len(numbers) != wanted or not all(0 <= x < float("inf") for x in numbers):
+        why = "a gap needs low:high in cm-1" if wanted == 2 else "it is no number ≥ 0"
+        raise Refusal(f"cannot use --value {value!r}", why=why, fix="write 150, or 120:200")
+    if kind is Goal.GAP:
+        if not numbers[0] < numbers[1]:
+            raise Refusal(
+                f"cannot use --value {value!r}", why="the gap is empty", fix="put the lower first"
+            )
+        return designs.gap(*numbers)
+    if kind is Goal.MEAN_FREQUENCY:
+        return designs.mean_frequency(numbers[0])
+    per_mass = kind is Goal.HEAT_CAPACITY_PER_MASS
+    return designs.heat_capacity_at(temperature, numbers[0], per_mass=per_mass)
 
 
-def _draw_ranking(ranking: Ranking, path: Path, unit: str) -> None:
-    from debye.plot import save
-    from debye.plot.inversion import ranking_figure
+def _replacements(words: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in words:
+        gives, equals, takes = word.partition("=")
+        options = [t.strip() for t in takes.split(",") if t.strip()]
+        if not equals or not options:
+            why = "it does not name an element and what may replace it"
+            raise Refusal(f"cannot use --replace {word!r}", why=why, fix="write Sb=As,Bi")
+        found.setdefault(gives.strip(), []).extend(options)
+    return found
 
-    save(ranking_figure(ranking, unit=unit), path)
-    tell(f"drew {path}")
+
+def _json_or_folder(output: Path | None) -> Path | None:
+    if output is None or output.suffix == ".json":
+        return writable(output, "--output", (".json",))
+    return folder(output)

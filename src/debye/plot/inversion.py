@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from debye.crystals.inversion.design import Proposal, Target
 from debye.crystals.inversion.likelihood import Observation
 from debye.crystals.inversion.rank import Ranking
-from debye.plot import DARK, GREY, PAGE, PALETTE, new_figure, style
-from debye.plot.dos import array
-from debye.plot.text import FREQUENCY_LABELS, formula_text, write_notes
+from debye.crystals.inversion.refine import Refined
+from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
+from debye.plot.dos import array, frequency_limits, numbers
+from debye.plot.text import FREQUENCY_LABELS, density_label, formula_text, plain_text, write_notes
 from debye.units import frequency_factor
 
 
@@ -98,6 +102,93 @@ def ranking_figure(
             _same_reach(ranking, first[1], n)
         _draw_probabilities(figure.add_subplot(grid[:, n]), ranking)
         write_notes(figure, ranking.notes)
+    return figure
+
+
+def refined_figure(found: Refined, *, unit: str = "cm-1", width: float = PAGE) -> Figure:
+    """The spectrum before and after a refinement, and how much was learned of each parameter.
+
+    Args:
+        found: The refinement.
+        unit: Of the frequency.
+        width: Inches.
+    """
+    with style():
+        figure = new_figure(width, 0.5 * width)
+        grid = figure.add_gridspec(2, 2, height_ratios=[2.6, 1], width_ratios=[1.4, 1])
+        ax = figure.add_subplot(grid[0, 0])
+        below = figure.add_subplot(grid[1, 0])
+        draw_fit(ax, below, found.observed, found.fits.curve[0], unit=unit)
+        top = array(found.observed.intensity).max()
+        omega = array(found.observed.frequency) * frequency_factor("cm-1", unit)
+        (start,) = ax.plot(omega, array(found.before.curve[0]) / top, color=GREY, dashes=(3, 1.5))
+        ax.legend([ax.lines[1], start], ["refined", "at the start"])
+        ax.set_ylabel("Intensity / maximum")
+        below.set_ylabel("Residual")
+        _draw_parameters(figure.add_subplot(grid[:, 1]), found)
+        write_notes(figure, found.notes)
+    return figure
+
+
+def _draw_parameters(ax: Axes, found: Refined) -> None:
+    """Each parameter with its error, in widths of its prior, which is the grey band."""
+    rows = np.arange(len(found.values))
+    widths = np.array([p.width for p in found.freedom.parameters])
+    ax.axvspan(-1, 1, color=GREY, alpha=0.2, linewidth=0)
+    ax.errorbar(
+        array(found.values) / widths,
+        rows,
+        xerr=array(found.errors) / widths,
+        fmt="o",
+        markersize=3.5,
+        color=PALETTE[0],
+        linewidth=1.2,
+    )
+    labels = [
+        f"{plain_text(p.name)}\n{float(x) + p.offset:.3f} ± {float(e):.3f}"
+        for p, x, e in zip(found.freedom.parameters, found.values, found.errors, strict=True)
+    ]
+    ax.set_yticks(rows, labels)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlabel("Change / width of the prior (grey)")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def design_figure(
+    proposals: Sequence[Proposal], target: Target, *, most: int = 12, width: float = PAGE
+) -> Figure:
+    """Proposals with their uncertainty against the goal, and the spectra of the best.
+
+    Args:
+        proposals: The nearest to the goal first.
+        target: What was wanted.
+        most: How many are drawn.
+        width: Inches.
+    """
+    shown = proposals[:most]
+    rows = np.arange(len(shown))
+    with style():
+        figure = new_figure(width, 0.45 * width)
+        ax, spectra = figure.subplots(1, 2, width_ratios=[1, 1.2])
+        ax.axvline(target.goal, color=PALETTE[4], linewidth=1.0)
+        for k, p in enumerate(shown):
+            colour = WARNING if p.prediction.elements_unseen else PALETTE[0]
+            ax.errorbar(p.value, k, xerr=p.uncertainty, fmt="o", markersize=3.5, color=colour)
+        ax.set_yticks(rows, [formula_text(p.crystal.formula, 26) for p in shown])
+        ax.invert_yaxis()
+        ax.set_xlabel(target.name)
+        ax.tick_params(axis="y", length=0)
+        for k, p in enumerate(shown[:3]):
+            omega, density = numbers(p.prediction.total.to("3"), "cm-1")
+            label = formula_text(p.crystal.formula, 26)
+            spectra.plot(omega, density, color=PALETTE[k], label=label)
+        curves = [numbers(p.prediction.total, "cm-1") for p in shown[:3]]
+        spectra.set_xlim(*frequency_limits(curves))
+        spectra.set_ylim(0, None)
+        spectra.set_xlabel(FREQUENCY_LABELS["cm-1"])
+        spectra.set_ylabel(density_label("3", "cm-1"))
+        spectra.legend()
     return figure
 
 

@@ -25,8 +25,8 @@ from debye.crystals.structures.symmetry import Symmetry, operations_of
 from debye.edges import pairs_within
 from debye.errors import Refusal
 
-STRAIN, SHIFT, SHARE = 0.02, 0.1, 0.5
-"""Prior widths: of a strain, a displacement in Å and a fraction."""
+STRAIN, SHIFT, SHARE = 0.02, 0.1, 12**-0.5
+"""Prior widths: of a strain, a displacement in Å and a fraction, whose prior is flat."""
 MOST_STRAIN, MOST_SHIFT = 0.08, 0.4
 """How far a parameter may go; the network has seen no strained cells."""
 ABSENT = 1e-6
@@ -45,10 +45,11 @@ class Parameter:
         deformation: D, of the cell's Cartesian frame, (3, 3).
         displacement: u, in units of the lattice vectors, (N, 3).
         change: f, of the fraction of each species on a site, (K,).
-        width: Standard deviation of its normal prior.
+        width: Standard deviation of its prior.
         low: Least value.
         high: Greatest value.
         offset: What to add for showing, such as the fraction at the beginning.
+        flat: Whether the prior is flat between the bounds, not normal about 0.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Parameter:
     low: float
     high: float
     offset: float = 0.0
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Freedom:
             -start,
             1 - start,
             start,
+            flat=True,
         )
         return replace(
             mean,
@@ -189,13 +192,13 @@ class Freedom:
             )
         return self._with(parameters)
 
-    def with_fraction(self, gives: str, takes: str, width: float = SHARE) -> Freedom:
+    def with_fraction(self, gives: str, takes: str, *, stretch: float = 0.0) -> Freedom:
         """Free how much of one species another replaces, on every site where it stands.
 
         Args:
             gives: The species that is replaced.
             takes: The species that comes in its place; it may be there already, or not yet.
-            width: Of the prior.
+            stretch: By how much a whole replacement lengthens the cell, (l₁ − l₀)/l₀.
 
         Raises:
             Refusal: No site holds the first.
@@ -222,13 +225,14 @@ class Freedom:
         widened = [replace(p, change=np.concatenate([p.change, padding])) for p in self.parameters]
         x = Parameter(
             f"fraction of {takes} for {gives}",
-            np.zeros((3, 3)),
+            stretch * np.eye(3),
             np.zeros_like(self.fractional),
             change,
-            width,
+            SHARE,
             -start,
             1 - start,
             start,
+            flat=True,
         )
         site, symbols = zip(*entries, strict=True)
         return replace(
@@ -245,9 +249,9 @@ class Freedom:
 
         def sum_of(name: str) -> Tensor:
             lines = np.stack([getattr(p, name) for p in self.parameters])
-            return torch.einsum("p,p...->...", values, torch.as_tensor(lines).to(values))
+            return torch.einsum("p,p...->...", values, torch.from_numpy(lines).to(values))
 
-        start = [torch.as_tensor(x).to(values) for x in (self.cell, self.fractional, self.fraction)]
+        start = [torch.tensor(x).to(values) for x in (self.cell, self.fractional, self.fraction)]
         if not self.parameters:
             return start[0], start[1], start[2]
         stretch = torch.eye(3).to(values) + sum_of("deformation")

@@ -11,7 +11,7 @@ from torch import Tensor
 from debye.crystals.inversion.candidates import Candidates
 from debye.crystals.inversion.instrument import Resolution, response
 from debye.crystals.inversion.likelihood import Fits, Observation, fit
-from debye.crystals.inversion.model_error import ModelError
+from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
 from debye.crystals.spectra.measured import Measured
 from debye.errors import Refusal
 
@@ -59,7 +59,7 @@ def rank(
     *,
     resolutions: Sequence[Resolution] = (Resolution(),),
     background: str = "linear",
-    error: ModelError | None = None,
+    error: ModelError | None = SHIPPED_ERROR,
     window: tuple[float, float] | None = None,
     size: Tensor | None = None,
 ) -> Ranking:
@@ -72,7 +72,7 @@ def rank(
         candidates: With their predicted densities.
         resolutions: The instrument's, or several of which the best is taken for each candidate.
         background: ``none``, ``constant`` or ``linear``.
-        error: Of the model; the calibrated one if None.
+        error: Of the model; None if its predictions are exact.
         window: Part of the axis to compare, cm⁻¹.
         size: How much larger than usual each candidate's error is, (C,).
 
@@ -85,7 +85,7 @@ def rank(
             observed,
             candidates.density @ response(candidates.frequency, observed.frequency, width).T,
             background=background,
-            error=error or ModelError(),
+            error=error,
             size=size,
         )
         for width in resolutions
