@@ -171,7 +171,7 @@ def design_figure(
     with style():
         figure = new_figure(width, 0.45 * width)
         ax, spectra = figure.subplots(1, 2, width_ratios=[1, 1.2])
-        ax.axvline(target.goal, color=PALETTE[4], linewidth=1.0)
+        ax.axvline(target.goal, color=DARK, linewidth=0.8, dashes=(3, 1.5))
         for k, p in enumerate(shown):
             colour = WARNING if p.prediction.elements_unseen else PALETTE[0]
             ax.errorbar(p.value, k, xerr=p.uncertainty, fmt="o", markersize=3.5, color=colour)
@@ -189,6 +189,9 @@ def design_figure(
         spectra.set_xlabel(FREQUENCY_LABELS["cm-1"])
         spectra.set_ylabel(density_label("3", "cm-1"))
         spectra.legend()
+        unseen = sorted({e for p in shown for e in p.prediction.elements_unseen})
+        if unseen:
+            write_notes(figure, [f"orange: no training structure contained {', '.join(unseen)}"])
     return figure
 
 

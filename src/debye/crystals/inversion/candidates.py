@@ -127,7 +127,7 @@ def _screened_grid(folder: Path, model_sha256: str) -> Tensor:
     """The grid of a screening that the model in use has made."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        made_in, made_by = manifest["format"], manifest["model_sha256"]
+        made_in, made_by = manifest["format"], str(manifest["model_sha256"])
         frequency = torch.tensor(manifest["frequency"], dtype=torch.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"{MANIFEST} is unreadable or incomplete ({error})"

@@ -79,7 +79,7 @@ def gap(low: float, high: float) -> Target:
     Example:
         >>> axis = torch.arange(0.0, 60.0, 20.0)
         >>> gap(30.0, 60.0).of(axis, torch.tensor([1.0, 1.0, 0.0]), torch.tensor(1.0)).item()
-        0.03...
+        0.083...
     """
 
     def of(frequency: Tensor, density: Tensor, mass: Tensor) -> Tensor:

@@ -193,7 +193,8 @@ def _background(observed: Observation, n: int, rows: int) -> Tensor:
     """Columns 1, x, … with x from -1 to 1 along the window, of integral about 1, (rows, n, b)."""
     omega = observed.frequency
     width = omega[-1] - omega[0]
-    x = 2 * (omega - omega[0]) / width - 1
+    edges = torch.cat([omega[:1], (omega[1:] + omega[:-1]) / 2, omega[-1:]])
+    x = (edges[1:] + edges[:-1] - 2 * omega[0]) / width - 1  # the means over the cells
     columns = [x**power / width for power in range(n)]
     stacked = torch.stack(columns, -1) if columns else omega.new_zeros(len(omega), 0)
     return stacked.expand(rows, -1, -1)

@@ -44,10 +44,10 @@ class ModelError:
         order: k.
     """
 
-    shift: float = 0.32
+    shift: float = 0.35
     shape: float = 0.14
-    floor: float = 2e-5
-    order: float = 4.0
+    floor: float = 2e-6
+    order: float = 4.4
 
     def precision(self, frequency: Tensor, density: Tensor) -> Tensor:
         """Matrix Λ with d²(e) = eᵀ Λ e, (..., n, n).
