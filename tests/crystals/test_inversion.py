@@ -146,14 +146,14 @@ def test_errors_of_scale_and_background_are_those_of_repeated_measurements():
     draw = torch.Generator().manual_seed(1)
     sigma = torch.full_like(g, 0.05)
     found = []
-    for _ in range(300):
+    for _ in range(150):
         y = g + 0.3 + sigma * torch.randn(len(g), generator=draw, dtype=g.dtype)
         observed = Observation.of(Measured(GRID, y, sigma), GRID)
         fits = fit(observed, (response(GRID, GRID, Resolution()) @ g)[None])
         found.append(fits.coefficients[0] * observed.area)
         told = fits.covariance[0].diagonal().sqrt() * observed.area
     spread = torch.stack(found).std(0)
-    assert torch.allclose(spread, told, rtol=0.15)
+    assert torch.allclose(spread, told, rtol=0.2)
 
 
 def test_noise_alone_is_chi_square():
@@ -432,7 +432,7 @@ def test_a_strain_comes_back(predictor, zinc_blende):
     freedom = Freedom.of(zinc_blende).with_lattice()
     true = torch.tensor([0.015], dtype=torch.float64)
     y = predictor.predict(freedom.crystal(true)).total.density.double()
-    observed = Observation.of(Measured(GRID, y, 1e-5 * y.max().expand(51)), GRID)
+    observed = Observation.of(Measured(GRID, y, 3e-6 * y.max().expand(51)), GRID)
     found = refine(Objective(predictor, freedom, observed, background="none", error=None))
     assert abs(found.values - true).item() < 3 * found.errors.item() < 0.01
     draws = sampled(Objective(predictor, freedom, observed, error=None), found, 100)

@@ -29,7 +29,7 @@ from debye.crystals.spectra.quadrature import trapezoid_weights
 
 NODES = 12
 """Sizes of the model's error that are summed over where there is noise too."""
-COVERAGE = 1.4
+COVERAGE = 1.8
 """Over the normal approximation: 68 % of the validation rows' mean frequencies lie inside."""
 
 

@@ -15,7 +15,7 @@ from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
 from debye.crystals.spectra.measured import Measured
 from debye.errors import Refusal
 
-USUAL_MISFIT = 1.5
+USUAL_MISFIT = 3.7
 """Misfit that 95 % of the true structures of the validation set stay below (see benchmarks)."""
 WIDTHS = (0.0, 10.0, 20.0, 40.0)
 """Standard deviations that are tried where the resolution is to be found, cm⁻¹."""
