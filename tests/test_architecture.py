@@ -82,6 +82,7 @@ OWNERS = {
     "vesin": ("edges.py", "crystals/structures/checks.py"),
     "safetensors": ("checkpoint.py",),
     "typer": ("cli",),
+    "pyarrow": ("crystals/screening", "crystals/inversion/candidates.py"),
 }
 
 

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from debye import __version__
-from debye.cli import ensembles, judging, lattice, learning, speckle, spectra, study
+from debye.cli import ensembles, inversion, judging, lattice, learning, speckle, spectra, study
 
 app = typer.Typer(
     name="debye",
@@ -44,6 +44,7 @@ lattice.register(app)
 learning.register(app)
 ensembles.register(app)
 judging.register(app)
+inversion.register(app)
 speckle.register(app)
 study.register(app)
 

@@ -17,6 +17,7 @@ from debye.crystals.spectra.layouts import (
     to_phonopy,
     to_record,
 )
+from debye.crystals.spectra.measured import read_measured
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
 from debye.files import atomic_write
@@ -25,8 +26,10 @@ LARGEST = 64 * 2**20
 """Bytes; a spectrum is kilobytes, and a larger file is something else."""
 
 
-def read_spectrum(path: str | os.PathLike[str], *, n_atoms: float | None = None) -> Spectrum:
-    """Read a spectrum from CSV or JSON of `write_spectrum`, phonopy, or pymatgen.
+def read_spectrum(
+    path: str | os.PathLike[str], *, n_atoms: float | None = None, unit: str | None = None
+) -> Spectrum:
+    """Read a spectrum from CSV or JSON of `write_spectrum`, phonopy, pymatgen, or a measurement.
 
     The layout is told by the content, and by the name only where the content leaves it open:
     ``projected_dos.dat`` of one atom looks like ``total_dos.dat``. Phonopy and pymatgen do not
@@ -35,6 +38,8 @@ def read_spectrum(path: str | os.PathLike[str], *, n_atoms: float | None = None)
     Args:
         path: The file.
         n_atoms: Atoms in the cell, where the file does not tell or its integral is short.
+        unit: Unit of the energies of a measurement, two or three columns of text; its intensity
+            is scaled to an integral of 1. `read_measured` keeps errors and noise below zero.
 
     Returns:
         One spectrum, or one row per partial with its label; ``.sum()`` is then the total.
@@ -50,7 +55,9 @@ def read_spectrum(path: str | os.PathLike[str], *, n_atoms: float | None = None)
         ...     read_spectrum(write_spectrum(dos, Path(folder) / "total_dos.dat")).n_atoms.item()
         2.0
     """
-    text = _text(Path(path))
+    if unit is not None:
+        return read_measured(path, unit).spectrum
+    text = read_text(Path(path))
     try:
         return _READERS[_layout_of(Path(path), text)](text, n_atoms)
     except Refusal as refusal:
@@ -137,8 +144,12 @@ def _layout_named(path: Path) -> str:
     raise Refusal(f"cannot write a spectrum to {path}", why=why, fix=fix)
 
 
-def _text(path: Path) -> str:
-    """The text of a file that can be one."""
+def read_text(path: Path) -> str:
+    """The text of a file that can hold a spectrum.
+
+    Raises:
+        Refusal: It is missing, empty, binary or huge.
+    """
     what = f"cannot read a spectrum from {path}"
     try:
         size = path.stat().st_size

@@ -56,13 +56,13 @@ def resampled(frequency: Tensor, density: Tensor, onto: Tensor) -> Tensor:
     return states.clamp(min=0.0) / trapezoid_weights(onto)
 
 
-def broadened(frequency: Tensor, density: Tensor, sigma: float) -> Tensor:
+def broadened(frequency: Tensor, density: Tensor, sigma: float | Tensor) -> Tensor:
     """Gaussian convolution that keeps each point's states on the axis and on its side of zero.
 
     Args:
         frequency: Increasing points, shape (F,).
         density: g, shape (..., F).
-        sigma: Standard deviation, in the unit of ``frequency``.
+        sigma: Standard deviation, in the unit of ``frequency``; one, or one for each point (F,).
 
     Returns:
         Shape (..., F).

@@ -386,11 +386,13 @@ class Spectrum:
         return self.clip(lower=0.0)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str], *, n_atoms: float | None = None) -> Spectrum:
+    def read(
+        cls, path: str | os.PathLike[str], *, n_atoms: float | None = None, unit: str | None = None
+    ) -> Spectrum:
         """Read a spectrum; see `debye.crystals.spectra.files.read_spectrum`."""
         from debye.crystals.spectra.files import read_spectrum
 
-        return read_spectrum(path, n_atoms=n_atoms)
+        return read_spectrum(path, n_atoms=n_atoms, unit=unit)
 
     def write(self, path: str | os.PathLike[str], *, unit: str = "cm-1") -> Path:
         """Write a spectrum; see `debye.crystals.spectra.files.write_spectrum`."""

@@ -112,6 +112,16 @@ def electronegativity(number: int) -> float:
     return _PAULING[min(number, len(_PAULING)) - 1]
 
 
+def covalent_radius(number: int) -> float:
+    """Covalent radius of Cordero et al., Å; beyond curium, where none is given, curium's.
+
+    Example:
+        >>> covalent_radius(8)
+        0.66
+    """
+    return float(covalent_radii[min(number, len(_PAULING))])
+
+
 @cache
 def descriptors() -> NDArray[np.float64]:
     """What chemistry knows of each element, for those a network saw rarely or never.
@@ -131,9 +141,14 @@ def descriptors() -> NDArray[np.float64]:
     rows = []
     for z in range(1, len(SYMBOLS)):
         period, group, block = periodic_place(z)
-        radius = float(covalent_radii[min(z, len(_PAULING))])
         rows.append(
-            [period, group, electronegativity(z), radius, *(block == letter for letter in _BLOCKS)]
+            [
+                period,
+                group,
+                electronegativity(z),
+                covalent_radius(z),
+                *(block == letter for letter in _BLOCKS),
+            ]
         )
     table = np.array(rows, dtype=np.float64)  # [element, descriptor]
     known = table[: len(_PAULING)]

@@ -129,3 +129,73 @@ def _clusters(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
         joined = group.get(i, {i}) | group.get(j, {j})
         group.update(dict.fromkeys(joined, joined))
     return [sorted(g) for g in {min(g): g for g in group.values()}.values() if len(g) > 1]
+
+
+def operations_of(
+    kinds: Sequence[int],
+    fractional: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    tolerance: float = 0.02,
+) -> Symmetry:
+    """The space group of a structure: each operation of its lattice that maps the sites on theirs.
+
+    Args:
+        kinds: A number for each site, the same for sites with the same species.
+        fractional: Positions in units of the lattice vectors, (N, 3).
+        cell: Lattice vectors as rows, Å, (3, 3).
+        tolerance: How far, in Å, an image may lie from the site it falls on.
+
+    Example:
+        >>> operations_of([0], np.zeros((1, 3)), np.eye(3)).rotations.shape
+        (48, 3, 3)
+    """
+    kind = np.asarray(kinds)
+    values, counts = np.unique(kind, return_counts=True)
+    rarest = np.flatnonzero(kind == values[counts.argmin()])
+    rotations, shifts = [], []
+    for W in _lattice_rotations(cell, tolerance):
+        turned = fractional @ W.T
+        for target in fractional[rarest]:
+            shift = (target - turned[rarest[0]]) % 1.0
+            if _maps_onto(turned + shift, fractional, kind, cell, tolerance):
+                rotations.append(W)
+                shifts.append(shift)
+    return Symmetry("", np.array(rotations), np.array(shifts))
+
+
+def _lattice_rotations(cell: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
+    """Integer matrices W that leave the lengths and angles of the lattice vectors as they are."""
+    metric = cell @ cell.T
+    longest = np.sqrt(metric.diagonal().max()) + tolerance
+    # A lattice vector no longer than this has components of at most its length over the spacing.
+    reach = np.floor(longest * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int)
+    axes = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
+    vectors = np.stack(axes, -1).reshape(-1, 3).astype(float)
+    slack = 2 * tolerance * longest
+    length = np.einsum("ni,ij,nj->n", vectors, metric, vectors)
+    images = [vectors[np.abs(length - metric[i, i]) < slack] for i in range(3)]
+    return [
+        np.array([a, b, c]).T
+        for a in images[0]
+        for b in images[1]
+        if abs(a @ metric @ b - metric[0, 1]) < slack
+        for c in images[2][
+            (np.abs(images[2] @ metric @ a - metric[0, 2]) < slack)
+            & (np.abs(images[2] @ metric @ b - metric[1, 2]) < slack)
+        ]
+        if abs(abs(np.linalg.det([a, b, c])) - 1) < 0.5
+    ]
+
+
+def _maps_onto(
+    images: NDArray[np.float64],
+    fractional: NDArray[np.float64],
+    kind: NDArray[np.int64],
+    cell: NDArray[np.float64],
+    tolerance: float,
+) -> bool:
+    """Whether every image falls on a site of its own kind."""
+    apart = images[:, None] - fractional  # [image, site]
+    apart -= np.round(apart)
+    near = np.linalg.norm(apart @ cell, axis=-1) < tolerance
+    return bool((near & (kind[:, None] == kind)).any(1).all())

@@ -1,0 +1,168 @@
+"""What the verbs of inversion print, write and draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from debye.cli.common import show, tell, to_json
+from debye.files import atomic_write
+
+if TYPE_CHECKING:
+    from debye.crystals.inversion.design import Proposal, Target
+    from debye.crystals.inversion.instrument import Resolution
+    from debye.crystals.inversion.rank import Ranking
+    from debye.crystals.inversion.refine import Refined
+    from debye.crystals.spectra.measured import Measured
+
+
+def give(text: str, told: dict[str, Any], place: Path | None, *, needed: bool) -> None:
+    """Print a result, and write its record where asked."""
+    show(text, needed=needed and not place)
+    if place:
+        atomic_write(place, to_json(told, indent=2) + "\n")
+        tell(f"wrote {place}")
+
+
+def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str, Any]:
+    """A ranking as numbers and text for JSON."""
+    fits, candidates = ranking.fits, ranking.candidates
+    area = ranking.observed.area
+    return {
+        "spectrum": str(path),
+        "unit": measured.unit,
+        "points": len(ranking.observed.frequency),
+        "notes": [*measured.notes, *ranking.notes],
+        "candidates": [
+            {
+                "formula": candidates.labels[i],
+                "source": candidates.sources[i],
+                "probability": float(ranking.probability[k]),
+                "log_likelihood": float(fits.log_likelihood[k]),
+                "misfit": float(fits.misfit[k]),
+                "scale": float(fits.coefficients[k, 0]) * area,
+                "scale_error": float(fits.covariance[k, 0, 0].sqrt()) * area,
+                "background_share": [float(b) for b in fits.coefficients[k, 1:]],
+                "resolution_cm-1": list(ranking.resolution[k].coefficients),
+                "warnings": list(candidates.warnings[i]),
+            }
+            for k, i in enumerate(ranking.order)
+        ],
+    }
+
+
+def ranking_table(ranking: Ranking, top: int) -> str:
+    """A ranking as a table of its first candidates."""
+    candidates = ranking.candidates
+    lines = [f"{'':>4} {'formula':<22} {'probability':>11} {'misfit':>7} {'scale':>15}  source"]
+    for k, i in enumerate(ranking.order[:top]):
+        scale, error = ranking.fits.coefficients[k, 0], ranking.fits.covariance[k, 0, 0].sqrt()
+        mark = " !" if candidates.warnings[i] else ""
+        lines.append(
+            f"{k + 1:>4} {candidates.labels[i]:<22} {float(ranking.probability[k]):>11.4f} "
+            f"{float(ranking.fits.misfit[k]):>7.2f} {float(scale):>7.3f} ±{float(error):>6.3f}  "
+            f"{candidates.sources[i]}{mark}"
+        )
+    if (more := len(candidates) - top) > 0:
+        rest = float(ranking.probability[top:].sum())
+        lines.append(f"     and {more} more, together {rest:.4f}")
+    return "\n".join(lines)
+
+
+def draw_ranking(ranking: Ranking, path: Path, unit: str) -> None:
+    """Draw the best candidates on the measured spectrum."""
+    from debye.plot import save
+    from debye.plot.inversion import ranking_figure
+
+    save(ranking_figure(ranking, unit=unit), path)
+    tell(f"drew {path}")
+
+
+def refined_record(
+    found: Refined, width: Resolution, path: Path, measured: Measured
+) -> dict[str, Any]:
+    """A refinement as numbers and text for JSON."""
+    parameters = [
+        {
+            "name": p.name,
+            "value": float(x) + p.offset,
+            "error": float(e),
+            "start": p.offset,
+            "at_bound": at,
+        }
+        for p, x, e, at in zip(
+            found.freedom.parameters, found.values, found.errors, found.at_bound, strict=True
+        )
+    ]
+    return {
+        "spectrum": str(path),
+        "unit": measured.unit,
+        "structure": found.freedom.name,
+        "parameters": parameters,
+        "covariance": found.covariance.tolist(),
+        "directions": [d._asdict() for d in found.directions],
+        "misfit_before": float(found.before.misfit[0]),
+        "misfit": float(found.fits.misfit[0]),
+        "scale": float(found.fits.coefficients[0, 0]) * found.observed.area,
+        "resolution_cm-1": list(width.coefficients),
+        "samples": found.samples.tolist(),
+        "notes": [*measured.notes, *found.notes],
+        "refined": found.crystal.to_dict(),
+    }
+
+
+def refined_table(found: Refined) -> str:
+    """A refinement as a table: values with errors, and what the spectrum tells."""
+    before, after = float(found.before.misfit[0]), float(found.fits.misfit[0])
+    lines = [f"{'':<40} {'start':>9} {'refined':>9} {'error':>8}"]
+    for p, x, e in zip(found.freedom.parameters, found.values, found.errors, strict=True):
+        value = float(x) + p.offset
+        lines.append(f"{p.name:<40} {p.offset:>9.4f} {value:>9.4f} {float(e):>8.4f}")
+    lines.append(f"misfit {before:.2f} before, {after:.2f} after")
+    lines.append("independent directions, posterior over prior width:")
+    lines += [f"  {d.told:>5.2f}  {d.words}" for d in found.directions]
+    return "\n".join(lines)
+
+
+def draw_refined(found: Refined, path: Path, unit: str) -> None:
+    """Draw the spectrum before and after, and the parameters."""
+    from debye.plot import save
+    from debye.plot.inversion import refined_figure
+
+    save(refined_figure(found, unit=unit), path)
+    tell(f"drew {path}")
+
+
+def proposal_record(proposal: Proposal) -> dict[str, Any]:
+    """A proposal as numbers and text for JSON."""
+    return {
+        "formula": proposal.crystal.formula,
+        "value": proposal.value,
+        "uncertainty": proposal.uncertainty,
+        "replaced": dict(proposal.replaced),
+        "elements_unseen": list(proposal.prediction.elements_unseen),
+        "warnings": list(proposal.prediction.warnings),
+        "structure": proposal.crystal.to_dict(),
+    }
+
+
+def design_table(proposals: list[Proposal], goal: Target) -> str:
+    """Proposals as a table."""
+    lines = [f"{goal.name}, goal {goal.goal:g}", f"{'formula':<28} {'value':>18}  replaced"]
+    for p in proposals:
+        shares = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
+        unseen = p.prediction.elements_unseen
+        note = f"  ! never seen: {', '.join(unseen)}" if unseen else ""
+        lines.append(
+            f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {shares}{note}"
+        )
+    return "\n".join(lines)
+
+
+def draw_design(proposals: list[Proposal], goal: Target, path: Path) -> None:
+    """Draw proposals against their goal."""
+    from debye.plot import save
+    from debye.plot.inversion import design_figure
+
+    save(design_figure(proposals, goal), path)
+    tell(f"drew {path}")

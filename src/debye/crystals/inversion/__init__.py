@@ -1,0 +1,1 @@
+"""From a spectrum back to what was measured: rank, refine, design."""

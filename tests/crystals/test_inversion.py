@@ -1,0 +1,488 @@
+"""Inversion: the instrument, the likelihood, symmetry and gradients of what is free, the answers.
+
+Laws: an instrument makes and loses no states; what was put in comes out; displacements that are
+freed keep the space group; gradients through the network equal finite differences.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from debye.crystals.inversion import design as designs
+from debye.crystals.inversion.candidates import MANIFEST, Candidates, predicted, screened
+from debye.crystals.inversion.cross_sections import CROSS_SECTIONS
+from debye.crystals.inversion.freedom import Freedom
+from debye.crystals.inversion.instrument import Resolution, response, seen_of, site_weights
+from debye.crystals.inversion.likelihood import Observation, fit
+from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.rank import USUAL_MISFIT, rank
+from debye.crystals.inversion.refine import Objective, refine, sampled
+from debye.crystals.model.predictor import Predictor
+from debye.crystals.spectra.measured import Measured
+from debye.crystals.spectra.quadrature import trapezoid_weights
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.symmetry import operations_of
+from debye.errors import Refusal
+
+GRID = torch.arange(0.0, 1020.0, 20.0, dtype=torch.float64)
+
+
+def peaks(*centres, width=40.0):
+    """Gaussians of equal weight."""
+    return sum(torch.exp(-(((GRID - c) / width) ** 2) / 2) for c in centres)
+
+
+def candidates(*densities):
+    labels = tuple(f"X{i}" for i in range(len(densities)))
+    return Candidates(labels, labels, GRID, torch.stack(densities), ((),) * len(densities))
+
+
+@pytest.fixture
+def predictor(model_file):
+    return Predictor.load(model_file)
+
+
+@pytest.fixture
+def zinc_blende():
+    a = 5.6
+    cell = a / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Crystal(["Na", "Cl"], [[0, 0, 0], [a / 4, a / 4, a / 4]], cell)
+
+
+# The instrument.
+
+
+@pytest.mark.parametrize(
+    ("symbol", "barn"),
+    # A.-J. Dianoux and G. Lander (eds.), Neutron Data Booklet, 2nd ed. (2003), table 1.1.
+    [("H", 82.02), ("D", 7.64), ("C", 5.551), ("O", 4.232), ("Al", 1.503), ("V", 5.10),
+     ("Ni", 18.5), ("Pb", 11.118)],
+)  # fmt: skip
+def test_cross_sections_are_those_of_the_booklet(symbol, barn):
+    assert CROSS_SECTIONS[symbol] == pytest.approx(barn, rel=2e-3)
+
+
+def test_every_coherent_cross_section_is_below_the_total_one():
+    """4π b² of the coherent scattering lengths in pymatgen (from the same tables) is a part."""
+    from pymatgen.analysis.diffraction import neutron
+
+    lengths = neutron.ATOMIC_SCATTERING_LEN
+    shared = [s for s in CROSS_SECTIONS if s in lengths]
+    assert len(shared) > 80
+    coherent = {s: 4 * np.pi * lengths[s] ** 2 / 100 for s in shared}
+    # Strong absorbers have complex lengths, of which these are the real parts; He is a later value.
+    assert [s for s in shared if coherent[s] > 1.03 * CROSS_SECTIONS[s]] in ([], ["He"])
+
+
+def test_an_element_without_cross_section_is_refused():
+    with pytest.raises(Refusal, match="the spectrum of Po"):
+        site_weights(["Po"], neutron=True)
+
+
+@pytest.mark.parametrize("resolution", [(), (15.0,), (0.0, 0.05), (5.0, 0.02, 1e-5)])
+def test_an_instrument_makes_and_loses_no_states(resolution):
+    A = response(GRID, GRID, Resolution(resolution))
+    w = trapezoid_weights(GRID)
+    assert torch.allclose(w @ A, w, rtol=1e-9)
+
+
+def test_resolution_adds_its_variance():
+    g = peaks(500.0, width=30.0)
+    w = trapezoid_weights(GRID)
+
+    def variance(resolution):
+        seen = response(GRID, GRID, resolution) @ g
+        mean = (seen * GRID) @ w / (seen @ w)
+        return (seen * (GRID - mean) ** 2) @ w / (seen @ w)
+
+    added = variance(Resolution((40.0,))) - variance(Resolution())
+    assert added.item() == pytest.approx(1600.0, rel=0.01)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1,x", "nan", "-2%"])
+def test_bad_resolutions_are_refused(text):
+    with pytest.raises(Refusal, match="resolution"):
+        Resolution.parse(text)
+
+
+def test_resolution_in_other_units():
+    assert Resolution.parse("2,0.01", "meV").coefficients == pytest.approx((16.1311, 0.01))
+
+
+def test_neutron_weights_share_out_mixed_sites(predictor):
+    cell = 2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    mixed = Crystal(["Na", {"Cl": 0.5, "Br": 0.4}], [[0, 0, 0], [2.82, 0, 0]], cell)
+    prediction = predictor.predict(mixed)
+    by_element = prediction.elements
+    weights = site_weights(by_element.labels, neutron=True)
+    expected = weights.to(by_element.density) @ by_element.density
+    assert torch.allclose(seen_of(prediction, neutron=True), expected, rtol=1e-5)
+    assert torch.allclose(seen_of(prediction, neutron=False), prediction.total.density, rtol=1e-5)
+
+
+# The likelihood.
+
+
+@pytest.mark.parametrize("error", [None, SHIPPED_ERROR])
+@pytest.mark.parametrize("noise", [False, True])
+def test_scale_and_background_come_back(error, noise):
+    if error is None and not noise:
+        pytest.skip("nothing to weigh by")
+    g, x = peaks(200, 400), 2 * GRID / GRID[-1] - 1
+    y = 3.0 * g + 0.5 + 0.2 * x
+    measured = Measured(GRID, y, torch.full_like(y, 0.01) if noise else None)
+    observed = Observation.of(measured, GRID)
+    A = response(GRID, GRID, Resolution())
+    fits = fit(observed, (A @ g)[None], background="linear", error=error)
+    assert torch.allclose(fits.curve[0], observed.intensity, atol=1e-9)
+    area = observed.area / (3.0 * (g @ trapezoid_weights(GRID)))
+    assert (fits.coefficients[0, 0] * area).item() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_errors_of_scale_and_background_are_those_of_repeated_measurements():
+    g = peaks(200, 400)
+    draw = torch.Generator().manual_seed(1)
+    sigma = torch.full_like(g, 0.05)
+    found = []
+    for _ in range(150):
+        y = g + 0.3 + sigma * torch.randn(len(g), generator=draw, dtype=g.dtype)
+        observed = Observation.of(Measured(GRID, y, sigma), GRID)
+        fits = fit(observed, (response(GRID, GRID, Resolution()) @ g)[None])
+        found.append(fits.coefficients[0] * observed.area)
+        told = fits.covariance[0].diagonal().sqrt() * observed.area
+    spread = torch.stack(found).std(0)
+    assert torch.allclose(spread, told, rtol=0.2)
+
+
+def test_noise_alone_is_chi_square():
+    g = peaks(300)
+    sigma = torch.full_like(g, 0.1)
+    observed = Observation.of(Measured(GRID, g + 0.5, sigma), GRID)
+    none = Observation.of(Measured(GRID, g + 0.5), GRID)
+    with pytest.raises(Refusal, match="how large a misfit"):
+        fit(none, g[None], error=None)
+    exact = fit(observed, (response(GRID, GRID, Resolution()) @ g)[None], background="constant")
+    assert exact.misfit.item() == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(Refusal, match="no background"):
+        fit(observed, g[None], background="cubic")
+
+
+def test_the_mixture_is_the_closed_form_where_noise_vanishes():
+    one, other = peaks(300), peaks(320)
+    A = response(GRID, GRID, Resolution())
+    quiet = Measured(GRID, one, torch.full_like(one, 1e-7))
+    with_noise = fit(
+        Observation.of(quiet, GRID), (A @ other)[None], background="none", error=SHIPPED_ERROR
+    )
+    without = fit(
+        Observation.of(Measured(GRID, one), GRID),
+        (A @ other)[None],
+        background="none",
+        error=SHIPPED_ERROR,
+    )
+    assert with_noise.log_likelihood.item() == pytest.approx(without.log_likelihood.item(), abs=0.1)
+
+
+def test_a_larger_error_of_the_model_forgives_more():
+    A = response(GRID, GRID, Resolution())
+    observed = Observation.of(Measured(GRID, peaks(300)), GRID)
+    both = (A @ peaks(340))[None].expand(2, -1)
+    fits = fit(observed, both, error=SHIPPED_ERROR, size=torch.tensor([1.0, 3.0]))
+    assert fits.log_likelihood[1] > fits.log_likelihood[0]
+    assert fits.misfit[0] / fits.misfit[1] == pytest.approx(3.0, rel=0.1)
+
+
+def test_misplaced_states_count_by_their_distance():
+    """A narrow peak moved by twice the distance has twice the d² of the first term."""
+    error = ModelError(shape=1e9)
+    p = peaks(500, width=20) / (peaks(500, width=20) @ trapezoid_weights(GRID))
+
+    def square(by):
+        q = peaks(500 + by, width=20)
+        e = q / (q @ trapezoid_weights(GRID)) - p
+        return (e @ error.precision(GRID, p) @ e).item()
+
+    assert square(200) / square(100) == pytest.approx(2.0, rel=0.15)
+
+
+# What is measured.
+
+
+def test_a_fine_measurement_is_averaged_over_the_cells():
+    fine = torch.linspace(0, 1000, 2001, dtype=torch.float64)
+    wave = torch.sin(fine / 90) ** 2
+    observed = Observation.of(Measured(fine, wave, torch.full_like(fine, 0.1)), GRID)
+    at = torch.sin(GRID / 90) ** 2
+    assert torch.allclose(observed.intensity * observed.area, at, atol=0.02)
+    error = observed.covariance.diagonal().sqrt() * observed.area
+    assert error[25].item() == pytest.approx(0.1 / 40**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("end", "unit", "why"), [(40.0, "cm-1", "may be in meV or THz"), (90.0, "cm-1", "are needed")]
+)
+def test_ranges_that_hardly_overlap_are_refused(end, unit, why):
+    axis = torch.linspace(0, end, 50, dtype=torch.float64)
+    with pytest.raises(Refusal, match=why):
+        Observation.of(Measured(axis, torch.ones(50), unit=unit), GRID)
+    with pytest.raises(Refusal, match="hardly overlap"):
+        Observation.of(Measured(GRID + 2000, torch.ones(51)), GRID)
+
+
+# Ranking.
+
+
+def test_the_right_candidate_comes_first():
+    centres = [(200, 400), (210, 430), (150, 300), (300, 500)]
+    found = rank(Measured(GRID, peaks(*centres[2])), candidates(*(peaks(*c) for c in centres)))
+    assert found.order[0] == 2
+    assert found.probability.sum().item() == pytest.approx(1.0)
+    assert found.notes == ()
+
+
+def test_the_resolution_is_found():
+    widths = [Resolution((s,) if s else ()) for s in (0.0, 20.0, 60.0)]
+    seen = response(GRID, GRID, widths[2]) @ peaks(300, 600, width=20)
+    found = rank(Measured(GRID, seen), candidates(peaks(300, 600, width=20)), resolutions=widths)
+    assert found.resolution == (widths[2],)
+
+
+def test_a_spectrum_of_none_of_them_is_told():
+    found = rank(Measured(GRID, peaks(850, width=25)), candidates(peaks(100, width=25)))
+    assert found.fits.misfit[0] > USUAL_MISFIT or not found.fits.log_likelihood.isfinite().all()
+
+
+def test_upside_down_is_no_explanation():
+    dip = 1.2 - peaks(500)
+    with pytest.raises(Refusal, match="no candidate explains"):
+        rank(Measured(GRID, dip), candidates(peaks(500)), background="constant")
+
+
+def test_probabilities_mean_what_they_say():
+    """Truths drawn with the errors that the model is said to have: 'right in p of cases'.
+
+    Errors are drawn from the mixture with every point counted, so that the tempered likelihood
+    may be too careful but not too sure.
+    """
+    draw = torch.Generator().manual_seed(0)
+    told, right = [], []
+    shapes = [peaks(*c) for c in torch.randint(5, 45, (40, 3), generator=draw).mul(20).tolist()]
+    A, w = response(GRID, GRID, Resolution()), trapezoid_weights(GRID)
+    for i in range(40):
+        p = A @ shapes[i] / (shapes[i] @ w)
+        spread = torch.linalg.inv(SHIPPED_ERROR.precision(GRID, p)) / 2 / SHIPPED_ERROR.order
+        noise = torch.linalg.cholesky(spread) @ torch.randn(51, generator=draw, dtype=p.dtype)
+        truth = (p + noise).clamp(min=0.0)
+        found = rank(Measured(GRID, truth), candidates(*shapes), background="none")
+        told.append(found.probability[0].item())
+        right.append(found.order[0] == i)
+    assert np.mean(right) >= np.mean(told) - 0.05
+
+
+def test_candidates_that_all_fail_are_refused(predictor):
+    alone = Crystal(["Na"], [[0, 0, 0]], 40 * np.eye(3))
+    with pytest.raises(Refusal, match="all 1 failed"):
+        predicted(predictor, [alone])
+    with pytest.raises(Refusal, match="there are no candidates"):
+        predicted(predictor, [])
+
+
+def screening(folder, rows, **manifest):
+    from pyarrow import Table, parquet
+
+    (folder / "parts").mkdir()
+    told = {"format": 1, "model_sha256": "abc", "frequency": GRID.tolist(), **manifest}
+    (folder / MANIFEST).write_text(json.dumps(told))
+    parquet.write_table(Table.from_pylist(rows), folder / "parts" / "part-000000-0.parquet")
+    return folder
+
+
+ROW = {"id": "a.cif", "formula": "NaCl", "dos": peaks(200).tolist(), "warnings": ["w"]}
+FAILED = {"id": "b.cif", "formula": None, "dos": None, "warnings": None}
+
+
+def test_a_screening_gives_candidates(tmp_path):
+    found = screened(screening(tmp_path, [ROW, FAILED]), "abc")
+    assert (found.labels, found.sources, found.warnings) == (("NaCl",), ("a.cif",), (("w",),))
+    assert torch.allclose(found.density[0], peaks(200))
+
+
+@pytest.mark.parametrize(
+    ("rows", "manifest", "why"),
+    [
+        ([ROW], {"model_sha256": "other"}, "another model"),
+        ([ROW], {"format": 2}, "format 2"),
+        ([ROW], {"frequency": "x"}, "unreadable or incomplete"),
+        ([ROW], {"model_sha256": None}, "another model"),
+        ([{**FAILED, "dos": None}], {}, "no spectrum"),
+    ],
+)
+def test_a_screening_of_another_kind_is_refused(tmp_path, rows, manifest, why):
+    with pytest.raises(Refusal, match=why):
+        screened(screening(tmp_path, rows, **manifest), "abc")
+
+
+def test_a_damaged_part_is_refused(tmp_path):
+    folder = screening(tmp_path, [ROW])
+    (folder / "parts" / "part-000000-0.parquet").write_bytes(b"PAR1")
+    with pytest.raises(Refusal, match="damaged"):
+        screened(folder, "abc")
+
+
+# What is free.
+
+
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        (np.eye(3), 48),
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1.3]], 16),
+        ([[1, 0, 0], [-0.5, 0.75**0.5, 0], [0, 0, 1.7]], 24),
+        ([[1, 0, 0], [5, 1, 0], [0, -3, 1]], 48),  # a cube in a crooked setting
+        ([[1, 0, 0], [0.1, 1.2, 0], [0.2, 0.3, 1.4]], 2),
+    ],
+)
+def test_operations_of_lattices(cell, count):
+    found = operations_of([0], np.zeros((1, 3)), 4.0 * np.array(cell))
+    assert len(found.shifts) == count
+
+
+def test_operations_are_those_of_spglib():
+    spglib = pytest.importorskip("spglib")
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        base = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]])
+        kinds = rng.integers(0, 2, 4)
+        cell = np.diag(rng.choice([4.0, 5.0], 3))
+        ours = operations_of(kinds, base, cell)
+        theirs = spglib.get_symmetry_dataset((cell, base, kinds), symprec=0.02, _throw=True)
+        assert len(ours.shifts) == len(theirs.rotations)
+
+
+def quartz():
+    from pathlib import Path
+
+    import debye
+
+    return debye.read_crystal(Path(debye.__file__).parent / "data" / "demo" / "quartz.cif")
+
+
+def test_what_is_free_keeps_the_space_group():
+    freedom = Freedom.of(quartz()).with_lattice().with_positions()
+    values = torch.tensor([0.01, -0.01, 0.05, 0.03, -0.04, 0.02], dtype=torch.float64)
+    moved = Freedom.of(freedom.crystal(values))
+    assert len(freedom.parameters) == 6  # a, c, u of Si; x, y, z of O: 152, sites 3a and 6c
+    assert len(moved.symmetry.shifts) == len(freedom.symmetry.shifts) == 6
+    assert not np.allclose(moved.fractional, freedom.fractional, atol=1e-3)
+
+
+def test_a_zinc_blende_has_only_its_lattice_constant(zinc_blende):
+    freedom = Freedom.of(zinc_blende).with_lattice().with_positions()
+    assert [p.name for p in freedom.parameters] == ["strain xx+yy+zz"]
+
+
+def test_a_graph_that_was_moved_is_that_of_the_moved_crystal(predictor):
+    freedom = Freedom.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
+    values = torch.linspace(0.01, 0.07, len(freedom.parameters), dtype=torch.float64)
+    objective_model = predictor.model
+    moved = freedom.graph(values.float(), objective_model.r_max)
+    with torch.no_grad():
+        total = objective_model(moved).total[0]
+    expected = predictor.predict(freedom.crystal(values)).total.density
+    assert torch.allclose(total, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("neutron", [False, True])
+@pytest.mark.parametrize("error", [None, SHIPPED_ERROR])
+def test_gradients_are_finite_differences(predictor, neutron, error):
+    freedom = Freedom.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
+    y = predictor.predict(quartz()).total.density.double()
+    observed = Observation.of(Measured(GRID, y, 0.02 * y.max().expand(51)), GRID)
+    objective = Objective(predictor, freedom, observed, neutron=neutron, error=error)
+    at = 0.3 * np.cos(np.arange(len(freedom.parameters)))
+    h = 1e-4
+    finite = [(objective(at + s)[0] - objective(at - s)[0]) / (2 * h) for s in h * np.eye(len(at))]
+    gradient = objective(at)[1]
+    assert np.abs(gradient - finite).max() < 1e-4 * np.abs(gradient).max()
+
+
+def test_edges_enter_without_a_jump(predictor, zinc_blende):
+    """Across the strain at which a shell comes within reach the spectrum is continuous."""
+    freedom = Freedom.of(zinc_blende).with_lattice()
+    reach = predictor.model.r_max
+    shells = np.unique(
+        freedom.graph(torch.zeros(1).double(), 1.2 * reach).vector.norm(dim=-1).numpy().round(6)
+    )
+    beyond = shells[shells > reach][0]
+    at = reach / beyond - 1
+    with torch.no_grad():
+        graphs = [freedom.graph(torch.tensor([at + s]).double(), reach) for s in (1e-7, -1e-7)]
+        spectra = [predictor.model.double()(g).total for g in graphs]
+    predictor.model.float()
+    assert len(graphs[0].center) != len(graphs[1].center)
+    assert torch.allclose(spectra[0], spectra[1], atol=1e-6)
+
+
+# Refining.
+
+
+def test_a_strain_comes_back(predictor, zinc_blende):
+    freedom = Freedom.of(zinc_blende).with_lattice()
+    true = torch.tensor([0.015], dtype=torch.float64)
+    y = predictor.predict(freedom.crystal(true)).total.density.double()
+    observed = Observation.of(Measured(GRID, y, 3e-6 * y.max().expand(51)), GRID)
+    found = refine(Objective(predictor, freedom, observed, background="none", error=None))
+    assert abs(found.values - true).item() < 3 * found.errors.item() < 0.01
+    draws = sampled(Objective(predictor, freedom, observed, error=None), found, 100)
+    assert draws.std().item() == pytest.approx(found.errors.item(), rel=0.9)
+
+
+def test_a_fraction_comes_back_and_what_is_not_told_is_said(predictor, zinc_blende):
+    freedom = Freedom.of(zinc_blende).with_fraction("Cl", "I").with_lattice(width=1e-6)
+    true = torch.tensor([0.3, 0.0], dtype=torch.float64)
+    y = predictor.predict(freedom.crystal(true)).total.density.double()
+    observed = Observation.of(Measured(GRID, y, 1e-4 * y.max().expand(51)), GRID)
+    found = refine(Objective(predictor, freedom, observed, background="none", error=None))
+    assert found.values[0].item() == pytest.approx(0.3, abs=0.02)
+    assert found.directions[0].told > 0.99
+    assert found.directions[0].words.startswith("strain xx+yy+zz")
+    assert any("hardly tells strain" in note for note in found.notes)
+
+
+def test_nothing_to_refine(predictor, zinc_blende):
+    observed = Observation.of(Measured(GRID, peaks(200)), GRID)
+    with pytest.raises(Refusal, match="nothing to refine"):
+        Objective(predictor, Freedom.of(zinc_blende).with_positions(), observed)
+
+
+@pytest.mark.parametrize(("gives", "takes"), [("K", "Na"), ("Cl", "Xx"), ("Cl", "Cl")])
+def test_fractions_that_cannot_be_freed(zinc_blende, gives, takes):
+    with pytest.raises(Refusal, match="cannot replace"):
+        Freedom.of(zinc_blende).with_fraction(gives, takes)
+
+
+# Design.
+
+
+def test_design_reaches_a_goal_between_two_ends(predictor, zinc_blende):
+    options = {"Cl": ["I"]}
+    ends = designs.design(predictor, zinc_blende, options, designs.mean_frequency(0.0))
+    values = {p.crystal.formula: p.value for p in ends}
+    goal = 0.5 * (values["NaCl"] + values["NaI"])
+    best = designs.design(predictor, zinc_blende, options, designs.mean_frequency(goal))[0]
+    assert best.value == pytest.approx(goal, abs=0.05 * abs(values["NaCl"] - values["NaI"]))
+    assert 0 < best.replaced["I for Cl"] < 1
+    assert best.uncertainty > 0
+
+
+def test_design_refusals(predictor, zinc_blende):
+    goal = designs.mean_frequency(100.0)
+    with pytest.raises(Refusal, match="cannot replace K"):
+        designs.design(predictor, zinc_blende, {"K": ["Na"]}, goal)
+    with pytest.raises(Refusal, match="no element"):
+        designs.design(predictor, zinc_blende, {"Cl": ["Q"]}, goal)
+    many = {"Na": ["Li"] * 40, "Cl": ["F"] * 40}
+    with pytest.raises(Refusal, match="1681 combinations"):
+        designs.design(predictor, zinc_blende, many, goal)
