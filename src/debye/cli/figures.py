@@ -100,7 +100,7 @@ def draw_screening(query: Query, best: list[dict[str, Any]], path: Path) -> None
     at = f" at {query.temperature:g} K" if quantity.thermal else ""
     figure = screening_figure(
         *values(query),
-        label=f"{quantity.label}{at} ({quantity.unit})",
+        label=f"{quantity.symbol}{at} ({quantity.unit})",
         best=[(row["formula"], row["mass_per_atom_u"], row[query.column]) for row in best],
         classical=query.target == "heat-capacity-per-mass",
         lowest=query.lowest,

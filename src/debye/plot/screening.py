@@ -113,7 +113,7 @@ def _name(ax: Axes, best: Sequence[tuple[str, float, float]]) -> None:
         ax.annotate(
             formula_text(formula, 20),
             place,
-            xytext=(0.3 + 0.22 * (i // 6), 0.94 - 0.07 * (i % 6) - (0.1 if i >= 6 else 0)),
+            xytext=(0.36, 0.95 - 0.07 * i),
             textcoords="axes fraction",
             fontsize=6,
             color=DARK,

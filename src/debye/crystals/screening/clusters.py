@@ -6,6 +6,8 @@ one, out of a list, and nothing else in it is looked up or run.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -16,6 +18,10 @@ from debye.crystals.screening.engines import Engine, cores
 from debye.errors import Refusal
 
 Classes = Mapping[str, Callable[..., Any]]
+
+INTERCHANGE = "debye.crystals.screening.interchange"
+# Its scripts need not be on the PATH where debye is called by its full name.
+POOL = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
 
 
 def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engine:
@@ -41,6 +47,9 @@ def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engi
     plain = {"run_dir": str(scratch), "initialize_logging": False}
     given = {"executors": [_this_machine(workers)], **config}
     made = build({**plain, **given}, known, "parsl.Config", Config)
+    for executor in made.executors:
+        if getattr(executor, "interchange_launch_cmd", None) == ["interchange.py"]:
+            executor.interchange_launch_cmd = [sys.executable, "-m", INTERCHANGE]
 
     def pool(stack: ExitStack) -> Executor:
         return stack.enter_context(ParslPoolExecutor(made))
@@ -51,11 +60,16 @@ def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engi
 
 def _this_machine(workers: int | None) -> dict[str, Any]:
     """Parsl's workers on this machine, for a run without a config."""
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
     return {
         "class": "HighThroughputExecutor",
         "address": "127.0.0.1",
         "max_workers_per_node": workers or cores(),
         "cores_per_worker": 1e-6,  # so that they may be more than the cores
+        "launch_cmd": DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", POOL),
+        "heartbeat_period": 5,
+        "heartbeat_threshold": 20,
         "provider": {"class": "LocalProvider", "init_blocks": 1, "max_blocks": 1},
     }
 
@@ -169,7 +183,7 @@ def build(
     arguments = {key: value(key, given) for key, given in table.items() if key != "class"}
     try:
         return (kind or known[str(name)])(**arguments)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _misfit(what, str(error)) from error
 
 

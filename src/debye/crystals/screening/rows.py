@@ -19,21 +19,29 @@ class Quantity(NamedTuple):
     column: str
     """Its column, with its unit; thermal ones have a column for each temperature."""
     label: str
-    """In a figure or a table."""
+    """In a table."""
+    symbol: str
+    """In a figure."""
     unit: str
     thermal: bool = True
 
 
 QUANTITIES = {
-    "heat-capacity-per-mass": Quantity("heat_capacity_J_per_K_per_kg", "C_V", "J/K/kg"),
+    "heat-capacity-per-mass": Quantity("heat_capacity_J_per_K_per_kg", "C_V", "$C_V$", "J/K/kg"),
     "heat-capacity-per-atom": Quantity(
-        "heat_capacity_J_per_K_per_mol_atoms", "C_V", "J/K/mol-atom"
+        "heat_capacity_J_per_K_per_mol_atoms", "C_V", "$C_V$", "J/K/mol-atom"
     ),
-    "entropy-per-atom": Quantity("entropy_J_per_K_per_mol_atoms", "S", "J/K/mol-atom"),
+    "entropy-per-atom": Quantity("entropy_J_per_K_per_mol_atoms", "S", "$S$", "J/K/mol-atom"),
     "zero-point-energy": Quantity(
-        "zero_point_energy_kJ_per_mol_atoms", "ZPE", "kJ/mol-atom", thermal=False
+        "zero_point_energy_kJ_per_mol_atoms",
+        "ZPE",
+        "Zero-point energy",
+        "kJ/mol-atom",
+        thermal=False,
     ),
-    "mean-frequency": Quantity("mean_frequency_cm-1", "mean frequency", "cm-1", thermal=False),
+    "mean-frequency": Quantity(
+        "mean_frequency_cm-1", "mean frequency", "Mean frequency", "cm⁻¹", thermal=False
+    ),
 }
 """What `debye top` can rank by."""
 

@@ -251,6 +251,8 @@ def _expanded(entry: str) -> list[Path]:
             why = f"no structure file is in the folder ({', '.join(SUFFIXES)}, POSCAR, CONTCAR)"
             raise _unreadable(entry, why, "give another folder, or a file by its name")
         return files
+    if not path.exists():
+        raise _absent(entry)
     return [path]
 
 
@@ -315,7 +317,7 @@ def _format(path: Path, label: str) -> str:
     """The format by name, and by content where the name says nothing; refuses what is neither."""
     suffix = path.suffix.lower()
     if not path.exists():
-        raise _unreadable(label, "there is no such file", "check the path")
+        raise _absent(label)
     if not path.is_file():
         raise _unreadable(label, "it is no regular file", "give a file, a folder or a pattern")
     with path.open("rb") as stream:
@@ -346,6 +348,10 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def _absent(label: str) -> Refusal:
+    return _unreadable(label, "there is no such file", "check the path")
 
 
 def _unreadable(label: str, why: str, fix: str) -> Refusal:
