@@ -354,7 +354,7 @@ def dask_engine(tmp_path):
     return clusters.dask({}, 2)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("make_engine", [local_engine, parsl_engine, parsl_threads, dask_engine])
 def test_engines_give_the_same_rows(file, job, tmp_path, make_engine):
     for report in campaign(shards([file], 3), job, make_engine(tmp_path)):
@@ -370,6 +370,8 @@ def test_engines_give_the_same_rows(file, job, tmp_path, make_engine):
 # Configs.
 
 
+# Asking for the machine's addresses, Parsl leaves the sockets of those without one open.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("path", sorted(DOCS.glob("engines/parsl-*.toml")), ids=lambda p: p.stem)
 def test_documented_parsl_configs_are_understood(path, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
@@ -377,6 +379,20 @@ def test_documented_parsl_configs_are_understood(path, tmp_path):
 
     engine = clusters.parsl(read_toml(path), None, tmp_path)
     assert engine.width > 4
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("engines/dask-*.toml")), ids=lambda p: p.stem)
+def test_documented_dask_configs_are_understood(path, monkeypatch):
+    """The script of a job is what is written of it; nothing is submitted."""
+    pytest.importorskip("dask_jobqueue", reason="python -m pip install 'debye[dask]'")
+    from debye.cli.common import read_toml
+
+    config = read_toml(path)
+    table = {**config["cluster"], "scheduler_options": {"dashboard_address": None}}
+    with clusters.build(table, clusters._jobqueue(config), "cluster") as cluster:
+        script = cluster.job_script()
+    assert "PROJECT" in script
+    assert "OMP_NUM_THREADS=1" in script
 
 
 @pytest.mark.parametrize(

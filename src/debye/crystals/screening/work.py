@@ -7,6 +7,7 @@ so that with several of them lists are built while networks run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,8 +24,10 @@ from debye.crystals.structures.reading import Piece, Rejected, attempt, make
 from debye.devices import pick_device
 from debye.errors import Refusal
 
-rank = 0
-"""Which worker of its node this process is; workers share out the accelerators by it."""
+rank: int | None = None
+"""Which worker of its node this process is, where its engine says so."""
+LOCAL_RANKS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
+"""Where ``mpiexec`` and ``srun`` say it, for workers that they started."""
 
 
 @dataclass(frozen=True)
@@ -115,4 +118,7 @@ def _shared_out(device: str) -> str:
     if device == "cpu" or ":" in device:
         return device
     count = getattr(torch, device).device_count()
-    return f"{device}:{rank % count}" if count > 1 else device
+    turn = (
+        rank if rank is not None else int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
+    )
+    return f"{device}:{turn % count}" if count > 1 else device
