@@ -183,6 +183,11 @@ def counted(folder: Path) -> int:
     return json.loads((folder / "debye-screen.json").read_text())["done"]["structures"]
 
 
+def finished(folder: Path) -> int:
+    """Parts that are there."""
+    return len(list(folder.glob("parts/part-*")))
+
+
 def report(name: str, run: Run, spent: float) -> None:
     """Print a line about a run."""
     total = counted(run.output)
@@ -247,7 +252,7 @@ def kills(source: Path, scratch: Path, count: int, times: int = 20) -> None:
     """Kill the run or one of its workers at random moments, go on, and compare the rows."""
     rng = random.Random(SEED)
     file = first(source, count, scratch / "some.xyz")
-    options = ("--workers", 2, "--shard-size", 250)
+    options = ("--workers", 2, "--shard-size", count // 100)
     undisturbed = Run(file, scratch / "undisturbed", *options)
     plain = undisturbed.wait()
     report("undisturbed", undisturbed, plain)
@@ -255,13 +260,16 @@ def kills(source: Path, scratch: Path, count: int, times: int = 20) -> None:
     begun = time.perf_counter()
     run = Run(file, output, *options)
     while sum(killed.values()) < times and run.process.poll() is None:
-        time.sleep(rng.uniform(1.0, 5.0))
+        done = finished(output)
+        while finished(output) == done and run.process.poll() is None:
+            time.sleep(0.05)  # a kill at every start would only measure the starts
+        time.sleep(rng.uniform(0.0, 3.0))
         workers = [p for p in children(run.process) if not children(p)]
         if rng.random() < 0.5 or not workers:
             run.process.kill()
             run.process.wait()
             killed["parent"] += 1
-            _, left = psutil.wait_procs(workers, timeout=10)
+            _, left = psutil.wait_procs(workers, timeout=60)
             assert not left, "workers were left behind"
             run = Run(file, output, *options)
         else:

@@ -110,21 +110,25 @@ def _landed(
 
 def _alone(shard: Shard, job: Job, engine: Engine, notify: Callable[[str], None]) -> Report:
     """A shard whose worker died, with nothing else in work."""
-    again: Future[Report] = engine.submit(screen, job, shard)
-    try:
-        return again.result()
-    except engine.lost:
-        notify(f"shard {shard.number} kills its worker; the structure that does is sought")
-    killers = _killers(engine, job, shard.pieces)
-    for killer in killers:
-        notify(f"{source_of(killer)} is given up: a worker dies of it")
-    kept = tuple(_given_up(piece) if piece in killers else piece for piece in shard.pieces)
-    try:
-        if len(killers) <= MOST_KILLERS:
-            return engine.submit(screen, job, replace(shard, pieces=kept)).result()
-    except engine.lost:
-        pass
-    raise _hopeless(shard)
+    for _ in range(TRIES):
+        again: Future[Report] = engine.submit(screen, job, shard)
+        try:
+            return again.result()
+        except engine.lost:
+            notify(f"shard {shard.number} lost its worker again; what kills it is sought")
+        killers = _killers(engine, job, shard.pieces)
+        if len(killers) > MOST_KILLERS:
+            break
+        for killer in killers:
+            notify(f"{source_of(killer)} is given up: a worker dies of it")
+        kept = [_given_up(piece) if piece in killers else piece for piece in shard.pieces]
+        shard = replace(shard, pieces=tuple(kept))
+    raise Failure(
+        f"cannot screen shard {shard.number}",
+        why="workers die of it, whichever of its structures they are given",
+        fix="use fewer --workers or a smaller --shard-size if memory is short; "
+        "run the same command again to go on",
+    )
 
 
 def _survives(engine: Engine, job: Job, pieces: Sequence[Piece]) -> bool:
@@ -158,13 +162,4 @@ def _given_up(piece: Piece) -> Rejected:
             why=f"a worker died of it {TRIES} times, perhaps for want of memory",
             fix="screen it alone, on a machine with more memory",
         ),
-    )
-
-
-def _hopeless(shard: Shard) -> Failure:
-    return Failure(
-        f"cannot screen shard {shard.number}",
-        why="workers die of it, whichever of its structures they are given",
-        fix="use fewer --workers or a smaller --shard-size if memory is short; "
-        "run the same command again to go on",
     )
