@@ -1,6 +1,7 @@
 """Screening at scale: structures by substitution, then throughput, memory, engines and deaths.
 
     python benchmarks/screening.py make DATA.csv 100000 substituted.xyz
+    python benchmarks/screening.py cut substituted.xyz
     python benchmarks/screening.py run substituted.xyz
     python benchmarks/screening.py scale substituted.xyz
     python benchmarks/screening.py engines substituted.xyz
@@ -115,6 +116,16 @@ def first(source: Path, count: int, target: Path) -> Path:
             line = stream.readline()
             out.writelines([line, *islice(stream, int(line) + 1)])
     return target
+
+
+def cut(source: Path) -> None:
+    """How fast a file is cut into shards, which the run itself does on one core."""
+    from debye.crystals.screening.shards import shards
+
+    begun, used = time.perf_counter(), time.process_time()
+    count = sum(len(shard.pieces) for shard in shards([source], 1000))
+    spent, used = time.perf_counter() - begun, time.process_time() - used
+    print(f"{count} structures cut: {count / spent:.0f}/s, {count / used:.0f} per processor second")
 
 
 # Runs.
@@ -308,12 +319,15 @@ def same(one: dict, other: dict) -> bool:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["make", "run", "scale", "engines", "kills"])
+    parser.add_argument("what", choices=["make", "cut", "run", "scale", "engines", "kills"])
     parser.add_argument("rest", nargs="+")
     parser.add_argument("--count", type=int, default=12_000, help="structures of smaller runs")
     args = parser.parse_args()
     if args.what == "make":
         make(Path(args.rest[0]), int(args.rest[1]), Path(args.rest[2]))
+        return
+    if args.what == "cut":
+        cut(Path(args.rest[0]))
         return
     scratch = Path(tempfile.mkdtemp(prefix="debye-screening-"))
     work = {
