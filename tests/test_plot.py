@@ -37,6 +37,7 @@ from debye.plot.crystals import (
     waterfall_figure,
 )
 from debye.plot.dos import frequency_limits
+from debye.plot.screening import screening_figure
 from debye.plot.text import formula_text, plain_text
 from debye.units import R, frequency_factor
 
@@ -431,3 +432,38 @@ class TestSave:
         subprocess.run([sys.executable, "-c", code, tmp_path / "a.png"], check=True)
         rooms = Path(debye.plot.__file__).parent.glob("*.py")
         assert not any("matplotlib.pyplot" in room.read_text("utf-8") for room in rooms)
+
+
+# Screening.
+
+
+def screened():
+    mass = np.array([10.0, 20.0, 40.0, 80.0])
+    return mass, 2e4 / mass, [["Li", "H"], ["Na", "F"], ["K", "Cl"], ["Rb", "Br"]]
+
+
+def test_a_screening_names_the_best_under_the_classical_limit():
+    mass, value, elements = screened()
+    best = [("LiH", 10.0, 2000.0), ("LiH", 10.0, 2000.0), ("NaF", 20.0, 1000.0)]
+    figure = screening_figure(mass, value, elements, label="C", best=best, classical=True)
+    left = figure.axes[0]
+    assert [text.get_text() for text in left.texts] == ["LiH", "NaF"]
+    m, limit = left.lines[0].get_data()
+    assert np.allclose(limit * m * 1e-3 / 3, 8.314462618)  # CODATA: R, J/(mol K)
+    assert figure.get_suptitle() == "4 crystals"
+
+
+@pytest.mark.parametrize("lowest", [False, True])
+def test_a_screening_orders_elements_by_their_medians(lowest):
+    elements = [["Li"]] * 20 + [["Cs"]] * 20 + [["Fe"]] * 4
+    heat = np.r_[np.linspace(900, 1100, 20), np.linspace(90, 110, 20), np.full(4, 5e3)]
+    figure = screening_figure(np.full(44, 20.0), heat, elements, label="C", lowest=lowest)
+    names = [text.get_text() for text in figure.axes[1].get_xticklabels()]
+    assert names == (["Cs", "Li"] if lowest else ["Li", "Cs"])  # iron has too few crystals
+    middle = [line.get_ydata()[0] for line in figure.axes[1].lines if line.get_marker() == "o"]
+    assert sorted(middle) == [100.0, 1000.0]
+
+
+def test_a_screening_without_crystals_is_refused():
+    with pytest.raises(Refusal, match="holds no crystals"):
+        screening_figure([], [], [], label="C")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class Refusal(Exception):  # noqa: N818 - it is raised for the user's sake, not only for the program's
     """Debye will not go on, and says what happened, why, and what to do.
@@ -26,6 +29,10 @@ class Refusal(Exception):  # noqa: N818 - it is raised for the user's sake, not 
     def __init__(self, what: str, *, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
         self.what, self.why, self.fix = what, why, fix
+
+    def __reduce__(self) -> tuple[Callable[..., Refusal], tuple[str]]:
+        """How it travels between processes: exceptions are rebuilt from positions, not names."""
+        return partial(type(self), why=self.why, fix=self.fix), (self.what,)
 
     def __str__(self) -> str:
         return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"

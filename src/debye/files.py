@@ -46,6 +46,15 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
     return target
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what `atomic_write` had begun in a folder when its process was killed.
+
+    Nobody else may be writing there.
+    """
+    for draft in folder.glob(".debye-*.tmp"):
+        draft.unlink(missing_ok=True)
+
+
 def _replace(target: Path, content: bytes) -> None:
     """Write beside the target, then rename: both names lie on one file system."""
     if target.is_dir():

@@ -12,7 +12,17 @@ import sys
 import typer
 
 from debye import __version__
-from debye.cli import ensembles, inversion, judging, lattice, learning, speckle, spectra, study
+from debye.cli import (
+    ensembles,
+    inversion,
+    judging,
+    lattice,
+    learning,
+    screening,
+    speckle,
+    spectra,
+    study,
+)
 
 app = typer.Typer(
     name="debye",
@@ -45,6 +55,7 @@ learning.register(app)
 ensembles.register(app)
 judging.register(app)
 inversion.register(app)
+screening.register(app)
 speckle.register(app)
 study.register(app)
 

@@ -273,8 +273,13 @@ def progress_bar() -> Progress:
 
 
 @contextmanager
-def graceful_stop() -> Iterator[Callable[[], bool]]:
+def graceful_stop(
+    message: str = "stopping after this step; the checkpoint is being written",
+) -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C and SIGTERM ask for a stop instead of breaking off in the middle.
+
+    Args:
+        message: Said when a stop is asked for.
 
     Yields:
         A function that says whether a stop was asked for. A second Ctrl-C breaks off at once.
@@ -286,7 +291,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        tell("stopping after this step; the checkpoint is being written")
+        tell(message)
 
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

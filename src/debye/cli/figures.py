@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from debye.cli.common import tell, warn
 
 if TYPE_CHECKING:
     from debye.crystals.model.predictor import Prediction
+    from debye.crystals.screening.ranking import Query
     from debye.crystals.spectra.spectrum import Spectrum
     from debye.crystals.spectra.thermo_table import Thermodynamics
 
@@ -83,6 +84,26 @@ def draw_alloy(
         title=f"{ends[0]} to {ends[1]}",
         reference=reference,
         reference_at=reference_fraction if reference else None,
+    )
+    save(figure, path)
+    tell(f"drew {path}")
+
+
+def draw_screening(query: Query, best: list[dict[str, Any]], path: Path) -> None:
+    """What was screened, and the best of it."""
+    from debye.crystals.screening.ranking import values
+    from debye.crystals.screening.rows import QUANTITIES
+    from debye.plot import save
+    from debye.plot.screening import screening_figure
+
+    quantity = QUANTITIES[query.target]
+    at = f" at {query.temperature:g} K" if quantity.thermal else ""
+    figure = screening_figure(
+        *values(query),
+        label=f"{quantity.symbol}{at} ({quantity.unit})",
+        best=[(row["formula"], row["mass_per_atom_u"], row[query.column]) for row in best],
+        classical=query.target == "heat-capacity-per-mass",
+        lowest=query.lowest,
     )
     save(figure, path)
     tell(f"drew {path}")

@@ -1,4 +1,4 @@
-"""The formats crystals are read from, beside CIF: (ext)xyz, POSCAR, JSON, ASE databases.
+"""The text formats crystals are read from, beside CIF: (ext)xyz and POSCAR.
 
 Each reader yields *drafts*: where one structure stands, and how to make it. So a structure that
 cannot be made does not stop the next. Text formats are parsed here, line by line and without
@@ -7,12 +7,10 @@ ASE's readers, which take 0.3 s to import and give up a whole file for one bad f
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice, takewhile
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -36,7 +34,8 @@ class Draft(NamedTuple):
     make: Callable[[], Crystal]
 
 
-def _lines(stream: IO[str], label: str) -> Iterator[str]:
+def lines_of(stream: IO[str], label: str) -> Iterator[str]:
+    """The lines of a text, refused where one is too long to be of a structure."""
     while line := stream.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise refusal(label, "a line is 10 MB long", "give a structure file")
@@ -67,7 +66,7 @@ def xyz_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
     Raises:
         Refusal: A frame does not start with the number of its atoms.
     """
-    lines = _lines(stream, label)
+    lines = lines_of(stream, label)
     filled = (line for line in lines if line.strip())
     count, index = next(filled, ""), 0
     while count:
@@ -220,81 +219,6 @@ def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
 
 def _is_count(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 9
-
-
-# JSON: pymatgen's as_dict, ASE's Atoms.todict, lists or named collections of them; JSON lines.
-
-
-def json_drafts(text: str, label: str) -> Iterator[Draft]:
-    """The structures of a JSON text.
-
-    Raises:
-        Refusal: It is no JSON, or holds no structure where one is looked for.
-    """
-    yield from _record_drafts(_parsed_json(text, label), label, "")
-
-
-def json_line_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
-    """The structures of a JSON-lines text, one a line, read as they are asked for."""
-
-    def crystal(line: str, source: str) -> Crystal:
-        draft = next(_record_drafts(_parsed_json(line, source), source, ""))
-        return draft.make()
-
-    for i, line in enumerate(line for line in _lines(stream, label) if line.strip()):
-        yield Draft(f"{label}[{i}]", partial(crystal, line, f"{label}[{i}]"))
-
-
-def _parsed_json(text: str, source: str) -> Any:  # noqa: ANN401 - anything JSON can say
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise refusal(source, f"not valid JSON ({error})", "write it again") from error
-
-
-def _record_drafts(record: Any, label: str, name: str) -> Iterator[Draft]:  # noqa: ANN401
-    if isinstance(record, list) and record:
-        for i, item in enumerate(record):
-            yield Draft(f"{label}[{i}]", partial(_record_crystal, item, f"{label}[{i}]", ""))
-    elif isinstance(record, dict) and record and all(_is_record(v) for v in record.values()):
-        for key, item in record.items():
-            yield Draft(f"{label}[{key}]", partial(_record_crystal, item, f"{label}[{key}]", key))
-    else:
-        yield Draft(label, partial(_record_crystal, record, label, name))
-
-
-def _is_record(value: Any) -> bool:  # noqa: ANN401
-    return isinstance(value, dict) and not {"numbers", "sites", "structure", "atoms"}.isdisjoint(
-        value
-    )
-
-
-def _record_crystal(record: Any, source: str, name: str) -> Crystal:  # noqa: ANN401
-    if not _is_record(record):
-        raise refusal(
-            source,
-            "no structure: it has neither 'sites' (pymatgen) nor 'numbers' (ASE)",
-            "write Structure.as_dict(), or numbers, positions and cell",
-        )
-    given = next((record[k] for k in ("name", "mp_id", "material_id", "id") if k in record), name)
-    inner = next((record[k] for k in ("structure", "atoms") if _is_record(record.get(k))), record)
-    return Crystal.from_dict(inner, name=str(given), source=source)
-
-
-# ASE databases.
-
-
-def database_drafts(path: Path, label: str) -> Iterator[Draft]:
-    """The rows of an ASE database in SQLite, read as they are asked for."""
-    from ase.db import connect
-
-    def crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
-        name = str(row.get("name", row.get("mp_id", "")))
-        return Crystal.from_atoms(row.toatoms(), name=name, source=source)
-
-    with connect(path, type="db", use_lock_file=False) as database:
-        for i, row in enumerate(database.select()):
-            yield Draft(f"{label}[{i}]", partial(crystal, row, f"{label}[{i}]"))
 
 
 def sniffed(head: str) -> str:

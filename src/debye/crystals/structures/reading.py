@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from debye.crystals.structures.cif import cif_blocks
 from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.formats import (
-    Draft,
+from debye.crystals.structures.formats import Draft, poscar_drafts, sniffed, xyz_drafts
+from debye.crystals.structures.tables import (
     database_drafts,
     json_drafts,
     json_line_drafts,
-    poscar_drafts,
-    sniffed,
-    xyz_drafts,
+    parquet_drafts,
 )
 from debye.errors import Refusal
 from debye.files import atomic_write
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 LARGEST_TEXT = 50_000_000
-"""Bytes of a file that must be read as a whole (CIF, POSCAR, JSON); xyz, JSONL and db stream."""
+"""Bytes of a file that must be read as a whole (CIF, POSCAR, JSON); the others stream."""
 
 SUFFIXES = {
     ".cif": "cif",
@@ -46,8 +44,12 @@ SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".db": "db",
+    ".parquet": "parquet",
 }
 """Format of each suffix; files called POSCAR… and CONTCAR… are POSCARs."""
+
+RESULTS = "debye-screen.json"
+"""A folder that holds this file holds results of a screening, and no structures."""
 
 _EXECUTABLE = {
     ".pkl",
@@ -66,7 +68,7 @@ _MAGIC = {
     b"\x1f\x8b": "packed", b"BZh": "packed", b"\xfd7zXZ": "packed", b"\x28\xb5\x2f\xfd": "packed",
     b"PK\x03\x04": "packed", b"\x80\x02": "pickle", b"\x80\x03": "pickle", b"\x80\x04": "pickle",
     b"\x80\x05": "pickle", b"- of Ulm": "pickle", b"\x93NUMPY": "pickle",
-    b"SQLite format 3\0": "db",
+    b"SQLite format 3\0": "db", b"PAR1": "parquet",
 }  # fmt: skip
 
 
@@ -81,6 +83,10 @@ class Rejected:
 
     source: str
     refusal: Refusal
+
+
+Piece = Draft | Rejected | Path
+"""Structures not yet made: one of a file that streams, one that is none, or a whole file."""
 
 
 def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Crystal | Rejected]:
@@ -99,13 +105,38 @@ def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Cryst
         >>> [item.refusal.why for item in read_structures("nowhere.cif")]
         ['there is no such file']
     """
+    for path in find_files(inputs):
+        if isinstance(path, Rejected):
+            yield path
+        else:
+            yield from read_file(path)
+
+
+def find_files(inputs: str | Path | Iterable[str | Path]) -> Iterator[Path | Rejected]:
+    """The files that paths, folders and patterns mean, in order; see `read_structures`."""
     for entry in [inputs] if isinstance(inputs, str | Path) else inputs:
         found = attempt(str(entry), lambda entry=entry: _expanded(str(entry)))  # type: ignore[misc]
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        for path in found:
-            yield from read_file(path)
+        yield from [found] if isinstance(found, Rejected) else found
+
+
+def pieces(path: Path) -> Iterator[Piece]:
+    """What a file holds, found but not yet made: `make` does that, in another process if need be.
+
+    Files that stream (xyz, JSON lines, Parquet, databases) come structure by structure; one that
+    must be read as a whole (CIF, POSCAR, JSON) comes as its path, unopened.
+    """
+    if _named_format(path) in ("cif", "poscar", "json"):
+        yield path
+    else:
+        yield from _drafts(path)
+
+
+def make(piece: Piece) -> Iterator[Crystal | Rejected]:
+    """The structures of a piece."""
+    if isinstance(piece, Path):
+        yield from read_file(piece)
+    else:
+        yield piece if isinstance(piece, Rejected) else attempt(piece.source, piece.make)
 
 
 def read_file(path: str | Path) -> Iterator[Crystal | Rejected]:
@@ -117,17 +148,8 @@ def read_file(path: str | Path) -> Iterator[Crystal | Rejected]:
     Yields:
         A `Crystal`, or `Rejected` in its place. A file without structures is one `Rejected`.
     """
-    label = str(path)
-    drafts = _drafts(Path(path), label)
-    empty = True
-    while (draft := attempt(label, lambda: next(drafts, None))) is not None:
-        empty = False
-        if isinstance(draft, Rejected):
-            yield draft  # the file cannot be read further
-            return
-        yield attempt(draft.source, draft.make)
-    if empty:
-        yield Rejected(label, _unreadable(label, "no structures in it", "give a file with some"))
+    for draft in _drafts(Path(path)):
+        yield from make(draft)
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:
@@ -229,6 +251,8 @@ def _expanded(entry: str) -> list[Path]:
             why = f"no structure file is in the folder ({', '.join(SUFFIXES)}, POSCAR, CONTCAR)"
             raise _unreadable(entry, why, "give another folder, or a file by its name")
         return files
+    if not path.exists():
+        raise _absent(entry)
     return [path]
 
 
@@ -236,6 +260,9 @@ def _in_folder(folder: Path) -> list[Path]:
     """Files of known names below a folder, hidden ones apart."""
     found = []
     for root, folders, names in os.walk(folder):
+        if RESULTS in names:
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
         found += [path for path in paths if _named_format(path)]
@@ -251,11 +278,25 @@ def _named_format(path: Path) -> str:
 # One file.
 
 
-def _drafts(path: Path, label: str) -> Iterator[Draft]:
+def _drafts(path: Path) -> Iterator[Draft | Rejected]:
+    """The structures of a file; `Rejected` ends them where it cannot be read, or not further."""
+    label = str(path)
+    drafts = _opened(path, label)
+    empty = True
+    while (draft := attempt(label, lambda: next(drafts, None))) is not None:
+        empty = False
+        yield draft
+        if isinstance(draft, Rejected):
+            return
+    if empty:
+        yield Rejected(label, _unreadable(label, "no structures in it", "give a file with some"))
+
+
+def _opened(path: Path, label: str) -> Iterator[Draft]:
     """The structures of a file, opened in its format."""
     kind = _format(path, label)
-    if kind == "db":
-        yield from database_drafts(path, label)
+    if kind in ("db", "parquet"):
+        yield from (database_drafts if kind == "db" else parquet_drafts)(path, label)
     elif kind in ("xyz", "jsonl"):
         stream: IO[str]
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
@@ -276,7 +317,7 @@ def _format(path: Path, label: str) -> str:
     """The format by name, and by content where the name says nothing; refuses what is neither."""
     suffix = path.suffix.lower()
     if not path.exists():
-        raise _unreadable(label, "there is no such file", "check the path")
+        raise _absent(label)
     if not path.is_file():
         raise _unreadable(label, "it is no regular file", "give a file, a folder or a pattern")
     with path.open("rb") as stream:
@@ -289,14 +330,14 @@ def _format(path: Path, label: str) -> str:
         raise _unreadable(label, "it is compressed", "unpack it first")
     if not head.strip():
         raise _unreadable(label, "the file is empty", "export it again")
-    if magic == "db":
-        return "db"
+    if magic in ("db", "parquet"):
+        return magic
     if b"\0" in head:
         raise _unreadable(label, "it is binary, not text", "give a structure file, in UTF-8")
     kind = _named_format(path) or sniffed(_text(head))
-    if kind in ("", "db"):
+    if kind in ("", "db", "parquet"):
         why = f"unrecognised suffix {suffix!r}, and its content looks like no known format"
-        why = "it is no SQLite database" if kind else why
+        why = f"it is no {'SQLite database' if kind == 'db' else 'Parquet table'}" if kind else why
         raise _unreadable(label, why, f"known are {', '.join(SUFFIXES)}, POSCAR and CONTCAR")
     return kind
 
@@ -307,6 +348,10 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def _absent(label: str) -> Refusal:
+    return _unreadable(label, "there is no such file", "check the path")
 
 
 def _unreadable(label: str, why: str, fix: str) -> Refusal:

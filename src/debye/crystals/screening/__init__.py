@@ -1,0 +1,1 @@
+"""Screening: millions of structures → shards → Parquet parts → a ranked table."""

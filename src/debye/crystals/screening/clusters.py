@@ -1,0 +1,200 @@
+"""Engines beyond one machine: Parsl and Dask, and the config files that describe them.
+
+A config is TOML. Its tables are the arguments of the library's classes; the key ``class`` names
+one, out of a list, and nothing else in it is looked up or run.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from debye.crystals.screening.engines import Engine, cores
+from debye.errors import Refusal
+
+Classes = Mapping[str, Callable[..., Any]]
+
+INTERCHANGE = "debye.crystals.screening.interchange"
+# Its scripts need not be on the PATH where debye is called by its full name.
+POOL = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
+
+
+def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engine:
+    """Parsl's executors: allocations of PBS, Slurm and others, or this machine.
+
+    Args:
+        config: Arguments of ``parsl.Config``, whose ``executors``, ``provider`` and ``launcher``
+            are tables with a ``class`` of Parsl. Without ``executors``: this machine.
+        workers: Shards in work at a time; if None, as many as the config has workers.
+        scratch: Where Parsl keeps its logs, unless the config has a ``run_dir``.
+
+    Raises:
+        Refusal: Parsl is missing, or the config names what there is not.
+    """
+    try:
+        from parsl import Config, executors, launchers, providers
+        from parsl.concurrent import ParslPoolExecutor
+        from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+    except ImportError as error:
+        raise _missing("parsl", error) from error
+
+    known = {n: getattr(m, n) for m in (executors, providers, launchers) for n in m.__all__}
+    plain = {"run_dir": str(scratch), "initialize_logging": False}
+    given = {"executors": [_this_machine(workers)], **config}
+    made = build({**plain, **given}, known, "parsl.Config", Config)
+    for executor in made.executors:
+        if getattr(executor, "interchange_launch_cmd", None) == ["interchange.py"]:
+            executor.interchange_launch_cmd = [sys.executable, "-m", INTERCHANGE]
+
+    def pool(stack: ExitStack) -> Executor:
+        return stack.enter_context(ParslPoolExecutor(made))
+
+    width = workers or sum(map(_workers_of, made.executors))
+    return Engine(pool, width, (WorkerLost, ManagerLost))
+
+
+def _this_machine(workers: int | None) -> dict[str, Any]:
+    """Parsl's workers on this machine, for a run without a config."""
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
+    return {
+        "class": "HighThroughputExecutor",
+        "address": "127.0.0.1",
+        "max_workers_per_node": workers or cores(),
+        "cores_per_worker": 1e-6,  # so that they may be more than the cores
+        "launch_cmd": DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", POOL),
+        "heartbeat_period": 5,
+        "heartbeat_threshold": 20,
+        "provider": {"class": "LocalProvider", "init_blocks": 1, "max_blocks": 1},
+    }
+
+
+def _workers_of(executor: Any) -> int:  # noqa: ANN401 - any of Parsl's
+    """How many tasks one of Parsl's executors can have in work, at its largest."""
+    provider = getattr(executor, "provider", None)
+    if provider is None:
+        return int(getattr(executor, "max_threads", 1))
+    nodes = provider.max_blocks * getattr(provider, "nodes_per_block", 1)
+    here = max(getattr(executor, "workers_per_node", 1), len(executor.available_accelerators), 1)
+    return int(nodes * here)
+
+
+def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
+    """A Dask cluster: one that runs, one to be started, or workers on this machine.
+
+    Args:
+        config: ``address`` or ``scheduler_file`` of a cluster that runs; or ``cluster``, a table
+            with a ``class`` of dask-jobqueue or ``LocalCluster``, and ``jobs``, how many to ask
+            for. Without either: this machine.
+        workers: Shards in work at a time; if None, as many as the cluster has threads.
+
+    Raises:
+        Refusal: Dask is missing, the config names what there is not, or nobody answers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+        from distributed.scheduler import KilledWorker
+    except ImportError as error:
+        raise _missing("dask", error) from error
+
+    unknown = sorted(set(config) - {"address", "scheduler_file", "cluster", "jobs"})
+    if unknown:
+        raise _misfit("dask", f"{unknown[0]!r} is none of address, scheduler_file, cluster, jobs")
+
+    def executor(stack: ExitStack) -> Executor:
+        place = {k: config[k] for k in ("address", "scheduler_file") if k in config}
+        if not place:
+            known = {"LocalCluster": LocalCluster, **_jobqueue(config)}
+            table = config.get("cluster", _local_cluster(workers))
+            cluster = stack.enter_context(build(table, known, "cluster"))
+            if "jobs" in config:
+                cluster.scale(jobs=config["jobs"])
+            place = {"address": cluster}
+        try:
+            client = stack.enter_context(Client(**place))
+        except (OSError, ValueError) as error:
+            raise _misfit("dask", f"no scheduler answers at {place}: {error}") from error
+        engine.width = workers or max(sum(client.nthreads().values()), config.get("jobs", 1))
+        return client.get_executor(pure=False)
+
+    engine = Engine(executor, workers or 1, (KilledWorker,))
+    return engine
+
+
+def _local_cluster(workers: int | None) -> dict[str, Any]:
+    return {
+        "class": "LocalCluster",
+        "n_workers": workers or cores(),
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+    }
+
+
+def _jobqueue(config: Mapping[str, Any]) -> Classes:
+    """The clusters of dask-jobqueue, if one is asked for."""
+    if config.get("cluster", {}).get("class") in (None, "LocalCluster"):
+        return {}
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise _missing("dask-jobqueue", error) from error
+    names = ("SLURMCluster", "PBSCluster", "LSFCluster", "SGECluster", "HTCondorCluster")
+    return {name: getattr(dask_jobqueue, name) for name in names}
+
+
+def build(
+    table: Mapping[str, Any], known: Classes, what: str, kind: Callable[..., Any] | None = None
+) -> Any:  # noqa: ANN401 - whatever the class makes
+    """Make what a table of a config describes: a class, called with the table's other keys.
+
+    Args:
+        table: Its values may be such tables again, or lists of them.
+        known: The classes that ``class`` may name.
+        what: Where the table stands in the config; named in the refusal.
+        kind: The class, where the table names none.
+
+    Raises:
+        Refusal: The class is not known, or does not take these arguments.
+
+    Example:
+        >>> build({"class": "dict", "a": {"class": "dict", "b": 1}}, {"dict": dict}, "config")
+        {'a': {'b': 1}}
+        >>> build({"class": "os.system"}, {"dict": dict}, "config")
+        Traceback (most recent call last):
+        debye.errors.Refusal: cannot use the engine's config: config
+          why: there is no class 'os.system'
+          fix: name one of dict
+    """
+    name = table.get("class")
+    if kind is None and name not in known:
+        why = f"there is no class {name!r}" if "class" in table else "it names no class"
+        raise _misfit(what, why, f"name one of {', '.join(known)}")
+
+    def value(key: str, given: object) -> object:
+        if isinstance(given, Mapping) and "class" in given:
+            return build(given, known, f"{what}.{key}")
+        return [value(key, item) for item in given] if isinstance(given, list) else given
+
+    arguments = {key: value(key, given) for key, given in table.items() if key != "class"}
+    try:
+        return (kind or known[str(name)])(**arguments)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise _misfit(what, str(error)) from error
+
+
+def _misfit(what: str, why: str, fix: str = "see the library's own manual of it") -> Refusal:
+    return Refusal(f"cannot use the engine's config: {what}", why=why, fix=fix)
+
+
+def _missing(library: str, error: ImportError) -> Refusal:
+    extra = library.partition("-")[0]
+    return Refusal(
+        f"cannot screen with {library}",
+        why=f"it is not installed ({error})",
+        fix=f"python -m pip install 'debye[{extra}]', or use --engine local",
+    )

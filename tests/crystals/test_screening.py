@@ -1,0 +1,430 @@
+"""The parts of a screening: how structures are cut, read from tables, and worked on by engines."""
+
+import json
+import os
+import sys
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ase.db import connect
+
+from debye.checkpoint import read_card
+from debye.crystals.screening import campaign as campaign_file
+from debye.crystals.screening import clusters, engines
+from debye.crystals.screening.campaign import campaign
+from debye.crystals.screening.folder import begin, parts
+from debye.crystals.screening.shards import files_of, shards, source_of
+from debye.crystals.screening.work import Job, screen
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import Rejected, make, pieces, read_structures
+from debye.crystals.structures.writers import to_cif, to_poscar
+from debye.errors import Failure, Refusal
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def salt(metal="Na", side=5.6, name=""):
+    half = side / 2
+    cell = half * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Crystal([metal, "Cl"], [[0, 0, 0], [half, half, half]], cell, name)
+
+
+SALTS = [salt(metal, side) for side in (5.2, 5.6, 6.0) for metal in ("Li", "Na", "K", "Rb")]
+
+
+def frames(crystals=SALTS):
+    from debye.crystals.structures.writers import to_xyz
+
+    return "".join(map(to_xyz, crystals))
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "salts.xyz"
+    path.write_text(frames())
+    return path
+
+
+# Tables.
+
+
+def written(path, column, entries, **others):
+    """A table as Parquet or JSON lines, by the name of its file."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table({column: entries, **others}), path)
+    else:
+        rows = [
+            dict(zip([column, *others], row, strict=True))
+            for row in zip(entries, *others.values(), strict=True)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def plain(crystal):
+    """pymatgen's dictionary less what is empty in it, which Parquet cannot say."""
+    full = crystal.to_dict()
+    sites = [{"species": site["species"], "abc": site["abc"]} for site in full["sites"]]
+    return {"lattice": {"matrix": full["lattice"]["matrix"]}, "sites": sites}
+
+
+FORMS = {
+    "dict": ("structure", plain),
+    "json": ("structure", lambda c: json.dumps(c.to_dict())),
+    "cif": ("cif", to_cif),
+    "cif-in-structure": ("structure", to_cif),
+    "poscar": ("poscar", to_poscar),
+    "atoms": (
+        "atoms",
+        lambda c: json.dumps(
+            {"numbers": [11, 17], "positions": c.positions.tolist(), "cell": c.cell.tolist()}
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+@pytest.mark.parametrize("form", FORMS)
+def test_tables_hold_structures(tmp_path, suffix, form):
+    column, write = FORMS[form]
+    crystals = [salt(side=5.6), salt(side=5.8)]
+    path = written(tmp_path / f"t.{suffix}", column, [write(c) for c in crystals], mp_id=["a", "b"])
+    found = list(read_structures(path))
+    assert [c.name for c in found] == ["a", "b"]
+    assert [c.source for c in found] == [f"{path}[0]", f"{path}[1]"]
+    for crystal, original in zip(found, crystals, strict=True):
+        assert crystal.formula == original.formula
+        assert crystal.volume == pytest.approx(original.volume, rel=1e-9)
+
+
+def test_a_bad_row_of_a_table_does_not_stop_the_next(tmp_path):
+    entries = [to_cif(salt()), "no structure", "", None, to_poscar(salt())]
+    found = list(read_structures(written(tmp_path / "t.parquet", "structure", entries)))
+    assert [isinstance(item, Rejected) for item in found] == [False, True, True, True, False]
+    assert "neither JSON nor CIF nor POSCAR" in found[1].refusal.why
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"PAR1 and then nothing", "cannot be parsed"),
+        (b"no table at all", "no Parquet table"),
+        (None, "no column holds structures; it has energy"),
+    ],
+)
+def test_bad_tables(tmp_path, content, why):
+    path = tmp_path / "t.parquet"
+    if content is None:
+        pq.write_table(pa.table({"energy": [1.0]}), path)
+    else:
+        path.write_bytes(content)
+    (found,) = read_structures(path)
+    assert why in found.refusal.why
+
+
+# Shards.
+
+
+def every_format(folder):
+    """A file of each format."""
+    (folder / "a.xyz").write_text(frames(SALTS[:5]))
+    written(folder / "b.jsonl", "structure", [c.to_dict() for c in SALTS[:3]])
+    written(folder / "c.parquet", "cif", [to_cif(c) for c in SALTS[:4]])
+    (folder / "d.cif").write_text(to_cif(SALTS[0]))
+    (folder / "POSCAR").write_text(to_poscar(SALTS[1]))
+    (folder / "e.json").write_text(json.dumps([c.to_dict() for c in SALTS[:2]]))
+    with connect(folder / "f.db") as database:
+        for crystal in SALTS[:3]:
+            database.write(crystal.to_atoms())
+    return folder
+
+
+def sent(thing):
+    """A thing as another process gets it."""
+    from multiprocessing.reduction import ForkingPickler
+
+    return ForkingPickler.loads(ForkingPickler.dumps(thing))
+
+
+def test_pieces_make_what_reading_would_in_any_process(tmp_path):
+    folder = every_format(tmp_path)
+    direct = list(read_structures(folder))
+    made = [
+        c for path in files_of([str(folder)]) for piece in pieces(path) for c in make(sent(piece))
+    ]
+    assert len(made) == len(direct) == 5 + 3 + 4 + 1 + 1 + 2 + 3
+    for one, other in zip(made, direct, strict=True):
+        assert (one.source, one.formula) == (other.source, other.formula)
+        assert np.array_equal(one.positions, other.positions)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_shards_hold_every_piece_once_in_order(tmp_path, size):
+    files = files_of([str(every_format(tmp_path))])
+    cut = list(shards(files, size))
+    assert [shard.number for shard in cut] == list(range(len(cut)))
+    assert [source_of(p) for s in cut for p in s.pieces] == [
+        source_of(p) for path in files for p in pieces(path)
+    ]
+    assert all(len(shard.pieces) <= size for shard in cut)
+    assert [s.digest for s in cut] == [s.digest for s in shards(files, size)]
+
+
+def test_a_digest_tells_inputs_apart(file):
+    def digests():
+        return [shard.digest for shard in shards([file], 5)]
+
+    before = digests()
+    assert len(set(before)) == 3
+    os.utime(file, ns=(0, 1))
+    assert not set(before) & set(digests())
+
+
+def test_large_whole_files_count_by_their_bytes(tmp_path):
+    (tmp_path / "many.json").write_text(json.dumps([c.to_dict() for c in SALTS * 40]))
+    (tmp_path / "one.cif").write_text(to_cif(SALTS[0]))
+    assert [len(s.pieces) for s in shards(files_of([str(tmp_path)]), 8)] == [1, 1]
+
+
+def test_a_file_that_vanishes_is_a_row(tmp_path):
+    (shard,) = shards([tmp_path / "gone.cif"], 5)
+    ((found,),) = [list(make(piece)) for piece in shard.pieces]
+    assert "no such file" in found.refusal.why
+
+
+def test_refusals_travel_between_processes():
+    for kind in (Refusal, Failure):
+        before = kind("what", why="why", fix="fix")
+        after = sent(before)
+        assert (type(after), str(after)) == (kind, str(before))
+
+
+# The campaign, with an executor that dies on order.
+
+
+class Inline(Executor):
+    """Does everything here and now; is broken by the structures of these names."""
+
+    def __init__(self, deadly, calls):
+        self.deadly, self.calls, self.broken = deadly, calls, False
+
+    def submit(self, work, job, given):
+        if self.broken:
+            raise BrokenExecutor
+        future = Future()
+        found = given.pieces if hasattr(given, "pieces") else given
+        self.calls.append([source_of(piece) for piece in found])
+        if any(self.deadly(piece) for piece in found if not isinstance(piece, Rejected)):
+            self.broken = True
+            future.set_exception(BrokenExecutor("a worker died"))
+        else:
+            try:
+                future.set_result(work(job, given))
+            except Refusal as refusal:
+                future.set_exception(refusal)
+        return future
+
+
+def inline(deadly=lambda piece: False, width=1):
+    calls = []
+    engine = engines.Engine(lambda stack: Inline(deadly, calls), width, (BrokenExecutor,))
+    return engine, calls
+
+
+@pytest.fixture
+def job(tmp_path, model_file):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    begin(folder, {"temperatures": [300.0]})
+    return Job(folder, model_file, read_card(model_file)["sha256"], (300.0,), "none", "cpu")
+
+
+def rows(job):
+    return [row for part in parts(job.folder).values() for row in pq.read_table(part).to_pylist()]
+
+
+def test_no_more_is_read_than_is_worked_on(file, job):
+    read = []
+
+    def watched():
+        for shard in shards([file], 1):
+            read.append(shard.number)
+            yield shard
+
+    engine, _ = inline(width=2)
+    reports = campaign(watched(), job, engine)
+    first = next(reports).number
+    assert len(read) <= campaign_file.AHEAD * 2
+    assert sorted([first, *(report.number for report in reports)]) == list(range(12))
+
+
+@pytest.mark.parametrize("deadly", [(3,), (0, 11), (4, 5, 6)])
+def test_what_kills_workers_is_found_and_the_rest_kept(file, job, deadly):
+    names = {f"{file}[{i}]" for i in deadly}
+    engine, _ = inline(lambda piece: piece.source in names)
+    told = []
+    reports = list(campaign(shards([file], 6), job, engine, notify=told.append))
+    assert sum(report.structures for report in reports) == 12
+    assert {row["id"] for row in rows(job) if row["error"]} == names
+    assert all("a worker died" in row["error"] for row in rows(job) if row["error"])
+    assert any("given up" in message for message in told)
+
+
+def test_an_innocent_shard_is_done_again(file, job):
+    deaths = iter([True] + [False] * 100)
+    engine, _ = inline(lambda piece: next(deaths, False))
+    assert sum(r.structures for r in campaign(shards([file], 6), job, engine)) == 12
+    assert not any(row["error"] for row in rows(job))
+
+
+def test_workers_that_die_of_anything_end_the_run(file, job):
+    engine, _ = inline(lambda piece: True)
+    with pytest.raises(Failure, match="whichever"):
+        list(campaign(shards([file], 12), job, engine))
+
+
+def test_parts_that_are_there_are_not_done_again(file, job):
+    engine, calls = inline()
+    first = list(campaign(shards([file], 5), job, engine))
+    list(parts(job.folder).values())[1].unlink()
+    calls.clear()
+    assert sorted(campaign(shards([file], 5), job, engine), key=lambda r: r.number) == first
+    assert calls == [[f"{file}[{i}]" for i in range(5, 10)]]
+
+
+def test_parts_without_inputs_are_refused(file, job):
+    engine, _ = inline()
+    list(campaign(shards([file], 5), job, engine))
+    with pytest.raises(Refusal, match="no longer there"):
+        list(campaign([], job, engine))
+
+
+def test_another_model_at_a_worker_is_refused(file, job):
+    from debye.crystals.screening.work import _predictor
+
+    engine, _ = inline()
+    _predictor.cache_clear()
+    with pytest.raises(Refusal, match="another one there"):
+        list(campaign(shards([file], 5), replace(job, checksum="0"), engine))
+
+
+def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
+    from debye.crystals.model.predictor import Predictor
+
+    predict = Predictor._predict
+
+    def short(self, crystals, graphs):
+        if any(c.source == f"{file}[2]" for c in crystals):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return predict(self, crystals, graphs)
+
+    monkeypatch.setattr(Predictor, "_predict", short)
+    report = screen(job, next(shards([file], 5)))
+    assert (report.structures, report.failed) == (5, 1)
+    assert "can't allocate memory" in rows(job)[2]["error"]
+
+
+# The engines, each for real: they give the same rows.
+
+
+def local_engine(tmp_path):
+    return engines.local(2)
+
+
+def parsl_engine(tmp_path):
+    pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
+    return clusters.parsl({}, 2, tmp_path / "parsl")
+
+
+def parsl_threads(tmp_path):
+    pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
+    table = {"executors": [{"class": "ThreadPoolExecutor", "max_threads": 2}]}
+    engine = clusters.parsl(table, None, tmp_path / "parsl")
+    assert engine.width == 2
+    return engine
+
+
+def dask_engine(tmp_path):
+    pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
+    return clusters.dask({}, 2)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("make_engine", [local_engine, parsl_engine, parsl_threads, dask_engine])
+def test_engines_give_the_same_rows(file, job, tmp_path, make_engine):
+    for report in campaign(shards([file], 3), job, make_engine(tmp_path)):
+        assert (report.structures, report.failed) == (3, 0)
+    found = rows(job)
+    for part in parts(job.folder).values():
+        part.unlink()
+    engine, _ = inline()
+    list(campaign(shards([file], 3), job, engine))
+    assert found == rows(job)
+
+
+# Configs.
+
+
+# Asking for the machine's addresses, Parsl leaves the sockets of those without one open.
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+@pytest.mark.parametrize("path", sorted(DOCS.glob("engines/parsl-*.toml")), ids=lambda p: p.stem)
+def test_documented_parsl_configs_are_understood(path, tmp_path):
+    pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
+    from debye.cli.common import read_toml
+
+    engine = clusters.parsl(read_toml(path), None, tmp_path)
+    assert engine.width > 4
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("engines/dask-*.toml")), ids=lambda p: p.stem)
+def test_documented_dask_configs_are_understood(path, monkeypatch):
+    """The script of a job is what is written of it; nothing is submitted."""
+    pytest.importorskip("dask_jobqueue", reason="python -m pip install 'debye[dask]'")
+    from debye.cli.common import read_toml
+
+    config = read_toml(path)
+    table = {**config["cluster"], "scheduler_options": {"dashboard_address": None}}
+    with clusters.build(table, clusters._jobqueue(config), "cluster") as cluster:
+        script = cluster.job_script()
+    assert "PROJECT" in script
+    assert "OMP_NUM_THREADS=1" in script
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"executors": [{"class": "os.system"}]}, "no class 'os.system'"),
+        ({"executors": [{"label": "x"}]}, "names no class|has no attribute"),
+        ({"executors": [{"class": "ThreadPoolExecutor", "threads": 1}]}, "threads"),
+        ({"retry": 1}, "retry"),
+    ],
+)
+def test_bad_parsl_configs(config, why, tmp_path):
+    pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
+    with pytest.raises(Refusal, match=why):
+        clusters.parsl(config, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"adress": "tcp://x"}, "'adress' is none of"),
+        ({"cluster": {"class": "eval"}}, "dask-jobqueue|no class 'eval'"),
+    ],
+)
+def test_bad_dask_configs(config, why):
+    pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
+    with pytest.raises(Refusal, match=why), clusters.dask(config, 1):
+        pass
+
+
+@pytest.mark.parametrize(("kind", "call"), [("parsl", (None, Path())), ("distributed", (None,))])
+def test_a_missing_extra_is_told(kind, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, kind, None)
+    with pytest.raises(Refusal, match="not installed"):
+        (clusters.parsl if kind == "parsl" else clusters.dask)({}, *call)
