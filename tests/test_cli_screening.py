@@ -14,7 +14,7 @@ import pytest
 import debye as package
 from debye.crystals.model.predictor import Predictor
 from debye.crystals.model.records import summary
-from debye.crystals.structures.reading import read_crystal, read_structures
+from debye.crystals.structures.reading import read_crystals, read_structures, write_structures
 
 SIDES = {"LiF": 4.0, "NaCl": 5.6, "KBr": 6.6, "MgO": 4.2, "CaO": 4.8, "KI": 7.1}
 
@@ -233,9 +233,9 @@ def test_a_folder_that_may_not_be_written(screen, many, tmp_path):
 
 
 def test_a_full_disk_keeps_what_is_finished(many, model_file, tmp_path):
-    """A limit on the size of a file stands for it: the part of the large cell is beyond it."""
-    large = tmp_path / "large.json"
-    read_crystal(many).supercell(6).write(large)
+    """A limit on the size of a file stands for it: the part of the large file is beyond it."""
+    many.write_text(salts(150))
+    large = write_structures(tmp_path / "large.json", read_crystals(many))
     many.write_text(salts(3))
     wanted = [str(large), "--shard-size", "3", "--partial", "site"]
 
