@@ -137,6 +137,7 @@ def judged(predicted: Tensor, rows: Collection) -> str:
 
 
 def main() -> None:
+    """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("split")

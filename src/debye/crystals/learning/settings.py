@@ -87,7 +87,7 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
 """What a config may say of the network."""
 
 
-def _check_readouts(readouts: Any, l_max: int) -> None:
+def _check_readouts(readouts: Any, l_max: int) -> None:  # noqa: ANN401
     listed = isinstance(readouts, list) and all(name in READOUTS for name in readouts)
     if not listed or not readouts or len(set(readouts)) < len(readouts):
         raise Refusal(

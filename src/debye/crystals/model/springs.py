@@ -17,19 +17,17 @@ from torch import Tensor, nn
 from debye.crystals.lattice.broadening import line_shapes
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.mesh import low_discrepancy
+from debye.crystals.lattice.site_states import site_states
 from debye.crystals.model.features import Features
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.layers import by_order, coupling, spherical_harmonics
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.radial import bessel_basis, on_distinct
-from debye.units import FORCE_CONSTANT_TO_CM1
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what the springs cannot tell."""
 TENSORS = 8
 """Tensors a site offers to its springs, and vectors."""
-FLOOR = 2e-4
-"""Added to ω², eV/(Å² u), so that the root has a slope at rest; 7 cm⁻¹."""
 
 
 class SpringDecoder(nn.Module):
@@ -197,21 +195,11 @@ class SpringReadout(nn.Module):
         return 3 * density / (density * self.cell).sum(-1, keepdim=True)
 
     def _states(self, springs: ForceConstants) -> Tensor:
-        """States of each site on 0, 1, 2 … cm⁻¹, (N, G), for crystals of one size.
-
-        A mode between two points is shared between them, which leaves it a derivative.
-        """
-        crystals, sites, last = springs.n_crystals, len(springs.mass), len(self.shapes) - 1
-        modes = springs.modes(self._wave_vectors(crystals, sites // crystals).to(springs.spring))
-        omega = FORCE_CONSTANT_TO_CM1 * (modes.square.clamp(min=0) + FLOOR).sqrt()
-        omega = omega.clamp(max=last - 0.01).flatten(1).unsqueeze(-1)  # [crystal, mode, 1]
-        share = modes.share.flatten(1, 2)  # [crystal, mode, site]
-        low = omega.detach().floor().long()
-        site = torch.arange(sites, device=low.device).view(crystals, 1, -1)
-        at, beyond = (site * (last + 1) + low).flatten(), omega - low
-        states = share.new_zeros(sites * (last + 1))
-        states = states.index_add(0, at, (share * (1 - beyond)).flatten())
-        return states.index_add(0, at + 1, (share * beyond).flatten()).view(sites, -1)
+        """States of each site on 0, 1, 2 … cm⁻¹, (N, G), for crystals of one size."""
+        sites = len(springs.mass) // springs.n_crystals
+        q = self._wave_vectors(springs.n_crystals, sites).to(springs.spring)
+        D = springs.dynamical_matrix(q)
+        return site_states(D, sites, len(self.shapes)).flatten(0, 1)
 
     def _wave_vectors(self, crystals: int, sites: int) -> Tensor:
         """(B, Q, 3): new ones at each step of a training, the same ones ever after."""
