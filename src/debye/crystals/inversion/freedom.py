@@ -283,6 +283,7 @@ class Freedom:
             center=center,
             other=other,
             vector=positions[other] - positions[center] + shift @ cell,
+            cell=cell.unsqueeze(0),
             n_crystals=1,
         )
 

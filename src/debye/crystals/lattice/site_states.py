@@ -5,7 +5,9 @@
 The right-hand side does not mention eigenvectors, whose derivatives have poles at degeneracies: it
 is a smooth function of D, and its derivative is that of Daleckii and Krein (1965),
 
-    dTr[P f(D)] = Σ_ab f[λ_a, λ_b] ⟨b|P|a⟩ ⟨a|dD|b⟩,    f[x, y] = (f(x) − f(y)) / (x − y),  f[x, x] = f′(x).
+    dTr[P f(D)] = Σ_ab f[λ_a, λ_b] ⟨b|P|a⟩ ⟨a|dD|b⟩,
+
+with f[x, y] = (f(x) − f(y)) / (x − y) and f[x, x] = f′(x).
 """
 
 from __future__ import annotations

@@ -1,0 +1,130 @@
+"""Springs between sites and what their modes make of them: laws of the readout."""
+
+import pytest
+import torch
+from ase.build import bulk
+
+from debye.crystals.lattice.site_states import site_states
+from debye.crystals.model.graph import Graph
+from debye.crystals.model.network import PhononNet
+from debye.crystals.structures.crystal import Crystal
+
+GRID = [20.0 * i for i in range(51)]
+CRYSTALS = {
+    "salt": bulk("NaCl", "rocksalt", a=5.6),
+    "one atom": bulk("Cu", "fcc", a=3.6),
+    "wurtzite": bulk("ZnO", "wurtzite", a=3.25, c=5.2),
+}
+
+
+def crystal(name):
+    atoms = CRYSTALS[name]
+    return Crystal(atoms.get_chemical_symbols(), atoms.get_positions(), atoms.cell.array)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(3)
+    return PhononNet(GRID, readouts=["springs", "density"], channels=8, hidden=16).eval()
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_states_are_counted(net, name):
+    graph = Graph.of(crystal(name), net.r_max)
+    cell = net.springs.cell
+    for sites in net.readings(graph):
+        assert (sites >= 0).all()
+        torch.testing.assert_close((sites * cell).sum(-1), torch.full((len(sites),), 3.0))
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_modes_are_real_and_three_are_at_rest(net, name):
+    """A square of a symmetric tensor pushes nothing, and only differences cost energy."""
+    springs = net.force_constants(Graph.of(crystal(name), net.r_max))
+    q = torch.cat([torch.zeros(1, 1, 3), torch.rand(1, 20, 3)], dim=1)
+    square = springs.modes(q).square
+    assert square.min() > -1e-5 * square.max()
+    assert square[0, 0, :3].abs().max() < 1e-5 * square.max()
+    assert square[0, 1:].min() > 0
+
+
+def test_springs_do_not_know_their_ends(net):
+    """Edges the other way round give the same springs, transposed."""
+    graph = Graph.of(crystal("wurtzite"), net.r_max)
+    features = net.encoder(graph)
+    decoder = net.springs.springs
+    pair = graph.one_way()
+    i, j, n = graph.center[pair], graph.other[pair], graph.vector[pair]
+    r = n.norm(dim=-1)
+    n = n / r.unsqueeze(-1)
+    there = decoder._strengths(features, i, j, r, n)
+    back = decoder._strengths(features, j, i, r, -n)
+    for one, other in zip(there, back, strict=True):
+        torch.testing.assert_close(one, other)
+    tensor = decoder._tensor(features.tensors, i, j, n, *there[2:])
+    turned = decoder._tensor(features.tensors, j, i, -n, *back[2:])
+    torch.testing.assert_close(tensor, turned)
+    torch.testing.assert_close(tensor, tensor.mT)
+
+
+def test_springs_turn_with_the_crystal(net):
+    Q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
+    whole = crystal("wurtzite")
+    turned = Crystal(whole.species, whole.positions @ Q.T.numpy(), whole.cell @ Q.T.numpy())
+    there, here = (net.force_constants(Graph.of(c, net.r_max)) for c in (turned, whole))
+
+    def by_pair(springs):
+        """Springs by their ends and steps, whichever end they were seen from."""
+        rows = {}
+        for i, j, step, K in zip(
+            springs.first, springs.second, springs.step, springs.spring, strict=True
+        ):
+            ahead = (int(i), int(j), *step.round(decimals=3).tolist())
+            rows[ahead] = rows[(int(j), int(i), *(-step).round(decimals=3).tolist())] = K
+        return {tuple(x + 0.0 for x in key): K for key, K in rows.items()}
+
+    before, after = by_pair(here), by_pair(there)
+    assert before.keys() == after.keys()
+    scale = max(K.abs().max() for K in before.values())
+    for key, K in before.items():
+        assert (after[key] - Q @ K @ Q.T).abs().max() < 1e-4 * scale
+
+
+def test_a_network_of_springs_alone_obeys_the_isotope_law():
+    """Force constants do not know the masses, so ω ∝ m^−½ exactly."""
+    torch.manual_seed(0)
+    net = PhononNet(GRID, readouts=["springs"], channels=8, hidden=16).eval()
+    salt = crystal("salt")
+    graph = Graph.of(salt, net.r_max)
+    from dataclasses import replace
+
+    heavy = replace(graph, mass=4 * graph.mass)
+    q = torch.rand(1, 9, 3)
+    light, slow = (net.force_constants(g).modes(q).square for g in (graph, heavy))
+    torch.testing.assert_close(slow, light / 4, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("gaps", [(0.0, 0.0, 0.0), (0.01, 0.05, 0.02)], ids=["degenerate", "apart"])
+def test_site_states_against_finite_differences(gaps):
+    """Daleckii and Krein's derivative, where eigenvectors alone would have poles."""
+    gen = torch.Generator().manual_seed(0)
+
+    def hermitian():
+        A = torch.randn(6, 6, dtype=torch.complex128, generator=gen)
+        return A + A.mH
+
+    U, _ = torch.linalg.qr(hermitian())
+    a, b, c = gaps
+    square = torch.tensor([0.1, 0.1 + a, 0.1 + b, 0.5, 0.5 + c, 0.9], dtype=torch.float64)
+    D, P = (U * square) @ U.mH, hermitian()
+    wave = torch.linspace(0, 40, 800, dtype=torch.float64)
+    weight = torch.stack([wave.sin(), (0.7 * wave).cos()]).unsqueeze(0)
+
+    def total(t):
+        return (site_states((D + t * P)[None, None], 2, 800) * weight).sum()
+
+    t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (exact,) = torch.autograd.grad(total(t), t)
+    h = 1e-6
+    found = (total(torch.tensor(h)) - total(torch.tensor(-h))) / (2 * h)
+    assert exact.item() == pytest.approx(found.item(), rel=1e-6)
