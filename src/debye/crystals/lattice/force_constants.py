@@ -112,9 +112,7 @@ class ForceConstants:
     def on_site(self) -> Tensor:
         """Φ_ii = Σ_j K_ij of each site, which the acoustic sum rule asks for, (N, 3, 3), eV/Å²."""
         total = self.spring.new_zeros(len(self.mass), 3, 3)
-        return total.index_add(0, self.first, self.spring).index_add(
-            0, self.second, self.spring.mT
-        )
+        return total.index_add(0, self.first, self.spring).index_add(0, self.second, self.spring.mT)
 
     def modes(self, q: Tensor) -> Modes:
         """Eigenvalues and the sites' shares of the modes, crystals of equal size.

@@ -25,6 +25,9 @@ from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
+from debye.crystals.uncertainty.assess import Doubt, assess
+from debye.crystals.uncertainty.calibration import Calibration
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import Refusal
 
 SHIPPED = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
@@ -48,12 +51,14 @@ class Prediction:
         sites: Density of states of each site, (N, F); labels name the sites.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
+        uncertainty: Its expected error and intervals; None if the model is not calibrated.
     """
 
     crystal: Crystal
     sites: Spectrum
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
+    uncertainty: Uncertainty | None = None
 
     @cached_property
     def total(self) -> Spectrum:
@@ -69,6 +74,12 @@ class Prediction:
             self._shares @ self.sites.n_atoms,
             labels=self.crystal.elements,
         )
+
+    def band(self, level: float = LEVEL) -> Interval | None:
+        """Lower and upper density of the cell around ``total``; None if not calibrated."""
+        if self.uncertainty is None:
+            return None
+        return Interval(*(edge * self.total.n_atoms for edge in self.uncertainty.band(level=level)))
 
     @property
     def _shares(self) -> Tensor:
@@ -86,6 +97,8 @@ class Predictor:
     Args:
         model: What predicts.
         card: What its file tells of it; ``elements`` names what it has seen.
+        device: Where to compute.
+        calibration: Of the model's errors, if there is one.
 
     Example:
         >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -95,21 +108,29 @@ class Predictor:
         6.0
     """
 
-    def __init__(self, model: PhononNet, card: Mapping[str, Any], device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: PhononNet,
+        card: Mapping[str, Any],
+        device: str = "cpu",
+        calibration: Calibration | None = None,
+    ) -> None:
         self.model, self.card, self.device = model.to(device).eval(), dict(card), device
         self.seen = frozenset(self.card["elements"])
+        self.calibration = calibration
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Predictor:
         """Load a model file, the shipped one by default, and check that it predicts as it did.
 
         Raises:
-            Refusal: The file cannot be used, or its probe prediction has changed.
+            Refusal: The file cannot be used, its probe prediction has changed, or it holds the
+                calibration of another model.
         """
         path = SHIPPED if path is None else Path(path)
         model, card = checkpoint.load_model(path, PhononNet)
         _check_card(model, card, path)
-        return cls(model, card, device)
+        return cls(model, card, device, _calibration(model, card))
 
     def predict(self, crystal: Crystal) -> Prediction:
         """The prediction for one crystal.
@@ -154,9 +175,17 @@ class Predictor:
         batch = Graph.batch(graphs).to(self.device)
         sites = (batch.occupancy.unsqueeze(-1) * self.model(batch).sites).cpu()
         parts = sites.split([g.n_sites for g in graphs])
-        return [self._prediction(c, part) for c, part in zip(crystals, parts, strict=True)]
+        readings = batch.per_crystal(sites.to(batch.fraction)).unsqueeze(1).cpu()  # [b, reading, f]
+        doubts = self._doubts(crystals, batch, readings)
+        return [self._prediction(*each) for each in zip(crystals, parts, doubts, strict=True)]
 
-    def _prediction(self, crystal: Crystal, sites: Tensor) -> Prediction:
+    def _doubts(self, crystals: list[Crystal], batch: Graph, readings: Tensor) -> list[Doubt]:
+        """How far each prediction can be trusted, and words of caution."""
+        if self.calibration is None:
+            return [(None, ())] * len(crystals)
+        return assess(self.calibration, crystals, batch, readings, ("density",))
+
+    def _prediction(self, crystal: Crystal, sites: Tensor, doubt: Doubt) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
             sites,
@@ -164,7 +193,8 @@ class Predictor:
             labels=_labels(crystal),
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
-        return Prediction(crystal, spectrum, unseen, tuple(self._warnings(crystal, sites, unseen)))
+        warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
+        return Prediction(crystal, spectrum, unseen, warnings, doubt[0])
 
     def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
         yield from crystal.notes
@@ -203,6 +233,13 @@ def probe(model: PhononNet) -> float:
     """Mean frequency predicted for the probe crystal, cm⁻¹."""
     total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
+
+
+def _calibration(model: PhononNet, card: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in a card, if there is one."""
+    if "calibration" not in card:
+        return None
+    return Calibration.from_card(card["calibration"], checkpoint.fingerprint(model))
 
 
 def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:

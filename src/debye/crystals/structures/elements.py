@@ -31,6 +31,11 @@ MASSES: dict[str, float] = {
 } | ISOTOPES
 """Standard atomic mass of each symbol, u."""
 
+COVALENT_RADII: tuple[float, ...] = tuple(
+    float(covalent_radii[min(z, 96)]) for z in range(len(SYMBOLS))
+)
+"""Covalent radius of each atomic number, Å; beyond curium, where none is known, curium's."""
+
 # Pauling's scale as tabulated in the CRC Handbook (97th ed., 9-103), hydrogen to curium.
 # Three noble gases form no bonds to be measured: He, Ne and Ar are Allen's values
 # (J. Am. Chem. Soc. 1989, 111, 9003); Kr and Xe are from their fluorides.
@@ -131,7 +136,7 @@ def descriptors() -> NDArray[np.float64]:
     rows = []
     for z in range(1, len(SYMBOLS)):
         period, group, block = periodic_place(z)
-        radius = float(covalent_radii[min(z, len(_PAULING))])
+        radius = COVALENT_RADII[z]
         rows.append(
             [period, group, electronegativity(z), radius, *(block == letter for letter in _BLOCKS)]
         )
