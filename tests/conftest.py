@@ -2,6 +2,7 @@
 
 import sys
 
+import hypothesis
 import pytest
 import torch
 from salts import PAIRS, binary, labelled_row, write_rows
@@ -12,6 +13,10 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card
 
 DEPTH = sys.getrecursionlimit()
+
+# A slow machine is no failure: nothing here is judged by the time it takes.
+hypothesis.settings.register_profile("debye", deadline=None)
+hypothesis.settings.load_profile("debye")
 
 torch.set_num_threads(1)  # the tensors of tests are so small that threads wait for each other
 

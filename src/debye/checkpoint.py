@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,7 +29,6 @@ FORMAT = 1
 LONGEST_HEADER = 100_000_000
 """Bytes, as the safetensors format has it."""
 
-Model = TypeVar("Model", bound=nn.Module)
 Card = dict[str, Any]
 
 
@@ -126,12 +125,12 @@ def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str
     save(path, {**made, **card}, model.state_dict())
 
 
-def load_model(path: str | os.PathLike[str], kind: type[Model]) -> tuple[Model, Card]:
+def load_model(path: str | os.PathLike[str], *kinds: type[Any]) -> tuple[Any, Card]:
     """Build a saved model again, in evaluation mode.
 
     Args:
         path: A file of `save_model`.
-        kind: The class expected in it.
+        kinds: The classes it may hold.
 
     Raises:
         Refusal: What `load` refuses, or the file holds another class or other tensors.
@@ -147,11 +146,13 @@ def load_model(path: str | os.PathLike[str], kind: type[Model]) -> tuple[Model, 
         ('CC-BY-4.0', True)
     """
     card, tensors = load(path)
-    if card.get("class") != kind.__name__:
+    kind = next((k for k in kinds if k.__name__ == card.get("class")), None)
+    if kind is None:
+        wanted = " or ".join(k.__name__ for k in kinds)
         raise Refusal(
-            f"cannot load {path} as a {kind.__name__}",
+            f"cannot load {path} as a {wanted}",
             why=f"it holds {card.get('class', 'no model; perhaps the checkpoint of a training')}",
-            fix=f"give a file that holds a {kind.__name__}, such as a training's best.safetensors",
+            fix=f"give a file that holds a {wanted}, such as a training's best.safetensors",
         )
     try:
         model = kind(**card["arguments"])

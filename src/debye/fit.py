@@ -19,7 +19,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from debye.devices import seeded
 from debye.errors import Failure, Refusal
+from debye.ranks import ALONE, Ranks
 
 Batch = TypeVar("Batch")
 Loss = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
@@ -35,7 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "average": (0.0, 1 - 1e-9),
     "spike": (1.0, 1e12),
     "rewinds": (0, 1_000_000),
-    "seed": (0, 2**63 - 1),
+    "seed": (0, 2**32 - 1),
 }
 """What each field of a `Recipe` may be; whole numbers where the least is one."""
 
@@ -146,6 +148,9 @@ class Training(Generic[Batch]):
         model: Trained in place.
         loss: Model and batch → named terms, whose sum is minimised.
         recipe: How to train.
+        ranks: Processes that train the model together. A step's batch is shared out among them:
+            each gets its part of it, and a loss whose terms are its part of the whole batch's, so
+            that the terms of all processes add up to those of one process alone.
 
     Example:
         >>> line = nn.Linear(1, 1)
@@ -163,6 +168,7 @@ class Training(Generic[Batch]):
     model: nn.Module
     loss: Loss[Batch]
     recipe: Recipe
+    ranks: Ranks = ALONE
     step: int = 0
     rate_scale: float = 1.0
     mean_loss: float | None = None
@@ -174,6 +180,8 @@ class Training(Generic[Batch]):
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=self.recipe.peak_rate, weight_decay=self.recipe.weight_decay
         )
+        # First of all, because it gives every process the weights of the first.
+        self._terms = self.ranks.spread(_Terms(self.model, self.loss))
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def run(
@@ -209,11 +217,15 @@ class Training(Generic[Batch]):
         """One step; where the loss is bad, back to the average instead."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
-            terms = self.loss(self.model, batch)
-            loss = torch.stack(list(terms.values())).sum()
-            loss.backward()
+        # A rank's noise is its own; alone, or as the first, what it is without the others.
+        seed = self.recipe.seed * 1_000_003 + self.step + (self.ranks.rank << 52)
+        with seeded(seed, next(self.model.parameters()).device):
+            terms = self._terms(batch)
+            part = torch.stack(list(terms.values()))
+            # The gradients are averaged over the processes, and their sum is wanted.
+            (self.ranks.size * part.sum()).backward()
+        whole = self.ranks.total(part)
+        loss = whole.sum()
         gradient = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
         value = loss.item()
         bad = not (isfinite(value) and isfinite(gradient)) or self._spikes(value)
@@ -225,7 +237,7 @@ class Training(Generic[Batch]):
             mean = value if self.mean_loss is None else self.mean_loss
             self.mean_loss = 0.98 * mean + 0.02 * value
         ends_epoch = self.step % steps_per_epoch == 0
-        numbers = {k: v.item() for k, v in terms.items()}
+        numbers = dict(zip(terms, whole.tolist(), strict=True))
         return Step(self.step, epoch, ends_epoch, value, numbers, rate, gradient, rewound=bad)
 
     def _take(self, rate: float) -> None:
@@ -299,6 +311,17 @@ class Training(Generic[Batch]):
             moments.setdefault(int(i), {})[key] = value.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+class _Terms(nn.Module):
+    """A model's loss as a module, which is what torch shares out among processes."""
+
+    def __init__(self, model: nn.Module, loss: Loss[Any]) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: object) -> Mapping[str, Tensor]:
+        return self.loss(self.model, batch)
 
 
 def check_unchanged(what: str, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

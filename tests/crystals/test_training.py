@@ -192,7 +192,7 @@ def test_weights_that_predict_nan_end_the_run(rows, tmp_path):
     run = start(rows, tmp_path)
     steps = run.steps()
     next(steps)
-    run.training.average["decoder.mlp.1.weight"].fill_(math.nan)
+    run.training.average["density.mlp.1.weight"].fill_(math.nan)
     with pytest.raises(Failure, match="training stopped in epoch 1") as caught:
         next(steps)
     assert "not finite" in caught.value.why

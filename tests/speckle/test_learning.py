@@ -341,3 +341,17 @@ def test_frames_without_states_or_geometry_are_refused_with_what_to_add():
 def test_a_network_fills_the_hole_as_well():
     x = torch.zeros(4, 2)
     assert Drift(FlowNetwork())(0.0, x).shape == (4, 2)
+
+
+# Where a law is computed: tensors on the meta device refuse to meet those on any other.
+
+
+@pytest.mark.parametrize("name", ["kuramoto", "drift", "scan"])
+def test_field_and_scattering_stay_on_the_device_of_the_state(name):
+    case = study(name)
+    start, specimen = case.starts(1, torch.Generator().manual_seed(0))
+    state = start.to("meta")
+    assert case.model().to("meta").field()(0.0, state).device.type == "meta"
+    cloud = None if specimen is None else specimen.to("meta")
+    light = case.scattering().to("meta")(torch.stack([state, state], dim=1), cloud)
+    assert light.device.type == "meta"

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from debye import __version__
-from debye.cli import judging, learning, speckle, spectra, study
+from debye.cli import ensembles, judging, learning, speckle, spectra, study
 
 app = typer.Typer(
     name="debye",
@@ -41,6 +41,7 @@ def _options(
 
 spectra.register(app)
 learning.register(app)
+ensembles.register(app)
 judging.register(app)
 speckle.register(app)
 study.register(app)

@@ -112,6 +112,17 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
         except MemoryError:
             complain(Failure("out of memory", why="the work is too large", fix="do it in parts"))
             code = FAILED
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # of torch, which need not be loaded
+                raise
+            complain(
+                Failure(
+                    "the device is out of memory",
+                    why=str(error).partition(". ")[0],
+                    fix="use smaller batches, more processes, or --device cpu",
+                )
+            )
+            code = FAILED
         except OSError as error:
             complain(Failure("stopped", why=str(error), fix="check the disk and permissions"))
             code = FAILED

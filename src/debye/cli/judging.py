@@ -121,6 +121,7 @@ def calibrate(
     from debye.checkpoint import amend, fingerprint
     from debye.crystals.learning.split import subset as rows_of
     from debye.crystals.uncertainty.calibration import calibrate as fitted
+    from debye.crystals.uncertainty.evidence import Readings
 
     if split is None:
         raise Refusal(
@@ -134,8 +135,11 @@ def calibrate(
     collection, rejected, parts = read_labelled(data, split)
     found, rows, failed = _predict(predictor, rows_of(collection, parts, subset))
     calibration = fitted(
-        torch.stack([p.total.density[None] for p in found]),
-        ("density",),
+        Readings(
+            torch.stack([p.readings for p in found]),
+            predictor.model.kinds,
+            tuple(predictor.model.answers),
+        ),
         rows,
         reach=predictor.model.r_max,
         training=rows_of(collection, parts, "train"),

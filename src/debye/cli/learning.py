@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from debye.crystals.learning.settings import Settings
     from debye.crystals.learning.split import Split
     from debye.crystals.learning.training import TrainingRun
+    from debye.ranks import Ranks
 
 
 def register(app: typer.Typer) -> None:
@@ -70,47 +71,58 @@ def train(
     checkpoint (last.safetensors), metrics.csv, split.csv and
     learning-curve.png. Ctrl-C leaves a checkpoint to --resume from; a crash
     leaves that of the last whole epoch.
+
+    Started by torchrun, mpiexec or srun, the processes share the crystals of
+    each step, and each takes a device of its own.
     """
     import torch
 
-    from debye.crystals.learning.split import element_balanced_split, subset
-    from debye.crystals.learning.training import SPLIT, TrainingRun, check_free, saved_settings
-    from debye.devices import pick_device
+    from debye.crystals.learning.training import check_free
+    from debye.ranks import joined
 
-    if not resume:
-        check_free(output)
-    started = saved_settings(output) if resume else {}
-    settings = _settings(config, {"epochs": epochs, "seed": seed}, started)
-    place = pick_device(device)
-    # Accelerators lack some such algorithms: there it is a warning.
-    torch.use_deterministic_algorithms(deterministic, warn_only=place != "cpu")
-    known = split or (output / SPLIT if resume else None)
-    collection, rejected, parts = read_labelled(data, known)
+    with joined(device) as ranks:
+        if not resume and ranks.first:
+            check_free(output)
+        settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
+        # Accelerators lack some such algorithms: there it is a warning.
+        torch.use_deterministic_algorithms(deterministic, warn_only=ranks.device != "cpu")
+        run, rejected = _prepare(settings, data, split, output, ranks, resume=resume)
+        try:
+            with graceful_stop() as stop:
+                _follow(run, stop)
+        finally:
+            if run.history and ranks.first:
+                _draw_learning_curve(run, output / "learning-curve.png")
+        _conclude(run)
+        if not run.finished:
+            tell(f"stopped at step {run.training.step}; go on with --resume")
+            return INTERRUPTED
+        return SOME_FAILED if rejected else DONE
+
+
+def _prepare(
+    settings: Settings, data: Path, split: Path | None, output: Path, ranks: Ranks, *, resume: bool
+) -> tuple[TrainingRun, int]:
+    """The run as it stands before its next step, told on stderr, and how many rows it lacks."""
+    from debye.crystals.learning.split import element_balanced_split, subset
+    from debye.crystals.learning.training import SPLIT, TrainingRun
+
+    collection, rejected, parts = read_labelled(data, split or (output / SPLIT if resume else None))
     parts = parts or element_balanced_split(collection)
     run = TrainingRun(
         subset(collection, parts, "train"),
         subset(collection, parts, "valid"),
-        folder(output),
+        folder(output) if ranks.first else output,
         settings,
         data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
         split=parts,
         resume=resume,
-        device=place,
+        device=ranks.device,
+        ranks=ranks,
     )
     tell_rejected(run.rejected, len(run.rows) + len(run.valid))
     _describe(run, data, parts)
-    try:
-        with graceful_stop() as stop:
-            _follow(run, stop)
-            stopped = stop() and not run.finished
-    finally:
-        if run.history:
-            _draw_learning_curve(run, output / "learning-curve.png")
-    _conclude(run)
-    if stopped:
-        tell(f"stopped at step {run.training.step}; go on with --resume")
-        return INTERRUPTED
-    return SOME_FAILED if rejected or run.rejected else DONE
+    return run, len(rejected) + len(run.rejected)
 
 
 def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
@@ -119,13 +131,15 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
     network = {**_arguments(run), "parameters": count}
     shares = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
     tell(f"data     {data}: {shares}; {len(run.rows.elements)} elements in train")
+    if run.ranks.size > 1:
+        tell(f"ranks    {run.ranks.size} processes share {run.crystals_per_step} crystals a step")
     for name, table in (
         ("network", network),
         ("recipe", {**asdict(settings.recipe), "batch_size": settings.batch_size}),
         ("loss", asdict(settings.loss)),
         ("isotopes", asdict(settings.isotopes)),
     ):
-        tell(f"{name:<8} " + ", ".join(f"{key} {value:g}" for key, value in table.items()))
+        tell(f"{name:<8} " + ", ".join(f"{key} {value}" for key, value in table.items()))
     done = f", {run.training.step} of them done" if run.training.step else ""
     total = settings.recipe.epochs * run.steps_per_epoch
     tell(f"folder   {run.folder}: {total} steps, {run.steps_per_epoch} an epoch{done}")
@@ -151,13 +165,12 @@ def _conclude(run: TrainingRun) -> None:
         )
 
 
-def _settings(
-    config: Path | None, overrides: Mapping[str, Any], started: Mapping[str, Any] | None = None
-) -> Settings:
-    """The settings a run was started with, the config file laid over them, and the flags on top."""
+def _settings(config: Path | None, overrides: Mapping[str, Any], resumed: Path | None) -> Settings:
+    """The settings of a resumed folder, the config file laid over them, and the flags on top."""
     from debye.crystals.learning.settings import Settings
+    from debye.crystals.learning.training import saved_settings
 
-    tables = dict(started or {})
+    tables = saved_settings(resumed) if resumed else {}
     recipe = {key: value for key, value in overrides.items() if value is not None}
     for layer in (read_toml(config) if config else {}, {"recipe": recipe} if recipe else {}):
         for name, value in layer.items():

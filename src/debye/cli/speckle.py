@@ -22,6 +22,7 @@ from debye.cli.common import (
     warn,
     writable,
 )
+from debye.cli.output import Device
 from debye.cli.study import Json, Photons, Seed, StudyName
 from debye.errors import Refusal
 
@@ -114,11 +115,13 @@ def learn(
         Path | None, typer.Option(help="TOML: any fields of the plan, with [[stages]].")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the output file.")] = False,
+    device: Device = "cpu",
 ) -> int:
     """Learn the law of motion behind frames.
 
     The law is written after every step; Ctrl-C leaves one to --resume from.
     """
+    from debye.devices import pick_device
     from debye.speckle.data.dataset import load_frames
     from debye.speckle.learning.law import resume as take_up
     from debye.speckle.learning.law import save_law
@@ -127,6 +130,7 @@ def learn(
     from debye.speckle.studies.scan import first_guess
 
     writable(output, "--output")
+    place = pick_device(device, precise=True)
     data = load_frames(frames)
     for kind, count in data.about.get("masked", {}).items():
         warn(f"{count} {kind} pixels were masked")
@@ -136,7 +140,7 @@ def learn(
     if case.name == "scan" and data.states is not None and not resume:
         first_guess(model, data.states[0], data.times, case.solver)
     eye = _eye(data, case)
-    learning = prepare(model, data, plan, solver=case.solver, scattering=eye)
+    learning = prepare(model, data.to(place), plan, solver=case.solver, scattering=eye)
     if resume:
         take_up(output, learning)
     stopped = _follow(

@@ -113,7 +113,8 @@ def prediction_figure(
         >>> from debye.crystals.model.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
-        >>> prediction_figure(Prediction(iron, sites, (), ())).get_suptitle()
+        >>> only = Prediction(iron, sites, sites.density, ("density",), (), ())
+        >>> prediction_figure(only).get_suptitle()
         'Fe'
     """
     T = torch.linspace(0, 800, 161) if temperatures is None else torch.as_tensor(temperatures)
@@ -160,7 +161,8 @@ def overview_figure(
         >>> from debye.crystals.model.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
-        >>> len(overview_figure([Prediction(iron, sites, (), ())] * 3).axes)
+        >>> one = Prediction(iron, sites, sites.density, ("density",), (), ())
+        >>> len(overview_figure([one] * 3).axes)
         3
     """
     shown = list(predictions)[:MOST]

@@ -1,1 +1,1 @@
-"""Lattice dynamics: force constants → dynamical matrix → frequencies, bands, densities of states."""
+"""Lattice dynamics: force constants → dynamical matrix → frequencies and bands."""

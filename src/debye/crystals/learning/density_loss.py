@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,9 +49,28 @@ class DensityLoss:
             )
 
     def __call__(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
-        """Terms of the loss of a model on a batch, averaged over its crystals."""
+        """Terms of the loss of a `PhononNet` on a batch."""
+        totals = batch.graph.totals(model.readings(batch.graph))  # type: ignore[operator]
         weights = trapezoid_weights(torch.tensor(model.frequency)).to(batch.target)
-        return self.terms(model(batch.graph).total, batch.target, weights)
+        return self.of_readings(model.readouts, totals, batch.target, weights)  # type: ignore[arg-type]
+
+    def of_readings(
+        self, kinds: Sequence[str], totals: Tensor, target: Tensor, weights: Tensor
+    ) -> dict[str, Tensor]:
+        """Terms averaged over readouts and crystals.
+
+        Springs are spared the first: they leave bins empty, where its logarithm has no bound.
+
+        Args:
+            kinds: Which readout gave each reading.
+            totals: (R, B, F) densities of the crystals.
+            target: (B, F) labels.
+            weights: (F,) trapezoid weights of the grid.
+        """
+        readings = zip(kinds, totals, strict=True)
+        terms = [(kind, self.terms(total, target, weights)) for kind, total in readings]
+        spared = [{**t, "kl": t["kl"] * (kind == "density")} for kind, t in terms]
+        return {name: torch.stack([t[name] for t in spared]).mean() for name in spared[0]}
 
     def terms(self, density: Tensor, target: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Terms between densities (B, F) on a grid of trapezoid weights (F,)."""

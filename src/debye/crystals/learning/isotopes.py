@@ -102,10 +102,23 @@ class Isotopes:
         return torch.where(lost > LOST, 1 / scale, scale)
 
     def vary(
-        self, graph: Graph, target: Tensor, frequency: Tensor, seed: Sequence[int]
+        self,
+        graph: Graph,
+        target: Tensor,
+        frequency: Tensor,
+        seed: Sequence[int],
+        part: slice = slice(None),
     ) -> LabelledGraph:
-        """A batch with some of its crystals made of other isotopes; a pure function of the seed."""
+        """A batch with some of its crystals made of other isotopes; a pure function of the seed.
+
+        Args:
+            graph: The crystals of ``part``.
+            target: (B, F) spectra of all crystals of the batch.
+            frequency: (F,), cm⁻¹.
+            seed: Of the whole batch, so that a crystal's isotopes do not depend on its part.
+            part: Which of the batch's crystals are wanted.
+        """
         if self.share == 0:
-            return LabelledGraph(graph, target)
+            return LabelledGraph(graph, target[part])
         scale = self.draw(target, frequency, np.random.default_rng(seed))
-        return LabelledGraph(*with_scaled_masses(graph, target, frequency, scale))
+        return LabelledGraph(*with_scaled_masses(graph, target[part], frequency, scale[part]))

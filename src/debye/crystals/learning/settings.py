@@ -8,6 +8,7 @@ from typing import Any
 
 from debye.crystals.learning.density_loss import DensityLoss
 from debye.crystals.learning.isotopes import Isotopes
+from debye.crystals.model.network import READOUTS
 from debye.errors import Refusal
 from debye.fit import Recipe, check_numbers
 
@@ -37,6 +38,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_numbers("[network]", self.network, NETWORK_RANGES)
+        _check_readouts(self.network.get("readouts", ["density"]), self.network.get("l_max", 2))
         for key, value in self.data.items():
             if not isinstance(value, str):
                 raise Refusal(
@@ -56,7 +58,7 @@ class Settings:
             2
         """
         _known(tables, [f.name for f in fields(cls)], "the config")
-        network = _table_of(tables, "network", list(NETWORK_RANGES))
+        network = _table_of(tables, "network", [*NETWORK_RANGES, "readouts"])
         recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
         loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
         isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
@@ -80,8 +82,25 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
     "basis": (1, 256),
     "hidden": (1, 65536),
     "dropout": (0.0, 0.99),
+    "q_points": (1, 1_000_000),
 }
 """What a config may say of the network."""
+
+
+def _check_readouts(readouts: Any, l_max: int) -> None:
+    listed = isinstance(readouts, list) and all(name in READOUTS for name in readouts)
+    if not listed or not readouts or len(set(readouts)) < len(readouts):
+        raise Refusal(
+            f"[network] readouts is {readouts!r}",
+            why=f"it must list one or more of {', '.join(READOUTS)}, each once",
+            fix='write readouts = ["density"]',
+        )
+    if "springs" in readouts and l_max < 2:
+        raise Refusal(
+            f"[network] l_max is {l_max} with springs",
+            why="a spring is a tensor, made of features of order 2",
+            fix="raise l_max to 2 or 3, or leave springs out of readouts",
+        )
 
 
 def _table_of(

@@ -94,6 +94,46 @@ def element_balanced_split(
     Returns:
         Names by subset, in the order of the collection.
     """
+    place = _placed(collection, shares, seed)
+    return {
+        name: [row for row, k in zip(collection.names, place, strict=True) if k == at]
+        for at, name in enumerate(SUBSETS)
+        if at in place
+    }
+
+
+def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
+    """Splits for cross-validation: every row is left out, as ``valid``, in exactly one of them.
+
+    Elements are shared out among the folds as `element_balanced_split` does.
+
+    Args:
+        collection: What to split.
+        count: Number of folds.
+        seed: Seed of the shuffle.
+
+    Raises:
+        Refusal: There are fewer than two folds, or fewer rows than folds.
+    """
+    if not 2 <= count <= len(collection):
+        raise Refusal(
+            f"cannot make {count} folds of {len(collection)} rows",
+            why="each needs a row, and something to train on besides",
+            fix="ask for 5, or another number between 2 and the rows",
+        )
+    place = _placed(collection, [1 / count] * count, seed)
+    rows = list(zip(collection.names, place, strict=True))
+    return [
+        {
+            "train": [name for name, k in rows if k != fold],
+            "valid": [name for name, k in rows if k == fold],
+        }
+        for fold in range(count)
+    ]
+
+
+def _placed(collection: Collection, shares: Sequence[float], seed: int) -> list[int]:
+    """The part each row is dealt to."""
     rng = np.random.default_rng(seed)
     holders: dict[str, list[int]] = {}
     for i, crystal in enumerate(collection.crystals):
@@ -102,11 +142,7 @@ def element_balanced_split(
     place: dict[int, int] = {}
     for element in sorted(holders, key=lambda e: (len(holders[e]), e)):
         _deal(holders[element], place, np.asarray(shares), rng)
-    return {
-        name: [collection.names[i] for i in range(len(collection)) if place[i] == k]
-        for k, name in enumerate(SUBSETS)
-        if k in place.values()
-    }
+    return [place[i] for i in range(len(collection))]
 
 
 def _deal(

@@ -2,6 +2,7 @@
 
 RUN/last.safetensors   everything needed to go on as if never stopped
 RUN/best.safetensors   the model file of the best validation so far (averaged weights)
+RUN/final.safetensors  the model file of the last epoch of all, which no row has chosen
 RUN/metrics.csv        one row an epoch
 RUN/split.csv          which rows were trained on, and which were not
 """
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from debye import checkpoint
 from debye.crystals.learning.collection import Collection
@@ -32,9 +33,11 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.reading import Rejected
+from debye.devices import seeded
 from debye.errors import Failure, Refusal
 from debye.files import atomic_write
 from debye.fit import Step, Training, check_unchanged
+from debye.ranks import ALONE, Ranks
 
 
 class Epoch(NamedTuple):
@@ -49,7 +52,8 @@ class Epoch(NamedTuple):
     valid_wasserstein: float
 
 
-LAST, BEST, METRICS, SPLIT = "last.safetensors", "best.safetensors", "metrics.csv", "split.csv"
+LAST, BEST, FINAL = "last.safetensors", "best.safetensors", "final.safetensors"
+METRICS, SPLIT = "metrics.csv", "split.csv"
 
 
 class TrainingRun:
@@ -64,6 +68,7 @@ class TrainingRun:
         split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
         device: Where to train.
+        ranks: Processes that share every step's batch; the first alone writes into the folder.
 
     Attributes:
         rejected: Rows left out because a site has no neighbour within reach.
@@ -71,7 +76,8 @@ class TrainingRun:
 
     Raises:
         Refusal: The folder holds another run, or nothing to resume, or cannot be written; or the
-            run to resume had other settings or rows.
+            run to resume had other settings or rows; or a step has fewer crystals than there are
+            processes, or these do not see the same data.
     """
 
     def __init__(
@@ -85,17 +91,22 @@ class TrainingRun:
         split: Split | None = None,
         resume: bool = False,
         device: str = "cpu",
+        ranks: Ranks = ALONE,
     ) -> None:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
+        self.ranks = ranks
         self.device, self.rejected = device, list[Rejected]()
         self.rows, self.graphs = self._connected(train)
         self.valid, self.valid_graphs = self._connected(valid)
-        self.training = Training(self._network(), settings.loss, settings.recipe)
+        self._check_shares()
+        self.training = Training(self._network(), self._loss, settings.recipe, ranks)
         self.history: list[Epoch] = []
         self.losses: list[float] = []
         if resume:
             self._take_up()
-        else:
+        facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
+        ranks.check_alike(facts | self._rows())
+        if ranks.first and not resume:
             self._found(split or {"train": [*train.names], "valid": [*valid.names]})
 
     def _connected(self, rows: Collection) -> tuple[Collection, list[Graph]]:
@@ -120,6 +131,25 @@ class TrainingRun:
         return max(1, len(self.graphs) // self.settings.batch_size)
 
     @property
+    def crystals_per_step(self) -> int:
+        """The batch size, unless there are fewer rows."""
+        return min(self.settings.batch_size, len(self.graphs))
+
+    def _check_shares(self) -> None:
+        if self.crystals_per_step < self.ranks.size:
+            raise Refusal(
+                f"cannot share {self.crystals_per_step} crystals a step among"
+                f" {self.ranks.size} processes",
+                why="each needs one or more",
+                fix="raise batch_size in the config, or start fewer processes",
+            )
+
+    def _loss(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
+        """The part of this process's crystals in the mean over the step's."""
+        part = len(batch.target) / self.crystals_per_step
+        return {name: part * term for name, term in self.settings.loss(model, batch).items()}
+
+    @property
     def finished(self) -> bool:
         """Whether every epoch is behind."""
         return self.training.step >= self.settings.recipe.epochs * self.steps_per_epoch
@@ -133,8 +163,7 @@ class TrainingRun:
         edges, sites = (
             sum(n) for n in zip(*((len(g.center), g.n_sites) for g in self.graphs), strict=True)
         )
-        with torch.random.fork_rng():
-            torch.manual_seed(self.settings.recipe.seed)
+        with seeded(self.settings.recipe.seed):
             frequency = self.rows.spectra.frequency.tolist()
             network = PhononNet(
                 frequency, neighbours=round(edges / sites, 3), **self.settings.network
@@ -163,8 +192,8 @@ class TrainingRun:
         self.training.restore(card, tensors)
         self.history = [Epoch(*row) for row in card["history"]]
         self.losses, self.data = card["losses"], card["data"]
-        # A kill may have come between the checkpoint and this table.
-        atomic_write(self.folder / METRICS, _table(self.history))
+        if self.ranks.first:  # a kill may have come between the checkpoint and this table
+            atomic_write(self.folder / METRICS, _table(self.history))
 
     def _rows(self) -> dict[str, str]:
         """A fingerprint of what is trained on."""
@@ -174,7 +203,8 @@ class TrainingRun:
         """Train, and keep the folder up to date at the end of every epoch.
 
         Args:
-            stop: Asked after every step; once it says yes, the run is saved and ends.
+            stop: Asked after every step; once it says yes on any process, the run is saved and
+                ends.
 
         Raises:
             Failure: The loss or the weights are not finite; the folder stays as it was at the end
@@ -186,19 +216,21 @@ class TrainingRun:
             if step.ends_epoch:
                 self._end_epoch(step)
             yield step
-            if stop():
+            if self.ranks.any(stop()):
                 self.save()
                 return
 
     def _batches(self, epoch: int) -> Iterator[LabelledGraph]:
-        """The batches of an epoch: a pure function of seed and epoch."""
+        """This process's part of the batches of an epoch: a pure function of seed and epoch."""
         seed, size = self.settings.recipe.seed, self.settings.batch_size
         order = np.random.default_rng((seed, epoch)).permutation(len(self.graphs))
         frequency = self.rows.spectra.frequency.to(self.device)
         for k in range(self.steps_per_epoch):
             index = order[k * size : (k + 1) * size]
-            batch = _batch(self.graphs, self.rows, index, self.device)
-            yield self.settings.isotopes.vary(*batch, frequency, (seed, epoch, k))
+            part = self.ranks.share(len(index))
+            graph = Graph.batch([self.graphs[i] for i in index[part]]).to(self.device)
+            target = self.rows.spectra.density[index].to(self.device)
+            yield self.settings.isotopes.vary(graph, target, frequency, (seed, epoch, k), part)
 
     def _end_epoch(self, step: Step) -> None:
         if not self.losses:
@@ -206,8 +238,14 @@ class TrainingRun:
         model = self.averaged()
         self.history.append(self._validate(model, step, float(np.mean(self.losses))))
         self.losses = []
+        if self.ranks.first:
+            self._keep(model)
+
+    def _keep(self, model: PhononNet) -> None:
         if self.best is self.history[-1]:
             checkpoint.save_model(self.folder / BEST, model, self._card(model))
+        if self.finished:
+            checkpoint.save_model(self.folder / FINAL, model, self._card(model))
         self.save()
         atomic_write(self.folder / METRICS, _table(self.history))
 
@@ -223,11 +261,12 @@ class TrainingRun:
             _batch(self.valid_graphs, self.valid, rows, self.device)
             for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
         ]
-        density = torch.cat([model(part.graph).total for part in parts]).cpu()
+        totals = torch.cat([p.graph.totals(model.readings(p.graph)) for p in parts], dim=1).cpu()
+        density = totals[-1]
         if not bool(density.isfinite().all()):
             raise _not_finite(step, "the averaged weights predict numbers that are not finite")
-        loss = self.settings.loss.terms(
-            density, self.valid.spectra.density, self.valid.spectra.weights
+        loss = self.settings.loss.of_readings(
+            model.readouts, totals, self.valid.spectra.density, self.valid.spectra.weights
         )
         predicted = Spectrum(self.valid.spectra.frequency, density, self.valid.spectra.n_atoms)
         errors = spectrum_errors(predicted, self.valid.spectra)
@@ -257,7 +296,9 @@ class TrainingRun:
         )
 
     def save(self) -> None:
-        """Write the last checkpoint, whole or not at all."""
+        """Write the last checkpoint, whole or not at all; the first process does."""
+        if not self.ranks.first:
+            return
         numbers, tensors = self.training.state()
         numbers |= {
             "history": [list(epoch) for epoch in self.history],

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.elements import ATOMIC_NUMBERS, MASSES
+from debye.crystals.structures.elements import ATOMIC_NUMBERS, MASSES, SYMBOLS
 from debye.edges import pairs_within, sum_onto
 from debye.errors import Refusal
+
+NATURAL_MASS = torch.tensor([0.0, *(MASSES[symbol] for symbol in SYMBOLS[1:])])
+"""Mean mass of the isotopes of each element, u, by atomic number."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,29 @@ class Graph:
         """(B,) atoms in each crystal, occupancies counted."""
         return self.per_crystal(self.occupancy)
 
+    @property
+    def site_mass(self) -> Tensor:
+        """(N,) mean mass of the atoms on a site, u."""
+        return sum_onto(self.site, self.fraction * self.mass, self.n_sites) / self.occupancy
+
+    def of_natural_mass(self) -> Graph:
+        """The same crystals made of the natural mixtures of isotopes."""
+        return replace(self, mass=NATURAL_MASS.to(self.mass)[self.number])
+
+    def one_way(self) -> Tensor:
+        """(E,) True for one of the two edges of every pair."""
+        # A site's images come in pairs ±R; no lattice vector is normal to an irrational direction.
+        ahead = self.vector @ self.vector.new_tensor([1.0, 0.7548777, 0.5698403]) > 0
+        return torch.where(self.center == self.other, ahead, self.center < self.other)
+
     def per_crystal(self, values: Tensor) -> Tensor:
         """Sum a quantity of the sites (N, …) over each crystal: (B, …)."""
         return sum_onto(self.crystal, values, self.n_crystals)
+
+    def totals(self, readings: Tensor) -> Tensor:
+        """Densities of full sites (…, N, F) summed over each crystal's atoms: (…, B, F)."""
+        sites = self.occupancy.unsqueeze(-1) * readings
+        return self.per_crystal(sites.movedim(-2, 0)).movedim(0, -2)
 
     def to(self, device: torch.device | str) -> Graph:
         """The same graph on another device."""

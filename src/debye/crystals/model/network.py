@@ -1,25 +1,35 @@
 """PhononNet: Graph → the phonon density of states of every site.
 
-    Graph → Encoder (equivariant convolutions) → scalars of each site → DensityDecoder → densities
+    Graph → Encoder (equivariant convolutions) → Features → DensityReadout → densities
+                                                          → SpringReadout  ↗
 
-The encoder knows nothing of spectra and the decoder nothing of neighbours, so that another
-readout can share the encoder.
+The encoder knows nothing of spectra. The springs are force constants, whose modes make a density;
+the other readout writes the density down, from nothing or as a correction to that of the springs.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.features import Features
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.layers import Convolution, Gate, Linear, spherical_harmonics
+from debye.crystals.model.springs import SpringReadout
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.structures.elements import descriptors
 from debye.edges import sum_onto
+from debye.errors import Refusal
 from debye.radial import RadialMLP, on_distinct
 
+READOUTS = ("density", "springs")
+"""What a network can be asked for."""
+EMPTY = 2e-3
+"""States that a bin without modes counts as, of one, so that the density may fill it."""
 N_ELEMENTS = 119
 EDGES_AT_ONCE = 4096
 """Edges whose messages are held together when predicting; more would fall out of the cache."""
@@ -136,27 +146,35 @@ class Encoder(nn.Module):
     Args:
         channels: Channels of each order.
         layers: Number of message passings.
-        l_max: Highest order between them; the last gives scalars only.
+        l_max: Highest order between them.
+        l_out: Highest order of the last one.
         reach: Cutoff distance, Å.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours within reach, for the norm of the messages.
     """
 
     def __init__(
-        self, channels: int, layers: int, l_max: int, reach: float, basis: int, neighbours: float
+        self,
+        channels: int,
+        layers: int,
+        l_max: int,
+        l_out: int,
+        reach: float,
+        basis: int,
+        neighbours: float,
     ) -> None:
         super().__init__()
         self.l_max = l_max
         self.embedding = SpeciesEmbedding(channels)
         l_in = [0] + [l_max] * (layers - 1)
-        l_out = [l_max] * (layers - 1) + [0]
+        l_outs = [l_max] * (layers - 1) + [l_out]
         self.interactions = nn.ModuleList(
             Interaction(i, o, l_max, channels, reach, basis, neighbours)
-            for i, o in zip(l_in, l_out, strict=True)
+            for i, o in zip(l_in, l_outs, strict=True)
         )
 
-    def forward(self, graph: Graph) -> Tensor:
-        """(N, C·(layers + 1)) scalars: the species and what each layer made of it."""
+    def forward(self, graph: Graph) -> Features:
+        """C·(layers + 1) scalars, the species and what each layer made of it; and tensors."""
         r = graph.vector.norm(dim=-1)
         Y = spherical_harmonics(graph.vector / r.unsqueeze(-1), self.l_max)
         z = self.embedding(graph)
@@ -165,37 +183,49 @@ class Encoder(nn.Module):
         for interaction in self.interactions:
             h = interaction(h, z, graph, Y, r)
             scalars.append(h[:, 0])
-        return torch.cat(scalars, dim=-1)
+        return Features(torch.cat(scalars, dim=-1), h)
 
 
-class DensityDecoder(nn.Module):
+class DensityReadout(nn.Module):
     """Scalars of a site → a non-negative density of states that integrates to exactly 3.
 
     g_i(ω_k) = 3 p_k / Δ_k with p = softmax(MLP(s_i)) and Δ the trapezoid weights of the grid.
+    Where springs have spoken first, with p⁰ the states they put into each bin, the perceptron only
+    corrects them: p = softmax(MLP(s_i, p⁰) + ln(p⁰ + `EMPTY`)).
 
     Args:
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         hidden: Width of the hidden layer.
         dropout: Share of hidden units silenced in training.
+        corrects: Whether springs speak first.
     """
 
     cell: Tensor
 
-    def __init__(self, inputs: int, frequency: list[float], hidden: int, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, frequency: list[float], hidden: int, dropout: float, corrects: bool
+    ) -> None:
         super().__init__()
         self.register_buffer("cell", trapezoid_weights(torch.tensor(frequency)), persistent=False)
         self.mlp = nn.Sequential(
             nn.Dropout(dropout),
-            nn.Linear(inputs, hidden),
+            nn.Linear(inputs + len(frequency) * corrects, hidden),
             nn.SiLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, len(frequency)),
         )
 
-    def forward(self, scalars: Tensor) -> Tensor:
-        """(N, inputs) → (N, F) states per cm⁻¹."""
-        return 3 * torch.softmax(self.mlp(scalars), dim=-1) / self.cell
+    def forward(self, features: Features, springs: Tensor | None = None) -> Tensor:
+        """(N, F) states per cm⁻¹, from features and what springs say, (N, F)."""
+        if springs is None:
+            logits = self.mlp(features.scalars)
+        else:
+            p = springs * self.cell / 3
+            # Five times, so that a peak is of order one.
+            seen = torch.cat([features.scalars, 5 * p], dim=-1)
+            logits = self.mlp(seen) + (p + EMPTY).log()
+        return 3 * torch.softmax(logits, dim=-1) / self.cell
 
 
 class SiteDensities(NamedTuple):
@@ -212,20 +242,23 @@ class PhononNet(nn.Module):
 
     Args:
         frequency: The grid, cm⁻¹.
+        readouts: Some of `READOUTS`, each once; the last one is the network's answer.
         channels: Channels of each order.
         layers: Number of message passings.
-        l_max: Highest order of harmonics and features.
+        l_max: Highest order of harmonics and features; springs need 2.
         r_max: Reach of the edges, Å.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours of the training set.
-        hidden: Width of the decoder.
+        hidden: Width of the readouts.
         dropout: Share of units silenced in training.
+        q_points: Wave vectors times sites at which springs are asked for their modes.
     """
 
     def __init__(
         self,
         frequency: list[float],
         *,
+        readouts: Sequence[str] = ("density",),
         channels: int = 32,
         layers: int = 2,
         l_max: int = 2,
@@ -234,15 +267,55 @@ class PhononNet(nn.Module):
         neighbours: float = 30.0,
         hidden: int = 128,
         dropout: float = 0.15,
+        q_points: int = 128,
     ) -> None:
         super().__init__()
-        self.frequency, self.channels, self.layers = list(frequency), channels, layers
+        self.frequency, self.readouts = list(frequency), list(readouts)
+        self.channels, self.layers = channels, layers
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
-        self.hidden, self.dropout = hidden, dropout
-        self.encoder = Encoder(channels, layers, l_max, r_max, basis, neighbours)
-        self.decoder = DensityDecoder(channels * (layers + 1), self.frequency, hidden, dropout)
+        self.hidden, self.dropout, self.q_points = hidden, dropout, q_points
+        scalars, l_out = channels * (layers + 1), l_max if "springs" in readouts else 0
+        self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
+        self.springs: SpringReadout | None = None
+        self.density: DensityReadout | None = None
+        if "springs" in readouts:
+            self.springs = SpringReadout(
+                scalars, channels, l_max, r_max, basis, hidden, dropout, self.frequency, q_points
+            )
+        if "density" in readouts:
+            corrects = "springs" in readouts
+            self.density = DensityReadout(scalars, self.frequency, hidden, dropout, corrects)
+
+    def readings(self, graph: Graph) -> Tensor:
+        """What each readout says of each full site, (R, N, F) states per cm⁻¹."""
+        features, said = self._features(graph), dict[str, Tensor]()
+        if self.springs:
+            said["springs"] = self.springs(features, graph)
+        if self.density:
+            said["density"] = self.density(features, said.get("springs"))
+        return torch.stack([said[name] for name in self.readouts])
 
     def forward(self, graph: Graph) -> SiteDensities:
-        """Densities of every site and crystal of a batch."""
-        sites = self.decoder(self.encoder(graph))
-        return SiteDensities(sites, graph.per_crystal(graph.occupancy.unsqueeze(-1) * sites))
+        """Densities of every site and crystal of a batch, as the last readout has them."""
+        sites = self.readings(graph)[-1]
+        return SiteDensities(sites, graph.totals(sites))
+
+    def force_constants(self, graph: Graph) -> ForceConstants:
+        """The springs of a batch.
+
+        Raises:
+            Refusal: The network has no such readout.
+        """
+        if not self.springs:
+            raise Refusal(
+                "this model predicts no force constants",
+                why=f"its readouts are {', '.join(self.readouts)}",
+                fix="use the shipped ensemble, or train with springs among [network] readouts",
+            )
+        springs: ForceConstants = self.springs.springs(self._features(graph), graph)
+        return springs
+
+    def _features(self, graph: Graph) -> Features:
+        """Force constants do not know the masses: a network of springs alone is not told them."""
+        blind = self.readouts == ["springs"]
+        return cast("Features", self.encoder(graph.of_natural_mass() if blind else graph))

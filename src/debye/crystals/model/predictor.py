@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from debye import __version__, checkpoint
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.spectra.spectrum import Spectrum
@@ -27,11 +29,14 @@ from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
 from debye.crystals.uncertainty.assess import Doubt, assess
 from debye.crystals.uncertainty.calibration import Calibration
+from debye.crystals.uncertainty.evidence import Readings
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import Refusal
 
-SHIPPED = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
-"""The model that comes with debye."""
+FAST = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
+"""The single network that comes with debye."""
+SHIPPED = FAST
+"""The ensemble that comes with debye."""
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
@@ -49,6 +54,8 @@ class Prediction:
     Args:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
+        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
+        kinds: The readout of each reading, ``density`` or ``springs``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
         uncertainty: Its expected error and intervals; None if the model is not calibrated.
@@ -56,6 +63,8 @@ class Prediction:
 
     crystal: Crystal
     sites: Spectrum
+    readings: Tensor
+    kinds: tuple[str, ...]
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
     uncertainty: Uncertainty | None = None
@@ -98,7 +107,9 @@ class Predictor:
         model: What predicts.
         card: What its file tells of it; ``elements`` names what it has seen.
         device: Where to compute.
-        calibration: Of the model's errors, if there is one.
+
+    Raises:
+        Refusal: The card holds the calibration of another model.
 
     Example:
         >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -109,28 +120,38 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        model: PhononNet,
-        card: Mapping[str, Any],
-        device: str = "cpu",
-        calibration: Calibration | None = None,
+        self, model: PhononNet | Ensemble, card: Mapping[str, Any], device: str = "cpu"
     ) -> None:
-        self.model, self.card, self.device = model.to(device).eval(), dict(card), device
+        ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
+        self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
         self.seen = frozenset(self.card["elements"])
-        self.calibration = calibration
+        self.calibration = _calibration(self.model, card)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Predictor:
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+        *,
+        fast: bool = False,
+    ) -> Predictor:
         """Load a model file, the shipped one by default, and check that it predicts as it did.
+
+        Args:
+            path: A file of a training: one network, or an ensemble.
+            device: Where to compute.
+            fast: Take the shipped single network instead of the shipped ensemble: several times
+                faster, less accurate, and without uncertainty.
 
         Raises:
             Refusal: The file cannot be used, its probe prediction has changed, or it holds the
                 calibration of another model.
         """
-        path = SHIPPED if path is None else Path(path)
-        model, card = checkpoint.load_model(path, PhononNet)
+        path = (FAST if fast else SHIPPED) if path is None else Path(path)
+        model: PhononNet | Ensemble
+        model, card = checkpoint.load_model(path, PhononNet, Ensemble)
         _check_card(model, card, path)
-        return cls(model, card, device, _calibration(model, card))
+        return cls(model, card, device)
 
     def predict(self, crystal: Crystal) -> Prediction:
         """The prediction for one crystal.
@@ -173,19 +194,25 @@ class Predictor:
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         batch = Graph.batch(graphs).to(self.device)
-        sites = (batch.occupancy.unsqueeze(-1) * self.model(batch).sites).cpu()
-        parts = sites.split([g.n_sites for g in graphs])
-        readings = batch.per_crystal(sites.to(batch.fraction)).unsqueeze(1).cpu()  # [b, reading, f]
-        doubts = self._doubts(crystals, batch, readings)
-        return [self._prediction(*each) for each in zip(crystals, parts, doubts, strict=True)]
+        readings = self.model.readings(batch)
+        mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
+        sites = mean.cpu().split([g.n_sites for g in graphs])
+        totals = batch.totals(readings).transpose(0, 1).cpu()
+        doubts = self._doubts(crystals, Graph.batch(graphs), totals)
+        return [
+            self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
+        ]
 
-    def _doubts(self, crystals: list[Crystal], batch: Graph, readings: Tensor) -> list[Doubt]:
+    def _doubts(self, crystals: list[Crystal], batch: Graph, totals: Tensor) -> list[Doubt]:
         """How far each prediction can be trusted, and words of caution."""
         if self.calibration is None:
             return [(None, ())] * len(crystals)
-        return assess(self.calibration, crystals, batch, readings, ("density",))
+        readings = Readings(totals, self.model.kinds, tuple(self.model.answers))
+        return assess(self.calibration, crystals, batch, readings)
 
-    def _prediction(self, crystal: Crystal, sites: Tensor, doubt: Doubt) -> Prediction:
+    def _prediction(
+        self, crystal: Crystal, sites: Tensor, readings: Tensor, doubt: Doubt
+    ) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
             sites,
@@ -194,7 +221,17 @@ class Predictor:
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
         warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
-        return Prediction(crystal, spectrum, unseen, warnings, doubt[0])
+        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings, doubt[0])
+
+    def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
+        """The force constants of one crystal, as each member that predicts them has them.
+
+        Raises:
+            Refusal: A site has no neighbours, or no member predicts force constants.
+        """
+        with torch.no_grad():
+            graph = Graph.of(crystal, self.model.r_max).to(self.device)
+            return self.model.force_constants(graph)
 
     def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
         yield from crystal.notes
@@ -229,20 +266,20 @@ def probe_crystal() -> Crystal:
 
 
 @torch.no_grad()
-def probe(model: PhononNet) -> float:
+def probe(model: PhononNet | Ensemble) -> float:
     """Mean frequency predicted for the probe crystal, cm⁻¹."""
     total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
 
 
-def _calibration(model: PhononNet, card: Mapping[str, Any]) -> Calibration | None:
+def _calibration(model: Ensemble, card: Mapping[str, Any]) -> Calibration | None:
     """The calibration in a card, if there is one."""
     if "calibration" not in card:
         return None
     return Calibration.from_card(card["calibration"], checkpoint.fingerprint(model))
 
 
-def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
+def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path) -> None:
     expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
     if "elements" not in card or not isinstance(expected, float):
         why = "its card names no elements, or no probe prediction"
@@ -257,7 +294,7 @@ def _check_card(model: PhononNet, card: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def model_card(model: PhononNet, **facts: object) -> dict[str, Any]:
+def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
     """The card of a model: what was trained on what, and a probe prediction to check it by."""
     return {
         **facts,

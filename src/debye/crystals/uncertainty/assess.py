@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from debye.crystals.model.graph import Graph
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.cautions import cautions, doubt
-from debye.crystals.uncertainty.evidence import Evidence
+from debye.crystals.uncertainty.evidence import Evidence, Readings
 from debye.crystals.uncertainty.training_set import Shape
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 
@@ -22,8 +20,7 @@ def assess(
     calibration: Calibration,
     crystals: Sequence[Crystal],
     graph: Graph,
-    readings: Tensor,
-    kinds: Sequence[str],
+    readings: Readings,
 ) -> list[Doubt]:
     """How far the predictions of a batch can be trusted.
 
@@ -34,8 +31,7 @@ def assess(
         calibration: Of the model.
         crystals: B of them.
         graph: Theirs.
-        readings: (B, M, F) densities in any normalisation.
-        kinds: The readout of each reading, M names.
+        readings: Of the model's networks.
     """
     known = calibration.training
     novelties = [known.novelty(crystal) for crystal in crystals]
@@ -44,9 +40,9 @@ def assess(
         tuple(cautions(*each, known))
         for each in zip(crystals, novelties, bond, packing, strict=True)
     ]
-    if set(kinds) != set(calibration.kinds):
+    if set(readings.kinds) != set(calibration.kinds):
         return [(None, words) for words in spoken]
-    evidence = Evidence.of(readings, kinds, calibration.frequency, crystals, novelties)
+    evidence = Evidence.of(readings, calibration.frequency, crystals, novelties)
     batch = Uncertainty.of(calibration, evidence)
     found = [batch.row(i, novelty) for i, novelty in enumerate(novelties)]
     return [

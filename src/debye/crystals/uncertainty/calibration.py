@@ -17,7 +17,7 @@ from debye.crystals.spectra.distances import wasserstein
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.uncertainty.band import band_terms, carrying, fit_band
 from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
-from debye.crystals.uncertainty.evidence import Evidence
+from debye.crystals.uncertainty.evidence import Evidence, Readings
 from debye.crystals.uncertainty.expected_error import ExpectedError
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.training_set import TrainingSet
@@ -191,8 +191,7 @@ class Calibration:
 
 
 def calibrate(
-    readings: Tensor,
-    kinds: Sequence[str],
+    readings: Readings,
     rows: Collection,
     *,
     reach: float,
@@ -201,9 +200,7 @@ def calibrate(
     """Fit a calibration to what a model said of labelled rows before it had seen them.
 
     Args:
-        readings: (n, M, F) densities of each row by networks that were not trained on it, in any
-            normalisation.
-        kinds: The readout of each reading, M names.
+        readings: Of the n rows, by networks that were not trained on them.
         rows: The n rows, with their labels.
         reach: The model's cutoff, Å.
         training: What the model was trained on, if it is not these rows themselves: then the
@@ -212,12 +209,13 @@ def calibrate(
     Raises:
         Refusal: There are too few rows, or the readings are not theirs.
     """
-    shape = (len(rows), len(kinds), len(rows.spectra.frequency))
-    if tuple(readings.shape) != shape or not bool(readings.isfinite().all()):
+    found = readings.densities
+    shape = (len(rows), len(readings.kinds), len(rows.spectra.frequency))
+    if tuple(found.shape) != shape or not bool(found.isfinite().all()):
         raise Refusal(
             "cannot calibrate with these readings",
-            why=f"their shape is {tuple(readings.shape)} and not {shape}, or some are not finite",
-            fix="give, for each row, one spectrum for each kind of readout",
+            why=f"their shape is {tuple(found.shape)} and not {shape}, or some are not finite",
+            fix="give, for each row, one spectrum for each readout",
         )
     frequency = tuple(rows.spectra.frequency.tolist())
     known = TrainingSet.of((training or rows).crystals, reach)
@@ -225,8 +223,8 @@ def calibrate(
         known.novelty(crystal, None if training else row)
         for row, crystal in enumerate(rows.crystals)
     ]
-    evidence = Evidence.of(readings, kinds, frequency, rows.crystals, novelties)
-    return Calibration.fit(evidence, truth_of(rows.spectra), known, kinds)
+    evidence = Evidence.of(readings, frequency, rows.crystals, novelties)
+    return Calibration.fit(evidence, truth_of(rows.spectra), known, readings.kinds)
 
 
 def truth_of(labels: Spectrum) -> OnGrid:

@@ -1,7 +1,8 @@
 """What is known of a prediction's quality when it is made: how readings disagree, how new it is.
 
-A *reading* is one network's spectrum of a crystal, by one of its readouts; a prediction is the
-mean of all. A calibration row has the readings of the one network that never saw it, a new crystal
+A *reading* is one network's spectrum of a crystal by one of its readouts; one readout of each
+network is its answer, the others serve as second opinions, and a prediction is the mean of the
+answers. A calibration row has the readings of the one network that never saw it, a new crystal
 those of every member of an ensemble. So that both mean the same, readings are compared within
 each member, and the members' comparisons averaged: in expectation that is what one member gives,
 while the mean of the members errs less than one of them. The intervals are the safer for it.
@@ -41,6 +42,17 @@ of the axis over its peak.
 """
 
 
+class Readings(NamedTuple):
+    """What networks say of B crystals."""
+
+    densities: Tensor
+    """(B, M, F) in any normalisation."""
+    kinds: tuple[str, ...]
+    """(M,) the readout of each; the i-th of each kind are one member's."""
+    answers: tuple[int, ...]
+    """Which are the members' answers."""
+
+
 class Evidence(NamedTuple):
     """Of B predictions."""
 
@@ -53,8 +65,7 @@ class Evidence(NamedTuple):
 
     @staticmethod
     def of(
-        readings: Tensor,
-        kinds: Sequence[str],
+        readings: Readings,
         frequency: Sequence[float],
         crystals: Sequence[Crystal],
         novelties: Sequence[Novelty],
@@ -62,16 +73,15 @@ class Evidence(NamedTuple):
         """The evidence of some crystals' readings.
 
         Args:
-            readings: (B, M, F) densities in any normalisation.
-            kinds: The readout of each reading, M names; the i-th of each kind are one member's.
+            readings: Of B crystals.
             frequency: Their grid, cm⁻¹.
-            crystals: B of them.
+            crystals: The crystals.
             novelties: Theirs.
         """
         axis = torch.tensor(frequency, dtype=torch.float64)
-        each = Spectrum(axis, readings.double(), normalisation="1").to("3")
-        density = each.density.mean(1)
-        pairs = _within_members(each.density, kinds)
+        each = Spectrum(axis, readings.densities.double(), normalisation="1").to("3")
+        density = each.density[:, list(readings.answers)].mean(1)
+        pairs = _within_members(each.density, readings.kinds)
         apart = [wasserstein(Spectrum(axis, a), Spectrum(axis, b)).mean(1) for a, b in pairs]
         gaps = [(a - b).abs().mean(1) for a, b in pairs]
         spectra = OnGrid(tuple(frequency), density)

@@ -79,6 +79,20 @@ class Frames:
             specimen=None if self.specimen is None else self.specimen[part],
         )
 
+    def to(self, device: str) -> Frames:
+        """The same frames on another device; what is learned from them is learned there.
+
+        The scattering model is moved, not copied, as modules are.
+        """
+        return replace(
+            self,
+            data=self.data.to(device),
+            mask=self.mask.to(device),
+            states=None if self.states is None else self.states.to(device),
+            specimen=None if self.specimen is None else self.specimen.to(device),
+            scattering=None if self.scattering is None else self.scattering.to(device),
+        )
+
     def window(self, start: int, length: int, runs: slice = slice(None)) -> Window:
         """The frames ``start`` … ``start + length − 1`` of some runs.
 

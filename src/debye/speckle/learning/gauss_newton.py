@@ -106,9 +106,9 @@ class GaussNewton(Generic[Piece]):
     @torch.no_grad()
     def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
         """Curvature JᵀJ and gradient Jᵀr of the summed loss."""
-        H = self.ridge * torch.eye(len(vector), dtype=torch.float64)
+        H = self.ridge * torch.eye(len(vector), dtype=torch.float64, device=vector.device)
         g = self.ridge * vector
-        basis = torch.eye(len(vector), dtype=vector.dtype)
+        basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
         for piece in pieces:
 
             def slope(direction: Tensor, piece: Piece = piece) -> Tensor:

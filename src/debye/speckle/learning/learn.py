@@ -253,7 +253,10 @@ def prepare(
     solver: Solver,
     scattering: Scattering | None = None,
 ) -> Learning:
-    """A `Learning` that has not begun: iterate its ``run()`` to watch, stop or save."""
+    """A `Learning` that has not begun: iterate its ``run()`` to watch, stop or save.
+
+    System and scattering are moved to the device of the frames.
+    """
     eye = scattering or data.scattering
     if eye is None:
         raise Refusal(
@@ -261,5 +264,6 @@ def prepare(
             why="the frames do not say how they were scattered",
             fix="pass scattering=…, with the detector and probe of the experiment",
         )
+    eye, system = eye.to(data.data.device), system.to(data.data.device)
     gain = fitted_gain(data, eye) if data.gain is None else data.gain
     return Learning(Experiment(system, eye, solver, gain), data, plan)

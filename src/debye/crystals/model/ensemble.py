@@ -1,0 +1,102 @@
+"""Ensemble: networks that predict on their own, and agree the better the more is known.
+
+The density of states of the ensemble is the mean of its members' answers; how far all readings
+are apart is a first hint at the error. Force constants are averaged too: a mean of springs is a spring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from debye.checkpoint import arguments_of
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.graph import Graph
+from debye.crystals.model.network import PhononNet, SiteDensities
+from debye.errors import Refusal
+
+
+class Ensemble(nn.Module):
+    """Several `PhononNet`, all of one grid and reach.
+
+    Args:
+        members: Constructor arguments of each.
+
+    Raises:
+        Refusal: Grids or reaches differ.
+
+    Example:
+        >>> net = PhononNet([0.0, 10.0, 20.0], channels=4)
+        >>> Ensemble.of([net, net]).kinds
+        ('density', 'density')
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__()
+        self.members = [dict(member) for member in members]
+        self.nets = nn.ModuleList(PhononNet(**member) for member in self.members)
+        if len({(tuple(net.frequency), net.r_max) for net in self._each()}) != 1:
+            raise Refusal(
+                "these networks make no ensemble",
+                why="they differ in their frequencies or their reach, or there are none",
+                fix="put together what was trained with one grid and one r_max",
+            )
+
+    @classmethod
+    def of(cls, nets: Sequence[PhononNet]) -> Ensemble:
+        """The ensemble of trained networks."""
+        ensemble = cls([arguments_of(net) for net in nets])
+        ensemble.nets = nn.ModuleList(nets)
+        return ensemble.eval()
+
+    def _each(self) -> list[PhononNet]:
+        return [cast("PhononNet", net) for net in self.nets]
+
+    @property
+    def frequency(self) -> list[float]:
+        """The grid, cm⁻¹."""
+        return list(self.members[0]["frequency"])
+
+    @property
+    def r_max(self) -> float:
+        """Reach of the edges, Å."""
+        return float(self.members[0]["r_max"])
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The readout of each reading."""
+        return tuple(kind for net in self._each() for kind in net.readouts)
+
+    @property
+    def answers(self) -> list[int]:
+        """Which readings are the answers of the members: the last of each."""
+        return [int(k) - 1 for k in np.cumsum([len(net.readouts) for net in self._each()])]
+
+    def readings(self, graph: Graph) -> Tensor:
+        """What each readout of each member says of each full site, (R, N, F)."""
+        return torch.cat([net.readings(graph) for net in self._each()])
+
+    def forward(self, graph: Graph) -> SiteDensities:
+        """Mean densities of every site and crystal of a batch."""
+        sites = self.readings(graph)[self.answers].mean(0)
+        return SiteDensities(sites, graph.totals(sites))
+
+    def force_constants(self, graph: Graph) -> list[ForceConstants]:
+        """The springs of a batch, as each member that predicts them has them.
+
+        Raises:
+            Refusal: None does.
+        """
+        able = [net for net in self._each() if net.springs] or self._each()
+        return [net.force_constants(graph) for net in able]
+
+
+def mean_springs(of_members: Sequence[ForceConstants]) -> ForceConstants:
+    """The mean of several force constants of one batch."""
+    springs = torch.stack([member.spring for member in of_members])
+    return replace(of_members[0], spring=springs.mean(0))
