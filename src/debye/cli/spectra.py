@@ -301,11 +301,18 @@ def model(
         Path | None, typer.Argument(help="Model file; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Print the card of a model: data, elements, settings, metrics, licence."""
+    """Print the card of a model: data, elements, settings, metrics, licence.
+
+    Of the calibration of its uncertainty, only what a reader understands.
+    """
     from debye.checkpoint import read_card
     from debye.crystals.model.predictor import SHIPPED
 
-    text = to_json(read_card(file or SHIPPED), indent=2)
+    card = read_card(file or SHIPPED)
+    if "calibration" in card:
+        short = ("rows", "kinds", "coverage", "expected_error")
+        card["calibration"] = {k: v for k, v in card["calibration"].items() if k in short}
+    text = to_json(card, indent=2)
     # A list of plain values on one line: a grid of 51 frequencies is no page of its own.
     show(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))
 

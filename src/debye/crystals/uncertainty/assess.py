@@ -36,13 +36,10 @@ def assess(
     known = calibration.training
     novelties = [known.novelty(crystal) for crystal in crystals]
     bond, packing = (values.tolist() for values in Shape.of(graph))
-    spoken = [
-        tuple(cautions(*each, known))
-        for each in zip(crystals, novelties, bond, packing, strict=True)
-    ]
+    spoken = [tuple(cautions(*each, known)) for each in zip(crystals, bond, packing, strict=True)]
     if set(readings.kinds) != set(calibration.kinds):
         return [(None, words) for words in spoken]
-    evidence = Evidence.of(readings, calibration.frequency, crystals, novelties)
+    evidence = Evidence.of(readings, calibration.frequency, novelties)
     batch = Uncertainty.of(calibration, evidence)
     found = [batch.row(i, novelty) for i, novelty in enumerate(novelties)]
     return [

@@ -223,7 +223,7 @@ def calibrate(
         known.novelty(crystal, None if training else row)
         for row, crystal in enumerate(rows.crystals)
     ]
-    evidence = Evidence.of(readings, frequency, rows.crystals, novelties)
+    evidence = Evidence.of(readings, frequency, novelties)
     return Calibration.fit(evidence, truth_of(rows.spectra), known, readings.kinds)
 
 

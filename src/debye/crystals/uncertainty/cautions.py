@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from debye.crystals.structures.composition import composition_vector
 from debye.crystals.structures.crystal import Crystal
-from debye.crystals.uncertainty.training_set import METALS, Novelty, TrainingSet, complexity
+from debye.crystals.uncertainty.training_set import METALS, TrainingSet, complexity
 
 FEW = 0.05
 """Share of the training crystals below which a kind of crystal counts as unknown."""
@@ -14,9 +14,7 @@ DOUBTFUL = 0.95
 """Share of the training crystals of which a smaller error is expected, from which on to warn."""
 
 
-def cautions(
-    crystal: Crystal, novelty: Novelty, bond: float, packing: float, known: TrainingSet
-) -> Iterator[str]:
+def cautions(crystal: Crystal, bond: float, packing: float, known: TrainingSet) -> Iterator[str]:
     """In plain words, what sets a crystal apart from everything that the model was trained on.
 
     Elements never seen are not among them: every model tells those.

@@ -19,26 +19,22 @@ from torch import Tensor
 
 from debye.crystals.spectra.distances import wasserstein
 from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.structures.crystal import Crystal
 from debye.crystals.uncertainty.quantities import OnGrid
-from debye.crystals.uncertainty.training_set import Novelty, complexity
+from debye.crystals.uncertainty.training_set import Novelty
 
 FEATURES = (
     "disagreement",
     "mean_frequency",
     "distance",
     "rarity",
-    "rare_pair",
-    "complexity",
     "cut_off",
 )
 """What the expected error is told by; the larger, the worse is expected.
 
 ``disagreement``: log of 1 cm⁻¹ + Wasserstein distance between a member's readings;
-``mean_frequency``: its log; ``distance`` to the nearest training composition; ``rarity`` and
-``rare_pair``: -log of 1 + training crystals with the least common element, and with the least
-common pair; ``complexity``: log of the atoms in the formula unit; ``cut_off``: density at the end
-of the axis over its peak.
+``mean_frequency``: its log; ``distance`` to the nearest training composition; ``rarity``: -log of
+1 + training crystals with the least common element; ``cut_off``: density at the end of the axis
+over its peak.
 """
 
 
@@ -67,7 +63,6 @@ class Evidence(NamedTuple):
     def of(
         readings: Readings,
         frequency: Sequence[float],
-        crystals: Sequence[Crystal],
         novelties: Sequence[Novelty],
     ) -> Evidence:
         """The evidence of some crystals' readings.
@@ -75,8 +70,7 @@ class Evidence(NamedTuple):
         Args:
             readings: Of B crystals.
             frequency: Their grid, cm⁻¹.
-            crystals: The crystals.
-            novelties: Theirs.
+            novelties: Of the crystals.
         """
         axis = torch.tensor(frequency, dtype=torch.float64)
         each = Spectrum(axis, readings.densities.double(), normalisation="1").to("3")
@@ -88,7 +82,8 @@ class Evidence(NamedTuple):
         columns = [
             (1 + _mean(apart, density[:, 0])).log(),
             spectra.value("mean_frequency").log(),
-            *_compositional(crystals, novelties),
+            torch.tensor([n.distance for n in novelties], dtype=torch.float64),
+            -torch.tensor([1.0 + n.rarest for n in novelties], dtype=torch.float64).log(),
             density[:, -1] / density.amax(-1),
         ]
         return Evidence(spectra, _mean(gaps, density), torch.stack(columns, dim=-1))
@@ -119,13 +114,3 @@ def _within_members(readings: Tensor, kinds: Sequence[str]) -> list[tuple[Tensor
 def _mean(values: Sequence[Tensor], like: Tensor) -> Tensor:
     """Zero where there is nothing: a model of one kind of readout agrees with itself."""
     return torch.stack([*values]).mean(0) if values else torch.zeros_like(like)
-
-
-def _compositional(crystals: Sequence[Crystal], novelties: Sequence[Novelty]) -> list[Tensor]:
-    """The columns ``distance`` to ``complexity``."""
-    rows = [
-        (n.distance, 1.0 + n.rarest, 1.0 + n.rarest_pair, complexity(c))
-        for n, c in zip(novelties, crystals, strict=True)
-    ]
-    distance, rarest, pair, atoms = torch.tensor(rows, dtype=torch.float64).unbind(-1)
-    return [distance, -rarest.log(), -pair.log(), atoms.log()]

@@ -58,8 +58,6 @@ class Novelty(NamedTuple):
     """Share of the atoms that would have to be exchanged to have its composition, 0 to 1."""
     rarest: int
     """Training crystals that hold the least common of its elements."""
-    rarest_pair: int
-    """Training crystals that hold both of the two least commonly combined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +104,9 @@ class TrainingSet:
         return x / x.sum(0)
 
     @cached_property
-    def together(self) -> NDArray[np.int64]:
-        """Crystals that hold two elements both, (119, 119); on the diagonal, that hold one."""
-        held = (self.shares > 0).astype(np.int64)
-        return held @ held.T
+    def counts(self) -> NDArray[np.int64]:
+        """Crystals that hold each element, (119,)."""
+        return (self.shares > 0).sum(1)
 
     @cached_property
     def metals_only(self) -> int:
@@ -128,21 +125,16 @@ class TrainingSet:
             >>> known = TrainingSet(("NaCl", "KCl", "MgO"), (0.8, 1.1), (0.2, 0.6), 2, 0)
             >>> cell = 6.6 * np.eye(3)
             >>> known.novelty(Crystal(["K", "O"], [[0, 0, 0], [3.3, 3.3, 3.3]], cell))
-            Novelty(nearest='KCl', distance=0.5, rarest=1, rarest_pair=0)
+            Novelty(nearest='KCl', distance=0.5, rarest=1)
         """
         x = composition_vector(crystal)
         held = np.flatnonzero(x)
         common = np.minimum(self.shares[held], x[held, None]).sum(0)  # [training crystal]
-        together = self.together[np.ix_(held, held)]
+        counts = self.counts[held]
         if left_out is not None:
-            common[left_out], together = -1.0, together - 1
+            common[left_out], counts = -1.0, counts - 1
         nearest = int(common.argmax())
-        return Novelty(
-            self.formulas[nearest],
-            float(1 - common[nearest]),
-            int(together.diagonal().min()),
-            int(together.min()),
-        )
+        return Novelty(self.formulas[nearest], float(1 - common[nearest]), int(counts.min()))
 
     def to_card(self) -> dict[str, Any]:
         """Plain values for JSON."""
