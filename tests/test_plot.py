@@ -61,7 +61,7 @@ def prediction(symbols: str, warnings: tuple[str, ...] = (), name: str = "") -> 
     crystal = Crystal(elements, positions, cell, name=name)
     density = torch.stack([peaks(120 + 90 * i, 300) for i in range(len(elements))])
     sites = Spectrum(OMEGA, density, labels=[f"{e}{i}" for i, e in enumerate(elements)])
-    return Prediction(crystal, sites, (), warnings)
+    return Prediction(crystal, sites, sites.density, ("density",), (), warnings)
 
 
 SALT = prediction("Na Cl")

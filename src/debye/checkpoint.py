@@ -44,6 +44,19 @@ def arguments_of(model: nn.Module) -> dict[str, Any]:
     return {name: getattr(model, name) for name in names if name != "self"}
 
 
+def fingerprint(model: nn.Module) -> str:
+    """A checksum of what a model computes with: its constructor arguments and its tensors.
+
+    Example:
+        >>> from debye.radial import RadialMLP
+        >>> f, g = RadialMLP(reach=5.0, outputs=1), RadialMLP(reach=5.0, outputs=1)
+        >>> fingerprint(f) == fingerprint(f), fingerprint(f) == fingerprint(g)
+        (True, False)
+    """
+    tensors = {name: t.detach().cpu() for name, t in model.state_dict().items()}
+    return _digest(arguments_of(model), tensors)
+
+
 def save(
     path: str | os.PathLike[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
@@ -80,6 +93,24 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
 def read_card(path: str | os.PathLike[str]) -> Card:
     """The card of a model file; raises what `load` does."""
     return load(path)[0]
+
+
+def amend(
+    path: str | os.PathLike[str], output: str | os.PathLike[str], facts: Mapping[str, Any]
+) -> None:
+    """Write a model file again with more in its card, or other values; the tensors stay.
+
+    Args:
+        path: The file to read.
+        output: The file to write; it may be the same.
+        facts: What to put into the card.
+
+    Raises:
+        Refusal: What `load` and `save` refuse.
+    """
+    card, tensors = load(path)
+    kept = {k: v for k, v in card.items() if k not in ("format", "sha256")}
+    save(output, {**kept, **facts}, tensors)
 
 
 def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str, Any]) -> None:

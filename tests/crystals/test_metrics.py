@@ -8,13 +8,13 @@ from debye.crystals.learning.collection import FREQUENCY
 from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.metrics import (
     BASELINES,
-    composition_vector,
     mean_baseline,
     nearest_composition_baseline,
     spectrum_errors,
     summary,
 )
 from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.structures.composition import composition_vector
 
 W = np.full(51, 20.0)
 W[[0, -1]] = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -42,7 +43,10 @@ def complain(refusal: Refusal) -> None:
 
 
 class Warnings:
-    """Warnings of many structures: each is said the first few times it comes, then counted."""
+    """Warnings of many structures: each is said the first few times it comes, then counted.
+
+    Two that differ in their numbers alone are one.
+    """
 
     MOST = 3
 
@@ -51,8 +55,9 @@ class Warnings:
 
     def add(self, source: str, message: str) -> None:
         """Say a warning, unless it has been said often enough."""
-        self.times[message] += 1
-        if self.times[message] <= self.MOST:
+        kind = re.sub(r"(?<![\w.-])\d+(\.\d+)?", "…", message)
+        self.times[kind] += 1
+        if self.times[kind] <= self.MOST:
             warn(f"{source}: {message}")
 
     def close(self) -> None:

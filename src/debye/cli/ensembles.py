@@ -45,6 +45,7 @@ def ensemble(
     from debye.crystals.learning import crossval, metrics
     from debye.crystals.learning.split import folds as make_folds
     from debye.crystals.model.ensemble import Ensemble
+    from debye.crystals.uncertainty.conformal import LEAST_ROWS
 
     kinds = [path.stem for path in config]
     if len(set(kinds)) < len(kinds):
@@ -80,9 +81,13 @@ def ensemble(
             kind: card["settings"] for kind, (_, card) in zip(kinds, loaded, strict=False)
         },
     }
-    card = crossval.ensemble_card(model, rows, facts)
-    checkpoint.save_model(output / crossval.ENSEMBLE, model, card)
     judged = rows.take(left_out.names)
+    card = crossval.ensemble_card(model, rows, facts)
+    if len(judged) < LEAST_ROWS:
+        tell(f"not calibrated: {len(judged)} rows are too few, {LEAST_ROWS} are needed")
+    else:
+        card["calibration"] = crossval.calibrated(left_out, judged, model)
+    checkpoint.save_model(output / crossval.ENSEMBLE, model, card)
     show(to_json(metrics.summary(left_out.spectra(judged), judged.spectra), indent=2))
     show(f"{output / crossval.ENSEMBLE}")
     return SOME_FAILED if rejected else DONE

@@ -21,6 +21,7 @@ def draw_spectra(
     reference: Spectrum | None,
     *,
     sideways: bool,
+    level: float,
 ) -> None:
     """A page for one structure, small multiples for several."""
     from debye.plot import save
@@ -35,13 +36,14 @@ def draw_spectra(
             unit=unit,
             sideways=True,
             reference=reference,
+            band=only.band(level),
         )
     elif len(predictions) == 1:
-        figure = prediction_figure(predictions[0], unit=unit, reference=reference)
+        figure = prediction_figure(predictions[0], unit=unit, reference=reference, level=level)
     else:
         if reference or sideways:
             warn("--reference and --sideways are for a single structure only; there are several")
-        figure = overview_figure(predictions, unit=unit)
+        figure = overview_figure(predictions, unit=unit, level=level)
     save(figure, path)
     tell(f"drew {path}")
 

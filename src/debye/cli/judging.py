@@ -1,4 +1,4 @@
-"""The verb that judges: evaluate."""
+"""Verbs that judge a model: evaluate, calibrate."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from debye.files import atomic_write
 
 if TYPE_CHECKING:
     from debye.crystals.learning.collection import Collection
-    from debye.crystals.model.predictor import Predictor
+    from debye.crystals.model.predictor import Prediction, Predictor
     from debye.crystals.spectra.spectrum import Spectrum
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb of this file to the command."""
     app.command()(verb(evaluate))
+    app.command()(verb(calibrate))
 
 
 def evaluate(
@@ -57,6 +58,7 @@ def evaluate(
 ) -> int:
     """Compare predicted with labelled spectra, beside two baselines.
 
+    If the model is calibrated, it is also told how often its intervals hold.
     The baselines are the mean training spectrum, and the spectrum of the
     training crystal nearest in composition. Without --split every row is
     judged, and there are none for want of training rows.
@@ -73,7 +75,8 @@ def evaluate(
     predictor = load_predictor(model, device)
     collection, rejected, parts = read_labelled(data, split)
     rows = rows_of(collection, parts, part) if split else collection
-    predicted, rows, failed = _predict(predictor, rows)
+    found, rows, failed = _predict(predictor, rows)
+    predicted = _spectra(found)
     if table:
         atomic_write(table, _predictions_csv(rows, predicted))
         tell(f"wrote {len(rows)} rows to {table}")
@@ -82,30 +85,79 @@ def evaluate(
         train_rows = rows_of(collection, parts, "train")
         for name, baseline in metrics.BASELINES.items():
             columns[name] = metrics.summary(baseline(train_rows, rows.crystals), rows.spectra)
-    show(
-        to_json({"rows": len(rows), **columns}, indent=2)
-        if as_json
-        else _table(columns, len(rows)),
-        needed=not figure,
-    )
+    coverage = _coverage(found, rows) if predictor.calibration else {}
+    if as_json:
+        held = {"coverage": coverage} if coverage else {}
+        text = to_json({"rows": len(rows), **columns, **held}, indent=2)
+    else:
+        text = _table(columns, len(rows)) + _coverage_text(coverage)
+    show(text, needed=not figure)
     if figure:
         _draw_gallery(rows, predicted, figure)
     return SOME_FAILED if rejected or failed else DONE
 
 
-def _predict(predictor: Predictor, rows: Collection) -> tuple[Spectrum, Collection, int]:
-    """Predicted spectra of the rows, and the rows without those that cannot be predicted."""
+def calibrate(
+    data: Data,
+    split: SplitFile = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Model file to write; the model's own by default.")
+    ] = None,
+    subset: Annotated[
+        str, typer.Option(help="Rows of the split that the model was not trained on.")
+    ] = "valid",
+    model: Annotated[Path, typer.Option(help="Model file.", show_default=False)] = Path(),
+    device: Device = "auto",
+) -> int:
+    """Give a model an uncertainty, from its errors on rows that it has not seen.
+
+    The split says which rows it was trained on (train), and which it was not.
+    The calibration is written into the model's file: from then on its
+    predictions come with intervals, an expected error, and warnings where a
+    crystal is unlike the training set.
+    """
     import torch
 
-    from debye.crystals.model.predictor import Prediction
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.checkpoint import amend, fingerprint
+    from debye.crystals.learning.split import subset as rows_of
+    from debye.crystals.uncertainty.calibration import calibrate as fitted
+    from debye.crystals.uncertainty.evidence import Readings
 
-    kept, densities, atoms, failed = [], [], [], 0
+    if split is None:
+        raise Refusal(
+            "cannot calibrate without a split",
+            why="rows that the model was trained on say nothing of its errors on others",
+            fix="give --split with the split.csv of the training",
+        )
+    target = output or model
+    writable(target, "--output", (".safetensors",))
+    predictor = load_predictor(model, device)
+    collection, rejected, parts = read_labelled(data, split)
+    found, rows, failed = _predict(predictor, rows_of(collection, parts, subset))
+    calibration = fitted(
+        Readings(
+            torch.stack([p.readings for p in found]),
+            predictor.model.kinds,
+            tuple(predictor.model.answers),
+        ),
+        rows,
+        reach=predictor.model.r_max,
+        training=rows_of(collection, parts, "train"),
+    )
+    amend(model, target, {"calibration": calibration.to_card(fingerprint(predictor.model))})
+    tell(f"calibrated on {len(rows)} rows; wrote {target}")
+    return SOME_FAILED if rejected or failed else DONE
+
+
+def _predict(predictor: Predictor, rows: Collection) -> tuple[list[Prediction], Collection, int]:
+    """Predictions of the rows, and the rows without those that cannot be predicted."""
+    from debye.crystals.model.predictor import Prediction
+
+    kept, found, failed = [], [], 0
     for name, item in zip(rows.names, predictor(rows.crystals), strict=True):
         if isinstance(item, Prediction):
             kept.append(name)
-            densities.append(item.total.density)
-            atoms.append(item.total.n_atoms)
+            found.append(item)
         else:
             failed += 1
             complain(item.refusal)
@@ -113,8 +165,41 @@ def _predict(predictor: Predictor, rows: Collection) -> tuple[Spectrum, Collecti
         raise Refusal(
             "nothing to judge", why="no row could be predicted", fix="see the errors above"
         )
-    spectra = Spectrum(rows.spectra.frequency, torch.stack(densities), torch.stack(atoms))
-    return spectra, rows.take(kept), failed
+    return found, rows.take(kept), failed
+
+
+def _spectra(predictions: list[Prediction]) -> Spectrum:
+    import torch
+
+    from debye.crystals.spectra.spectrum import Spectrum
+
+    totals = [prediction.total for prediction in predictions]
+    density, atoms = (
+        torch.stack(x) for x in zip(*((t.density, t.n_atoms) for t in totals), strict=True)
+    )
+    return Spectrum(totals[0].frequency, density, atoms)
+
+
+def _coverage(predictions: list[Prediction], rows: Collection) -> dict[str, dict[str, float]]:
+    from debye.crystals.uncertainty.calibration import truth_of
+    from debye.crystals.uncertainty.coverage import coverage_table
+    from debye.crystals.uncertainty.uncertainty import Uncertainty
+
+    each = [p.uncertainty for p in predictions if p.uncertainty is not None]
+    return coverage_table(Uncertainty.stack(each), truth_of(rows.spectra)) if each else {}
+
+
+def _coverage_text(coverage: dict[str, dict[str, float]]) -> str:
+    """How often the intervals hold, below the table of errors."""
+    if not coverage:
+        return ""
+    levels = [key for key in next(iter(coverage.values())) if not key.startswith("width")]
+    titles = "".join(f"{level:>10}" for level in levels)
+    lines = ["", f"{'inside the intervals of the level':<42}{titles}{'mean width at 90 %':>22}"]
+    for name, row in coverage.items():
+        shares = "".join(f"{100 * row[level]:>8.1f} %" for level in levels)
+        lines.append(f"{name:<42}{shares}{row['width 90 %']:>22.4g}")
+    return "\n".join(["", *lines])
 
 
 def _predictions_csv(rows: Collection, predicted: Spectrum) -> str:

@@ -158,6 +158,11 @@ class Predictions:
         self.files, self.predictor = files, load_predictor(model, device)
         self.good = self.bad = 0
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the predictions have an uncertainty."""
+        return self.predictor.calibration is not None
+
     def __iter__(self) -> Iterator[Prediction]:
         from debye.crystals.structures.reading import Rejected, read_structures
 

@@ -72,6 +72,9 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON record per structur
 Plot = Annotated[
     Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.", show_default=False)
 ]
+Level = Annotated[
+    float, typer.Option(help="How often the truth lies in the intervals, 0.5 to 0.99.")
+]
 PLOT = ("--plot", FIGURES)
 
 
@@ -90,6 +93,7 @@ def dos(
     unit: Annotated[Unit, typer.Option(help="Unit of frequency.")] = Unit.WAVENUMBER,
     partial: Annotated[Partial, typer.Option(help="Split the states.")] = Partial.NONE,
     temperature: Annotated[float, typer.Option(help="For heat capacity and entropy, K.")] = 300.0,
+    level: Level = 0.9,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -109,30 +113,42 @@ def dos(
     """Predict the phonon density of states of crystals.
 
     Prints a line for each structure: mean frequency, heat capacity,
-    zero-point energy. With --json prints a record for each, with its
-    spectrum. Where there is a warning the line ends in an exclamation mark.
+    zero-point energy, and, if the model is calibrated, what the truth differs
+    by at most in 90 % of the cases, and the error of the spectrum to expect.
+    With --json prints a record for each, with its spectrum. Where there is a
+    warning the line ends in an exclamation mark.
     """
-    from debye.crystals.model.records import record, split, table_header, table_row
+    from debye.crystals.model.records import record, table_header, table_row
 
     check_range(temperature, "--temperature", least=0)
+    check_range(level, "--level", least=0.5, most=0.99)
     place, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
     beside = _reference(reference, plot)
     predictions = Predictions(files, model, device)
-    header = table_header(temperature, unit.value)
+    shown = level if predictions.calibrated else None
+    header = table_header(temperature, unit.value, shown)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
     kept: list[Prediction] = []
     with place:
         for prediction in predictions:
             told = partial_of(
-                record, prediction, unit=unit.value, partial=partial.value, temperature=temperature
+                record,
+                prediction,
+                unit=unit.value,
+                partial=partial.value,
+                temperature=temperature,
+                level=level,
             )
-            printer.add(partial_of(table_row, prediction, temperature, unit.value), told)
-            spectrum = split(prediction, partial.value) or prediction.total
-            place.add(prediction.crystal, partial_of(spectrum.write, unit=unit.value), told)
+            printer.add(partial_of(table_row, prediction, temperature, unit.value, shown), told)
+            place.add(
+                prediction.crystal,
+                partial_of(_write_spectrum, prediction, partial.value, unit.value, level),
+                told,
+            )
             if figure:
                 kept.append(prediction)
     if figure and kept:
-        draw_spectra(kept, figure, unit.value, beside, sideways=sideways)
+        draw_spectra(kept, figure, unit.value, beside, sideways=sideways, level=level)
     return predictions.exit_code
 
 
@@ -142,6 +158,7 @@ def thermo(
         str, typer.Option(help="K, as start:stop:step or with commas between.")
     ] = "0:1000:10",
     basis: Annotated[Basis, typer.Option(help="What the amounts are per.")] = Basis.ATOM,
+    level: Level = 0.9,
     model: ModelFile = None,
     output: Annotated[
         Path | None,
@@ -151,14 +168,19 @@ def thermo(
     as_json: Json = False,
     device: Device = "auto",
 ) -> int:
-    """Predict heat capacity, entropy and energies over a range of temperatures."""
+    """Predict heat capacity, entropy and energies over a range of temperatures.
+
+    If the model is calibrated, the heat capacity and the entropy have columns
+    for the lower and upper ends of their intervals.
+    """
     kelvin = parse_range(temperatures, "--temperatures", least=0)
+    check_range(level, "--level", least=0.5, most=0.99)
     place, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
     predictions = Predictions(files, model, device)
     drawn: list[tuple[str, Thermodynamics]] = []
     with place:
         for prediction in predictions:
-            crystal, table = prediction.crystal, _thermodynamics(prediction, kelvin, basis)
+            crystal, table = prediction.crystal, _thermodynamics(prediction, kelvin, basis, level)
             told = {
                 "source": crystal.source,
                 "formula": crystal.formula,
@@ -210,15 +232,20 @@ def alloy(
     beside = _reference(reference, plot)
     parents = read_crystal(a), read_crystal(b)
     predictor = load_predictor(model, device)
-    header = "     x  " + table_header(300.0, "cm-1").replace("\n", "\n" + " " * 8)
+    shown = 0.9 if predictor.calibration else None
+    header = "     x  " + table_header(300.0, "cm-1", shown).replace("\n", "\n" + " " * 8)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
     predictions = []
     with place:
         for x in shares:
             prediction = predictor.predict(interpolate(*parents, x))
             told = partial_of(_of_fraction, x, prediction)
-            printer.add(partial_of(_alloy_row, x, prediction), told)
-            place.add(prediction.crystal, prediction.total.write, told)
+            printer.add(partial_of(_alloy_row, x, prediction, shown), told)
+            place.add(
+                prediction.crystal,
+                partial_of(prediction.total.write, band=prediction.band()),
+                told,
+            )
             predictions.append(prediction)
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
         warn(message)
@@ -232,10 +259,10 @@ def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
     return {"fraction": x, **record(prediction)}
 
 
-def _alloy_row(x: float, prediction: Prediction) -> str:
+def _alloy_row(x: float, prediction: Prediction, level: float | None) -> str:
     from debye.crystals.model.records import table_row
 
-    return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1')}"
+    return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1', level)}"
 
 
 def demo(
@@ -274,13 +301,29 @@ def model(
         Path | None, typer.Argument(help="Model file; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Print the card of a model: data, elements, settings, metrics, licence."""
+    """Print the card of a model: data, elements, settings, metrics, licence.
+
+    Of the calibration of its uncertainty, only what a reader understands.
+    """
     from debye.checkpoint import read_card
     from debye.crystals.model.predictor import SHIPPED
 
-    text = to_json(read_card(file or SHIPPED), indent=2)
+    card = read_card(file or SHIPPED)
+    if "calibration" in card:
+        short = ("rows", "kinds", "coverage", "expected_error")
+        card["calibration"] = {k: v for k, v in card["calibration"].items() if k in short}
+    text = to_json(card, indent=2)
     # A list of plain values on one line: a grid of 51 frequencies is no page of its own.
     show(re.sub(r"\[[^][{}]*\]", lambda found: " ".join(found[0].split()), text))
+
+
+def _write_spectrum(
+    prediction: Prediction, partial: str, unit: str, level: float, path: Path
+) -> Path:
+    from debye.crystals.model.records import split
+
+    spectrum = split(prediction, partial) or prediction.total
+    return spectrum.write(path, unit=unit, band=prediction.band(level))
 
 
 def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
@@ -297,15 +340,20 @@ def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     return read_label(path) or Spectrum.read(path)
 
 
-def _thermodynamics(prediction: Prediction, kelvin: list[float], basis: Basis) -> Thermodynamics:
+def _thermodynamics(
+    prediction: Prediction, kelvin: list[float], basis: Basis, level: float
+) -> Thermodynamics:
     from debye.crystals.spectra.thermo_table import thermodynamics
 
+    sure = prediction.uncertainty
+    names = ("heat_capacity", "entropy")
     return thermodynamics(
         prediction.total,
         kelvin,
         basis=basis.value,
         formula_units=prediction.crystal.n_formula_units,
         mass=prediction.crystal.mass,
+        bounds={n: sure.interval(n, kelvin, level=level) for n in names} if sure else None,
     )
 
 

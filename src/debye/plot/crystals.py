@@ -93,6 +93,7 @@ def prediction_figure(
     *,
     unit: str = "cm-1",
     reference: Spectrum | None = None,
+    level: float = 0.9,
     width: float = PAGE,
 ) -> Figure:
     """What a model says of one crystal: density of states by element, and heat capacity.
@@ -104,6 +105,7 @@ def prediction_figure(
         temperatures: K, (T,); 0 to 800 if None.
         unit: Of the frequency.
         reference: A known spectrum to lie over the prediction, (F,).
+        level: Of the bands, which are drawn where the model is calibrated.
         width: Inches; under 5 the panels stand above one another.
 
     Example:
@@ -111,11 +113,15 @@ def prediction_figure(
         >>> from debye.crystals.model.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
-        >>> prediction_figure(Prediction(iron, sites, (), ())).get_suptitle()
+        >>> only = Prediction(iron, sites, sites.density, ("density",), (), ())
+        >>> prediction_figure(only).get_suptitle()
         'Fe'
     """
     T = torch.linspace(0, 800, 161) if temperatures is None else torch.as_tensor(temperatures)
-    table = thermodynamics(prediction.total, T)
+    sure = prediction.uncertainty
+    kelvin = T.tolist()
+    bounds = {"heat_capacity": sure.interval("heat_capacity", kelvin, level=level)} if sure else {}
+    table = thermodynamics(prediction.total, T, bounds=bounds)
     with style():
         wide = width >= 5
         figure = new_figure(width, 0.4 * width if wide else 1.4 * width)
@@ -123,21 +129,28 @@ def prediction_figure(
             dos, heat = figure.subplots(1, 2, width_ratios=[1.6, 1])
         else:
             dos, heat = figure.subplots(2, 1, height_ratios=[1.2, 1])
-        draw_dos(dos, prediction.total, prediction.elements, unit=unit, reference=reference)
-        draw_heat_capacity(heat, table.temperature, table.heat_capacity)
+        look: dict[str, Any] = {"unit": unit, "reference": reference, "band_name": _named(level)}
+        draw_dos(dos, prediction.total, prediction.elements, band=prediction.band(level), **look)
+        band = table.bounds.get("heat_capacity")
+        draw_heat_capacity(heat, table.temperature, table.heat_capacity, band=band)
         figure.suptitle(_title(prediction, int(11 * width)), x=0.01, ha="left")
         write_notes(figure, prediction.warnings)
     return figure
 
 
 def overview_figure(
-    predictions: Sequence[Prediction], *, unit: str = "cm-1", width: float = PAGE
+    predictions: Sequence[Prediction],
+    *,
+    unit: str = "cm-1",
+    level: float = 0.9,
+    width: float = PAGE,
 ) -> Figure:
     """Densities of states of several crystals, side by side, with their warnings beneath.
 
     Args:
         predictions: Any number; the first 12 are drawn, and a note says so if there are more.
         unit: Of the frequency.
+        level: Of the bands, which are drawn where the model is calibrated.
         width: Inches.
 
     Raises:
@@ -148,7 +161,8 @@ def overview_figure(
         >>> from debye.crystals.model.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
-        >>> len(overview_figure([Prediction(iron, sites, (), ())] * 3).axes)
+        >>> one = Prediction(iron, sites, sites.density, ("density",), (), ())
+        >>> len(overview_figure([one] * 3).axes)
         3
     """
     shown = list(predictions)[:MOST]
@@ -164,11 +178,17 @@ def overview_figure(
         for ax, prediction in zip(axes, shown, strict=False):
             title = _title(prediction, int(13 * width / columns))
             look: dict[str, Any] = {"colours": colours, "inside": len(shown) <= 3, "title": title}
+            look["band"] = prediction.band(level)
             draw_dos(ax, prediction.total, prediction.elements, unit=unit, **look)
         figure.supylabel(axes[0].get_ylabel(), fontsize=matplotlib.rcParams["axes.labelsize"])
         _share_labels(figure, axes, len(shown), columns)
         write_notes(figure, [*_overview_notes(shown, len(predictions))])
     return figure
+
+
+def _named(level: float) -> str:
+    """What a band of a level is called."""
+    return f"{100 * level:g} % at each frequency"
 
 
 def _title(prediction: Prediction, longest: int) -> str:

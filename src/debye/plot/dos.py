@@ -30,6 +30,8 @@ WEIGHT = 5e-3
 """Share of the peak above which a density is worth a place on the axis."""
 ROW = 9.5
 """Height of a row of names above the axes, points."""
+VEIL = 0.14
+"""How dark the band is."""
 NAME = 7.5
 """Size of a name inside its area, points."""
 
@@ -45,6 +47,7 @@ def draw_dos(
     sideways: bool = False,
     reference: Spectrum | None = None,
     band: tuple[Tensor, Tensor] | None = None,
+    band_name: str = "",
     names: tuple[str, str] = ("predicted", "reference"),
     colours: Mapping[str, str] | None = None,
     inside: bool = True,
@@ -64,6 +67,7 @@ def draw_dos(
         sideways: Frequency upwards, as beside a band structure.
         reference: Another spectrum, (F',), drawn dashed for as many atoms as the total.
         band: Lower and upper density around the total, (F,) each, as ``total.density``.
+        band_name: What the band is called, if that is to be shown.
         names: What the total and the reference are called; shown with a reference only.
         colours: Colour of each label of the partials; the palette in order if None.
         inside: Name partials inside their areas where all names fit; above the axes if not.
@@ -92,7 +96,7 @@ def draw_dos(
     curves, top = [(omega, density)], density.max()
     if band is not None:
         low, high = _in_unit(band, total, unit)
-        pen.area(omega, low, high, tint(DARK, 0.25))
+        pen.veil(omega, low, high)
         top = max(top, high.max())
     if reference is not None:
         curves.append(numbers(alike(reference, total), unit))
@@ -100,6 +104,8 @@ def draw_dos(
     pen.limits(*frequency_limits(curves), 1.06 * max(top, *(g.max() for _, g in curves)))
     pen.axis_labels(FREQUENCY_LABELS[unit], density_label(total.normalisation, unit))
     areas = [] if inside and _name_areas(pen, omega, stack, shades) else _patches(stack, shades)
+    if band is not None and band_name:
+        areas.append(Patch(color=tint(DARK, VEIL), label=plain_text(band_name)))
     rows = _legends(pen, lines if len(lines) > 1 else [], areas)
     if title:
         ax.set_title(title, loc="left", pad=4 + ROW * rows)
@@ -196,6 +202,14 @@ class _Pen:
     def area(self, omega: Array, lower: Array, upper: Array, colour: tuple[float, ...]) -> None:
         fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
         fill(omega, lower, upper, facecolor=colour, edgecolor="none", linewidth=0)
+
+    def veil(self, omega: Array, lower: Array, upper: Array) -> None:
+        """An area through which what lies below is seen, between two thin lines."""
+        fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
+        fill(omega, lower, upper, facecolor=DARK, edgecolor="none", linewidth=0, alpha=VEIL)
+        for edge in (lower, upper):
+            x, y = (edge, omega) if self.sideways else (omega, edge)
+            self.ax.plot(x, y, color=tint(DARK, 0.5), linewidth=0.4)
 
     def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> Line2D:
         x, y = (density, omega) if self.sideways else (omega, density)

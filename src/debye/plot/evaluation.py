@@ -1,4 +1,4 @@
-"""Figures of how good a model is: a gallery by error quartile, and a learning curve."""
+"""Figures of how good a model is: errors by quartile and against rejection, a learning curve."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.uncertainty.coverage import rejection_curve
 from debye.errors import Refusal
 from debye.plot import COLUMN, GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import array, frequency_limits, numbers, tint
@@ -169,6 +171,51 @@ def learning_curve_figure(history: Sequence[Epoch], width: float = COLUMN) -> Fi
     with style():
         figure = new_figure(width)
         draw_learning_curve(figure.subplots(), history)
+    return figure
+
+
+def draw_rejection(ax: Axes, score: Tensor | ArrayLike, error: Tensor | ArrayLike) -> None:
+    """Draw the mean error of the rows kept as those of the largest expected error are left out.
+
+    Between rejecting at random, which leaves the mean as it is, and by the error itself.
+
+    Args:
+        ax: Where to draw.
+        score: Expected errors, (n,).
+        error: Errors found, (n,), cm⁻¹.
+
+    Example:
+        >>> ax = new_figure().subplots()
+        >>> draw_rejection(ax, [1.0, 3.0, 2.0], [10.0, 30.0, 25.0])
+        >>> ax.get_xlabel()
+        'Crystals rejected (%)'
+    """
+    expected, found = (torch.as_tensor(x, dtype=torch.float64) for x in (score, error))
+    share = 100 * np.arange(len(found)) / len(found)
+    for by, colour, label in (
+        (expected, PALETTE[0], "by expected error"),
+        (found, GREY, "by the error itself, the best there can be"),
+    ):
+        ax.plot(share, array(rejection_curve(by, found)), color=colour, label=label)
+    ax.axhline(found.mean().item(), color=GREY, linewidth=0.7, dashes=(3, 1.5), label="at random")
+    ax.set_xlim(0, 100)
+    ax.set_ylim(0, 1.15 * found.mean().item())
+    ax.set_xlabel("Crystals rejected (%)")
+    ax.set_ylabel("Mean error of the others (cm⁻¹)")
+    ax.legend()
+
+
+def rejection_figure(
+    score: Tensor | ArrayLike, error: Tensor | ArrayLike, width: float = COLUMN
+) -> Figure:
+    """The curve of `draw_rejection` at a column's width.
+
+    Example:
+        >>> figure = rejection_figure([1.0, 3.0, 2.0], [10.0, 30.0, 25.0])
+    """
+    with style():
+        figure = new_figure(width)
+        draw_rejection(figure.subplots(), score, error)
     return figure
 
 

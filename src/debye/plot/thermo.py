@@ -13,7 +13,7 @@ from torch import Tensor
 from debye.crystals.spectra.thermo_table import Thermodynamics
 from debye.errors import Refusal
 from debye.plot import GREY, PAGE, PALETTE, new_figure, style
-from debye.plot.dos import array
+from debye.plot.dos import Array, array, tint
 from debye.plot.text import formula_text
 from debye.units import R
 
@@ -33,6 +33,7 @@ def draw_heat_capacity(
     *,
     amount: str = "mol atoms",
     colour: str = PALETTE[0],
+    band: tuple[Tensor, Tensor] | None = None,
 ) -> None:
     """Draw C_V(T), with the limit 3R of Dulong and Petit where it is per mole of atoms.
 
@@ -42,6 +43,7 @@ def draw_heat_capacity(
         heat_capacity: J/K per amount, (T,).
         amount: What it is divided by.
         colour: Of the line.
+        band: Lower and upper heat capacity, (T,) each.
 
     Example:
         >>> ax = new_figure().subplots()
@@ -51,6 +53,7 @@ def draw_heat_capacity(
     """
     T, heat = (array(x) for x in (temperatures, heat_capacity))
     ax.plot(T, heat, color=colour, zorder=3)
+    _fill(ax, T, band, colour)
     ax.set_xlim(0, T.max() or 1.0)
     ax.set_ylim(0, 1.1 * heat.max() or 1.0)
     if amount == "mol atoms":
@@ -85,7 +88,8 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
         raise Refusal("cannot draw the thermodynamics", why=why, fix="take one spectrum at a time")
     amount = AMOUNTS[table.basis]
-    draw_heat_capacity(axes[0], table.temperature, table.heat_capacity, amount=amount)
+    band = table.bounds.get("heat_capacity")
+    draw_heat_capacity(axes[0], table.temperature, table.heat_capacity, amount=amount, band=band)
     T = array(table.temperature)
     for ax, values, colour, label in (
         (axes[1], table.entropy, PALETTE[2], f"S (J / K / {amount})"),
@@ -95,8 +99,16 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         ax.set_xlim(axes[0].get_xlim())
         ax.set_xlabel("Temperature (K)")
         ax.set_ylabel(label)
+    _fill(axes[1], T, table.bounds.get("entropy"), PALETTE[2])
     axes[1].set_ylim(bottom=0)
     axes[2].axhline(0, color=GREY, linewidth=0.5, zorder=0)
+
+
+def _fill(ax: Axes, T: Array, band: tuple[Tensor, Tensor] | None, colour: str) -> None:
+    """The area between the lower and upper ends of intervals."""
+    if band is not None:
+        lower, upper = map(array, band)
+        ax.fill_between(T, lower, upper, facecolor=tint(colour, 0.3), edgecolor="none", zorder=1)
 
 
 def thermodynamics_figure(table: Thermodynamics, title: str = "", width: float = PAGE) -> Figure:

@@ -19,7 +19,7 @@ from torch import Tensor
 from debye.crystals.inversion.freedom import Array, Freedom
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
 from debye.crystals.inversion.refine import double, value_and_gradient
-from debye.crystals.model.network import PhononNet
+from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.predictor import Prediction, Predictor
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.spectra.spectrum import Spectrum
@@ -185,7 +185,7 @@ def _ones(freedom: Freedom) -> Tensor:
     return torch.tensor([p.high for p in freedom.parameters], dtype=torch.float64)
 
 
-def _mixed(model: PhononNet, freedom: Freedom, target: Target) -> Tensor:
+def _mixed(model: Ensemble, freedom: Freedom, target: Target) -> Tensor:
     """Fractions that bring the property nearest to its goal, from the middle downhill."""
     from scipy.optimize import minimize
 
@@ -205,7 +205,7 @@ def _mixed(model: PhononNet, freedom: Freedom, target: Target) -> Tensor:
     return torch.from_numpy(found.x)
 
 
-def _property(model: PhononNet, freedom: Freedom, values: Tensor, target: Target) -> Tensor:
+def _property(model: Ensemble, freedom: Freedom, values: Tensor, target: Target) -> Tensor:
     graph = freedom.graph(values, model.r_max)
     atoms = graph.fraction.sum()
     density = (graph.occupancy @ model(graph).sites) / atoms

@@ -27,6 +27,8 @@ from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import model_card
 from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.uncertainty.calibration import calibrate
+from debye.crystals.uncertainty.evidence import Readings
 from debye.errors import Refusal
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
@@ -87,9 +89,10 @@ def left_out(
         readings.append(torch.cat([readings_of(net, held) for net in of_fold], dim=1))
         names += held.names
         fold += [k] * len(held)
-    kinds = tuple(kind for net in nets[0] for kind in net.readouts)
-    answers = tuple(Ensemble.of(nets[0]).answers)
-    return OutOfFold(tuple(names), torch.tensor(fold), kinds, torch.cat(readings), answers)
+    like = Ensemble.of(nets[0])
+    return OutOfFold(
+        tuple(names), torch.tensor(fold), like.kinds, torch.cat(readings), tuple(like.answers)
+    )
 
 
 def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
@@ -140,3 +143,19 @@ def load_out_of_fold(path: Path) -> OutOfFold:
 def ensemble_card(model: Ensemble, rows: Collection, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The card of an ensemble that has seen, member by member, every row."""
     return model_card(model, elements=sorted(rows.elements), **facts)
+
+
+def calibrated(result: OutOfFold, rows: Collection, model: Ensemble) -> dict[str, Any]:
+    """The calibration of an ensemble by the rows that its members had left out, for its card.
+
+    Args:
+        result: What they said of the rows.
+        rows: The rows, in the same order.
+        model: The ensemble.
+
+    Raises:
+        Refusal: There are fewer than 99 rows.
+    """
+    readings = Readings(result.readings, result.kinds, result.answers)
+    calibration = calibrate(readings, rows, reach=model.r_max)
+    return calibration.to_card(checkpoint.fingerprint(model))

@@ -19,8 +19,8 @@ from debye.crystals.learning.collection import Collection
 from debye.crystals.spectra.distances import mae, mse, r_squared, wasserstein
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.spectra.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.structures.composition import composition_vector
 from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.elements import ATOMIC_NUMBERS
 
 R_SQUARED = ("flattened", "per-sample", "per-bin")
 ROOM_TEMPERATURE = 300.0
@@ -115,14 +115,6 @@ def nearest_composition_baseline(train: Collection, crystals: Sequence[Crystal])
     asked = np.stack([composition_vector(c) for c in crystals])
     nearest = [int(np.abs(known - x).sum(-1).argmin()) for x in asked]
     return Spectrum(train.spectra.frequency, train.spectra.density[nearest], normalisation="max")
-
-
-def composition_vector(crystal: Crystal) -> np.ndarray:
-    """Share of each element among the atoms, (119,), by atomic number."""
-    x = np.zeros(119)
-    for symbol, amount in crystal.composition.items():
-        x[ATOMIC_NUMBERS[symbol]] += amount / crystal.n_atoms
-    return x
 
 
 BASELINES = {

@@ -69,8 +69,12 @@ class Ensemble(nn.Module):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The readout of each reading."""
-        return tuple(kind for net in self._each() for kind in net.readouts)
+        """The readout of each reading; ``corrected`` is a density that started from springs."""
+        return tuple(
+            "corrected" if net.springs and kind == "density" else kind
+            for net in self._each()
+            for kind in net.readouts
+        )
 
     @property
     def answers(self) -> list[int]:

@@ -28,6 +28,10 @@ from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
 from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structures.reading import Rejected
+from debye.crystals.uncertainty.assess import Doubt, assess
+from debye.crystals.uncertainty.calibration import Calibration
+from debye.crystals.uncertainty.evidence import Readings
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import Refusal
 
 FAST = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
@@ -52,9 +56,10 @@ class Prediction:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
         readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
-        kinds: The readout of each reading, ``density`` or ``springs``.
+        kinds: The readout of each reading: ``springs``, ``corrected`` or ``density``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
+        uncertainty: Its expected error and intervals; None if the model is not calibrated.
     """
 
     crystal: Crystal
@@ -63,6 +68,7 @@ class Prediction:
     kinds: tuple[str, ...]
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
+    uncertainty: Uncertainty | None = None
 
     @cached_property
     def total(self) -> Spectrum:
@@ -74,6 +80,12 @@ class Prediction:
         """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
         return by_element(self.crystal, self.sites)
 
+    def band(self, level: float = LEVEL) -> Interval | None:
+        """Lower and upper density of the cell around ``total``; None if not calibrated."""
+        if self.uncertainty is None:
+            return None
+        return Interval(*(edge * self.total.n_atoms for edge in self.uncertainty.band(level=level)))
+
 
 class Predictor:
     """A trained network with its card.
@@ -81,6 +93,10 @@ class Predictor:
     Args:
         model: What predicts.
         card: What its file tells of it; ``elements`` names what it has seen.
+        device: Where to compute.
+
+    Raises:
+        Refusal: The card holds the calibration of another model.
 
     Example:
         >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -96,6 +112,7 @@ class Predictor:
         ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
         self.seen = frozenset(self.card["elements"])
+        self.calibration = _calibration(self.model, card)
 
     @classmethod
     def load(
@@ -114,7 +131,8 @@ class Predictor:
                 faster, less accurate, and without uncertainty.
 
         Raises:
-            Refusal: The file cannot be used, or its probe prediction has changed.
+            Refusal: The file cannot be used, its probe prediction has changed, or it holds the
+                calibration of another model.
         """
         path = (FAST if fast else SHIPPED) if path is None else Path(path)
         model: PhononNet | Ensemble
@@ -167,9 +185,21 @@ class Predictor:
         mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(readings).transpose(0, 1).cpu()
-        return [self._prediction(*each) for each in zip(crystals, sites, totals, strict=True)]
+        doubts = self._doubts(crystals, Graph.batch(graphs), totals)
+        return [
+            self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
+        ]
 
-    def _prediction(self, crystal: Crystal, sites: Tensor, readings: Tensor) -> Prediction:
+    def _doubts(self, crystals: list[Crystal], batch: Graph, totals: Tensor) -> list[Doubt]:
+        """How far each prediction can be trusted, and words of caution."""
+        if self.calibration is None:
+            return [(None, ())] * len(crystals)
+        readings = Readings(totals, self.model.kinds, tuple(self.model.answers))
+        return assess(self.calibration, crystals, batch, readings)
+
+    def _prediction(
+        self, crystal: Crystal, sites: Tensor, readings: Tensor, doubt: Doubt
+    ) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
             sites,
@@ -177,8 +207,8 @@ class Predictor:
             labels=_labels(crystal),
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
-        warnings = tuple(self._warnings(crystal, sites, unseen))
-        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings)
+        warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
+        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings, doubt[0])
 
     def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
         """The force constants of one crystal, as each member that predicts them has them.
@@ -227,6 +257,13 @@ def probe(model: PhononNet | Ensemble) -> float:
     """Mean frequency predicted for the probe crystal, cm⁻¹."""
     total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
+
+
+def _calibration(model: Ensemble, card: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in a card, if there is one."""
+    if "calibration" not in card:
+        return None
+    return Calibration.from_card(card["calibration"], checkpoint.fingerprint(model))
 
 
 def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from debye.crystals.model.predictor import Prediction
-from debye.crystals.spectra.spectrum import Spectrum, trapezoid_weights
+from debye.crystals.spectra.linear import weights_of
+from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.spectra.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty
 from debye.units import frequency_factor
 
 
@@ -34,27 +35,20 @@ def summary(total: Spectrum, temperature: float) -> Summary:
         >>> [round(x, 2) for x in summary(Spectrum([0, 100, 200], [0.0, 0.03, 0.0]), 300.0)]
         [100.0, 24.36, 43.77, 1.89]
     """
-    weights = _weights(tuple(total.frequency.tolist()), temperature)
+    axis = tuple(total.frequency.tolist())
+    of_temperature = [weights_of(q, axis, temperature) for q in (heat_capacity, entropy)]
+    weights = torch.stack([*of_temperature, weights_of(zero_point_energy, axis)])
     cell = (weights @ total.to("3N").density.double() / total.n_atoms).tolist()
     return Summary(total.mean_frequency.item(), *cell)
 
 
-@lru_cache(maxsize=8)
-def _weights(frequency: tuple[float, ...], temperature: float) -> Tensor:
-    """Weights of the points in C_V, S and zero-point energy, (3, F).
-
-    Each is linear in the density, so its values on the grid's hat functions, computed once, give
-    that of any spectrum: thousands of crystals share one grid and one temperature.
-    """
-    axis = torch.tensor(frequency, dtype=torch.float64)
-    hats = Spectrum(axis, torch.eye(len(axis)).double(), n_atoms=trapezoid_weights(axis) / 3)
-    return torch.stack(
-        [heat_capacity(hats, temperature), entropy(hats, temperature), zero_point_energy(hats)]
-    )
-
-
 def record(
-    prediction: Prediction, *, unit: str = "cm-1", partial: str = "none", temperature: float = 300.0
+    prediction: Prediction,
+    *,
+    unit: str = "cm-1",
+    partial: str = "none",
+    temperature: float = 300.0,
+    level: float = LEVEL,
 ) -> dict[str, Any]:
     """A prediction as numbers and text for JSON, units in the names of the keys.
 
@@ -63,6 +57,7 @@ def record(
         unit: Unit of ``frequency``; ``dos`` is in states per that unit, normalised to 3N.
         partial: ``element`` or ``site`` adds ``partial_dos``, whose rows add up to ``dos``.
         temperature: Of the heat capacity and the entropy, K.
+        level: Of the intervals, which a calibrated model gives.
     """
     crystal, total = prediction.crystal, prediction.total
     frequency, density = total.in_unit(unit)
@@ -83,10 +78,50 @@ def record(
         "entropy_per_atom_J/mol/K": round(numbers.entropy, 6),
         "zero_point_energy_per_atom_kJ/mol": round(numbers.zero_point_energy, 6),
     }
+    band = prediction.band(level)
+    if prediction.uncertainty is not None and band is not None:
+        told |= trust(prediction.uncertainty, unit=unit, temperature=temperature, level=level)
+        told["dos_lower"], told["dos_upper"] = (
+            _rounded(edge * frequency_factor(unit, "cm-1")) for edge in band
+        )
     parts = split(prediction, partial)
     if parts is not None:
         rows = parts.in_unit(unit)[1]
         told["partial_dos"] = dict(zip(parts.labels, map(_rounded, rows), strict=True))
+    return told
+
+
+def trust(
+    uncertainty: Uncertainty,
+    *,
+    unit: str = "cm-1",
+    temperature: float = 300.0,
+    level: float = LEVEL,
+) -> dict[str, Any]:
+    """How far a prediction can be trusted, as the part of its `record` that a table has room for.
+
+    The expected error and its rank among the training crystals, the training crystal nearest in
+    composition, and the ends of each interval beside the names of the numbers.
+    """
+    factor = frequency_factor("cm-1", unit)
+    told: dict[str, Any] = {
+        "expected_error_cm-1": round(uncertainty.expected_error.item(), 4),
+        "expected_error_rank": round(uncertainty.rank, 2),
+        "interval_level": level,
+    }
+    if uncertainty.novelty is not None:
+        told["nearest_training_formula"] = uncertainty.novelty.nearest
+        told["nearest_training_distance"] = round(uncertainty.novelty.distance, 4)
+    for name, key, scale in (
+        ("mean_frequency", f"mean_frequency_{unit}", factor),
+        ("heat_capacity", "heat_capacity_per_atom_J/mol/K", 1.0),
+        ("entropy", "entropy_per_atom_J/mol/K", 1.0),
+        ("zero_point_energy", "zero_point_energy_per_atom_kJ/mol", 1.0),
+    ):
+        interval = uncertainty.interval(name, [temperature], level=level)
+        told[f"{key}_lower"], told[f"{key}_upper"] = (
+            round(scale * end.item(), 6) for end in interval
+        )
     return told
 
 
@@ -102,22 +137,45 @@ def _rounded(values: Any) -> list[float]:  # noqa: ANN401 - a tensor of one axis
     return [float(f"{x:.7g}") for x in values.tolist()]
 
 
-def table_header(temperature: float, unit: str) -> str:
-    """Titles of the columns of `table_row`."""
-    return (
-        f"{'formula':<22} {'atoms':>7} {f'mean / {unit}':>12} {f'C_V({temperature:g} K)':>12} "
-        f"{'ZPE':>8}  source\n"
-        f"{'':<22} {'':>7} {'':>12} {'J/K/mol-atom':>12} {'kJ/mol':>8}"
-    )
+def table_header(temperature: float, unit: str, level: float | None = None) -> str:
+    """Titles of the columns of `table_row`; with a level where the model is calibrated."""
+    titles = [f"mean / {unit}", f"C_V({temperature:g} K)", "ZPE"]
+    units = ["", "J/K/mol-atom", "kJ/mol"]
+    if level is not None:
+        titles = [titles[0], "±", titles[1], "±", titles[2], "error"]
+        units = ["", f"{100 * level:g} %", units[1], f"{100 * level:g} %", units[2], "cm-1"]
+    return f"{_columns('formula', 'atoms', titles)}  source\n{_columns('', '', units)}"
 
 
-def table_row(prediction: Prediction, temperature: float, unit: str) -> str:
-    """One line of the table: formula, atoms, mean frequency, heat capacity, zero-point energy."""
+def table_row(
+    prediction: Prediction, temperature: float, unit: str, level: float | None = None
+) -> str:
+    """One line of the table.
+
+    Formula, atoms, mean frequency, heat capacity and zero-point energy; with a level, also half
+    the intervals of the first two and the expected error of the spectrum. An exclamation mark
+    where there are warnings.
+    """
     crystal, numbers = prediction.crystal, summary(prediction.total, temperature)
-    mean = numbers.mean_frequency * frequency_factor("cm-1", unit)
+    factor = frequency_factor("cm-1", unit)
+    values = [
+        f"{numbers.mean_frequency * factor:.4g}",
+        f"{numbers.heat_capacity:.3f}",
+        f"{numbers.zero_point_energy:.3f}",
+    ]
+    if level is not None and prediction.uncertainty is not None:
+        sure = prediction.uncertainty
+        mean = sure.interval("mean_frequency", level=level).half.item() * factor
+        heat = sure.interval("heat_capacity", [temperature], level=level).half.item()
+        error = f"{sure.expected_error.item():.3g}"
+        values = [values[0], f"{mean:.2g}", values[1], f"{heat:.2g}", values[2], error]
     mark = " !" if prediction.warnings else ""
-    return (
-        f"{crystal.formula:<22} {crystal.n_atoms:>7g} {mean:>12.4g} "
-        f"{numbers.heat_capacity:>12.3f} {numbers.zero_point_energy:>8.3f}  "
-        f"{crystal.source or crystal.name}{mark}"
-    )
+    row = _columns(crystal.formula, f"{crystal.n_atoms:g}", values)
+    return f"{row}  {crystal.source or crystal.name}{mark}"
+
+
+def _columns(formula: str, atoms: str, values: Sequence[str]) -> str:
+    """Cells of a line, each as wide as its numbers need."""
+    widths = [12, 12, 8] if len(values) == 3 else [12, 6, 12, 6, 8, 6]
+    cells = "".join(f" {value:>{width}}" for value, width in zip(values, widths, strict=True))
+    return f"{formula:<22} {atoms:>7}{cells}"

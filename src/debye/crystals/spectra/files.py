@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from debye.crystals.spectra.layouts import (
     from_csv,
     from_json,
@@ -71,6 +73,7 @@ def write_spectrum(
     *,
     unit: str = "cm-1",
     layout: str | None = None,
+    band: tuple[Tensor, Tensor] | None = None,
 ) -> Path:
     """Write a spectrum, whole or not at all.
 
@@ -80,6 +83,7 @@ def write_spectrum(
         unit: Of the frequency, for ``csv`` and ``json``; phonopy and pymatgen have THz.
         layout: ``csv``, ``json``, ``total_dos.dat``, ``projected_dos.dat`` or ``pymatgen``;
             from the name of the file if None.
+        band: Lower and upper density around the total, (F,) each, for ``csv`` and ``json``.
 
     Returns:
         The path written.
@@ -96,7 +100,9 @@ def write_spectrum(
     """
     found = layout or _layout_named(Path(path))
     if found in ("csv", "json"):
-        text = to_csv(spectrum, unit) if found == "csv" else _dump(to_record(spectrum, unit))
+        told = to_csv if found == "csv" else to_record
+        laid = told(spectrum, unit, band)
+        text = laid if isinstance(laid, str) else _dump(laid)
     elif found == "pymatgen":
         text = _dump(to_phonon_dos(spectrum))
     elif found in _READERS:

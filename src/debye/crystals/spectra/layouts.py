@@ -20,17 +20,27 @@ from torch import Tensor
 from debye.crystals.spectra.checks import check_normalisation, real_tensor
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
+from debye.units import frequency_factor
 
 FORMAT, VERSION = "debye spectrum", 1
 Numbers = Tensor | ArrayLike
+Band = tuple[Tensor, Tensor] | None
+EDGES = ("total_lower", "total_upper")
+"""Labels of the columns of a band."""
 COLUMN = re.compile(
     r"(?P<label>.+)_(?P<count>3N|3|1|max)(_per_(?P<unit>\S+))?_of_(?P<atoms>\S+)_atoms"
 )
 """A column of densities, such as ``Ga1_3N_per_cm-1_of_1_atoms``."""
 
 
-def to_csv(spectrum: Spectrum, unit: str = "cm-1") -> str:
+def to_csv(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> str:
     """A table whose header names label, normalisation, unit and atoms of each column.
+
+    Args:
+        spectrum: One or rows.
+        unit: Of the frequency.
+        band: Lower and upper density around the total, (F,) each, in its normalisation and per
+            cm⁻¹; `from_csv` reads over them.
 
     Example:
         >>> sites = Spectrum([0, 100], [[0, 0.06], [0, 0.06]], labels=("Ga1", "N1"))
@@ -42,6 +52,9 @@ def to_csv(spectrum: Spectrum, unit: str = "cm-1") -> str:
     for label, row in _rows(spectrum):
         names.append(f"{label}_{_count(row, unit)}_of_{row.n_atoms.item():.15g}_atoms")
         columns.append(row.in_unit(unit)[1])
+        if label == "total" and band is not None:
+            names += [names[-1].replace("total", edge, 1) for edge in EDGES]
+            columns += _edges(row, unit, band)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
@@ -69,6 +82,8 @@ def from_csv(text: str) -> Spectrum:
     found = [COLUMN.fullmatch(name.strip()) for name in header[1:]]
     rows, counts = [], set()
     for name, match, column in zip(header[1:], found, columns[1:], strict=True):
+        if match is not None and match["label"] in EDGES:
+            continue
         if match is None or match["unit"] not in (None, unit):
             why, fix = f"column {name!r}", f"name columns like total_3N_per_{unit}_of_2_atoms"
             raise Refusal("a column does not say what it counts", why=why, fix=fix)
@@ -77,8 +92,8 @@ def from_csv(text: str) -> Spectrum:
     return _assemble(unit, columns[0], counts, rows)
 
 
-def to_record(spectrum: Spectrum, unit: str = "cm-1") -> dict[str, Any]:
-    """Numbers for JSON, with units in the names.
+def to_record(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> dict[str, Any]:
+    """Numbers for JSON, with units in the names; arguments as of `to_csv`.
 
     Example:
         >>> list(to_record(Spectrum([0, 100], [0.0, 0.06])))
@@ -94,6 +109,9 @@ def to_record(spectrum: Spectrum, unit: str = "cm-1") -> dict[str, Any]:
         f"frequency_{unit}": total.in_unit(unit)[0].tolist(),
         key: total.in_unit(unit)[1].tolist(),
     }
+    if band is not None:
+        edges = zip(EDGES, _edges(total, unit, band), strict=True)
+        record |= {f"{key}_{edge.removeprefix('total_')}": x.tolist() for edge, x in edges}
     if partials:
         record["partials"] = [
             {"label": label, "n_atoms": row.n_atoms.item(), key: row.in_unit(unit)[1].tolist()}
@@ -241,6 +259,12 @@ def _rows(spectrum: Spectrum) -> list[tuple[str, Spectrum]]:
     total = spectrum.to("3N").sum().to(spectrum.normalisation)
     labels = spectrum.labels or [str(i + 1) for i in range(len(spectrum.density))]
     return [("total", total), *((label, spectrum[i]) for i, label in enumerate(labels))]
+
+
+def _edges(total: Spectrum, unit: str, band: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """A band in the unit of the total's numbers."""
+    factor = 1.0 if total.normalisation == "max" else frequency_factor(unit, "cm-1")
+    return [edge.to(total.density) * factor for edge in band]
 
 
 def _count(spectrum: Spectrum, unit: str) -> str:

@@ -394,11 +394,17 @@ class Spectrum:
 
         return read_spectrum(path, n_atoms=n_atoms, unit=unit)
 
-    def write(self, path: str | os.PathLike[str], *, unit: str = "cm-1") -> Path:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        unit: str = "cm-1",
+        band: tuple[Tensor, Tensor] | None = None,
+    ) -> Path:
         """Write a spectrum; see `debye.crystals.spectra.files.write_spectrum`."""
         from debye.crystals.spectra.files import write_spectrum
 
-        return write_spectrum(self, path, unit=unit)
+        return write_spectrum(self, path, unit=unit, band=band)
 
     def _real_weights(self) -> Tensor:
         """Trapezoid weights of the part above ω = 0."""

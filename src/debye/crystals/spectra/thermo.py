@@ -57,6 +57,35 @@ def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tenso
     return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x))
 
 
+def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """How the heat capacity rises with ln T, T ∂C_V/∂T = R ∫ g c(x) [x coth(x/2) - 2] dω.
+
+    c is the kernel of C_V, a function of x ∝ ω/T alone, so this is also what C_V loses where
+    every frequency rises by one factor, -∂C_V/∂ln ω. (What S loses is C_V itself.)
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        J/(K mol), per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(heat_capacity_slope(dos, 100.0).item(), 3)
+        12.594
+        >>> low, high = heat_capacity(dos, [99.9, 100.1])
+        >>> round((high - low).item() / 0.002, 3)
+        12.594
+    """
+    return R * _thermal(
+        spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x) * (x / _tanh(x) - 2)
+    )
+
+
 def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
     """Entropy, S = R ∫ g [x / (e^x - 1) - ln(1 - e^-x)] dω.
 
@@ -234,6 +263,11 @@ def _thermal(
 def _einstein(x: Tensor) -> Tensor:
     """Heat capacity of one oscillator over k_B, x² e^-x / (1 - e^-x)²."""
     return (x / -torch.expm1(-x)) ** 2 * torch.exp(-x)
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh(x/2), in e^-x as the other kernels."""
+    return -torch.expm1(-x) / (1 + torch.exp(-x))
 
 
 def _bose(x: Tensor) -> Tensor:

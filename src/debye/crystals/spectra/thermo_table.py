@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -20,6 +21,7 @@ BASES = {
     "per-kg": "kg",
 }
 """What the amounts are divided by, and how the columns' names say so."""
+Bounds = Mapping[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,8 @@ class Thermodynamics:
         zero_point_energy: kJ per amount, shape (...).
         imaginary_fraction: Share of the states that was left out, shape (...).
         basis: What an amount is, a name in `BASES`.
+        bounds: Lower and upper heat capacity and entropy, by these names, in their units and
+            shapes, where they are known.
     """
 
     temperature: Tensor
@@ -45,6 +49,7 @@ class Thermodynamics:
     zero_point_energy: Tensor
     imaginary_fraction: Tensor
     basis: str
+    bounds: Bounds = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Numbers as lists, with their units in the names, ready for JSON.
@@ -64,6 +69,11 @@ class Thermodynamics:
             f"helmholtz_energy_kJ_per_{amount}": self.helmholtz_energy.tolist(),
             f"zero_point_energy_kJ_per_{amount}": self.zero_point_energy.tolist(),
             "imaginary_fraction": self.imaginary_fraction.tolist(),
+            **{
+                f"{name}_J_per_K_per_{amount}_{edge}": values.tolist()
+                for name, ends in self.bounds.items()
+                for edge, values in zip(("lower", "upper"), ends, strict=True)
+            },
         }
 
     def to_csv(self) -> str:
@@ -95,6 +105,7 @@ def thermodynamics(
     basis: str = "per-atom",
     formula_units: float | None = None,
     mass: float | None = None,
+    bounds: Bounds | None = None,
 ) -> Thermodynamics:
     """Heat capacity, entropy and energies of a spectrum, per what is asked for.
 
@@ -104,6 +115,8 @@ def thermodynamics(
         basis: ``per-atom``, ``per-formula-unit``, ``per-mole-of-cells`` or ``per-kg``.
         formula_units: Formula units among the spectrum's ``n_atoms``, for ``per-formula-unit``.
         mass: Mass of the spectrum's ``n_atoms``, u, for ``per-kg``.
+        bounds: Lower and upper ``heat_capacity`` and ``entropy`` per mole of atoms, (..., T) each,
+            to be given per the same amount.
 
     Returns:
         The functions, with the share of imaginary modes that had to be left out.
@@ -118,6 +131,7 @@ def thermodynamics(
         {'heat_capacity_J_per_K_per_kg': 833.8}
     """
     amount = _amount(spectrum, basis, formula_units, mass)
+    per_amount = (spectrum.n_atoms / amount)[..., None]
     T = thermo.checked_temperatures(temperatures, spectrum.density).reshape(-1)
     return Thermodynamics(
         temperature=T,
@@ -128,6 +142,10 @@ def thermodynamics(
         zero_point_energy=thermo.zero_point_energy(spectrum) / amount,
         imaginary_fraction=spectrum.imaginary_fraction,
         basis=basis,
+        bounds={
+            name: (lower * per_amount, upper * per_amount)
+            for name, (lower, upper) in (bounds or {}).items()
+        },
     )
 
 

@@ -1,0 +1,279 @@
+"""Calibration: what a model's errors on rows it had not seen say of its next prediction.
+
+It is fitted once, travels in the model's card as plain JSON, and belongs to that model alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from debye.crystals.learning.collection import Collection
+from debye.crystals.spectra.distances import wasserstein
+from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.uncertainty.band import band_terms, carrying, fit_band
+from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
+from debye.crystals.uncertainty.evidence import Evidence, Readings
+from debye.crystals.uncertainty.expected_error import ExpectedError
+from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
+from debye.crystals.uncertainty.training_set import TrainingSet
+from debye.errors import Refusal
+
+VERSION = 1
+"""Of the calibration's format in a card."""
+TEMPERATURES = (20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 400.0, 600.0, 1000.0, 2000.0)
+"""K; where quantiles are tabulated. Between them they are interpolated, beyond them kept."""
+FOLDS = 10
+"""Parts of the rows; each is scored by scales that were fitted to the others."""
+BAND = "density"
+"""Name of the scores of the density at each frequency, beside `QUANTITIES`."""
+
+Quantiles = dict[str, Tensor]
+"""(levels,), or (levels, T) where a quantity depends on the temperature, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """How large an error to expect of each crystal: the part of a calibration that is a model.
+
+    Args:
+        error: Of the spectrum.
+        band: Coefficients of `band_terms`.
+    """
+
+    error: ExpectedError
+    band: Tensor
+
+    @classmethod
+    def fit(cls, evidence: Evidence, truth: OnGrid) -> Scales:
+        """Fit the expected error first, and the band with it."""
+        error = ExpectedError.fit(evidence.features, distance(evidence.spectra, truth))
+        return cls(error, fit_band(evidence, error(evidence.features), truth.density))
+
+    def scores(self, evidence: Evidence, truth: OnGrid) -> dict[str, Tensor]:
+        """|truth - prediction| / scale: (n,), (n, T), and for the band (n, F)."""
+        error, found = self.error(evidence.features), {}
+        for name, quantity in QUANTITIES.items():
+            T = TEMPERATURES if quantity.thermal else ()
+            off = (truth.value(name, T) - evidence.spectra.value(name, T)).abs()
+            found[name] = _over(off, evidence.spectra.scale(name, error, T))
+        off = (truth.density - evidence.spectra.density).abs()
+        return {**found, BAND: _over(off, band_terms(evidence, error) @ self.band)}
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Expected errors and conformal quantiles of one model.
+
+    Args:
+        frequency: The model's grid, cm⁻¹.
+        kinds: Its readouts, each once.
+        rows: Rows it was fitted on.
+        scales: What to expect of each crystal.
+        quantiles: By how much to multiply it, for each of `conformal.LEVELS`.
+        typical: 101 quantiles of the rows' expected errors, cm⁻¹.
+        training: What the model was trained on.
+    """
+
+    frequency: tuple[float, ...]
+    kinds: tuple[str, ...]
+    rows: int
+    scales: Scales
+    quantiles: Quantiles
+    typical: Tensor
+    training: TrainingSet
+
+    @classmethod
+    def fit(
+        cls, evidence: Evidence, truth: OnGrid, training: TrainingSet, kinds: Sequence[str]
+    ) -> Calibration:
+        """Fit on rows that the model had not seen.
+
+        The scores are those of scales fitted to other rows, nine tenths of them at a time; the
+        scales that are kept are fitted to all.
+
+        Args:
+            evidence: Of n rows.
+            truth: Their labels, (n, F) per atom.
+            training: What the model was trained on.
+            kinds: Its readouts.
+
+        Raises:
+            Refusal: There are too few rows.
+        """
+        fold = torch.arange(len(truth.density)) % FOLDS
+        scored: list[dict[str, Tensor]] = []
+        for k in range(FOLDS):
+            fitted = Scales.fit(evidence.take(fold != k), _take(truth, fold != k))
+            scored.append(fitted.scores(evidence.take(fold == k), _take(truth, fold == k)))
+        scores = {name: torch.cat([s[name] for s in scored]) for name in scored[0]}
+        order = torch.cat([(fold == k).nonzero()[:, 0] for k in range(FOLDS)])
+        weights = carrying(evidence.spectra.density, truth.density)[order]
+        scales = Scales.fit(evidence, truth)
+        return cls(
+            evidence.spectra.frequency,
+            tuple(dict.fromkeys(kinds)),
+            len(fold),
+            scales,
+            _quantiles(scores, weights),
+            torch.quantile(
+                scales.error(evidence.features), torch.linspace(0, 1, 101, dtype=torch.float64)
+            ),
+            training,
+        )
+
+    def quantile(self, name: str, level: float, temperatures: Sequence[float] = ()) -> Tensor:
+        """By how much to multiply a scale, () or (T,).
+
+        Raises:
+            Refusal: The level is not tabulated.
+        """
+        row = self.quantiles[name][row_of(level)]
+        if not temperatures:
+            return row
+        # Linear in ln T, as the table's own steps are nearly even in it.
+        at, table = (torch.tensor(T).double().clamp(min=1.0).log() for T in
+                     (temperatures, TEMPERATURES))  # fmt: skip
+        place = (torch.searchsorted(table, at) - 1).clamp(0, len(table) - 2)
+        share = ((at - table[place]) / (table[place + 1] - table[place])).clamp(0, 1)
+        return row[place] + share * (row[place + 1] - row[place])
+
+    def rank(self, error: float) -> float:
+        """Share of the calibration rows of which a smaller error is expected."""
+        return float((self.typical < error).double().mean())
+
+    def to_card(self, model: str) -> dict[str, Any]:
+        """Plain values for a model's card.
+
+        Args:
+            model: The model's fingerprint, `debye.checkpoint.fingerprint`.
+        """
+        return {
+            "version": VERSION,
+            "model": model,
+            "rows": self.rows,
+            "frequency": list(self.frequency),
+            "kinds": list(self.kinds),
+            "expected_error": _short(self.scales.error.to_card()),
+            "band": _short(self.scales.band.tolist()),
+            "typical_error": _short(self.typical.tolist()),
+            "quantiles": {n: _short(q.tolist()) for n, q in self.quantiles.items()},
+            "training": self.training.to_card(),
+        }
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], model: str) -> Calibration:
+        """The inverse of `to_card`.
+
+        Raises:
+            Refusal: It belongs to another model, is of a newer format, or is damaged.
+        """
+        if card.get("version") != VERSION:
+            raise _useless(f"its format is {card.get('version')!r}, and this debye knows {VERSION}")
+        if card.get("model") != model:
+            raise _useless("it was made for another model, whose errors are not this one's")
+        try:
+            return cls(
+                tuple(card["frequency"]),
+                tuple(card["kinds"]),
+                card["rows"],
+                Scales(ExpectedError.from_card(card["expected_error"]), _tensor(card["band"])),
+                {name: _tensor(rows) for name, rows in card["quantiles"].items()},
+                _tensor(card["typical_error"]),
+                TrainingSet.from_card(card["training"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _useless(f"it is damaged ({error!r})") from error
+
+
+def calibrate(
+    readings: Readings,
+    rows: Collection,
+    *,
+    reach: float,
+    training: Collection | None = None,
+) -> Calibration:
+    """Fit a calibration to what a model said of labelled rows before it had seen them.
+
+    Args:
+        readings: Of the n rows, by networks that were not trained on them.
+        rows: The n rows, with their labels.
+        reach: The model's cutoff, Å.
+        training: What the model was trained on, if it is not these rows themselves: then the
+            readings come from a cross-validation, and each row is compared with the others.
+
+    Raises:
+        Refusal: There are too few rows, or the readings are not theirs.
+    """
+    found = readings.densities
+    shape = (len(rows), len(readings.kinds), len(rows.spectra.frequency))
+    if tuple(found.shape) != shape or not bool(found.isfinite().all()):
+        raise Refusal(
+            "cannot calibrate with these readings",
+            why=f"their shape is {tuple(found.shape)} and not {shape}, or some are not finite",
+            fix="give, for each row, one spectrum for each readout",
+        )
+    frequency = tuple(rows.spectra.frequency.tolist())
+    known = TrainingSet.of((training or rows).crystals, reach)
+    novelties = [
+        known.novelty(crystal, None if training else row)
+        for row, crystal in enumerate(rows.crystals)
+    ]
+    evidence = Evidence.of(readings, frequency, novelties)
+    return Calibration.fit(evidence, truth_of(rows.spectra), known, readings.kinds)
+
+
+def truth_of(labels: Spectrum) -> OnGrid:
+    """Labels per atom, whatever view they are kept in."""
+    spectra = Spectrum(labels.frequency.double(), labels.density.double(), 1.0, "1").to("3")
+    return OnGrid(tuple(labels.frequency.tolist()), spectra.density)
+
+
+def distance(a: OnGrid, b: OnGrid) -> Tensor:
+    """Wasserstein distance of spectra, cm⁻¹, (n,)."""
+    return wasserstein(*(Spectrum(s.frequency, s.density) for s in (a, b)))
+
+
+def _quantiles(scores: dict[str, Tensor], weights: Tensor) -> Quantiles:
+    def of(name: str, values: Tensor) -> Tensor:
+        if name == BAND:
+            return conformal_quantiles(values, weights)
+        if values.dim() == 1:
+            return conformal_quantiles(values)
+        return torch.stack([conformal_quantiles(column) for column in values.T], dim=-1)
+
+    return {name: of(name, values) for name, values in scores.items()}
+
+
+def _over(off: Tensor, scale: Tensor) -> Tensor:
+    """Scores; where nothing is expected and nothing found, none."""
+    return off / scale.clamp(min=1e-12)
+
+
+def _take(spectra: OnGrid, rows: Tensor) -> OnGrid:
+    return OnGrid(spectra.frequency, spectra.density[rows])
+
+
+def _tensor(values: Sequence[Any]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _short(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Numbers of five digits: a card is read by people too."""
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    return float(f"{value:.5g}")
+
+
+def _useless(why: str) -> Refusal:
+    return Refusal(
+        "will not use the calibration in the model's card",
+        why=why,
+        fix="calibrate this model with `debye calibrate`",
+    )

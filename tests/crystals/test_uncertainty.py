@@ -1,0 +1,395 @@
+"""Laws of calibrated uncertainty: intervals hold, widen with the level, scale; warnings speak."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from debye import checkpoint
+from debye.crystals.learning.collection import FREQUENCY, Collection
+from debye.crystals.model.predictor import Predictor, model_card
+from debye.crystals.model.records import record, table_header, table_row
+from debye.crystals.spectra.distances import wasserstein
+from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.structures.crystal import Crystal
+from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
+from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
+from debye.crystals.uncertainty.coverage import coverage, rejection_gain
+from debye.crystals.uncertainty.evidence import FEATURES, Evidence, Readings
+from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
+from debye.crystals.uncertainty.training_set import TrainingSet
+from debye.crystals.uncertainty.uncertainty import Uncertainty
+from debye.errors import Refusal
+
+CATIONS, ANIONS = ("Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba"), ("F", "Cl", "Br", "O", "S")
+KINDS, ANSWERS = ("springs", "density"), (1,)
+OMEGA = np.array(FREQUENCY)
+
+
+def salt(a="Na", b="Cl", side=5.6, **facts):
+    cell = side / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    return Crystal([a, b], [[0, 0, 0], [side / 2] * 3], cell, **facts)
+
+
+def peak(centre, width):
+    """Normalised Gaussian spectra of one atom, (n, F)."""
+    g = np.exp(-(((OMEGA - np.asarray(centre)[:, None]) / width) ** 2) / 2)
+    return torch.from_numpy(3 * g / np.trapezoid(g, OMEGA, axis=-1)[:, None])
+
+
+def labelled(n, seed):
+    """Salts, and readings that miss their labels the more the more they disagree."""
+    rng = np.random.default_rng(seed)
+    pairs = list(product(CATIONS, ANIONS))
+    crystals = [salt(*pairs[i % len(pairs)], side=rng.uniform(5, 6.5)) for i in range(n)]
+    truth = rng.uniform(200, 600, n)
+    doubt = rng.exponential(15, n) + 3  # cm⁻¹
+    readings = torch.stack([peak(truth + doubt * rng.normal(size=n), 60) for _ in KINDS], dim=1)
+    spectra = Spectrum(FREQUENCY, peak(truth, 60), 2.0, "1").to("max")
+    spectra = Spectrum(FREQUENCY, spectra.density, np.full(n, 2.0), "max")
+    rows = Collection(tuple(f"row {i}" for i in range(n)), tuple(crystals), spectra)
+    return rows, Readings(readings, KINDS, ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def calibration():
+    rows, readings = labelled(300, seed=0)
+    return calibrate(readings, rows, reach=5.0)
+
+
+@pytest.fixture(scope="module")
+def unseen(calibration):
+    """Uncertainties of 1000 rows that the calibration has not seen, and their truth."""
+    rows, readings = labelled(1000, seed=1)
+    novelties = [calibration.training.novelty(c) for c in rows.crystals]
+    evidence = Evidence.of(readings, FREQUENCY, novelties)
+    return Uncertainty.of(calibration, evidence), truth_of(rows.spectra)
+
+
+# Quantiles.
+
+
+@pytest.mark.parametrize("n", [99, 250])
+def test_quantiles_are_the_order_statistics_of_split_conformal_prediction(n):
+    scores = torch.from_numpy(np.random.default_rng(0).exponential(size=n))
+    ranks = [int(np.ceil(round((n + 1) * level, 9))) for level in LEVELS]
+    torch.testing.assert_close(
+        conformal_quantiles(scores), scores.sort().values[torch.tensor(ranks) - 1]
+    )
+
+
+def test_mean_coverage_of_many_draws_is_at_least_the_level():
+    """For 99 rows exactly ⌈100·level⌉/100, by exchangeability; here over 4000 draws."""
+    rng = np.random.default_rng(1)
+    hits = np.zeros(len(LEVELS))
+    for _ in range(4000):
+        scores = torch.from_numpy(rng.standard_cauchy(100)).abs()
+        hits += (scores[99] <= conformal_quantiles(scores[:99])).numpy()
+    expected = np.array(LEVELS)
+    assert np.all(np.abs(hits / 4000 - expected) < 4 * np.sqrt(expected * (1 - expected) / 4000))
+
+
+def test_weighted_scores_cover_the_level_of_each_row_on_average():
+    rng = np.random.default_rng(2)
+    scores, weights = torch.from_numpy(rng.exponential(size=(400, 5))), torch.full((400, 5), 0.2)
+    q = conformal_quantiles(scores[:200], weights[:200].double())
+    for level, found in zip(LEVELS, q, strict=True):
+        assert (scores[200:] <= found).double().mean() == pytest.approx(level, abs=0.05)
+        assert (scores[:200] <= found).double().mean() >= level
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(Refusal, match="cannot calibrate") as caught:
+        conformal_quantiles(torch.ones(98))
+    assert "98 rows are too few" in caught.value.why
+    rows, readings = labelled(60, seed=0)
+    with pytest.raises(Refusal, match="cannot calibrate"):
+        calibrate(readings, rows, reach=5.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.4, 0.995, 1.0, float("nan")])
+def test_levels_outside_the_table_are_refused(level):
+    with pytest.raises(Refusal, match="no interval of level"):
+        row_of(level)
+
+
+def test_readings_of_other_rows_are_refused():
+    rows, readings = labelled(120, seed=0)
+    with pytest.raises(Refusal, match="cannot calibrate with these readings"):
+        calibrate(readings._replace(densities=readings.densities[:-1]), rows, reach=5.0)
+    bad = readings.densities.clone()
+    bad[3, 0, 0] = torch.nan
+    with pytest.raises(Refusal, match="cannot calibrate with these readings"):
+        calibrate(readings._replace(densities=bad), rows, reach=5.0)
+
+
+# Intervals.
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
+def test_intervals_hold_on_unseen_rows(unseen, level):
+    """Coverage of n = 1000 after 300 rows: four standard errors of both samples."""
+    slack = 4 * np.sqrt(level * (1 - level) * (1 / 1000 + 1 / 300))
+    for name, of in coverage(*unseen, level).items():
+        assert of.inside.mean().item() == pytest.approx(level, abs=slack), name
+        assert (of.width > 0).all()
+
+
+@pytest.mark.parametrize("name", [*QUANTITIES, BAND])
+def test_intervals_widen_with_the_level_and_stay_physical(unseen, name):
+    sure, _ = unseen
+    before = None
+    for level in (0.5, 0.55, 0.685, 0.8, 0.95, 0.99):
+        found = (
+            sure.band(level=level) if name == BAND else sure.interval(name, [300.0], level=level)
+        )
+        assert (found.lower >= 0).all()
+        assert (found.lower <= found.upper).all()
+        if before is not None:
+            assert (found.lower <= before.lower).all()
+            assert (found.upper >= before.upper).all()
+        before = found
+
+
+def test_heat_capacity_closes_at_absolute_zero_and_stays_below_dulong_and_petit(unseen):
+    lower, upper = unseen[0].interval("heat_capacity", [0.0, 1e5])
+    assert (upper[:, 0] == 0).all()
+    assert (upper <= 24.9434).all()
+    assert (upper[:, 1] - lower[:, 1] < 1e-3).all()
+
+
+def test_relative_intervals_do_not_change_when_all_frequencies_do(calibration):
+    """Scale all frequencies and the error by s: mean frequency's interval scales by s, at T s C_V's
+    stays."""
+    s, density = 1.7, peak([300.0], 60)
+    error = torch.tensor([12.0], dtype=torch.float64)
+    a = OnGrid(FREQUENCY, density)
+    b = OnGrid(tuple(s * f for f in FREQUENCY), density / s)
+    for name, T, factor in (
+        ("mean_frequency", (), s),
+        ("zero_point_energy", (), s),
+        ("heat_capacity", (200.0,), 1.0),
+        ("entropy", (200.0,), 1.0),
+    ):
+        hotter = tuple(s * t for t in T)
+        torch.testing.assert_close(
+            b.scale(name, s * error, hotter), factor * a.scale(name, error, T)
+        )
+
+
+def test_slopes_are_derivatives_of_a_common_factor_on_all_frequencies():
+    density, h = peak([300.0], 60), 1e-4
+    at = OnGrid(FREQUENCY, density)
+    moved = [OnGrid(tuple(f * s for f in FREQUENCY), density / s) for s in (1 - h, 1 + h)]
+    error = at.value("mean_frequency")  # so that the scale is the slope itself
+    for name, quantity in QUANTITIES.items():
+        T = (77.0, 300.0) if quantity.thermal else ()
+        slope = (moved[1].value(name, T) - moved[0].value(name, T)).abs() / (2 * h)
+        torch.testing.assert_close(at.scale(name, error, T), slope, rtol=1e-5, atol=1e-8)
+
+
+# The expected error.
+
+
+def test_expected_error_ranks_errors_and_never_falls_with_novelty(calibration, unseen):
+    sure, truth = unseen
+    spectra = sure.evidence.spectra
+    off = wasserstein(*(Spectrum(FREQUENCY, s.density) for s in (spectra, truth)))
+    assert sure.expected_error.mean().item() == pytest.approx(off.mean().item(), rel=0.15)
+    assert rejection_gain(sure.expected_error, off) > 0.4
+    assert rejection_gain(off, off) == pytest.approx(1.0)
+    noise = torch.from_numpy(np.random.default_rng(3).random(len(off)))
+    assert abs(rejection_gain(noise, off)) < 0.2
+    features = sure.evidence.features[0]
+    for k in range(len(FEATURES)):
+        further = features.clone()
+        further[k] += 1
+        error = calibration.scales.error
+        assert error(further) >= error(features)
+
+
+def test_many_members_give_the_evidence_of_one_on_average():
+    rows, readings = labelled(20, seed=4)
+    training = TrainingSet.of(rows.crystals, 5.0)
+    novelties = [training.novelty(c) for c in rows.crystals]
+    twice = Readings(readings.densities.repeat(1, 3, 1), KINDS * 3, (1, 3, 5))
+    one, three = (Evidence.of(r, FREQUENCY, novelties) for r in (readings, twice))
+    torch.testing.assert_close(one.features, three.features)
+    torch.testing.assert_close(one.gap, three.gap)
+    torch.testing.assert_close(one.spectra.density, three.spectra.density)
+
+
+def test_cells_of_any_choice_have_one_evidence():
+    training = TrainingSet.of([salt(), salt("K")], 5.0)
+    readings = Readings(peak([300.0, 320.0], 60)[None], KINDS, ANSWERS)
+    found = [
+        Evidence.of(readings, FREQUENCY, [training.novelty(c)]).features
+        for c in (salt(), salt().supercell(2))
+    ]
+    torch.testing.assert_close(*found)
+
+
+# The calibration in a model's card.
+
+
+def test_round_trip_through_json(calibration, unseen):
+    card = json.loads(json.dumps(calibration.to_card("me"), allow_nan=False))
+    assert len(json.dumps(card)) < 60_000
+    again = Calibration.from_card(card, "me")
+    evidence = unseen[0].evidence
+    for found, sure in ((Uncertainty.of(again, evidence), unseen[0]),):
+        torch.testing.assert_close(found.expected_error, sure.expected_error, rtol=1e-3, atol=0)
+        for name in QUANTITIES:
+            for a, b in zip(
+                found.interval(name, [77.0, 300.0]), sure.interval(name, [77.0, 300.0]), strict=True
+            ):
+                torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"model": "another"}, "another model"),
+        ({"version": 99}, "its format is 99"),
+        ({"quantiles": 3}, "damaged"),
+        ({"training": {}}, "damaged"),
+    ],
+)
+def test_a_calibration_that_is_not_this_models_is_refused(calibration, change, why):
+    with pytest.raises(Refusal, match="will not use the calibration") as caught:
+        Calibration.from_card({**calibration.to_card("me"), **change}, "me")
+    assert why in caught.value.why
+    assert "debye calibrate" in caught.value.fix
+
+
+@pytest.fixture(scope="module")
+def calibrated_file(model_file, tmp_path_factory):
+    """The small model with a calibration: its readings are of one kind."""
+    rows, readings = labelled(120, seed=5)
+    one = Readings(readings.densities[:, 1:], ("density",), (0,))
+    path = tmp_path_factory.mktemp("model") / "calibrated.safetensors"
+    predictor = Predictor.load(model_file)
+    card = calibrate(one, rows, reach=5.0).to_card(checkpoint.fingerprint(predictor.model))
+    checkpoint.amend(model_file, path, {"calibration": card})
+    return path
+
+
+def test_predictions_of_a_calibrated_model_know_their_uncertainty(calibrated_file, model_file):
+    assert Predictor.load(model_file).predict(salt()).uncertainty is None
+    predictor = Predictor.load(calibrated_file)
+    crystals = [salt(), salt("K", "Br", 6.4), salt("Mg", "O", 4.6)]
+    for together in predictor(crystals):
+        alone = predictor.predict(together.crystal)
+        for p in (together, alone):
+            assert p.uncertainty.expected_error > 0
+        torch.testing.assert_close(
+            together.uncertainty.expected_error, alone.uncertainty.expected_error, rtol=1e-4, atol=0
+        )
+        lower, upper = together.band()
+        assert ((lower <= together.total.density) & (together.total.density <= upper)).all()
+        told = record(together, unit="THz", level=0.8)
+        assert told["interval_level"] == 0.8
+        for key in ("mean_frequency_THz", "heat_capacity_per_atom_J/mol/K"):
+            assert told[f"{key}_lower"] <= told[key] <= told[f"{key}_upper"]
+        for low, middle, high in zip(
+            told["dos_lower"], told["dos"], told["dos_upper"], strict=True
+        ):
+            assert low <= middle * (1 + 1e-6)
+            assert middle <= high * (1 + 1e-6)
+        header, row = table_header(300.0, "cm-1", 0.9), table_row(together, 300.0, "cm-1", 0.9)
+        assert header.splitlines()[0].count("±") == 2
+        assert len(row.split()) >= len(header.splitlines()[0].split()) - 5
+
+
+def test_a_calibration_of_another_model_is_refused_on_load(calibrated_file, model_file, tmp_path):
+    other = Predictor.load(model_file).model
+    with torch.no_grad():
+        next(other.parameters()).add_(0.01)
+    card = {
+        **model_card(other, elements=["Na", "Cl"]),
+        "calibration": checkpoint.read_card(calibrated_file)["calibration"],
+    }
+    checkpoint.save_model(tmp_path / "other.safetensors", other, card)
+    with pytest.raises(Refusal, match="will not use the calibration"):
+        Predictor.load(tmp_path / "other.safetensors")
+
+
+# Words.
+
+
+@pytest.mark.parametrize(
+    ("crystal", "words"),
+    [
+        (salt("Pu", "O"), "no training structure contained Pu"),
+        (salt("Na", "K"), "made of metals only"),
+        (salt("Na", "Cl", 4.0), "its shortest bond is"),
+        (salt("Na", "Cl", 9.6), "its packing is"),
+        (salt({"Na": 0.5, "K": 0.5}), "mixed or partly vacant"),
+    ],
+)
+def test_what_is_unlike_the_training_set_is_said(calibrated_file, crystal, words):
+    warnings = Predictor.load(calibrated_file).predict(crystal).warnings
+    assert any(words in w for w in warnings), warnings
+
+
+def test_a_usual_crystal_is_not_warned_of(calibration):
+    from debye.crystals.uncertainty.cautions import cautions, doubt
+
+    known = calibration.training
+    bond, packing = (np.mean(ends) for ends in (known.bond, known.packing))
+    assert list(cautions(salt(), bond, packing, known)) == []
+    assert list(doubt(5.0, 0.5)) == []
+    assert list(doubt(45.0, 0.97)) == [
+        "expected error 45 cm-1, worse than for 97 % of the training crystals"
+    ]
+
+
+def test_a_row_left_out_is_new_to_the_others():
+    known = TrainingSet(("NaCl", "KCl", "MgO"), (0.8, 1.1), (0.2, 0.6), 2, 0)
+    assert known.novelty(salt()).distance == 0
+    left_out = known.novelty(salt(), left_out=0)
+    assert (left_out.nearest, left_out.distance, left_out.rarest) == ("KCl", 0.5, 0)
+
+
+def test_calibrate_and_evaluate_verbs(debye, model_file, tmp_path):
+    from salts import write_rows
+
+    rows, _ = labelled(120, seed=6)
+    names = [f"r{i}" for i in range(120)]
+    table = [
+        {
+            "mp_id": name,
+            "structure": str(
+                {
+                    "numbers": crystal.to_atoms().numbers.tolist(),
+                    "positions": crystal.positions.tolist(),
+                    "cell": crystal.cell.tolist(),
+                }
+            ),
+            "phfreq": str(list(FREQUENCY)),
+            "phdos": str(density.tolist()),
+        }
+        for name, crystal, density in zip(names, rows.crystals, rows.spectra.density, strict=True)
+    ]
+    data, split = write_rows(tmp_path / "data.csv", table), tmp_path / "split.csv"
+    parts = ["train" if i < 15 else "valid" for i in range(120)]
+    split.write_text(
+        "\n".join(["mp_id,split", *(f"{n},{p}" for n, p in zip(names, parts, strict=True))])
+    )
+    out = tmp_path / "out.safetensors"
+    told = debye("calibrate", data, "--model", model_file, "--output", out)
+    assert told.exit_code == 2
+    assert "without a split" in told.stderr
+    told = debye("calibrate", data, "--split", split, "--model", model_file, "--output", out)
+    assert told.exit_code == 0, told.stderr
+    assert "calibrated on 105 rows" in told.stderr
+    told = debye("evaluate", data, "--split", split, "--model", out)
+    assert "inside the intervals" in told.stdout
+    told = debye("evaluate", data, "--split", split, "--model", out, "--json")
+    held = json.loads(told.stdout)["coverage"]
+    assert set(held) == {*QUANTITIES, "density"}
+    assert 0.85 < held["mean_frequency"]["90 %"] < 0.95
+    card = json.loads(debye("model", out).stdout)["calibration"]
+    assert card["rows"] == 105
