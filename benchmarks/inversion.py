@@ -246,7 +246,7 @@ def report_gradients() -> None:
 
 
 def calibrate(models: list[Rows], steps: int = 120, others: int = 300) -> ModelError:
-    """The numbers of `ModelError`, less its floor, under which the truth has the highest mean log-probability.
+    """The numbers of `ModelError`, its floor held, with which the truth is told most probable.
 
     Adam on their logarithms; decoys are drawn anew in each step from rows the model was trained on.
     """
