@@ -246,13 +246,15 @@ def report_gradients() -> None:
 
 
 def calibrate(models: list[Rows], steps: int = 120, others: int = 300) -> ModelError:
-    """The four numbers of `ModelError` under which the truth has the highest mean log-probability.
+    """The numbers of `ModelError`, its floor held, with which the truth is told most probable.
 
     Adam on their logarithms; decoys are drawn anew in each step from rows the model was trained on.
     """
     start = vars(SHIPPED_ERROR)
     logs = {name: torch.tensor(np.log(x), requires_grad=True) for name, x in start.items()}
-    optimiser = torch.optim.Adam(logs.values(), lr=0.05)
+    logs["floor"].requires_grad_(False)  # held where noise does no harm
+    free = [x for x in logs.values() if x.requires_grad]
+    optimiser = torch.optim.Adam(free, lr=0.05)
     draw = np.random.default_rng(0)
     for _ in range(steps):
         loss = sum(

@@ -5,11 +5,13 @@ freed keep the space group; gradients through the network equal finite differenc
 """
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import debye
 from debye.crystals.inversion import design as designs
 from debye.crystals.inversion.candidates import MANIFEST, Candidates, predicted, screened
 from debye.crystals.inversion.cross_sections import CROSS_SECTIONS
@@ -19,6 +21,8 @@ from debye.crystals.inversion.likelihood import Observation, fit
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
 from debye.crystals.inversion.rank import USUAL_MISFIT, rank
 from debye.crystals.inversion.refine import Objective, refine, sampled
+from debye.crystals.learning.dataset import read_collection
+from debye.crystals.learning.split import read_split
 from debye.crystals.model.predictor import Predictor
 from debye.crystals.spectra.measured import Measured
 from debye.crystals.spectra.quadrature import trapezoid_weights
@@ -362,10 +366,6 @@ def test_operations_are_those_of_spglib():
 
 
 def quartz():
-    from pathlib import Path
-
-    import debye
-
     return debye.read_crystal(Path(debye.__file__).parent / "data" / "demo" / "quartz.cif")
 
 
@@ -486,3 +486,34 @@ def test_design_refusals(predictor, zinc_blende):
     many = {"Na": ["Li"] * 40, "Cl": ["F"] * 40}
     with pytest.raises(Refusal, match="1681 combinations"):
         designs.design(predictor, zinc_blende, many, goal)
+
+
+# The shipped model on calculated spectra that it has not seen.
+
+PETRETTO = Path(__file__).parents[2] / ".." / "shared" / "data" / "petretto2018"
+
+
+@pytest.mark.skipif(not PETRETTO.exists(), reason="the shared data are not there")
+def test_the_true_structure_among_decoys():
+    """Each validation row among 500 others: often first, and as often as was said."""
+    data, _ = read_collection(PETRETTO / "data.csv")
+    unseen = read_split(PETRETTO / "split.csv")["valid"]
+    names = [n for n in unseen if n in data.names]
+    pool = [n for n in data.names if n not in names]
+    draw = np.random.default_rng(0)
+    decoys = draw.choice(pool, 500, replace=False)
+    kept = data.take([*names, *decoys])
+    densities = [p.total.to("1").density.double() for p in Predictor.load()(kept.crystals)]
+    A = response(GRID, GRID, Resolution())
+    p = torch.stack(densities) @ A.T
+    ranks, told = [], []
+    for i in range(0, len(names), 2):
+        observed = Observation.of(Measured(GRID, kept.spectra.density[i].double()), GRID)
+        among = p[[i, *range(len(names), len(p))]]
+        found = fit(observed, among, background="none", error=SHIPPED_ERROR).log_likelihood
+        ranks.append(int((found > found[0]).sum()) + 1)
+        told.append(torch.softmax(found, 0).max().item())
+    right = np.array(ranks) == 1
+    assert right.mean() >= 0.5
+    assert (np.array(ranks) <= 10).mean() >= 0.88
+    assert right.mean() == pytest.approx(np.mean(told), abs=0.12)
