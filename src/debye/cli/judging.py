@@ -45,7 +45,7 @@ def evaluate(
         typer.Option(help="Which part of the split to judge on.", show_default="valid"),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Model file; the shipped one by default.")
+        Path | None, typer.Option(help="Model file, or fast; the shipped ensemble by default.")
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="CSV of the predicted spectra, max-1 view.")

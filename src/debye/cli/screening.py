@@ -98,14 +98,14 @@ def screen(
     `debye top OUTPUT` ranks them otherwise.
     """
     from debye.checkpoint import read_card
-    from debye.crystals.model.predictor import SHIPPED
+    from debye.crystals.model.predictor import grid, model_path
     from debye.crystals.screening import folder as place
     from debye.crystals.screening.shards import files_of
     from debye.crystals.screening.work import Job
 
     kelvin = parse_range(temperature, "--temperature", least=0)
     found = files_of(files)
-    card = read_card(model or SHIPPED)
+    card = read_card(model_path(model))
     told = {
         "debye_version": __version__,
         "model_sha256": card["sha256"],
@@ -114,12 +114,12 @@ def screen(
         "partial": partial.value,
         "shard_size": shard_size,
         "frequency_unit": card.get("frequency_unit", "cm-1"),
-        "frequency": card["arguments"]["frequency"],
+        "frequency": grid(card),
         "dos_normalisation": "3N",
     }
     job = Job(
         folder(output).resolve(),
-        model and model.resolve(),
+        model and model_path(model).resolve(),
         card["sha256"],
         tuple(told["temperatures"]),
         partial.value,

@@ -66,7 +66,11 @@ Files = Annotated[
     ),
 ]
 ModelFile = Annotated[
-    Path | None, typer.Option("--model", help="Model file; the shipped one by default.")
+    Path | None,
+    typer.Option(
+        "--model",
+        help="Model file, or fast; the shipped ensemble by default.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON record per structure on stdout.")]
 Plot = Annotated[
@@ -298,7 +302,8 @@ def demo(
 
 def model(
     file: Annotated[
-        Path | None, typer.Argument(help="Model file; the shipped one by default.")
+        Path | None,
+        typer.Argument(help="Model file, or fast; the shipped ensemble by default."),
     ] = None,
 ) -> None:
     """Print the card of a model: data, elements, settings, metrics, licence.
@@ -306,9 +311,9 @@ def model(
     Of the calibration of its uncertainty, only what a reader understands.
     """
     from debye.checkpoint import read_card
-    from debye.crystals.model.predictor import SHIPPED
+    from debye.crystals.model.predictor import model_path
 
-    card = read_card(file or SHIPPED)
+    card = read_card(model_path(file))
     if "calibration" in card:
         short = ("rows", "kinds", "coverage", "expected_error")
         card["calibration"] = {k: v for k, v in card["calibration"].items() if k in short}

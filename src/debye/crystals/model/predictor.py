@@ -34,13 +34,17 @@ from debye.crystals.uncertainty.evidence import Readings
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import Refusal
 
-FAST = Path(__file__).parents[2] / "data" / "phonon-density.safetensors"
-"""The single network that comes with debye."""
-SHIPPED = FAST
+DATA = Path(__file__).parents[2] / "data"
+SHIPPED = DATA / "phonon-ensemble.safetensors"
 """The ensemble that comes with debye."""
+FAST = DATA / "phonon-fast.safetensors"
+"""The single network that comes with debye: less accurate, uncalibrated, several times faster."""
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
+
+MOST_SITES = 500
+"""Sites of the largest cell whose modes are sought; their cost grows as the cube."""
 
 EDGE_OF_RANGE = 0.02
 """States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
@@ -119,22 +123,19 @@ class Predictor:
         cls,
         path: str | os.PathLike[str] | None = None,
         device: str = "cpu",
-        *,
-        fast: bool = False,
     ) -> Predictor:
         """Load a model file, the shipped one by default, and check that it predicts as it did.
 
         Args:
-            path: A file of a training: one network, or an ensemble.
+            path: A file of a training: one network, or an ensemble. None is the shipped ensemble,
+                and "fast" the shipped single network.
             device: Where to compute.
-            fast: Take the shipped single network instead of the shipped ensemble: several times
-                faster, less accurate, and without uncertainty.
 
         Raises:
             Refusal: The file cannot be used, its probe prediction has changed, or it holds the
                 calibration of another model.
         """
-        path = (FAST if fast else SHIPPED) if path is None else Path(path)
+        path = model_path(path)
         model: PhononNet | Ensemble
         model, card = checkpoint.load_model(path, PhononNet, Ensemble)
         _check_card(model, card, path)
@@ -146,7 +147,7 @@ class Predictor:
         Raises:
             Refusal: It has a site without neighbours.
         """
-        return self._predict([crystal], [Graph.of(crystal, self.model.r_max)])[0]
+        return self._predict([crystal], [self._graph(crystal)])[0]
 
     def __call__(self, structures: Iterable[Crystal | Rejected]) -> Iterator[Prediction | Rejected]:
         """Predictions in the order of the structures, each batch as soon as it is full.
@@ -160,7 +161,7 @@ class Predictor:
         for structure in structures:
             if isinstance(structure, Crystal):
                 try:
-                    graphs.append(Graph.of(structure, self.model.r_max))
+                    graphs.append(self._graph(structure))
                     edges += len(graphs[-1].center)
                 except Refusal as refusal:
                     structure = Rejected(structure.source or structure.name, refusal)  # noqa: PLW2901
@@ -169,6 +170,21 @@ class Predictor:
                 yield from self._in_order(waiting, graphs)
                 waiting, graphs, edges = [], [], 0
         yield from self._in_order(waiting, graphs)
+
+    def _graph(self, crystal: Crystal) -> Graph:
+        """The graph of a crystal, unless its modes are too many to be found.
+
+        Raises:
+            Refusal: It is too large for a model with springs, or a site has no neighbours.
+        """
+        if len(crystal.species) > MOST_SITES and "springs" in self.model.kinds:
+            raise Refusal(
+                f"cannot predict {crystal.source or crystal.name or crystal.formula}:"
+                f" it has {len(crystal.species)} sites",
+                why=f"this model finds the modes of its cell, which is done up to {MOST_SITES}",
+                fix="give the primitive cell, or take --model fast, which seeks none",
+            )
+        return Graph.of(crystal, self.model.r_max)
 
     def _in_order(
         self, waiting: list[Crystal | Rejected], graphs: list[Graph]
@@ -234,6 +250,24 @@ class Predictor:
                 "the model's range: modes beyond it count as softer ones, so the heat capacity "
                 "comes out too high"
             )
+
+
+def model_path(given: str | os.PathLike[str] | None) -> Path:
+    """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
+
+    Example:
+        >>> model_path("fast").name, model_path("run/best.safetensors").name
+        ('phonon-fast.safetensors', 'best.safetensors')
+    """
+    if given is None:
+        return SHIPPED
+    return FAST if str(given) == "fast" else Path(given)
+
+
+def grid(card: Mapping[str, Any]) -> list[float]:
+    """Frequencies of the model of a card, cm⁻¹."""
+    arguments = card["arguments"]
+    return list(arguments.get("members", [arguments])[0]["frequency"])
 
 
 def _element(symbol: str) -> str:

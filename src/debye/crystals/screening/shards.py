@@ -63,8 +63,8 @@ def shards(files: Iterable[Path], size: int) -> Iterator[Shard]:
         size: Structures of a shard.
 
     Example:
-        >>> from debye.crystals.model.predictor import SHIPPED
-        >>> quartz = SHIPPED.parent / "demo" / "quartz.cif"
+        >>> from debye.crystals.model.predictor import DATA
+        >>> quartz = DATA / "demo" / "quartz.cif"
         >>> [shard.number for shard in shards([quartz, quartz, quartz], size=2)]
         [0, 1]
     """
