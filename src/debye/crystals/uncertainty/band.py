@@ -9,6 +9,8 @@ near. Each term scales with the density, so a band does as well.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -28,11 +30,10 @@ def band_terms(evidence: Evidence, error: Tensor) -> Tensor:
         error: (B,) expected errors, cm⁻¹.
     """
     frequency, density = evidence.spectra
-    axis = torch.tensor(frequency, dtype=density.dtype)
-    slope = torch.gradient(density, spacing=(axis,), dim=-1)[0].abs()
+    near, slope, *levels = _operators(frequency)
     relative = (error / evidence.spectra.value("mean_frequency"))[..., None]
-    levels = [relative * _smooth(density, width) for width in WINDOWS]
-    return torch.stack([_smooth(evidence.gap, 3), error[..., None] * slope, *levels], dim=-1)
+    terms = [evidence.gap @ near, error[..., None] * (density @ slope).abs()]
+    return torch.stack([*terms, *(relative * (density @ level) for level in levels)], dim=-1)
 
 
 def fit_band(evidence: Evidence, error: Tensor, truth: Tensor) -> Tensor:
@@ -64,10 +65,16 @@ def carrying(density: Tensor, truth: Tensor) -> Tensor:
     return upto / upto.sum(-1, keepdim=True)
 
 
-def _smooth(values: Tensor, width: int) -> Tensor:
+@lru_cache(maxsize=8)
+def _operators(frequency: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Matrices that a density is multiplied by: mean of 3 points, slope, and means of `WINDOWS`."""
+    axis = torch.tensor(frequency, dtype=torch.float64)
+    hats = torch.eye(len(axis), dtype=torch.float64)
+    slope = torch.gradient(hats, spacing=(axis,), dim=-1)[0]
+    return _smoothed(hats, 3), slope, *(_smoothed(hats, width) for width in WINDOWS)
+
+
+def _smoothed(rows: Tensor, width: int) -> Tensor:
     """Mean over a window of points, which is cut at the ends of the axis."""
-    rows = values.reshape(-1, 1, values.shape[-1])
-    pool = torch.nn.functional.avg_pool1d(
-        rows, width, stride=1, padding=width // 2, count_include_pad=False
-    )
-    return pool.reshape(values.shape)
+    pool = torch.nn.functional.avg_pool1d
+    return pool(rows[:, None], width, stride=1, padding=width // 2, count_include_pad=False)[:, 0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -135,11 +136,7 @@ class Calibration:
         row = self.quantiles[name][row_of(level)]
         if not temperatures:
             return row
-        # Linear in ln T, as the table's own steps are nearly even in it.
-        at, table = (torch.tensor(T).double().clamp(min=1.0).log() for T in
-                     (temperatures, TEMPERATURES))  # fmt: skip
-        place = (torch.searchsorted(table, at) - 1).clamp(0, len(table) - 2)
-        share = ((at - table[place]) / (table[place + 1] - table[place])).clamp(0, 1)
+        place, share = _places(tuple(temperatures))
         return row[place] + share * (row[place + 1] - row[place])
 
     def rank(self, error: float) -> float:
@@ -236,6 +233,17 @@ def truth_of(labels: Spectrum) -> OnGrid:
 def distance(a: OnGrid, b: OnGrid) -> Tensor:
     """Wasserstein distance of spectra, cm⁻¹, (n,)."""
     return wasserstein(*(Spectrum(s.frequency, s.density) for s in (a, b)))
+
+
+@lru_cache(maxsize=64)
+def _places(temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Where temperatures stand in `TEMPERATURES`: after which, and what part of the way on.
+
+    Linear in ln T, in which the table's own steps are nearly even.
+    """
+    at, table = (_tensor(T).clamp(min=1.0).log() for T in (temperatures, TEMPERATURES))
+    place = (torch.searchsorted(table, at) - 1).clamp(0, len(table) - 2)
+    return place, ((at - table[place]) / (table[place + 1] - table[place])).clamp(0, 1)
 
 
 def _quantiles(scores: dict[str, Tensor], weights: Tensor) -> Quantiles:
