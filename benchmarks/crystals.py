@@ -1,6 +1,6 @@
 """Speed of the crystals half: an epoch, start-up, throughput; and how exact its symmetries are.
 
-    OMP_NUM_THREADS=1 python benchmarks/crystals.py DATA.csv --config benchmarks/shipped.toml
+    OMP_NUM_THREADS=1 python benchmarks/crystals.py DATA.csv --config benchmarks/density.toml
 
 DATA.csv has its split.csv beside it. One core is used. Times are medians over rounds, and each
 stands beside something measured in the same rounds, because machines differ and are shared.
