@@ -202,8 +202,7 @@ def top(
     ] = None,
     max_error: Annotated[
         float | None,
-        typer.Option(help="Leave out rows whose spectrum may be off by more, cm⁻¹ (the column "
-                     "error).", show_default=False),
+        typer.Option(help="Leave out rows of a larger expected error, cm⁻¹.", show_default=False),
     ] = None,
     plot: Plot = None,
     as_json: Json = False,
