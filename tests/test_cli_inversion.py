@@ -204,22 +204,24 @@ def test_rank_of_a_screening(debye, small_model, model_file, files):
     from pyarrow import Table, parquet
 
     from debye.checkpoint import read_card
-    from debye.crystals.inversion.candidates import MANIFEST
+    from debye.crystals.screening.folder import FORMAT, part_path
+    from debye.crystals.structures.reading import RESULTS
 
     card = read_card(model_file)
     place = files / "screening"
     (place / "parts").mkdir(parents=True)
     grid = card["arguments"]["frequency"]
-    manifest = {"format": 1, "model_sha256": card["sha256"], "frequency": grid}
-    (place / MANIFEST).write_text(json.dumps(manifest))
+    manifest = {"format": FORMAT, "model_sha256": card["sha256"], "frequency": grid}
+    (place / RESULTS).write_text(json.dumps(manifest))
     near, far = (np.exp(-(((np.array(grid) - x) / 100) ** 2)).tolist() for x in (322, 800))
-    rows = [{"id": f"{n}.cif", "formula": n, "dos": dos, "warnings": []}
+    empty = {"warnings": [], "expected_error_cm-1": None}
+    rows = [{"id": f"{n}.cif", "formula": n, "dos": dos, **empty}
             for n, dos in (("Far", far), ("Near", near))]  # fmt: skip
-    parquet.write_table(Table.from_pylist(rows), place / "parts" / "part-000000-0.parquet")
+    parquet.write_table(Table.from_pylist(rows), part_path(place, 0, "0" * 8))
     told = json.loads(debye("invert", "rank", files / "run.dat", place, "--json").stdout)
     assert told["candidates"][0]["formula"] == "Near"
     refused(debye("invert", "rank", files / "run.dat", place, "--neutron"), "holds total densities")
-    (place / MANIFEST).write_text(json.dumps({**manifest, "model_sha256": "0" * 64}))
+    (place / RESULTS).write_text(json.dumps({**manifest, "model_sha256": "0" * 64}))
     refused(debye("invert", "rank", files / "run.dat", place), "another model")
 
 

@@ -13,7 +13,7 @@ import torch
 
 import debye
 from debye.crystals.inversion import design as designs
-from debye.crystals.inversion.candidates import MANIFEST, Candidates, predicted, screened
+from debye.crystals.inversion.candidates import Candidates, predicted, screened
 from debye.crystals.inversion.cross_sections import CROSS_SECTIONS
 from debye.crystals.inversion.freedom import Freedom
 from debye.crystals.inversion.instrument import Resolution, response, seen_of, site_weights
@@ -23,10 +23,14 @@ from debye.crystals.inversion.rank import USUAL_MISFIT, rank
 from debye.crystals.inversion.refine import Objective, refine, sampled
 from debye.crystals.learning.dataset import read_collection
 from debye.crystals.learning.split import read_split
+from debye.crystals.model.ensemble import Ensemble
+from debye.crystals.model.network import PhononNet
 from debye.crystals.model.predictor import Predictor
+from debye.crystals.screening.folder import FORMAT
 from debye.crystals.spectra.measured import Measured
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import RESULTS
 from debye.crystals.structures.symmetry import operations_of
 from debye.errors import Refusal
 
@@ -198,6 +202,25 @@ def test_a_larger_error_of_the_model_forgives_more():
     assert fits.misfit[0] / fits.misfit[1] == pytest.approx(3.0, rel=0.1)
 
 
+def test_what_may_err_by_more_says_less():
+    """Of two that fit exactly, the one whose error is expected to be larger is less likely."""
+    observed = Observation.of(Measured(GRID, peaks(300)), GRID)
+    both = (response(GRID, GRID, Resolution()) @ peaks(300))[None].expand(2, -1)
+    fits = fit(observed, both, error=SHIPPED_ERROR, size=torch.tensor([1.0, 3.0]))
+    assert fits.log_likelihood[1] < fits.log_likelihood[0]
+
+
+def test_a_scaled_error_is_a_size():
+    observed = Observation.of(Measured(GRID, peaks(300)), GRID)
+    curve = (response(GRID, GRID, Resolution()) @ peaks(340))[None]
+    sized = fit(observed, curve, error=SHIPPED_ERROR, size=torch.tensor([2.0]))
+    scaled = fit(observed, curve, error=SHIPPED_ERROR.scaled(2.0))
+    assert sized.misfit.item() == pytest.approx(scaled.misfit.item())
+    density, kernel = peaks(300) / (peaks(300) @ trapezoid_weights(GRID)), GRID
+    off, more = (e.deviation(GRID, density, kernel) for e in (ModelError(), ModelError().scaled(2)))
+    assert more == pytest.approx(2 * off)
+
+
 def test_misplaced_states_count_by_their_distance():
     """A narrow peak moved by twice the distance has twice the d² of the first term."""
     error = ModelError(shape=1e9)
@@ -297,14 +320,16 @@ def screening(folder, rows, **manifest):
     from pyarrow import Table, parquet
 
     (folder / "parts").mkdir()
-    told = {"format": 1, "model_sha256": "abc", "frequency": GRID.tolist(), **manifest}
-    (folder / MANIFEST).write_text(json.dumps(told))
-    parquet.write_table(Table.from_pylist(rows), folder / "parts" / "part-000000-0.parquet")
+    told = {"format": FORMAT, "model_sha256": "abc", "frequency": GRID.tolist(), **manifest}
+    (folder / RESULTS).write_text(json.dumps(told))
+    parquet.write_table(Table.from_pylist(rows), folder / "parts" / "part-000000-00000000.parquet")
     return folder
 
 
-ROW = {"id": "a.cif", "formula": "NaCl", "dos": peaks(200).tolist(), "warnings": ["w"]}
-FAILED = {"id": "b.cif", "formula": None, "dos": None, "warnings": None}
+ROW = {"id": "a.cif", "formula": "NaCl", "dos": peaks(200).tolist(), "warnings": ["w"],
+       "expected_error_cm-1": 12.0}  # fmt: skip
+FAILED = {"id": "b.cif", "formula": None, "dos": None, "warnings": None,
+          "expected_error_cm-1": None}  # fmt: skip
 
 
 def test_a_screening_gives_candidates(tmp_path):
@@ -317,8 +342,8 @@ def test_a_screening_gives_candidates(tmp_path):
     ("rows", "manifest", "why"),
     [
         ([ROW], {"model_sha256": "other"}, "another model"),
-        ([ROW], {"format": 2}, "format 2"),
-        ([ROW], {"frequency": "x"}, "unreadable or incomplete"),
+        ([ROW], {"format": 1}, "format 1"),
+        ([ROW], {"frequency": "x"}, "is incomplete"),
         ([ROW], {"model_sha256": None}, "another model"),
         ([{**FAILED, "dos": None}], {}, "no spectrum"),
     ],
@@ -330,7 +355,7 @@ def test_a_screening_of_another_kind_is_refused(tmp_path, rows, manifest, why):
 
 def test_a_damaged_part_is_refused(tmp_path):
     folder = screening(tmp_path, [ROW])
-    (folder / "parts" / "part-000000-0.parquet").write_bytes(b"PAR1")
+    (folder / "parts" / "part-000000-00000000.parquet").write_bytes(b"PAR1")
     with pytest.raises(Refusal, match="damaged"):
         screened(folder, "abc")
 
@@ -392,6 +417,32 @@ def test_a_graph_that_was_moved_is_that_of_the_moved_crystal(predictor):
         total = objective_model(moved).total[0]
     expected = predictor.predict(freedom.crystal(values)).total.density
     assert torch.allclose(total, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def springs():
+    """An ensemble of springs and corrected density, untrained."""
+    torch.manual_seed(5)
+    readouts = ["springs", "density"]
+    net = PhononNet(GRID.tolist(), readouts=readouts, channels=4, layers=1, hidden=8).eval()
+    return Predictor(Ensemble.of([net, net]), {"elements": ["Si", "O"]})
+
+
+@pytest.mark.parametrize("neutron", [False, True])
+def test_gradients_through_springs_are_finite_differences(springs, neutron, zinc_blende):
+    """Modes that cross a point of the fine axis bend the spectrum, so steps are small."""
+    positions = zinc_blende.positions + np.array([[0, 0, 0], [0.1, 0.05, 0]])
+    crystal = Crystal(["Si", "O"], positions, zinc_blende.cell)
+    freedom = Freedom.of(crystal).with_fraction("Si", "Ge").with_lattice().with_positions()
+    y = springs.predict(crystal).total.density.double()
+    observed = Observation.of(Measured(GRID, y), GRID)
+    objective = Objective(springs, freedom, observed, neutron=neutron)
+    assert objective.density(torch.zeros_like(objective.width)).dtype == torch.float64
+    at = 0.3 * np.cos(np.arange(len(freedom.parameters)))
+    h = 1e-6
+    finite = [(objective(at + s)[0] - objective(at - s)[0]) / (2 * h) for s in h * np.eye(len(at))]
+    gradient = objective(at)[1]
+    assert np.abs(gradient - finite).max() < 1e-4 * np.abs(gradient).max()
 
 
 @pytest.mark.parametrize("neutron", [False, True])

@@ -4,16 +4,19 @@ import json
 from itertools import product
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from debye import checkpoint
+from debye.crystals.inversion.candidates import predicted, screened
 from debye.crystals.learning.collection import FREQUENCY, Collection
 from debye.crystals.model.predictor import Predictor, model_card
 from debye.crystals.model.records import record, table_header, table_row
 from debye.crystals.spectra.distances import wasserstein
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structures.reading import read_crystals, write_structures
 from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.coverage import coverage, rejection_gain
@@ -351,6 +354,67 @@ def test_a_row_left_out_is_new_to_the_others():
     assert known.novelty(salt()).distance == 0
     left_out = known.novelty(salt(), left_out=0)
     assert (left_out.nearest, left_out.distance, left_out.rarest) == ("KCl", 0.5, 0)
+
+
+@pytest.fixture(scope="module")
+def salts_file(tmp_path_factory):
+    crystals = [salt(), salt("K", "Br", 6.4), salt("Mg", "O", 4.6)]
+    return write_structures(tmp_path_factory.mktemp("salts") / "salts.json", crystals)
+
+
+def test_screened_rows_carry_it(debye, calibrated_file, salts_file, tmp_path):
+    out, words = tmp_path / "out", ("--workers", 1, "--temperature", "100,300", "--device", "cpu")
+    run = debye("screen", salts_file, "--output", out, "--model", calibrated_file, *words)
+    assert run.exit_code == 0, run.stderr
+    assert "±" in run.stdout
+    rows = pq.read_table(next((out / "parts").iterdir())).to_pylist()
+    predictor = Predictor.load(calibrated_file)
+    sure = [predictor.predict(c).uncertainty for c in read_crystals(salts_file)]
+    for row, one in zip(rows, sure, strict=True):
+        assert row["expected_error_cm-1"] == pytest.approx(one.expected_error.item(), abs=1e-4)
+        assert row["nearest_training_formula"] == one.novelty.nearest
+        heat = one.interval("heat_capacity", [300.0])
+        kilograms = 1e-3 * row["mass_per_atom_u"]
+        for name, end in zip(("lower", "upper"), heat, strict=True):
+            key = f"at_300_K_{name}"
+            assert row[f"heat_capacity_J_per_K_per_mol_atoms_{key}"] == pytest.approx(end.item())
+            per_mass = end.item() / kilograms
+            assert row[f"heat_capacity_J_per_K_per_kg_{key}"] == pytest.approx(per_mass, rel=1e-6)
+        lower, upper = (row[f"mean_frequency_cm-1_{end}"] for end in ("lower", "upper"))
+        assert lower < row["mean_frequency_cm-1"] < upper
+    errors = sorted(row["expected_error_cm-1"] for row in rows)
+    assert len(debye("top", out, "--max-error", errors[-1], "--json").stdout.splitlines()) == 3
+    assert "no structure fits" in debye("top", out, "--max-error", 0.9 * errors[0]).stderr
+    found = screened(out, predictor.card["sha256"], predictor.calibration)
+    asked = predicted(predictor, read_crystals(salts_file))
+    torch.testing.assert_close(found.size, asked.size, rtol=1e-4, atol=0)
+    median = float(np.median(predictor.calibration.typical))
+    expected = [one.expected_error.item() / median for one in sure]
+    assert asked.size.tolist() == pytest.approx(expected)
+
+
+def test_rows_of_a_model_without_it_cannot_be_judged_by_it(debye, model_file, salts_file, tmp_path):
+    out = tmp_path / "out"
+    run = debye("screen", salts_file, "--output", out, "--model", model_file, "--workers", 1)
+    assert (run.exit_code, "±" in run.stdout) == (0, False)
+    rows = pq.read_table(next((out / "parts").iterdir())).to_pylist()
+    assert {row["expected_error_cm-1"] for row in rows} == {None}
+    refused = debye("top", out, "--max-error", 10)
+    assert refused.exit_code == 2
+    assert "is not calibrated" in refused.stderr
+    assert debye("top", out, "--max-error", "-1").exit_code == 2
+
+
+def test_a_design_tells_how_far_it_is_from_what_is_known(debye, calibrated_file, tmp_path):
+    start = write_structures(tmp_path / "salt.json", [salt()])
+    words = ("--replace", "Cl=Br", "--target", "mean-frequency", "--value", 200)
+    told = debye("invert", "design", start, *words, "--model", calibrated_file)
+    assert told.exit_code == 0, told.stderr
+    assert "nearest known: " in told.stdout
+    told = debye("invert", "design", start, *words, "--model", calibrated_file, "--json").stdout
+    for proposal in json.loads(told)["proposals"]:
+        assert proposal["expected_error_cm-1"] > 0
+        assert proposal["nearest_training_formula"]
 
 
 def test_calibrate_and_evaluate_verbs(debye, model_file, tmp_path):

@@ -112,7 +112,7 @@ def candidates_of(names: list[str], predictor: Predictor, *, neutron: bool) -> C
             why = "a screened folder holds total densities, and the weights are each element's"
             fix = "give the structures themselves, or leave --neutron out"
             raise Refusal("cannot weight a screening as neutrons would", why=why, fix=fix)
-        return screened(Path(names[0]), predictor.card["sha256"])
+        return screened(Path(names[0]), predictor.card["sha256"], predictor.calibration)
     found = predicted(predictor, read_structures(names), neutron=neutron)
     for item in found.rejected:
         complain(item.refusal)

@@ -135,11 +135,15 @@ def draw_refined(found: Refined, path: Path, unit: str) -> None:
 
 def proposal_record(proposal: Proposal) -> dict[str, Any]:
     """A proposal as numbers and text for JSON."""
+    from debye.crystals.model.records import standing
+
+    sure = proposal.prediction.uncertainty
     return {
         "formula": proposal.crystal.formula,
         "value": proposal.value,
         "uncertainty": proposal.uncertainty,
         "replaced": dict(proposal.replaced),
+        **(standing(sure) if sure else {}),
         "elements_unseen": list(proposal.prediction.elements_unseen),
         "warnings": list(proposal.prediction.warnings),
         "structure": proposal.crystal.to_dict(),
@@ -153,10 +157,23 @@ def design_table(proposals: list[Proposal], goal: Target) -> str:
         shares = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
         unseen = p.prediction.elements_unseen
         note = f"  ! never seen: {', '.join(unseen)}" if unseen else ""
+        note += _standing(p)
         lines.append(
             f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {shares}{note}"
         )
     return "\n".join(lines)
+
+
+def _standing(proposal: Proposal) -> str:
+    """The expected error of a proposal, and the training crystal nearest in composition."""
+    sure = proposal.prediction.uncertainty
+    if sure is None or sure.novelty is None:
+        return ""
+    off = 100 * sure.novelty.distance
+    return (
+        f"  (error {sure.expected_error.item():.3g} cm⁻¹; nearest known: {sure.novelty.nearest}, "
+        f"{off:.0f} % of the atoms other)"
+    )
 
 
 def draw_design(proposals: list[Proposal], goal: Target, path: Path) -> None:

@@ -116,6 +116,7 @@ def screen(
         "frequency_unit": card.get("frequency_unit", "cm-1"),
         "frequency": grid(card),
         "dos_normalisation": "3N",
+        "calibrated": "calibration" in card,
     }
     job = Job(
         folder(output).resolve(),
@@ -199,6 +200,10 @@ def top(
     without: Annotated[
         list[str] | None, typer.Option(help="An element that may not; may be repeated.")
     ] = None,
+    max_error: Annotated[
+        float | None,
+        typer.Option(help="Leave out rows of a larger expected error, cm⁻¹.", show_default=False),
+    ] = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -208,8 +213,10 @@ def top(
 
     if temperature is not None:
         check_range(temperature, "--temperature", least=0)
+    if max_error is not None:
+        check_range(max_error, "--max-error", least=0)
     figure = writable(plot, "--plot", FIGURES)
-    query = Query(folder, by.value, temperature, contains or (), without or (), lowest)
+    query = Query(folder, by.value, temperature, contains or (), without or (), lowest, max_error)
     if "done" not in read_manifest(folder):
         warn(f"the screening {folder} is not finished; this ranks the parts that are there")
     rows = _print_top(query, top, as_json=as_json, needed=figure is None)
@@ -222,7 +229,7 @@ def _print_top(
 ) -> list[dict[str, Any]]:
     """Print the best rows, and give them."""
     from debye.crystals.screening.ranking import top as best
-    from debye.crystals.screening.rows import QUANTITIES
+    from debye.crystals.screening.rows import EXPECTED_ERROR, QUANTITIES
 
     rows = best(query, count)
     if not rows:
@@ -230,11 +237,24 @@ def _print_top(
     quantity = QUANTITIES[query.target]
     at = f"({query.temperature:g} K)" if quantity.thermal else ""
     width = max([len(row["formula"]) for row in rows], default=0)
-    head = f"{'':>4}  {'formula':<{width}}  {quantity.label + at:>14}  source"
-    printer = Printer(f"{head}\n{'':>4}  {'':<{width}}  {quantity.unit:>14}", as_json=as_json,
-                      needed=needed)  # fmt: skip
+    sure = any(row[EXPECTED_ERROR] is not None for row in rows)
+    more = (f"  {'±':>7}  {'error':>6}", f"  {'':>7}  {'cm⁻¹':>6}") if sure else ("", "")
+    head = f"{'':>4}  {'formula':<{width}}  {quantity.label + at:>14}{more[0]}  source"
+    units = f"{'':>4}  {'':<{width}}  {quantity.unit:>14}{more[1]}"
+    printer = Printer(f"{head}\n{units}", as_json=as_json, needed=needed)
     for i, row in enumerate(rows, 1):
         mark = " !" if row["warnings"] else ""
-        line = f"{i:>4}  {row['formula']:<{width}}  {row[query.column]:>14.6g}  {row['id']}{mark}"
+        cells = f"{row[query.column]:>14.6g}{_doubt(row, query) if sure else ''}"
+        line = f"{i:>4}  {row['formula']:<{width}}  {cells}  {row['id']}{mark}"
         printer.add(lambda line=line: line, lambda row=row: row)  # type: ignore[misc]
     return rows
+
+
+def _doubt(row: dict[str, Any], query: Query) -> str:
+    """Half the interval around a row's value, and the expected error of its spectrum."""
+    from debye.crystals.screening.rows import EXPECTED_ERROR, ends_of
+
+    if row[EXPECTED_ERROR] is None:
+        return " " * 17
+    lower, upper = (row[column] for column in ends_of(query.column))
+    return f"  {(upper - lower) / 2:>7.2g}  {row[EXPECTED_ERROR]:>6.3g}"

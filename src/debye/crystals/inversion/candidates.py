@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,11 @@ from torch import Tensor
 
 from debye.crystals.inversion.instrument import seen_of
 from debye.crystals.model.predictor import Prediction, Predictor
+from debye.crystals.screening.folder import damaged, parts, read_manifest
+from debye.crystals.screening.rows import EXPECTED_ERROR
 from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import Rejected
+from debye.crystals.structures.reading import RESULTS, Rejected
+from debye.crystals.uncertainty.calibration import Calibration
 from debye.errors import Refusal
 
 
@@ -29,6 +31,7 @@ class Candidates:
         density: As the instrument weights it, any scale, (C, F).
         warnings: What the model says of each.
         rejected: What could not be read or predicted.
+        size: Expected error of each over the usual one, (C,); None if the model is not calibrated.
     """
 
     labels: tuple[str, ...]
@@ -37,6 +40,7 @@ class Candidates:
     density: Tensor
     warnings: tuple[tuple[str, ...], ...]
     rejected: tuple[Rejected, ...] = ()
+    size: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,6 +70,7 @@ def predicted(
         except Refusal as refusal:
             bad.append(Rejected(item.crystal.source or item.crystal.formula, refusal))
     _check_any(len(good), bad)
+    sizes = [p.uncertainty.size for p, _ in good if p.uncertainty is not None]
     return Candidates(
         tuple(p.crystal.formula for p, _ in good),
         tuple(p.crystal.source or p.crystal.name for p, _ in good),
@@ -73,6 +78,7 @@ def predicted(
         torch.stack([density for _, density in good]).double(),
         tuple(p.warnings for p, _ in good),
         tuple(bad),
+        torch.stack(sizes) if sizes else None,
     )
 
 
@@ -88,29 +94,25 @@ def _check_any(good: int, bad: list[Rejected]) -> None:
     )
 
 
-MANIFEST = "debye-screen.json"
-"""The file that makes a folder a screening; it tells format, model and grid."""
-SCREENING_FORMAT = 1
-
-
 def is_screened(path: Path) -> bool:
     """Whether a folder is one that `debye screen` wrote."""
-    return (path / MANIFEST).is_file()
+    return (path / RESULTS).is_file()
 
 
-def screened(folder: Path, model_sha256: str) -> Candidates:
+def screened(folder: Path, model_sha256: str, calibration: Calibration | None = None) -> Candidates:
     """The candidates of a folder that `debye screen` wrote; its failed rows are left out.
 
     Args:
         folder: With its manifest and ``parts/*.parquet``.
         model_sha256: Checksum in the card of the model in use, which must have made them.
+        calibration: Of that model, if it has one.
 
     Raises:
         Refusal: The folder comes from another model or version, cannot be read, or holds no
             spectrum.
     """
     frequency = _screened_grid(folder, model_sha256)
-    rows = [row for part in sorted(folder.glob("parts/*.parquet")) for row in _rows(part)]
+    rows = [row for part in parts(folder).values() for row in _rows(part)]
     if not rows:
         why = "its parts are missing, or every row of them tells an error"
         raise Refusal(f"no spectrum in {folder}", why=why, fix="look at the screening's errors")
@@ -120,23 +122,27 @@ def screened(folder: Path, model_sha256: str) -> Candidates:
         frequency,
         torch.tensor([row["dos"] for row in rows], dtype=torch.float64),
         tuple(tuple(row["warnings"] or ()) for row in rows),
+        size=_sizes(rows, calibration),
     )
+
+
+def _sizes(rows: list[dict[str, Any]], calibration: Calibration | None) -> Tensor | None:
+    if calibration is None or any(row[EXPECTED_ERROR] is None for row in rows):
+        return None
+    errors = [row[EXPECTED_ERROR] for row in rows]
+    return calibration.size(torch.tensor(errors, dtype=torch.float64))
 
 
 def _screened_grid(folder: Path, model_sha256: str) -> Tensor:
     """The grid of a screening that the model in use has made."""
+    manifest = read_manifest(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        made_in, made_by = manifest["format"], str(manifest["model_sha256"])
+        made_by = str(manifest["model_sha256"])
         frequency = torch.tensor(manifest["frequency"], dtype=torch.float64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"{MANIFEST} is unreadable or incomplete ({error})"
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"{RESULTS} is incomplete ({error})"
         fix = "screen again with this version of debye"
         raise Refusal(f"cannot use the screening {folder}", why=why, fix=fix) from error
-    if made_in != SCREENING_FORMAT:
-        why = f"it has format {made_in}, and this debye reads format {SCREENING_FORMAT}"
-        fix = "use the debye that wrote it, or screen again"
-        raise Refusal(f"cannot use the screening {folder}", why=why, fix=fix)
     if made_by != model_sha256:
         why = f"its model is {made_by[:12]}…, and that in use {model_sha256[:12]}…"
         fix = "give the model that made it with --model, or screen again"
@@ -148,9 +154,9 @@ def _rows(part: Path) -> list[dict[str, Any]]:
     """Rows of a part that hold a spectrum."""
     from pyarrow import ArrowException, parquet
 
+    columns = ["id", "formula", "dos", "warnings", EXPECTED_ERROR]
     try:
-        table = parquet.read_table(part, columns=["id", "formula", "dos", "warnings"])
+        table = parquet.read_table(part, columns=columns)
     except (OSError, ArrowException) as error:
-        why, fix = f"it is damaged ({error})", "delete it and screen again, which makes it anew"
-        raise Refusal(f"cannot read {part}", why=why, fix=fix) from error
+        raise damaged(part, error) from error
     return [row for row in table.to_pylist() if row["dos"] is not None]

@@ -222,6 +222,8 @@ def _proposal(
     frequency = total.frequency.double()
     density = total.to("3").density.double().requires_grad_()
     value = target.of(frequency, density, mass)
+    if prediction.uncertainty is not None:
+        error = error.scaled(prediction.uncertainty.size.item())
     (kernel,) = torch.autograd.grad(value, density)
     spread = error.deviation(frequency, density.detach() / 3, 3 * kernel)
     shares = (values + torch.tensor([p.offset for p in freedom.parameters])).tolist()

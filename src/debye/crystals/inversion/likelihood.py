@@ -173,6 +173,8 @@ def _fit(
             log_likelihood = error.log_likelihood(square)
         else:
             log_likelihood = _with_noise(rest, spread * used[:, None, None] ** 2, noise, error)
+    if error is not None:  # what may err by more explains more, and says less
+        log_likelihood = log_likelihood - error.count * s.log()
     # A candidate that must be turned upside down to fit explains nothing.
     nothing = torch.full_like(log_likelihood, -float("inf"))
     log_likelihood = torch.where(scale > LEAST_SCALE, log_likelihood, nothing)

@@ -61,7 +61,6 @@ def rank(
     background: str = "linear",
     error: ModelError | None = SHIPPED_ERROR,
     window: tuple[float, float] | None = None,
-    size: Tensor | None = None,
 ) -> Ranking:
     """Rank candidates: P(c | y) ∝ max_σ p(y | c, σ), scale and background fitted to each.
 
@@ -74,7 +73,6 @@ def rank(
         background: ``none``, ``constant`` or ``linear``.
         error: Of the model; None if its predictions are exact.
         window: Part of the axis to compare, cm⁻¹.
-        size: How much larger than usual each candidate's error is, (C,).
 
     Raises:
         Refusal: Nothing to compare, see `Observation.of`, or no candidate fits at all.
@@ -86,7 +84,7 @@ def rank(
             candidates.density @ response(candidates.frequency, observed.frequency, width).T,
             background=background,
             error=error,
-            size=size,
+            size=candidates.size,
         )
         for width in resolutions
     ]

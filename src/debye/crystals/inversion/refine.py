@@ -234,8 +234,13 @@ def refined_over(
 ) -> tuple[Refined, Resolution]:
     """Refine with each of some resolutions, and keep the one of the highest posterior.
 
-    Arguments are those of `Observation.of`, `Objective` and `refine`.
+    Arguments are those of `Observation.of`, `Objective` and `refine`. The error of a calibrated
+    model is as large as is expected of the structure at the beginning.
     """
+    start = torch.zeros(len(freedom.parameters), dtype=torch.float64)
+    sure = predictor.predict(freedom.crystal(start)).uncertainty
+    if error is not None and sure is not None:
+        error = error.scaled(sure.size.item())
     grid = torch.tensor(predictor.model.frequency, dtype=torch.float64)
     observed = Observation.of(measured, grid, window)
     tried = []

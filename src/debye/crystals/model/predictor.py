@@ -230,10 +230,11 @@ class Predictor:
         """The force constants of one crystal, as each member that predicts them has them.
 
         Raises:
-            Refusal: A site has no neighbours, or no member predicts force constants.
+            Refusal: A site has no neighbours, the cell is too large for its modes to be sought,
+                or no member predicts force constants.
         """
         with torch.no_grad():
-            graph = Graph.of(crystal, self.model.r_max).to(self.device)
+            graph = self._graph(crystal).to(self.device)
             return self.model.force_constants(graph)
 
     def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:

@@ -104,14 +104,7 @@ def trust(
     composition, and the ends of each interval beside the names of the numbers.
     """
     factor = frequency_factor("cm-1", unit)
-    told: dict[str, Any] = {
-        "expected_error_cm-1": round(uncertainty.expected_error.item(), 4),
-        "expected_error_rank": round(uncertainty.rank, 2),
-        "interval_level": level,
-    }
-    if uncertainty.novelty is not None:
-        told["nearest_training_formula"] = uncertainty.novelty.nearest
-        told["nearest_training_distance"] = round(uncertainty.novelty.distance, 4)
+    told = standing(uncertainty) | {"interval_level": level}
     for name, key, scale in (
         ("mean_frequency", f"mean_frequency_{unit}", factor),
         ("heat_capacity", "heat_capacity_per_atom_J/mol/K", 1.0),
@@ -122,6 +115,18 @@ def trust(
         told[f"{key}_lower"], told[f"{key}_upper"] = (
             round(scale * end.item(), 6) for end in interval
         )
+    return told
+
+
+def standing(uncertainty: Uncertainty) -> dict[str, Any]:
+    """The expected error of a prediction, its rank, and the training crystal nearest to it."""
+    told: dict[str, Any] = {
+        "expected_error_cm-1": round(uncertainty.expected_error.item(), 4),
+        "expected_error_rank": round(uncertainty.rank, 2),
+    }
+    if uncertainty.novelty is not None:
+        told["nearest_training_formula"] = uncertainty.novelty.nearest
+        told["nearest_training_distance"] = round(uncertainty.novelty.distance, 4)
     return told
 
 

@@ -24,8 +24,8 @@ from debye.files import atomic_write, remove_drafts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
-"""Raised when columns change their meaning."""
+FORMAT = 2
+"""Raised when columns come or change their meaning."""
 _PART = re.compile(r"part-(\d{6,})-([0-9a-f]{8})\.parquet")
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.screening.folder import damaged, parts, read_manifest
-from debye.crystals.screening.rows import QUANTITIES, column_of
+from debye.crystals.screening.rows import EXPECTED_ERROR, QUANTITIES, column_of, ends_of
 from debye.crystals.structures.elements import ATOMIC_NUMBERS
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TOLD = ("id", "name", "formula", "n_atoms", "elements", "mass_per_atom_u", "warnings")
+TOLD = ("id", "name", "formula", "n_atoms", "elements", "mass_per_atom_u", "warnings",
+        EXPECTED_ERROR)  # fmt: skip
 """Columns of a ranked row, beside the quantity's."""
 
 
@@ -34,6 +35,7 @@ class Query:
         contains: Elements that all must be there.
         without: Elements of which none may.
         lowest: Whether small values come first.
+        max_error: Expected error of the spectrum up to which a row counts, cm⁻¹; any if None.
 
     Raises:
         Refusal: The folder holds no screening, or it has not been screened for that.
@@ -45,6 +47,7 @@ class Query:
     contains: Sequence[str] = ()
     without: Sequence[str] = ()
     lowest: bool = False
+    max_error: float | None = None
 
     def __post_init__(self) -> None:
         what = f"cannot rank {self.folder}"
@@ -55,7 +58,11 @@ class Query:
             if element not in ATOMIC_NUMBERS:
                 why = f"{element!r} is no element symbol"
                 raise Refusal(what, why=why, fix="write for example Si")
-        known = read_manifest(self.folder)["temperatures"]
+        manifest = read_manifest(self.folder)
+        if self.max_error is not None and not manifest["calibrated"]:
+            why = "the model that screened it is not calibrated, so its errors are not known"
+            raise Refusal(what, why=why, fix="ask for no greatest error, or see `debye calibrate`")
+        known = manifest["temperatures"]
         kelvin = known[0] if self.temperature is None else self.temperature
         if kelvin not in known:
             why = f"it was screened at {', '.join(f'{T:g}' for T in known)} K, not {kelvin:g} K"
@@ -67,9 +74,14 @@ class Query:
         """The column that is ranked by."""
         return column_of(self.target, self.temperature or 0.0)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return (*TOLD, self.column, *ends_of(self.column))
+
 
 def top(query: Query, count: int) -> list[dict[str, Any]]:
-    """The best rows, the best first, each as a dictionary of `TOLD` and the query's column.
+    """The best rows, the best first, each as a dictionary of the query's columns.
 
     Only so many rows as are asked for are held, whatever the screening's size.
     """
@@ -107,14 +119,14 @@ def _tables(query: Query) -> Iterator[pa.Table]:
 
     for path in parts(query.folder).values():
         try:
-            part = parquet.read_table(path, columns=[*TOLD, query.column])
+            part = parquet.read_table(path, columns=[*query.columns])
         except (OSError, pa.ArrowException) as error:
             raise damaged(path, error) from error
         yield part.filter(pa.array(_fits(part, query))).filter(pc.is_finite(pc.field(query.column)))
 
 
 def _fits(part: pa.Table, query: Query) -> NDArray[np.bool_]:
-    """Which rows have the elements they must and none that they may not, (rows,)."""
+    """Which rows have the elements they must, none that they may not, and a small error."""
     import pyarrow.compute as pc
 
     owner = pc.list_parent_indices(part["elements"]).to_numpy()
@@ -130,4 +142,7 @@ def _fits(part: pa.Table, query: Query) -> NDArray[np.bool_]:
         fits &= holds(symbol)
     for symbol in query.without:
         fits &= ~holds(symbol)
+    if query.max_error is not None:
+        error = part[EXPECTED_ERROR].to_numpy()
+        fits &= error <= query.max_error  # a null is NaN, which is not
     return fits

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from debye.crystals.model.predictor import Prediction
-from debye.crystals.model.records import split, summary
+from debye.crystals.model.records import split, standing, summary
 from debye.crystals.structures.reading import Rejected
+from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,27 +24,41 @@ class Quantity(NamedTuple):
     symbol: str
     """In a figure."""
     unit: str
+    interval: str
+    """Its name in `debye.crystals.uncertainty.quantities`."""
     thermal: bool = True
 
 
 QUANTITIES = {
-    "heat-capacity-per-mass": Quantity("heat_capacity_J_per_K_per_kg", "C_V", "$C_V$", "J/K/kg"),
-    "heat-capacity-per-atom": Quantity(
-        "heat_capacity_J_per_K_per_mol_atoms", "C_V", "$C_V$", "J/K/mol-atom"
+    "heat-capacity-per-mass": Quantity(
+        "heat_capacity_J_per_K_per_kg", "C_V", "$C_V$", "J/K/kg", "heat_capacity"
     ),
-    "entropy-per-atom": Quantity("entropy_J_per_K_per_mol_atoms", "S", "$S$", "J/K/mol-atom"),
+    "heat-capacity-per-atom": Quantity(
+        "heat_capacity_J_per_K_per_mol_atoms", "C_V", "$C_V$", "J/K/mol-atom", "heat_capacity"
+    ),
+    "entropy-per-atom": Quantity(
+        "entropy_J_per_K_per_mol_atoms", "S", "$S$", "J/K/mol-atom", "entropy"
+    ),
     "zero-point-energy": Quantity(
         "zero_point_energy_kJ_per_mol_atoms",
         "ZPE",
         "Zero-point energy",
         "kJ/mol-atom",
+        "zero_point_energy",
         thermal=False,
     ),
     "mean-frequency": Quantity(
-        "mean_frequency_cm-1", "mean frequency", "Mean frequency", "cm⁻¹", thermal=False
+        "mean_frequency_cm-1",
+        "mean frequency",
+        "Mean frequency",
+        "cm⁻¹",
+        "mean_frequency",
+        thermal=False,
     ),
 }
 """What `debye top` can rank by."""
+EXPECTED_ERROR = "expected_error_cm-1"
+"""Column of the Wasserstein distance to expect between spectrum and truth; null if unknown."""
 
 
 def column_of(target: str, temperature: float) -> str:
@@ -57,6 +72,11 @@ def column_of(target: str, temperature: float) -> str:
     """
     quantity = QUANTITIES[target]
     return f"{quantity.column}_at_{temperature:.10g}_K" if quantity.thermal else quantity.column
+
+
+def ends_of(column: str) -> tuple[str, str]:
+    """The columns of the interval around a quantity, of level `LEVEL`; null if unknown."""
+    return f"{column}_lower", f"{column}_upper"
 
 
 def row(prediction: Prediction, temperatures: Sequence[float], partial: str) -> dict[str, Any]:
@@ -90,9 +110,29 @@ def row(prediction: Prediction, temperatures: Sequence[float], partial: str) -> 
             "mean-frequency": numbers.mean_frequency,
         }
         told |= {column_of(target, T): value for target, value in values.items()}
+    if prediction.uncertainty is not None:
+        told |= standing(prediction.uncertainty)
+        told |= _intervals(prediction.uncertainty, temperatures, kilograms)
     parts = split(prediction, partial)
     if parts is not None:
         told["partial_dos"] = list(zip(parts.labels, parts.density.numpy(), strict=True))
+    return told
+
+
+def _intervals(
+    uncertainty: Uncertainty, temperatures: Sequence[float], kilograms: float
+) -> dict[str, float]:
+    """The ends of the interval around each quantity, by column."""
+    told: dict[str, float] = {}
+    for name in dict.fromkeys(quantity.interval for quantity in QUANTITIES.values()):
+        interval = uncertainty.interval(name, temperatures, level=LEVEL)
+        ends = [end.expand(len(temperatures)).tolist() for end in interval]
+        for target, quantity in QUANTITIES.items():
+            if quantity.interval == name:
+                per = kilograms if target == "heat-capacity-per-mass" else 1.0
+                for T, *pair in zip(temperatures, *ends, strict=True):
+                    columns = ends_of(column_of(target, T))
+                    told |= {c: end / per for c, end in zip(columns, pair, strict=True)}
     return told
 
 
@@ -108,6 +148,7 @@ def schema(temperatures: Sequence[float], partial: str) -> pa.Schema:
 
     text, number = pa.string(), pa.float64()
     spectrum = pa.list_(pa.float32())
+    quantities = [column_of(target, T) for T in temperatures for target in QUANTITIES]
     columns = {
         "id": text,
         "name": text,
@@ -117,7 +158,11 @@ def schema(temperatures: Sequence[float], partial: str) -> pa.Schema:
         "mass_per_atom_u": number,
         "dos": spectrum,
         **({"partial_dos": pa.map_(text, spectrum)} if partial != "none" else {}),
-        **{column_of(target, T): number for T in temperatures for target in QUANTITIES},
+        **{name: number for column in quantities for name in (column, *ends_of(column))},
+        EXPECTED_ERROR: number,
+        "expected_error_rank": number,
+        "nearest_training_formula": text,
+        "nearest_training_distance": number,
         "elements_unseen": pa.list_(text),
         "warnings": pa.list_(text),
         "error": text,

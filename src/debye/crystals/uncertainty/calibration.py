@@ -143,6 +143,10 @@ class Calibration:
         """Share of the calibration rows of which a smaller error is expected."""
         return float((self.typical < error).double().mean())
 
+    def size(self, error: Tensor) -> Tensor:
+        """Expected errors over that of the median row, (...)."""
+        return error / self.typical[len(self.typical) // 2]
+
     def to_card(self, model: str) -> dict[str, Any]:
         """Plain values for a model's card.
 

@@ -69,6 +69,11 @@ class Uncertainty:
         """Share of the calibration's crystals of which a smaller error is expected; of one."""
         return self.calibration.rank(self.expected_error.item())
 
+    @property
+    def size(self) -> Tensor:
+        """Expected error over that of the calibration's median crystal, (...)."""
+        return self.calibration.size(self.expected_error)
+
     def interval(
         self, name: str, temperatures: Sequence[float] = (), *, level: float = LEVEL
     ) -> Interval:
