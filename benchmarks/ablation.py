@@ -34,7 +34,7 @@ from debye.devices import seeded
 from debye.edges import sum_onto
 from debye.radial import bessel_basis, smooth_cutoff
 
-EPOCHS = 36
+EPOCHS = 24
 BASE = {
     "network": {"channels": 32, "layers": 2},
     "recipe": {"epochs": EPOCHS},

@@ -42,7 +42,7 @@ def ensemble(
     finished is kept, what was interrupted is resumed.
     """
     from debye import checkpoint
-    from debye.crystals.learning import crossval, metrics
+    from debye.crystals.learning import crossval
     from debye.crystals.learning.split import folds as make_folds
     from debye.crystals.model.ensemble import Ensemble
     from debye.crystals.uncertainty.conformal import LEAST_ROWS
@@ -88,7 +88,7 @@ def ensemble(
     else:
         card["calibration"] = crossval.calibrated(left_out, judged, model)
     checkpoint.save_model(output / crossval.ENSEMBLE, model, card)
-    show(to_json(metrics.summary(left_out.spectra(judged), judged.spectra), indent=2))
+    show(to_json(crossval.summary(left_out, judged), indent=2))
     show(f"{output / crossval.ENSEMBLE}")
     return SOME_FAILED if rejected else DONE
 

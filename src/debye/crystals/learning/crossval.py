@@ -11,14 +11,16 @@ cross-validated error, what calibrates the uncertainty, and an ensemble that has
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from debye import checkpoint
+from debye.crystals.learning import metrics
 from debye.crystals.learning.collection import Collection
 from debye.crystals.learning.split import Split
 from debye.crystals.learning.training import FINAL
@@ -93,6 +95,27 @@ def left_out(
     return OutOfFold(
         tuple(names), torch.tensor(fold), like.kinds, torch.cat(readings), tuple(like.answers)
     )
+
+
+def summary(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
+    """Every number of ``debye evaluate``: the mean over the folds, and their standard deviation.
+
+    Args:
+        result: Predictions of rows left out.
+        rows: Their labels, in the same order.
+    """
+    of_fold = []
+    for k in result.fold.unique():
+        held = rows.take(
+            [name for name, f in zip(result.names, result.fold, strict=True) if f == k]
+        )
+        part = replace(result, readings=result.readings[result.fold == k])
+        of_fold.append(metrics.summary(part.spectra(held), held.spectra))
+    return {
+        name: {"mean": mean(each), "spread": stdev(each)}
+        for name in of_fold[0]
+        for each in ([numbers[name] for numbers in of_fold],)
+    }
 
 
 def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
