@@ -213,7 +213,7 @@ def main() -> None:
     print("\n## Expected error")
     print_model(Calibration.fit(evidence, truth, known, result.kinds))
     if args.unseen_elements:
-        unseen_elements(data, result, args.unseen_elements)
+        unseen_elements(rows, result, args.unseen_elements)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ phonopy = pytest.importorskip("phonopy")
 
 THZ = 33.35640951981521  # cm-1
 # phonopy has older values of the constants: its frequencies are 1.2e-7 higher.
-NEAR = {"rtol": 1.3e-7, "atol": 2e-5}
+# A mode at rest is a root of rounding errors: 1e-14 eV/(Å² u) are 5e-5 cm⁻¹.
+NEAR = {"rtol": 1.3e-7, "atol": 1e-4}
 each_metal = pytest.mark.parametrize("name", METALS)
 each_crystal = pytest.mark.parametrize("name", CRYSTALS)
 
