@@ -133,7 +133,8 @@ def cut(source: Path) -> None:
 
 def command(source: Path, output: Path, *options: object) -> list[str]:
     """The words of a `debye screen`."""
-    words = ["screen", source, "--output", output, "--top", 0, "--device", "cpu", *options]
+    words = ["screen", source, "--output", output, "--top", 0, "--device", "cpu", "--model", "fast"]
+    words += options
     return [sys.executable, "-m", "debye", *map(str, words)]
 
 
