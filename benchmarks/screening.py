@@ -14,6 +14,7 @@ proportional set size: pages that processes share are shared out among them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -285,7 +286,8 @@ def kills(source: Path, scratch: Path, count: int, times: int = 20) -> None:
             assert not left, "workers were left behind"
             run = Run(file, output, *options)
         else:
-            rng.choice(workers).kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may just have ended
+                rng.choice(workers).kill()
             killed["worker"] += 1
     run.wait()
     spent = time.perf_counter() - begun

@@ -89,6 +89,7 @@ OWNERS = {
         "crystals/inversion/candidates.py",
     ),
     "parsl": ("crystals/screening/clusters.py",),
+    "dask": ("crystals/screening/clusters.py",),
     "distributed": ("crystals/screening/clusters.py",),
 }
 

@@ -554,7 +554,7 @@ def test_the_true_structure_among_decoys():
     draw = np.random.default_rng(0)
     decoys = draw.choice(pool, 500, replace=False)
     kept = data.take([*names, *decoys])
-    densities = [p.total.to("1").density.double() for p in Predictor.load()(kept.crystals)]
+    densities = [p.total.to("1").density.double() for p in Predictor.load("fast")(kept.crystals)]
     A = response(GRID, GRID, Resolution())
     p = torch.stack(densities) @ A.T
     ranks, told = [], []

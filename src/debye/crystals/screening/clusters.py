@@ -23,6 +23,15 @@ INTERCHANGE = "debye.crystals.screening.interchange"
 # Its scripts need not be on the PATH where debye is called by its full name.
 POOL = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
 
+KEPT = {
+    "MALLOC_TRIM_THRESHOLD_": 2**28,
+    "MALLOC_MMAP_THRESHOLD_": 2**25,
+    "MALLOC_ARENA_MAX": 1,
+    "OMP_NUM_THREADS": 1,
+}
+"""Environment of Dask's workers. It has them give freed memory back at once, and tensors, freed and
+asked for again at every step, would then cost as much in the kernel as in the network."""
+
 
 def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engine:
     """Parsl's executors: allocations of PBS, Slurm and others, or this machine.
@@ -97,6 +106,7 @@ def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
         Refusal: Dask is missing, the config names what there is not, or nobody answers.
     """
     try:
+        import dask.config
         from distributed import Client, LocalCluster
         from distributed.scheduler import KilledWorker
     except ImportError as error:
@@ -111,6 +121,7 @@ def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
         if not place:
             known = {"LocalCluster": LocalCluster, **_jobqueue(config)}
             table = config.get("cluster", _local_cluster(workers))
+            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": KEPT}))
             cluster = stack.enter_context(build(table, known, "cluster"))
             if "jobs" in config:
                 cluster.scale(jobs=config["jobs"])
