@@ -265,7 +265,7 @@ def kills(source: Path, scratch: Path, count: int, times: int = 20) -> None:
     """Kill the run or one of its workers at random moments, go on, and compare the rows."""
     rng = random.Random(SEED)
     file = first(source, count, scratch / "some.xyz")
-    options = ("--workers", 2, "--shard-size", count // 100)
+    options = ("--workers", 2, "--shard-size", count // 400)
     undisturbed = Run(file, scratch / "undisturbed", *options)
     plain = undisturbed.wait()
     report("undisturbed", undisturbed, plain)
@@ -276,8 +276,10 @@ def kills(source: Path, scratch: Path, count: int, times: int = 20) -> None:
         done = finished(output)
         while finished(output) == done and run.process.poll() is None:
             time.sleep(0.05)  # a kill at every start would only measure the starts
-        time.sleep(rng.uniform(0.0, 3.0))
+        time.sleep(rng.uniform(0.0, 0.5))
         workers = [p for p in children(run.process) if not children(p)]
+        if run.process.poll() is not None:
+            break
         if rng.random() < 0.5 or not workers:
             run.process.kill()
             run.process.wait()
