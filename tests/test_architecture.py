@@ -78,7 +78,6 @@ OWNERS = {
         "crystals/learning/phonopy_files.py",
         "crystals/learning/phonopy_folders.py",
         "crystals/lattice/phonopy_exchange.py",
-        "crystals/lattice/force_constants.py",  # a type
     ),
     "vesin": ("edges.py", "crystals/structures/checks.py"),
     "safetensors": ("checkpoint.py",),

@@ -13,7 +13,6 @@ from lattices import CRYSTALS, METALS, emt, omega, random_q, springs_of
 from debye.crystals.lattice.band_files import band_yaml, bands_csv, bands_record
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import site_densities
-from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.phonopy_exchange import from_phonopy, to_phonopy, write_phonopy
 from debye.errors import Refusal
@@ -67,11 +66,6 @@ def test_no_pair_stands_twice(name):
     other = torch.cat([ends.flip(1), -springs.step], dim=1)
     apart = torch.cdist(torch.cat([one, other]), torch.cat([one, other]))
     assert apart.fill_diagonal_(1).min() > 1e-3
-
-
-def test_the_class_reads_phonopy_too():
-    phonon, _ = emt("Cu")
-    assert torch.equal(ForceConstants.from_phonopy(phonon).spring, from_phonopy(phonon).spring)
 
 
 def test_full_and_compact_force_constants_are_the_same():

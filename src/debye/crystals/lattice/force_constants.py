@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.units import FORCE_CONSTANT_TO_CM1
-
-if TYPE_CHECKING:
-    from phonopy import Phonopy
 
 
 class Modes(NamedTuple):
@@ -158,17 +155,6 @@ class ForceConstants:
         """Φ_ii = Σ_j K_ij of each site, which the acoustic sum rule asks for, (N, 3, 3), eV/Å²."""
         total = self.spring.new_zeros(len(self.mass), 3, 3)
         return total.index_add(0, self.first, self.spring).index_add(0, self.second, self.spring.mT)
-
-    @classmethod
-    def from_phonopy(cls, phonon: Phonopy) -> ForceConstants:
-        """The force constants of phonopy's primitive cell.
-
-        Raises:
-            Refusal: They are missing, unbalanced, or go with Born charges.
-        """
-        from debye.crystals.lattice.phonopy_exchange import from_phonopy
-
-        return from_phonopy(phonon)
 
     def double(self) -> ForceConstants:
         """The same in double precision, on the processor, without gradients."""

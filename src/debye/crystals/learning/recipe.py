@@ -7,12 +7,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from debye.crystals.lattice.broadening import DEGREE, WINDOW
 from debye.crystals.learning.collection import FREQUENCY
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Refusal
-
-WINDOW, DEGREE = 101, 3
-"""The published Savitzky–Golay filter: points of about 1 cm⁻¹, and degree of the polynomial."""
 
 
 def published_recipe(frequency: Tensor | ArrayLike, density: Tensor | ArrayLike) -> Tensor:
