@@ -40,7 +40,7 @@ def epoch(data: Collection, split: Path, config: Path) -> None:
     parts = read_split(split)
     train, valid = subset(data, parts, "train"), subset(data, parts, "valid")
     with tempfile.TemporaryDirectory() as folder:
-        settings = _settings(config, {"epochs": ROUNDS})
+        settings = _settings(config, {"epochs": ROUNDS}, None)
         run = TrainingRun(train, valid, Path(folder) / "run", settings)
         times, begun = [], time.perf_counter()
         for step in run.steps():
