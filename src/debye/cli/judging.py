@@ -76,7 +76,7 @@ def evaluate(
     if predictor.card.get("data", {}).get("valid_rows") == 0:
         tell(
             "note: every row this model was made from has trained some of its members; on those "
-            "rows its errors come out too small; the cross-validation that made it has the true ones"
+            "rows its errors come out too small; the cross-validation that made it has true ones"
         )
     collection, rejected, parts = read_labelled(data, split)
     rows = rows_of(collection, parts, part) if split else collection
