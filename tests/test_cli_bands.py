@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from lattices import CRYSTALS, springs_of
+from verbs import refused
 
 from debye.crystals.model.predictor import Predictor
 from debye.crystals.structures.reading import write_structures
@@ -36,13 +37,6 @@ def salt(tmp_path):
         cell=cubic @ crystal.cell,
     )
     return write_structures(tmp_path / "salt.cif", whole)
-
-
-def refused(result, *parts, code=2):
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 def test_table(debye, salt):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
+from verbs import refused
 
 from debye.crystals.learning.dataset import read_collection
 from debye.crystals.model.predictor import Predictor
@@ -59,13 +60,6 @@ def whole(tmp_path_factory, labelled, split_file, config, one_thread):
     torch.use_deterministic_algorithms(False)
     assert result.exit_code == 0, result.output
     return folder, result
-
-
-def refused(result, *parts, code=2):
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 def same_files(a, b):
@@ -341,3 +335,19 @@ def test_phonopy_folders_are_labelled_data(debye, model_file, tmp_path):
     refused(result, "broken", code=3)
     assert json.loads(result.stdout)["rows"] == 1
     assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith("al,")
+
+
+@pytest.mark.parametrize(
+    ("change", "parts", "code"),
+    [
+        (["--jobs", "0"], ["jobs"], 2),
+        (["--folds", "1"], ["cannot make 1 folds"], 2),
+        (["--config", "nowhere.toml"], ["nowhere.toml"], 2),
+    ],
+)
+def test_ensembles_that_cannot_be(debye, labelled, tmp_path, change, parts, code):
+    """Refused before a training begins, not in the log of each."""
+    (tmp_path / "c.toml").write_text("")
+    words = ["--config", tmp_path / "c.toml", "--output", tmp_path / "run", *change]
+    refused(debye("ensemble", labelled, *words), *parts, code=code)
+    assert not (tmp_path / "run" / "fold-1" / "c").exists()

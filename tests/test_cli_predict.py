@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from verbs import refused
 
 import debye as package
 from debye import checkpoint
@@ -40,13 +41,6 @@ def salt(tmp_path):
 def records(result):
     """The lines of --json, parsed as strict JSON."""
     return [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
-
-
-def refused(result, *parts, code=2):
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 # dos: what it prints.

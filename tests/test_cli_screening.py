@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from verbs import refused
 
 import debye as package
 from debye.crystals.model.predictor import Predictor
@@ -56,13 +57,6 @@ def screen(debye, model_file, tmp_path):
 def rows(folder):
     parts = sorted((Path(folder) / "parts").glob("*.parquet"))
     return [row for part in parts for row in pq.read_table(part).to_pylist()]
-
-
-def refused(result, *parts, code=2):
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.stderr
-    for part in parts:
-        assert part in result.stderr
 
 
 # What is written.

@@ -1,5 +1,7 @@
 """Springs between sites and what their modes make of them: laws of the readout."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from ase.build import bulk
@@ -96,8 +98,6 @@ def test_a_network_of_springs_alone_obeys_the_isotope_law():
     net = PhononNet(GRID, readouts=["springs"], channels=8, hidden=16).eval()
     salt = crystal("salt")
     graph = Graph.of(salt, net.r_max)
-    from dataclasses import replace
-
     heavy = replace(graph, mass=4 * graph.mass)
     q = torch.rand(1, 9, 3)
     light, slow = (net.force_constants(g).modes(q).square for g in (graph, heavy))

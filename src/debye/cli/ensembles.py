@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from debye.cli.common import DONE, FAILED, SOME_FAILED, folder, show, tell, to_json, verb
+from debye.cli.common import DONE, FAILED, SOME_FAILED, folder, read_toml, show, tell, to_json, verb
 from debye.cli.labelled import Data, read_labelled
 from debye.errors import Refusal
 
@@ -31,7 +31,7 @@ def ensemble(
         list[Path], typer.Option(help="TOML file as for `debye train`; repeat for several kinds.")
     ],
     folds: Annotated[int, typer.Option(help="Parts of the rows, each left out in turn.")] = 5,
-    jobs: Annotated[int, typer.Option(help="Trainings at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time.", min=1)] = 1,
 ) -> int:
     """Cross-validate, and keep the networks as an ensemble.
 
@@ -43,8 +43,10 @@ def ensemble(
     """
     from debye import checkpoint
     from debye.crystals.learning import crossval
+    from debye.crystals.learning.settings import Settings
     from debye.crystals.learning.split import folds as make_folds
     from debye.crystals.model.ensemble import Ensemble
+    from debye.crystals.model.predictor import model_card
     from debye.crystals.uncertainty.conformal import LEAST_ROWS
 
     kinds = [path.stem for path in config]
@@ -52,6 +54,8 @@ def ensemble(
         raise Refusal(
             "two configs have one name", why=f"{', '.join(kinds)} name the runs", fix="rename one"
         )
+    for path in config:
+        Settings.from_tables(read_toml(path))  # refused now, not in the log of every training
     rows, rejected, _ = read_labelled(data, None)
     splits = make_folds(rows, folds)
     runs = list(_runs(folder(output), splits, config))
@@ -82,7 +86,7 @@ def ensemble(
         },
     }
     judged = rows.take(left_out.names)
-    card = crossval.ensemble_card(model, rows, facts)
+    card = model_card(model, elements=sorted(rows.elements), **facts)
     if len(judged) < LEAST_ROWS:
         tell(f"not calibrated: {len(judged)} rows are too few, {LEAST_ROWS} are needed")
     else:
@@ -106,10 +110,12 @@ def _runs(output: Path, splits: list[Split], configs: list[Path]) -> Iterator[tu
 
 def _train(data: Path, run: Path, config: Path) -> int:
     """Train one network, or go on with it; its messages go to a log beside it."""
-    if (run / "final.safetensors").exists():
+    from debye.crystals.learning.training import FINAL, LAST
+
+    if (run / FINAL).exists():
         return DONE
     command = [sys.executable, "-m", "debye", "train", str(data), "--output", str(run)]
-    going_on = (run / "last.safetensors").exists()
+    going_on = (run / LAST).exists()
     command += (
         ["--resume"]
         if going_on

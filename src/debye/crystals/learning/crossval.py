@@ -10,7 +10,7 @@ cross-validated error, what calibrates the uncertainty, and an ensemble that has
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -27,7 +27,6 @@ from debye.crystals.learning.training import FINAL
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.predictor import model_card
 from debye.crystals.spectra.spectrum import Spectrum
 from debye.crystals.uncertainty.calibration import calibrate
 from debye.crystals.uncertainty.evidence import Readings
@@ -161,11 +160,6 @@ def load_out_of_fold(path: Path) -> OutOfFold:
         tensors["readings"],
         tuple(card["answers"]),
     )
-
-
-def ensemble_card(model: Ensemble, rows: Collection, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of an ensemble that has seen, member by member, every row."""
-    return model_card(model, elements=sorted(rows.elements), **facts)
 
 
 def calibrated(result: OutOfFold, rows: Collection, model: Ensemble) -> dict[str, Any]:
