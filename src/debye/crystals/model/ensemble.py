@@ -1,8 +1,8 @@
 """Ensemble: networks that predict on their own, and agree the better the more is known.
 
 The density of states of the ensemble is the mean of its members' answers; how far all readings
-are apart is a first hint at the error. Force constants
-are averaged too: a mean of springs is a spring.
+are apart is a first hint at the error. Force constants are told member by member; their mean is a
+spring again (`mean_springs`).
 """
 
 from __future__ import annotations

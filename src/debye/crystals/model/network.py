@@ -19,7 +19,7 @@ from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.features import Features
 from debye.crystals.model.graph import Graph
 from debye.crystals.model.layers import Convolution, Gate, Linear, spherical_harmonics
-from debye.crystals.model.springs import SpringReadout
+from debye.crystals.model.springs import SpringDecoder, SpringReadout
 from debye.crystals.spectra.quadrature import trapezoid_weights
 from debye.crystals.structures.elements import descriptors
 from debye.edges import sum_onto
@@ -279,9 +279,8 @@ class PhononNet(nn.Module):
         self.springs: SpringReadout | None = None
         self.density: DensityReadout | None = None
         if "springs" in readouts:
-            self.springs = SpringReadout(
-                scalars, channels, l_max, r_max, basis, hidden, dropout, self.frequency, q_points
-            )
+            springs = SpringDecoder(scalars, channels, l_max, r_max, basis, hidden, dropout)
+            self.springs = SpringReadout(springs, scalars, self.frequency, q_points)
         if "density" in readouts:
             corrects = "springs" in readouts
             self.density = DensityReadout(scalars, self.frequency, hidden, dropout, corrects)

@@ -196,12 +196,13 @@ class Predictor:
 
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
-        batch = Graph.batch(graphs).to(self.device)
+        here = Graph.batch(graphs)
+        batch = here.to(self.device)
         readings = self.model.readings(batch)
         mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(readings).transpose(0, 1).cpu()
-        doubts = self._doubts(crystals, Graph.batch(graphs), totals)
+        doubts = self._doubts(crystals, here, totals)
         return [
             self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
         ]

@@ -92,10 +92,9 @@ class SpringDecoder(nn.Module):
         S = a * along + b * (torch.eye(3).to(along) - along)
         S = S + self._tensor(features.tensors, i, j, n, of_tensors, of_vectors)
         K = self._envelope(r)[:, None, None] * (S @ S)
-        step = torch.linalg.solve(graph.cell.mT[graph.crystal[i]], vector.unsqueeze(-1))
-        return ForceConstants(
-            graph.crystal, graph.site_mass, i, j, step.squeeze(-1), K, graph.n_crystals
-        )
+        into_steps = torch.linalg.inv(graph.cell)[graph.crystal[i]]  # [pair, xyz, cell vector]
+        step = (vector.unsqueeze(-2) @ into_steps).squeeze(-2)
+        return ForceConstants(graph.crystal, graph.site_mass, i, j, step, K, graph.n_crystals)
 
     def _strengths(
         self, features: Features, i: Tensor, j: Tensor, r: Tensor, n: Tensor
@@ -147,13 +146,8 @@ class SpringReadout(nn.Module):
     modes beyond the grid count at its end.
 
     Args:
+        springs: Predicts them.
         inputs: Number of scalars of a site.
-        channels: Channels of the features.
-        l_max: Highest order of the features.
-        reach: Length at which springs vanish, Å.
-        basis: Number of radial functions.
-        hidden: Width of the perceptron.
-        dropout: Share of hidden units silenced in training.
         frequency: The grid ω, cm⁻¹.
         q_points: Wave vectors times sites of a crystal; random ones in training.
     """
@@ -162,20 +156,10 @@ class SpringReadout(nn.Module):
     cell: Tensor
 
     def __init__(
-        self,
-        inputs: int,
-        channels: int,
-        l_max: int,
-        reach: float,
-        basis: int,
-        hidden: int,
-        dropout: float,
-        frequency: list[float],
-        q_points: int,
+        self, springs: SpringDecoder, inputs: int, frequency: list[float], q_points: int
     ) -> None:
         super().__init__()
-        self.q_points = q_points
-        self.springs = SpringDecoder(inputs, channels, l_max, reach, basis, hidden, dropout)
+        self.springs, self.q_points = springs, q_points
         self.mixture = nn.Linear(inputs, len(WIDTHS))
         nn.init.zeros_(self.mixture.weight)
         nn.init.zeros_(self.mixture.bias)

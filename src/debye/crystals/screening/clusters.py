@@ -27,7 +27,6 @@ KEPT = {
     "MALLOC_TRIM_THRESHOLD_": 2**28,
     "MALLOC_MMAP_THRESHOLD_": 2**25,
     "MALLOC_ARENA_MAX": 1,
-    "OMP_NUM_THREADS": 1,
 }
 """Environment of Dask's workers. It has them give freed memory back at once, and tensors, freed and
 asked for again at every step, would then cost as much in the kernel as in the network."""
@@ -121,7 +120,9 @@ def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
         if not place:
             known = {"LocalCluster": LocalCluster, **_jobqueue(config)}
             table = config.get("cluster", _local_cluster(workers))
-            stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": KEPT}))
+            environment = "distributed.nanny.pre-spawn-environ"
+            as_it_is = dask.config.get(environment)
+            stack.enter_context(dask.config.set({environment: as_it_is | KEPT}))
             cluster = stack.enter_context(build(table, known, "cluster"))
             if "jobs" in config:
                 cluster.scale(jobs=config["jobs"])
