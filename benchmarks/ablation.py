@@ -18,21 +18,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from debye.crystals.learning.collection import Collection
-from debye.crystals.learning.crossval import readings_of
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.density_loss import LabelledGraph
-from debye.crystals.learning.metrics import spectrum_errors
-from debye.crystals.learning.settings import Settings
-from debye.crystals.learning.split import read_split, subset
-from debye.crystals.learning.training import FINAL, LAST, TrainingRun
-from debye.crystals.model.features import Features
-from debye.crystals.model.graph import Graph
+from debye.core.device import seeded
+from debye.core.neighbors import sum_onto
+from debye.core.radial import bessel_basis, smooth_cutoff
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.split import read_split, subset
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.graph import Graph
+from debye.crystals.model.encoder import Features
 from debye.crystals.model.network import PhononNet, SpeciesEmbedding
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.devices import seeded
-from debye.edges import sum_onto
-from debye.radial import bessel_basis, smooth_cutoff
+from debye.crystals.training.config import Settings
+from debye.crystals.training.crossval import readings_of
+from debye.crystals.training.density_loss import LabelledGraph
+from debye.crystals.training.metrics import spectrum_errors
+from debye.crystals.training.run import FINAL, LAST, TrainingRun
 
 EPOCHS = 24
 BASE = {

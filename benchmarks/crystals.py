@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from debye.cli.learning import _settings
-from debye.crystals.learning.collection import Collection
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.split import read_split, subset
-from debye.crystals.learning.training import TrainingRun
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.split import read_split, subset
+from debye.crystals.training.run import TrainingRun
 
 ROUNDS = 5
 
@@ -61,7 +61,7 @@ def start_up(quartz: Path) -> None:
 
 def warm(data: Collection) -> None:
     """Both shipped models on all rows, in a process that has begun."""
-    from debye.crystals.model.predictor import Predictor
+    from debye.crystals.predict.predictor import Predictor
 
     for name in (None, "fast"):
         predictor = Predictor.load(name)
@@ -74,7 +74,7 @@ def warm(data: Collection) -> None:
 
 def throughput(data: Collection, count: int = 5000) -> None:
     """`debye dos --model fast` on one file of many crystals, as a whole process."""
-    from debye.crystals.structures.reading import write_structures
+    from debye.crystals.structure_io.read import write_structures
 
     crystals = [data.crystals[i % len(data)] for i in range(count)]
     with tempfile.TemporaryDirectory() as folder:
@@ -91,8 +91,8 @@ def symmetry(data: Collection, model: str | None, count: int = 100) -> None:
 
     A supercell has other wave vectors, so for springs it tells how well they sample the zone.
     """
-    from debye.crystals.model.predictor import Predictor
-    from debye.crystals.structures.crystal import Crystal
+    from debye.crystals.predict.predictor import Predictor
+    from debye.crystals.structure.crystal import Crystal
 
     predictor, rng = Predictor.load(model), np.random.default_rng(0)
     worst = {"rotation": 0.0, "permutation": 0.0, "supercell": 0.0}

@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 import debye
-from debye.crystals.inversion.freedom import Freedom
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.dataset import read_collection, read_label
+from debye.crystals.data.split import read_split
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response
 from debye.crystals.inversion.likelihood import Observation, fit
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.parameters import Freedom
 from debye.crystals.inversion.refine import Objective, refine, sampled
-from debye.crystals.learning.collection import Collection
-from debye.crystals.learning.dataset import read_collection, read_label
-from debye.crystals.learning.split import read_split
-from debye.crystals.spectra.measured import Measured
-from debye.crystals.spectra.quadrature import trapezoid_weights
 
 DECOYS, DRAWS = 500, 20
 NOISE = 0.02

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from debye.core.neighbors import pairs_within
 from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.brillouin import special_points
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_springs
 from debye.crystals.lattice.path import QPath
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.structures.brillouin import special_points
-from debye.crystals.structures.crystal import Crystal
-from debye.edges import pairs_within
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.structure.crystal import Crystal
 from debye.errors import Refusal
 
 FCC = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2

@@ -45,7 +45,7 @@ def likely(symbol: str, known: set[str]) -> list[str]:
     """
     from ase.data import covalent_radii
 
-    from debye.crystals.structures.elements import (
+    from debye.crystals.structure.elements import (
         ATOMIC_NUMBERS,
         electronegativity,
         periodic_place,
@@ -72,9 +72,9 @@ def substituted(data: Path, count: int) -> Iterator:
     """
     from ase.data import covalent_radii
 
-    from debye.crystals.learning.dataset import read_collection
-    from debye.crystals.structures.crystal import Crystal
-    from debye.crystals.structures.elements import ATOMIC_NUMBERS
+    from debye.crystals.data.dataset import read_collection
+    from debye.crystals.structure.crystal import Crystal
+    from debye.crystals.structure.elements import ATOMIC_NUMBERS
 
     rng = random.Random(SEED)
     collection, _ = read_collection(data)
@@ -99,7 +99,7 @@ def substituted(data: Path, count: int) -> Iterator:
 
 def make(data: Path, count: int, output: Path) -> None:
     """Write the structures as extended xyz, one at a time."""
-    from debye.crystals.structures.writers import to_xyz
+    from debye.crystals.structure_io.write import to_xyz
 
     begun, atoms = time.perf_counter(), 0
     with output.open("w") as stream:

@@ -16,18 +16,18 @@ from multiprocessing import get_context
 import torch
 
 from debye.speckle.data.frames import simulate
-from debye.speckle.dynamics.holes import Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.known import MexicanHat
 from debye.speckle.dynamics.lattices import Kuramoto
+from debye.speckle.dynamics.learnable import Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.swarms import Swarm
-from debye.speckle.dynamics.truths import MexicanHat
-from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
-from debye.speckle.learning.learn import Experiment, learn
-from debye.speckle.learning.plan import Plan, Stage
-from debye.speckle.light.optics import Detector, GaussianProbe
-from debye.speckle.light.photons import likelihood, masked_mean
-from debye.speckle.light.scattering import Lattice, RigidCloud
-from debye.speckle.studies import judge
+from debye.speckle.fitting.fit import Experiment, learn
+from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.scattering.models import Lattice, RigidCloud
+from debye.speckle.scattering.noise import likelihood, masked_mean
+from debye.speckle.scattering.optics import Detector, GaussianProbe
+from debye.speckle.studies import metrics as judge
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, SWARM
 from debye.speckle.studies.evaluate import conduct
 from debye.speckle.studies.making import make_frames, starts

@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.crystals.learning.collection import Collection
-from debye.crystals.learning.crossval import OutOfFold, load_out_of_fold
-from debye.crystals.learning.dataset import read_collection
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.training.crossval import OutOfFold, load_out_of_fold
 from debye.crystals.uncertainty.calibration import Calibration, distance, truth_of
 from debye.crystals.uncertainty.coverage import (
     FAMILIES,

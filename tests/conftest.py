@@ -7,10 +7,10 @@ import pytest
 import torch
 from salts import PAIRS, binary, labelled_row, write_rows
 
-from debye import checkpoint
-from debye.crystals.learning.collection import FREQUENCY
+from debye.core import checkpoint
+from debye.crystals.data.collection import FREQUENCY
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.predictor import model_card
+from debye.crystals.predict.predictor import model_card
 
 DEPTH = sys.getrecursionlimit()
 

@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from debye.core.neighbors import pairs_within
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.structures.crystal import Crystal
-from debye.edges import pairs_within
+from debye.crystals.structure.crystal import Crystal
 
 FCC = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]])
 CUAU = Atoms(

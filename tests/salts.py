@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from debye.crystals.learning.collection import FREQUENCY
-from debye.crystals.structures.elements import ATOMIC_NUMBERS, MASSES
+from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES
 
 PAIRS = ("LiF", "LiCl", "NaF", "NaCl", "NaBr", "KF", "KCl", "KBr", "MgO", "CaO", "SrO", "BaO")
 SIDE = 4.6

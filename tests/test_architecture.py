@@ -71,20 +71,17 @@ def test_import_is_light():
 
 
 OWNERS = {
-    "ase": ("crystals/structures",),
-    "pymatgen": ("crystals/structures",),
-    "gemmi": ("crystals/structures",),
-    "phonopy": (
-        "crystals/learning/phonopy_files.py",
-        "crystals/learning/phonopy_folders.py",
-        "crystals/lattice/phonopy_exchange.py",
-    ),
-    "vesin": ("edges.py", "crystals/structures/checks.py"),
-    "safetensors": ("checkpoint.py",),
+    "ase": ("crystals/structure", "crystals/lattice"),
+    "pymatgen": ("crystals/structure",),
+    "gemmi": ("crystals/structure",),
+    "phonopy": ("crystals/data", "crystals/lattice/phonopy.py"),
+    "vesin": ("core/neighbors.py", "crystals/structure/validate.py"),
+    "safetensors": ("core/checkpoint.py",),
     "typer": ("cli",),
     "pyarrow": (
         "crystals/screening",
-        "crystals/structures/tables.py",
+        "crystals/predict/rows.py",
+        "crystals/structure_io/tables.py",
         "crystals/inversion/candidates.py",
     ),
     "parsl": ("crystals/screening/clusters.py",),

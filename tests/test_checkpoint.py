@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from debye import checkpoint
+from debye.core import checkpoint
+from debye.core.radial import RadialMLP
 from debye.errors import Refusal
-from debye.radial import RadialMLP
 
 
 @pytest.fixture

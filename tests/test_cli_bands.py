@@ -10,14 +10,14 @@ import yaml
 from lattices import CRYSTALS, springs_of
 from verbs import refused
 
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.structures.reading import write_structures
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.structure_io.read import write_structures
 
 
 @pytest.fixture(autouse=True)
 def springs_by_formula(model_file, monkeypatch):
     """The tests are of the command: a formula stands for what a network learned."""
-    monkeypatch.setattr("debye.crystals.model.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
     monkeypatch.setattr(
         Predictor, "force_constants", lambda self, crystal: [springs_of(crystal)], raising=False
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from test_cli_predict import frame, refused
 
-from debye.crystals.spectra.measured import likely_units, read_measured, unit_named
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos_io.measured import likely_units, read_measured, unit_named
 from debye.errors import Refusal
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ CSCL = frame("Cs 0 0 0", "Cl 2 2 2", lattice="4.2 0 0 0 4.2 0 0 0 4.2")
 
 @pytest.fixture
 def small_model(model_file, monkeypatch):
-    monkeypatch.setattr("debye.crystals.model.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
 
 
 def text_of(energy, intensity, error=None, header="# energy (meV)"):
@@ -203,9 +203,9 @@ def test_rank_refuses(debye, small_model, files, monkeypatch, words, parts):
 def test_rank_of_a_screening(debye, small_model, model_file, files):
     from pyarrow import Table, parquet
 
-    from debye.checkpoint import read_card
-    from debye.crystals.screening.folder import FORMAT, part_path
-    from debye.crystals.structures.reading import RESULTS
+    from debye.core.checkpoint import read_card
+    from debye.crystals.screening.store import FORMAT, part_path
+    from debye.crystals.structure_io.read import RESULTS
 
     card = read_card(model_file)
     place = files / "screening"

@@ -15,8 +15,8 @@ import torch
 from salts import PAIRS, labelled_row, write_rows
 from verbs import refused
 
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.model.predictor import Predictor
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.predict.predictor import Predictor
 
 EPOCHS = 40
 CONFIG = f"""

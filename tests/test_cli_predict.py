@@ -11,8 +11,8 @@ import pytest
 from verbs import refused
 
 import debye as package
-from debye import checkpoint
 from debye.cli import common
+from debye.core import checkpoint
 
 DEMO = Path(package.__file__).parent / "data" / "demo"
 
@@ -20,7 +20,7 @@ DEMO = Path(package.__file__).parent / "data" / "demo"
 @pytest.fixture(autouse=True)
 def small_model_by_default(model_file, monkeypatch):
     """The tests are of the command, whatever the shipped weights."""
-    monkeypatch.setattr("debye.crystals.model.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
 
 
 def frame(*rows, lattice="4 0 0 0 4 0 0 0 4"):
@@ -214,7 +214,7 @@ def test_formulas_that_differ_by_case_only_get_files_of_their_own(debye, tmp_pat
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".dat"])
 def test_output_of_one_structure_comes_back(debye, salt, tmp_path, suffix):
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.dos.spectrum import Spectrum
 
     path = tmp_path / f"o{suffix}"
     assert debye("dos", salt, "--output", path).exit_code == 0
@@ -310,7 +310,7 @@ def test_model(debye, model_file, tmp_path):
 
 
 def test_a_model_of_another_kind(debye, salt, tmp_path):
-    from debye.radial import RadialMLP
+    from debye.core.radial import RadialMLP
 
     checkpoint.save_model(tmp_path / "m", RadialMLP(5.0, 1), {})
     refused(debye("dos", salt, "--model", tmp_path / "m"), "as a PhononNet", "it holds RadialMLP")

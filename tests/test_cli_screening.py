@@ -13,9 +13,9 @@ import pytest
 from verbs import refused
 
 import debye as package
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.model.records import summary
-from debye.crystals.structures.reading import read_crystals, read_structures, write_structures
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.predict.records import summary
+from debye.crystals.structure_io.read import read_crystals, read_structures, write_structures
 
 SIDES = {"LiF": 4.0, "NaCl": 5.6, "KBr": 6.6, "MgO": 4.2, "CaO": 4.8, "KI": 7.1}
 
@@ -94,7 +94,7 @@ def test_rows_are_the_predictions(screen, many, model_file, tmp_path):
 
 
 def test_the_manifest_tells_the_run(screen, many, tmp_path, model_file):
-    from debye.checkpoint import read_card
+    from debye.core.checkpoint import read_card
 
     screen(many, "--temperature", "100,300")
     told = json.loads((tmp_path / "out/debye-screen.json").read_text())
@@ -254,7 +254,7 @@ def test_a_full_disk_keeps_what_is_finished(many, model_file, tmp_path):
 
 
 def test_two_at_once_are_refused(screen, many, tmp_path):
-    from debye.crystals.screening.folder import locked
+    from debye.crystals.screening.store import locked
 
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out"):
@@ -370,7 +370,7 @@ def screened(screen, many, tmp_path):
 )
 @pytest.mark.parametrize("lowest", [False, True])
 def test_top_ranks_as_sorting_does(debye, screened, target, lowest):
-    from debye.crystals.screening.rows import column_of
+    from debye.crystals.predict.rows import column_of
 
     words = ["--by", target, "--temperature", 300, "--top", 7, *(["--lowest"] if lowest else [])]
     result = debye("top", screened, *words, "--json")

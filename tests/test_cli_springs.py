@@ -8,10 +8,10 @@ import torch
 from ase.build import bulk, make_supercell
 from test_cli_bands import refused
 
-from debye import checkpoint
+from debye.core import checkpoint
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.predictor import model_card
+from debye.crystals.predict.predictor import model_card
 
 GRID = [20.0 * i for i in range(51)]
 

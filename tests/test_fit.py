@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from debye.core.training import Recipe, Training, one_cycle
 from debye.errors import Failure, Refusal
-from debye.fit import Recipe, Training, one_cycle
 
 X = torch.linspace(-1, 1, 24).reshape(6, 4, 1)
 RECIPE = Recipe(epochs=5, peak_rate=0.05, seed=3)

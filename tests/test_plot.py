@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import debye.plot
-from debye.crystals.model.predictor import Prediction
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo_table import thermodynamics
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo_table import thermodynamics
+from debye.crystals.predict.predictor import Prediction
+from debye.crystals.structure.crystal import Crystal
 from debye.errors import Refusal
 from debye.plot import new_figure, save
 from debye.plot.crystals import (

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from debye.devices import pick_device
+from debye.core.device import pick_device
+from debye.core.distributed import ALONE, LAUNCHERS, Ranks, address, launched
 from debye.errors import Refusal
-from debye.ranks import ALONE, LAUNCHERS, Ranks, address, launched
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 OPEN_MPI = {f"OMPI_COMM_WORLD_{k}": v for k, v in TORCHRUN.items() if "WORLD" not in k} | {
@@ -186,8 +186,8 @@ TORCH, OPEN, MPI, SLURM = LAUNCHERS
 LINE = """
 import json, sys, torch
 from torch import nn
-from debye.fit import Recipe, Training
-from debye.ranks import joined
+from debye.core.training import Recipe, Training
+from debye.core.distributed import joined
 
 X = torch.linspace(-1, 1, 30, dtype=torch.float64).reshape(6, 5, 1)
 with joined("cpu") as ranks:

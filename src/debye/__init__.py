@@ -20,28 +20,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from debye.crystals.model.predictor import Prediction as Prediction
-    from debye.crystals.model.predictor import Predictor as Predictor
-    from debye.crystals.spectra.spectrum import Spectrum as Spectrum
-    from debye.crystals.spectra.thermo_table import thermodynamics as thermodynamics
-    from debye.crystals.structures.alloy import interpolate as interpolate
-    from debye.crystals.structures.crystal import Crystal as Crystal
-    from debye.crystals.structures.reading import read_crystal as read_crystal
-    from debye.crystals.structures.reading import read_structures as read_structures
+    from debye.crystals.dos.spectrum import Spectrum as Spectrum
+    from debye.crystals.dos.thermo_table import thermodynamics as thermodynamics
+    from debye.crystals.predict.predictor import Prediction as Prediction
+    from debye.crystals.predict.predictor import Predictor as Predictor
+    from debye.crystals.structure.alloy import interpolate as interpolate
+    from debye.crystals.structure.crystal import Crystal as Crystal
+    from debye.crystals.structure_io.read import read_crystal as read_crystal
+    from debye.crystals.structure_io.read import read_structures as read_structures
     from debye.errors import Refusal as Refusal
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Crystal": "debye.crystals.structures.crystal",
-    "Prediction": "debye.crystals.model.predictor",
-    "Predictor": "debye.crystals.model.predictor",
+    "Crystal": "debye.crystals.structure.crystal",
+    "Prediction": "debye.crystals.predict.predictor",
+    "Predictor": "debye.crystals.predict.predictor",
     "Refusal": "debye.errors",
-    "Spectrum": "debye.crystals.spectra.spectrum",
-    "interpolate": "debye.crystals.structures.alloy",
-    "read_crystal": "debye.crystals.structures.reading",
-    "read_structures": "debye.crystals.structures.reading",
-    "thermodynamics": "debye.crystals.spectra.thermo_table",
+    "Spectrum": "debye.crystals.dos.spectrum",
+    "interpolate": "debye.crystals.structure.alloy",
+    "read_crystal": "debye.crystals.structure_io.read",
+    "read_structures": "debye.crystals.structure_io.read",
+    "thermodynamics": "debye.crystals.dos.thermo_table",
 }
 
 __all__ = ["__version__"]

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 
 from debye.crystals.lattice import solve
 from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.brillouin import special_points
 from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
 from debye.crystals.lattice.elasticity import VOIGT, debye_temperature, elastic_constants
 from debye.crystals.lattice.force_constants import mean_springs
@@ -21,9 +22,8 @@ from debye.crystals.lattice.invariance import rotational_cost
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.solve import solved
 from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps, sound
-from debye.crystals.structures.brillouin import special_points
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.primitive import primitive
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.primitive import primitive
 from debye.errors import Failure, Refusal
 from debye.units import VELOCITY_TO_KM_S
 
@@ -317,7 +317,7 @@ def test_sound_is_the_slope_of_the_acoustic_branches(name):
 @pytest.mark.parametrize("name", ["Cu", "Al", "Cu3Au"])
 def test_velocities_are_those_of_phonopy(name):
     pytest.importorskip("phonopy")
-    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+    from debye.crystals.lattice.phonopy import from_phonopy
 
     phonon, crystal = emt(name)
     q = random_q(6)
@@ -335,7 +335,7 @@ def test_velocities_are_those_of_phonopy(name):
 def cuau():
     """CuAu, tetragonal, at the lattice constants where EMT has no stress; and its springs."""
     pytest.importorskip("phonopy")
-    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+    from debye.crystals.lattice.phonopy import from_phonopy
 
     def stretched(edges):
         atoms = CUAU.copy()
@@ -403,7 +403,7 @@ def test_rotations_cost_nothing_in_a_potential_without_stress(cuau):
 
 
 def test_stress_makes_rotations_cost():
-    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+    from debye.crystals.lattice.phonopy import from_phonopy
 
     atoms = CUAU.copy()
     atoms.set_cell(np.diag([2.6, 2.6, 3.7]), scale_atoms=True)
@@ -414,7 +414,7 @@ def test_stress_makes_rotations_cost():
 
 
 def test_rotations_cost_nothing_where_no_symmetry_says_so():
-    from debye.crystals.lattice.phonopy_exchange import from_phonopy
+    from debye.crystals.lattice.phonopy import from_phonopy
 
     atoms = bulk("Cu", "hcp", a=2.55, c=4.2)  # no atom is a centre of inversion
     lattice = torch.tensor(atoms.cell.array)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.data.recipe import published_recipe
 from debye.crystals.lattice.broadening import line_shapes, smoother
-from debye.crystals.learning.collection import FREQUENCY
-from debye.crystals.learning.recipe import published_recipe
 
 
 def test_the_filter_is_that_of_the_labels():

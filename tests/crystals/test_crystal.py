@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from debye.crystals.structures.alloy import interpolate
-from debye.crystals.structures.checks import close_pairs
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.elements import (
+from debye.crystals.structure.alloy import interpolate
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import (
     ATOMIC_NUMBERS,
     MASSES,
     SYMBOLS,
@@ -21,6 +20,7 @@ from debye.crystals.structures.elements import (
     electronegativity,
     periodic_place,
 )
+from debye.crystals.structure.validate import close_pairs
 from debye.errors import Refusal
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.spectra.distances import (
+from debye.crystals.dos.distances import (
     hellinger,
     mae,
     mse,
@@ -12,7 +12,7 @@ from debye.crystals.spectra.distances import (
     r_squared,
     wasserstein,
 )
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import Refusal
 
 GRID = np.arange(0.0, 1001.0, 20.0)

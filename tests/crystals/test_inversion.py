@@ -12,26 +12,26 @@ import pytest
 import torch
 
 import debye
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.split import read_split
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion import design as designs
 from debye.crystals.inversion.candidates import Candidates, predicted, screened
 from debye.crystals.inversion.cross_sections import CROSS_SECTIONS
-from debye.crystals.inversion.freedom import Freedom
 from debye.crystals.inversion.instrument import Resolution, response, seen_of, site_weights
 from debye.crystals.inversion.likelihood import Observation, fit
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.parameters import Freedom
 from debye.crystals.inversion.rank import USUAL_MISFIT, rank
 from debye.crystals.inversion.refine import Objective, refine, sampled
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.split import read_split
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.screening.folder import FORMAT
-from debye.crystals.spectra.measured import Measured
-from debye.crystals.spectra.quadrature import trapezoid_weights
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import RESULTS
-from debye.crystals.structures.symmetry import operations_of
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.screening.store import FORMAT
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.symmetry import operations_of
+from debye.crystals.structure_io.read import RESULTS
 from debye.errors import Refusal
 
 GRID = torch.arange(0.0, 1020.0, 20.0, dtype=torch.float64)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.learning.isotopes import LOST, Isotopes, stretched, with_scaled_masses
-from debye.crystals.model.graph import Graph
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.graph import Graph
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.training.isotopes import LOST, Isotopes, stretched, with_scaled_masses
 
 OMEGA = torch.linspace(0, 1000, 51, dtype=torch.float64)
 

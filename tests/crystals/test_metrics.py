@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.learning.collection import FREQUENCY
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.metrics import (
+from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.structure.composition import composition_vector
+from debye.crystals.training.metrics import (
     BASELINES,
     mean_baseline,
     nearest_composition_baseline,
     spectrum_errors,
     summary,
 )
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.structures.composition import composition_vector
 
 W = np.full(51, 20.0)
 W[[0, -1]] = 10.0

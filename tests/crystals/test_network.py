@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.model.graph import Graph
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.graph import Graph
 from debye.crystals.model.network import PhononNet
-from debye.crystals.spectra.quadrature import trapezoid_weights
-from debye.crystals.structures.alloy import interpolate
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.alloy import interpolate
+from debye.crystals.structure.crystal import Crystal
 from debye.errors import Refusal
 
 FREQUENCY = [20.0 * k for k in range(51)]

@@ -14,7 +14,7 @@ from debye.crystals.lattice.band_files import band_yaml, bands_csv, bands_record
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import site_densities
 from debye.crystals.lattice.path import QPath
-from debye.crystals.lattice.phonopy_exchange import from_phonopy, to_phonopy, write_phonopy
+from debye.crystals.lattice.phonopy import from_phonopy, to_phonopy, write_phonopy
 from debye.errors import Refusal
 
 phonopy = pytest.importorskip("phonopy")

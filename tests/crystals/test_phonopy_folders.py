@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from lattices import CUAU, computed, emt_forces
 from scipy.stats import qmc
 
-from debye.crystals.learning.collection import FREQUENCY
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.phonopy_files import load_phonon
-from debye.crystals.learning.phonopy_folders import read_phonopy_folders, total_dos
-from debye.crystals.learning.recipe import published_recipe
-from debye.crystals.structures.reading import Rejected
+from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.phonopy_files import load_phonon
+from debye.crystals.data.phonopy_folders import read_phonopy_folders, total_dos
+from debye.crystals.data.recipe import published_recipe
+from debye.crystals.structure_io.read import Rejected
 from debye.errors import Refusal
 
 phonopy = pytest.importorskip("phonopy")
@@ -527,7 +527,7 @@ def test_without_phonopy_it_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_the_module_needs_no_phonopy_to_be_imported():
-    code = "import sys, debye.crystals.learning.phonopy_folders; print('phonopy' in sys.modules)"
+    code = "import sys, debye.crystals.data.phonopy_folders; print('phonopy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

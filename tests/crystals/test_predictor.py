@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from debye import checkpoint
-from debye.crystals.model import predictor as module
-from debye.crystals.model.predictor import Prediction, Predictor, model_card
-from debye.crystals.model.records import record, summary, table_row
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo import entropy, heat_capacity, zero_point_energy
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import Rejected
+from debye.core import checkpoint
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.predict import predictor as module
+from debye.crystals.predict.predictor import Prediction, Predictor, model_card
+from debye.crystals.predict.records import record, summary, table_row
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import Rejected
 from debye.errors import Refusal
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])

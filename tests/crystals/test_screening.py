@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 from ase.db import connect
 
-from debye.checkpoint import read_card
-from debye.crystals.screening import campaign as campaign_file
+from debye.core.checkpoint import read_card
 from debye.crystals.screening import clusters, engines
-from debye.crystals.screening.campaign import campaign
-from debye.crystals.screening.folder import begin, parts
+from debye.crystals.screening import run as campaign_file
+from debye.crystals.screening.run import campaign
 from debye.crystals.screening.shards import files_of, shards, source_of
-from debye.crystals.screening.work import Job, screen
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import Rejected, make, pieces, read_structures
-from debye.crystals.structures.writers import to_cif, to_poscar
+from debye.crystals.screening.store import begin, parts
+from debye.crystals.screening.worker import Job, screen
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import Rejected, make, pieces, read_structures
+from debye.crystals.structure_io.write import to_cif, to_poscar
 from debye.errors import Failure, Refusal
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -39,7 +39,7 @@ SALTS = [salt(metal, side) for side in (5.2, 5.6, 6.0) for metal in ("Li", "Na",
 
 
 def frames(crystals=SALTS):
-    from debye.crystals.structures.writers import to_xyz
+    from debye.crystals.structure_io.write import to_xyz
 
     return "".join(map(to_xyz, crystals))
 
@@ -307,7 +307,7 @@ def test_parts_without_inputs_are_refused(file, job):
 
 
 def test_another_model_at_a_worker_is_refused(file, job):
-    from debye.crystals.screening.work import _predictor
+    from debye.crystals.screening.worker import _predictor
 
     engine, _ = inline()
     _predictor.cache_clear()
@@ -316,7 +316,7 @@ def test_another_model_at_a_worker_is_refused(file, job):
 
 
 def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
-    from debye.crystals.model.predictor import Predictor
+    from debye.crystals.predict.predictor import Predictor
 
     predict = Predictor._predict
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debye.crystals.spectra.quadrature import integration_weights, trapezoid_weights
-from debye.crystals.spectra.spectrum import NORMALISATIONS, Spectrum
+from debye.crystals.dos.quadrature import integration_weights, trapezoid_weights
+from debye.crystals.dos.spectrum import NORMALISATIONS, Spectrum
 from debye.errors import Refusal
 from debye.units import FREQUENCY_UNITS
 

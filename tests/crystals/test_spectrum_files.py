@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.spectra.files import read_spectrum, write_spectrum
-from debye.crystals.spectra.layouts import (
+from debye.core.files import atomic_write
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos_io.files import read_spectrum, write_spectrum
+from debye.crystals.dos_io.layouts import (
     from_phonon_dos,
     from_phonopy,
     from_record,
@@ -18,9 +20,7 @@ from debye.crystals.spectra.layouts import (
     to_phonopy,
     to_record,
 )
-from debye.crystals.spectra.spectrum import Spectrum
 from debye.errors import Failure, Refusal
-from debye.files import atomic_write
 
 GRID = np.arange(0.0, 601.0, 20.0)
 
@@ -128,7 +128,7 @@ def test_pymatgen_reads_ours_and_we_read_pymatgens(total):
     assert record.keys() == to_phonon_dos(total).keys()
     assert_same(from_phonon_dos(record), total)
     # Pymatgen sums to J/(K mol) on its own grid; it agrees where a sum can.
-    from debye.crystals.spectra.thermo import heat_capacity
+    from debye.crystals.dos.thermo import heat_capacity
 
     assert theirs.cv(300.0) == pytest.approx(heat_capacity(total, 300.0).item(), rel=2e-3)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from ase.build import bulk
 
+from debye.crystals.graph import Graph
 from debye.crystals.lattice.site_states import site_states
-from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.crystal import Crystal
 
 GRID = [20.0 * i for i in range(51)]
 CRYSTALS = {

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from debye.crystals.structures import reading as structures
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import Rejected, read_file, read_structures, write_structures
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io import read as structures
+from debye.crystals.structure_io.read import Rejected, read_file, read_structures, write_structures
 from debye.errors import Refusal
 
 DEMO = Path(structures.__file__).parents[2] / "data" / "demo"
@@ -509,7 +509,7 @@ def test_warnings_of_parsers_become_notes(monkeypatch):
 
 def test_nothing_heavy_is_imported_for_a_cif():
     code = (
-        "import sys; from debye.crystals.structures.crystal import Crystal; Crystal.read(sys.argv[1]);"
+        "import sys; from debye.crystals.structure.crystal import Crystal; Crystal.read(sys.argv[1]);"
         "print(sorted({'ase.io', 'pymatgen', 'scipy', 'torch', 'ase.db'} & set(sys.modules)))"
     )
     source = str(Path(structures.__file__).parents[3])

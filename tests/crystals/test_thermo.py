@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from debye.crystals.spectra import thermo
-from debye.crystals.spectra.debye_model import DEFINITIONS, debye_heat_capacity, debye_temperature
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo_table import BASES, thermodynamics
+from debye.crystals.dos import thermo
+from debye.crystals.dos.debye_model import DEFINITIONS, debye_heat_capacity, debye_temperature
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo_table import BASES, thermodynamics
 from debye.errors import Refusal
 from debye.units import CM1_TO_K, R
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye import checkpoint
-from debye.crystals.learning.dataset import read_collection
-from debye.crystals.learning.density_loss import DensityLoss
-from debye.crystals.learning.settings import Settings
-from debye.crystals.learning.split import read_split
-from debye.crystals.learning.training import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
+from debye.core import checkpoint
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.split import read_split
+from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.spectra.spectrum import trapezoid_weights
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.training.config import Settings
+from debye.crystals.training.density_loss import DensityLoss
+from debye.crystals.training.run import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
 from debye.errors import Failure, Refusal
 
 TABLES = {
@@ -272,7 +272,7 @@ def test_settings_refuse(tables, what):
 @pytest.mark.parametrize("l_max", [0, 1, 2, 3])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_every_network_that_settings_allow_can_be_made(rows, l_max, layers):
-    from debye.crystals.model.graph import Graph
+    from debye.crystals.graph import Graph
 
     net = PhononNet([0.0, 10.0], channels=1, layers=layers, l_max=l_max, basis=1, hidden=1)
     assert net(Graph.of(rows.crystals[0], 5.0)).total.isfinite().all()

@@ -8,15 +8,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from debye import checkpoint
+from debye.core import checkpoint
+from debye.crystals.data.collection import FREQUENCY, Collection
+from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.inversion.candidates import predicted, screened
-from debye.crystals.learning.collection import FREQUENCY, Collection
-from debye.crystals.model.predictor import Predictor, model_card
-from debye.crystals.model.records import record, table_header, table_row
-from debye.crystals.spectra.distances import wasserstein
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import read_crystals, write_structures
+from debye.crystals.predict.predictor import Predictor, model_card
+from debye.crystals.predict.records import record, table_header, table_row
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import read_crystals, write_structures
 from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.coverage import coverage, rejection_gain

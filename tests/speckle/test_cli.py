@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from debye.cli import app
-from debye.speckle.learning.law import load_law
+from debye.speckle.fitting.model_file import load_law
 
 PLAN = """
 [[stages]]
@@ -103,7 +103,7 @@ def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
-    from debye.speckle.learning.plan import Plan, Stage
+    from debye.speckle.fitting.plan import Plan, Stage
     from debye.speckle.studies import cases
     from debye.speckle.studies.evaluate import shortened
 

@@ -13,12 +13,12 @@ from debye.errors import Failure, Refusal
 from debye.speckle.data.dataset import load_frames, save_frames
 from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
 from debye.speckle.data.hdf5 import writing
-from debye.speckle.data.scan_files import read_cxi, read_scan_folder, read_stack
-from debye.speckle.learning.law import load_law
+from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
+from debye.speckle.fitting.model_file import load_law
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
 from debye.speckle.studies.evaluate import shortened
-from debye.speckle.studies.judge import relative
 from debye.speckle.studies.making import make_frames
+from debye.speckle.studies.metrics import relative
 
 OPEN = torch.ones(6, 6, dtype=torch.bool)
 TIMES = torch.arange(4.0)

@@ -9,25 +9,25 @@ import torch
 
 from debye.errors import Failure, Refusal
 from debye.speckle.data.frames import Frames, simulate
-from debye.speckle.dynamics.holes import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
 from debye.speckle.dynamics.lattices import Kuramoto
+from debye.speckle.dynamics.learnable import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
 from debye.speckle.dynamics.swarms import Swarm, Swarmalator
 from debye.speckle.dynamics.systems import Drift
 from debye.speckle.dynamics.trajectory import SolveFailure
-from debye.speckle.dynamics.truths import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
-from debye.speckle.learning.blueprint import build, describe
-from debye.speckle.learning.gauss_newton import GaussNewton, to_vector
-from debye.speckle.learning.law import covariance, load_law, resume, save_law
-from debye.speckle.learning.learn import Experiment, learn, prepare
-from debye.speckle.learning.plan import Plan, Stage
-from debye.speckle.light.optics import Detector, GaussianProbe
-from debye.speckle.light.photons import EXACT
-from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud
+from debye.speckle.fitting.fit import Experiment, learn, prepare
+from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.model_file import covariance, load_law, resume, save_law
+from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud
+from debye.speckle.scattering.noise import EXACT
+from debye.speckle.scattering.optics import Detector, GaussianProbe
+from debye.speckle.serialize import build, describe
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, STUDIES, SWARM, study
 from debye.speckle.studies.evaluate import conduct, shortened
-from debye.speckle.studies.judge import pair_force, relative
 from debye.speckle.studies.making import make_frames, starts
+from debye.speckle.studies.metrics import pair_force, relative
 
 SOLVER = Solver("tsit5", rtol=1e-6, atol=1e-7)
 
@@ -296,7 +296,7 @@ def test_a_step_that_blows_up_is_shortened():
                 raise Failure("too far", why="a wall", fix="turn back")
             return torch.tanh(self.x) * piece
 
-    from debye.speckle.light.photons import SQUARES
+    from debye.speckle.scattering.noise import SQUARES
 
     well = Well()
     fit = GaussNewton(well, lambda p: 0.1 * p, torch.ones(1), SQUARES, damping=1e-9)

@@ -6,18 +6,7 @@ import pytest
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.light.optics import (
-    Detector,
-    GaussianProbe,
-    GridProbe,
-    bilinear,
-    coordinates,
-    core_shell,
-    sphere,
-)
-from debye.speckle.light.photons import LIKELIHOODS, expose, exposure, likelihood, masked_mean
-from debye.speckle.light.ptychography import Scan
-from debye.speckle.light.scattering import (
+from debye.speckle.scattering.models import (
     Cloud,
     Lattice,
     RigidCloud,
@@ -27,6 +16,17 @@ from debye.speckle.light.scattering import (
     lattice_amplitude,
     squared,
 )
+from debye.speckle.scattering.noise import LIKELIHOODS, expose, exposure, likelihood, masked_mean
+from debye.speckle.scattering.optics import (
+    Detector,
+    GaussianProbe,
+    GridProbe,
+    bilinear,
+    coordinates,
+    core_shell,
+    sphere,
+)
+from debye.speckle.scattering.ptychography import Scan
 
 DETECTOR = Detector(n=16, dq=0.5, L=2.0, f_mask=0.06)
 

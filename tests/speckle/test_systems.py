@@ -6,11 +6,8 @@ import pytest
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.holes import Flow, Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion, transfer_function
-from debye.speckle.dynamics.swarms import Swarm, Swarmalator
-from debye.speckle.dynamics.truths import (
+from debye.speckle.dynamics.known import (
     GrayScott,
     MexicanHat,
     PhaseCoupling,
@@ -18,6 +15,9 @@ from debye.speckle.dynamics.truths import (
     SwarmForce,
     Turing,
 )
+from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion, transfer_function
+from debye.speckle.dynamics.learnable import Flow, Kernel, RadialNetwork, RadialSpline
+from debye.speckle.dynamics.swarms import Swarm, Swarmalator
 
 
 def particles(runs=2, count=40, D=2, dtype=torch.float64):
@@ -196,7 +196,7 @@ def test_reactions_are_finite(reaction):
 
 
 def test_spiral_law_follows_the_fermat_spiral():
-    from debye.speckle.light.ptychography import fermat_spiral
+    from debye.speckle.scattering.ptychography import fermat_spiral
 
     want = fermat_spiral(40, a=2.0, w=4.0)
     law = Spiral(a=2.0, w=4.0)

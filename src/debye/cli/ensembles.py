@@ -16,7 +16,7 @@ from debye.cli.labelled import Data, read_labelled
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.split import Split
+    from debye.crystals.data.split import Split
 
 
 def register(app: typer.Typer) -> None:
@@ -41,12 +41,12 @@ def ensemble(
     calibrate the uncertainty of the ensemble. Run again to go on: what is
     finished is kept, what was interrupted is resumed.
     """
-    from debye import checkpoint
-    from debye.crystals.learning import crossval
-    from debye.crystals.learning.settings import Settings
-    from debye.crystals.learning.split import folds as make_folds
+    from debye.core import checkpoint
+    from debye.crystals.data.split import folds as make_folds
     from debye.crystals.model.ensemble import Ensemble
-    from debye.crystals.model.predictor import model_card
+    from debye.crystals.predict.predictor import model_card
+    from debye.crystals.training import crossval
+    from debye.crystals.training.config import Settings
     from debye.crystals.uncertainty.conformal import LEAST_ROWS
 
     kinds = [path.stem for path in config]
@@ -99,7 +99,7 @@ def ensemble(
 
 def _runs(output: Path, splits: list[Split], configs: list[Path]) -> Iterator[tuple[Path, Path]]:
     """Folder and config of every training; its split is written beside it."""
-    from debye.crystals.learning.split import write_split
+    from debye.crystals.data.split import write_split
 
     for k, split in enumerate(splits, 1):
         fold = folder(output / f"fold-{k}")
@@ -110,7 +110,7 @@ def _runs(output: Path, splits: list[Split], configs: list[Path]) -> Iterator[tu
 
 def _train(data: Path, run: Path, config: Path) -> int:
     """Train one network, or go on with it; its messages go to a log beside it."""
-    from debye.crystals.learning.training import FINAL, LAST
+    from debye.crystals.training.run import FINAL, LAST
 
     if (run / FINAL).exists():
         return DONE

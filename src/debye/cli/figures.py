@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from debye.cli.common import tell, warn
 
 if TYPE_CHECKING:
-    from debye.crystals.model.predictor import Prediction
-    from debye.crystals.screening.ranking import Query
-    from debye.crystals.spectra.spectrum import Spectrum
-    from debye.crystals.spectra.thermo_table import Thermodynamics
+    from debye.crystals.dos.spectrum import Spectrum
+    from debye.crystals.dos.thermo_table import Thermodynamics
+    from debye.crystals.predict.predictor import Prediction
+    from debye.crystals.screening.rank import Query
 
 
 def draw_spectra(
@@ -69,7 +69,7 @@ def draw_alloy(
     """A waterfall of the spectra of an alloy."""
     import torch
 
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.dos.spectrum import Spectrum
     from debye.plot import save
     from debye.plot.crystals import waterfall_figure
 
@@ -93,8 +93,8 @@ def draw_alloy(
 
 def draw_screening(query: Query, best: list[dict[str, Any]], path: Path) -> None:
     """What was screened, and the best of it."""
-    from debye.crystals.screening.ranking import values
-    from debye.crystals.screening.rows import QUANTITIES
+    from debye.crystals.predict.rows import QUANTITIES
+    from debye.crystals.screening.rank import values
     from debye.plot import save
     from debye.plot.screening import screening_figure
 

@@ -52,7 +52,7 @@ from debye.cli.inversion_output import (
 )
 from debye.cli.output import Device, load_predictor
 from debye.cli.spectra import ModelFile, Plot
-from debye.files import atomic_write
+from debye.core.files import atomic_write
 
 app = typer.Typer(
     name="invert",
@@ -219,7 +219,7 @@ def design(
     mixture are found by gradients through the network.
     """
     from debye.crystals.inversion.design import design as propose
-    from debye.crystals.structures.reading import read_crystal
+    from debye.crystals.structure_io.read import read_crystal
 
     place, figure = json_or_folder(output), writable(plot, "--plot", FIGURES)
     check_range(temperature, "--temperature", least=0)

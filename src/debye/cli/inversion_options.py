@@ -13,12 +13,12 @@ from debye.cli.spectra import Unit
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
+    from debye.crystals.dos_io.measured import Measured
     from debye.crystals.inversion.candidates import Candidates
     from debye.crystals.inversion.design import Target
-    from debye.crystals.inversion.freedom import Freedom
     from debye.crystals.inversion.instrument import Resolution
-    from debye.crystals.model.predictor import Predictor
-    from debye.crystals.spectra.measured import Measured
+    from debye.crystals.inversion.parameters import Freedom
+    from debye.crystals.predict.predictor import Predictor
 
 
 class Background(str, Enum):
@@ -67,7 +67,7 @@ Result = Annotated[Path | None, typer.Option("--output", help="Write the result 
 
 def measured_of(path: Path, unit: Unit | None) -> Measured:
     """The measured spectrum of a file; what is odd about it is told."""
-    from debye.crystals.spectra.measured import read_measured
+    from debye.crystals.dos_io.measured import read_measured
 
     measured = read_measured(path, unit.value if unit else None)
     for note in measured.notes:
@@ -105,7 +105,7 @@ def window_of(text: str | None, measured: Measured) -> tuple[float, float] | Non
 def candidates_of(names: list[str], predictor: Predictor, *, neutron: bool) -> Candidates:
     """The candidates of files or of a screening; those that failed are told."""
     from debye.crystals.inversion.candidates import is_screened, predicted, screened
-    from debye.crystals.structures.reading import read_structures
+    from debye.crystals.structure_io.read import read_structures
 
     if len(names) == 1 and is_screened(Path(names[0])):
         if neutron:
@@ -123,8 +123,8 @@ def candidates_of(names: list[str], predictor: Predictor, *, neutron: bool) -> C
 
 def freedom_of(structure: Path, free: list[str] | None, toward: Path | None) -> Freedom:
     """The structure with what the options free of it."""
-    from debye.crystals.inversion.freedom import Freedom
-    from debye.crystals.structures.reading import read_crystal
+    from debye.crystals.inversion.parameters import Freedom
+    from debye.crystals.structure_io.read import read_crystal
 
     start = read_crystal(structure)
     if toward is not None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debye.cli.common import show, tell, to_json
-from debye.files import atomic_write
+from debye.core.files import atomic_write
 
 if TYPE_CHECKING:
+    from debye.crystals.dos_io.measured import Measured
     from debye.crystals.inversion.design import Proposal, Target
     from debye.crystals.inversion.instrument import Resolution
     from debye.crystals.inversion.rank import Ranking
     from debye.crystals.inversion.refine import Refined
-    from debye.crystals.spectra.measured import Measured
 
 
 def give(text: str, told: dict[str, Any], place: Path | None, *, needed: bool) -> None:
@@ -135,7 +135,7 @@ def draw_refined(found: Refined, path: Path, unit: str) -> None:
 
 def proposal_record(proposal: Proposal) -> dict[str, Any]:
     """A proposal as numbers and text for JSON."""
-    from debye.crystals.model.records import standing
+    from debye.crystals.predict.records import standing
 
     sure = proposal.prediction.uncertainty
     return {

@@ -22,13 +22,13 @@ from debye.cli.common import (
 )
 from debye.cli.labelled import Data, SplitFile, read_labelled
 from debye.cli.output import Device, load_predictor
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.collection import Collection
-    from debye.crystals.model.predictor import Prediction, Predictor
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.data.collection import Collection
+    from debye.crystals.dos.spectrum import Spectrum
+    from debye.crystals.predict.predictor import Prediction, Predictor
 
 
 def register(app: typer.Typer) -> None:
@@ -63,8 +63,8 @@ def evaluate(
     training crystal nearest in composition. Without --split every row is
     judged, and there are none for want of training rows.
     """
-    from debye.crystals.learning import metrics
-    from debye.crystals.learning.split import subset as rows_of
+    from debye.crystals.data.split import subset as rows_of
+    from debye.crystals.training import metrics
 
     if subset and not split:
         raise Refusal(
@@ -123,8 +123,8 @@ def calibrate(
     """
     import torch
 
-    from debye.checkpoint import amend, fingerprint
-    from debye.crystals.learning.split import subset as rows_of
+    from debye.core.checkpoint import amend, fingerprint
+    from debye.crystals.data.split import subset as rows_of
     from debye.crystals.uncertainty.calibration import calibrate as fitted
     from debye.crystals.uncertainty.evidence import Readings
 
@@ -156,7 +156,7 @@ def calibrate(
 
 def _predict(predictor: Predictor, rows: Collection) -> tuple[list[Prediction], Collection, int]:
     """Predictions of the rows, and the rows without those that cannot be predicted."""
-    from debye.crystals.model.predictor import Prediction
+    from debye.crystals.predict.predictor import Prediction
 
     kept, found, failed = [], [], 0
     for name, item in zip(rows.names, predictor(rows.crystals), strict=True):
@@ -176,7 +176,7 @@ def _predict(predictor: Predictor, rows: Collection) -> tuple[list[Prediction], 
 def _spectra(predictions: list[Prediction]) -> Spectrum:
     import torch
 
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.dos.spectrum import Spectrum
 
     totals = [prediction.total for prediction in predictions]
     density, atoms = (
@@ -227,7 +227,7 @@ def _table(columns: dict[str, dict[str, float]], rows: int) -> str:
 
 
 def _draw_gallery(rows: Collection, predicted: Spectrum, path: Path) -> None:
-    from debye.crystals.learning.metrics import spectrum_errors
+    from debye.crystals.training.metrics import spectrum_errors
     from debye.plot import save
     from debye.plot.crystals import quartile_gallery
 

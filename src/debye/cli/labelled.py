@@ -10,9 +10,9 @@ import typer
 from debye.cli.common import complain, tell
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.collection import Collection
-    from debye.crystals.learning.split import Split
-    from debye.crystals.structures.reading import Rejected
+    from debye.crystals.data.collection import Collection
+    from debye.crystals.data.split import Split
+    from debye.crystals.structure_io.read import Rejected
 
 Data = Annotated[
     Path,
@@ -28,8 +28,8 @@ SplitFile = Annotated[
 
 def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[Rejected], Split]:
     """The usable rows, the others, which are told on stderr, and the split without those."""
-    from debye.crystals.learning.dataset import read_collection
-    from debye.crystals.learning.split import read_split
+    from debye.crystals.data.dataset import read_collection
+    from debye.crystals.data.split import read_split
 
     collection, rejected = read_collection(data)
     tell_rejected(rejected, len(collection))

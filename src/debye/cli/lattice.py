@@ -24,14 +24,14 @@ from debye.cli.common import (
 )
 from debye.cli.output import Device, load_predictor
 from debye.cli.spectra import Json, ModelFile, Plot, Unit
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 if TYPE_CHECKING:
+    from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.lattice.bands import Bands
     from debye.crystals.lattice.force_constants import ForceConstants
-    from debye.crystals.spectra.spectrum import Spectrum
-    from debye.crystals.structures.crystal import Crystal
+    from debye.crystals.structure.crystal import Crystal
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _found(
     from debye.crystals.lattice.dos import mesh_for, site_densities
     from debye.crystals.lattice.force_constants import mean_springs
     from debye.crystals.lattice.path import QPath
-    from debye.crystals.structures.primitive import primitive
+    from debye.crystals.structure.primitive import primitive
 
     given = _single(file)
     crystal = primitive(given)
@@ -129,7 +129,7 @@ def _found(
 
 def _single(file: str) -> Crystal:
     """The one structure of a file."""
-    from debye.crystals.structures.reading import Rejected, read_structures
+    from debye.crystals.structure_io.read import Rejected, read_structures
 
     first, *more = islice(read_structures([file]), 2)
     if isinstance(first, Rejected):
@@ -220,7 +220,7 @@ def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
 
 def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None:
     from debye.crystals.lattice.band_files import band_yaml, bands_csv
-    from debye.crystals.lattice.phonopy_exchange import write_phonopy
+    from debye.crystals.lattice.phonopy import write_phonopy
 
     atomic_write(place / "bands.csv", bands_csv(found.bands, unit))
     atomic_write(place / "bands.json", to_json(record) + "\n")

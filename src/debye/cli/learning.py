@@ -26,10 +26,10 @@ from debye.cli.labelled import Data, SplitFile, read_labelled, tell_rejected
 from debye.cli.output import Device
 
 if TYPE_CHECKING:
-    from debye.crystals.learning.settings import Settings
-    from debye.crystals.learning.split import Split
-    from debye.crystals.learning.training import TrainingRun
-    from debye.ranks import Ranks
+    from debye.core.distributed import Ranks
+    from debye.crystals.data.split import Split
+    from debye.crystals.training.config import Settings
+    from debye.crystals.training.run import TrainingRun
 
 
 def register(app: typer.Typer) -> None:
@@ -77,8 +77,8 @@ def train(
     """
     import torch
 
-    from debye.crystals.learning.training import check_free
-    from debye.ranks import joined
+    from debye.core.distributed import joined
+    from debye.crystals.training.run import check_free
 
     with joined(device) as ranks:
         if not resume and ranks.first:
@@ -104,8 +104,8 @@ def _prepare(
     settings: Settings, data: Path, split: Path | None, output: Path, ranks: Ranks, *, resume: bool
 ) -> tuple[TrainingRun, int]:
     """The run as it stands before its next step, told on stderr, and how many rows it lacks."""
-    from debye.crystals.learning.split import element_balanced_split, subset
-    from debye.crystals.learning.training import SPLIT, TrainingRun
+    from debye.crystals.data.split import element_balanced_split, subset
+    from debye.crystals.training.run import SPLIT, TrainingRun
 
     collection, rejected, parts = read_labelled(data, split or (output / SPLIT if resume else None))
     parts = parts or element_balanced_split(collection)
@@ -146,7 +146,7 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
 
 
 def _arguments(run: TrainingRun) -> dict[str, Any]:
-    from debye.checkpoint import arguments_of
+    from debye.core.checkpoint import arguments_of
 
     made = arguments_of(run.training.model)
     return {key: value for key, value in made.items() if key != "frequency"}
@@ -154,7 +154,7 @@ def _arguments(run: TrainingRun) -> dict[str, Any]:
 
 def _conclude(run: TrainingRun) -> None:
     """The best epoch and its model, on stdout."""
-    from debye.crystals.learning.training import BEST
+    from debye.crystals.training.run import BEST
 
     if run.history:
         best = run.best
@@ -167,8 +167,8 @@ def _conclude(run: TrainingRun) -> None:
 
 def _settings(config: Path | None, overrides: Mapping[str, Any], resumed: Path | None) -> Settings:
     """The settings of a resumed folder, the config file laid over them, and the flags on top."""
-    from debye.crystals.learning.settings import Settings
-    from debye.crystals.learning.training import saved_settings
+    from debye.crystals.training.config import Settings
+    from debye.crystals.training.run import saved_settings
 
     tables = saved_settings(resumed) if resumed else {}
     recipe = {key: value for key, value in overrides.items() if value is not None}

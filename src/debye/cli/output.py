@@ -23,12 +23,12 @@ from debye.cli.common import (
     to_json,
     writable,
 )
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.model.predictor import Prediction, Predictor
-    from debye.crystals.structures.crystal import Crystal
+    from debye.crystals.predict.predictor import Prediction, Predictor
+    from debye.crystals.structure.crystal import Crystal
 
 
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
@@ -139,8 +139,8 @@ class Printer:
 
 def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     """The predictor of a model file, the shipped one by default."""
-    from debye.crystals.model.predictor import Predictor
-    from debye.devices import pick_device
+    from debye.core.device import pick_device
+    from debye.crystals.predict.predictor import Predictor
 
     return Predictor.load(path, pick_device(device))
 
@@ -164,7 +164,7 @@ class Predictions:
         return self.predictor.calibration is not None
 
     def __iter__(self) -> Iterator[Prediction]:
-        from debye.crystals.structures.reading import Rejected, read_structures
+        from debye.crystals.structure_io.read import Rejected, read_structures
 
         warnings = Warnings()
         with progress_bar() as bar:

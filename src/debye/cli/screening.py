@@ -33,8 +33,8 @@ from debye.errors import Refusal
 
 if TYPE_CHECKING:
     from debye.crystals.screening.engines import Engine
-    from debye.crystals.screening.ranking import Query
-    from debye.crystals.screening.work import Job
+    from debye.crystals.screening.rank import Query
+    from debye.crystals.screening.worker import Job
 
 
 class EngineName(str, Enum):
@@ -97,11 +97,11 @@ def screen(
     predicted is a row with its error. In the end the best are printed;
     `debye top OUTPUT` ranks them otherwise.
     """
-    from debye.checkpoint import read_card
-    from debye.crystals.model.predictor import grid, model_path
-    from debye.crystals.screening import folder as place
+    from debye.core.checkpoint import read_card
+    from debye.crystals.predict.predictor import grid, model_path
+    from debye.crystals.screening import store as place
     from debye.crystals.screening.shards import files_of
-    from debye.crystals.screening.work import Job
+    from debye.crystals.screening.worker import Job
 
     kelvin = parse_range(temperature, "--temperature", least=0)
     found = files_of(files)
@@ -131,7 +131,7 @@ def screen(
         place.begin(output, told)
         code = _run(found, shard_size, job, chosen)
     if code in (DONE, SOME_FAILED) and top:
-        from debye.crystals.screening.ranking import Query
+        from debye.crystals.screening.rank import Query
 
         _print_top(Query(output, target.value, kelvin[0]), top, as_json=as_json)
     return code
@@ -139,8 +139,8 @@ def screen(
 
 def _engine(name: EngineName, config: Path | None, workers: int | None, job: Job) -> Engine:
     """The engine that is asked for, with its config."""
+    from debye.core.device import pick_device
     from debye.crystals.screening import clusters, engines
-    from debye.devices import pick_device
 
     if name is EngineName.LOCAL:
         if config is not None:
@@ -159,8 +159,8 @@ def _engine(name: EngineName, config: Path | None, workers: int | None, job: Job
 
 def _run(found: list[Path], shard_size: int, job: Job, engine: Engine) -> int:
     """Screen what is missing; the exit code."""
-    from debye.crystals.screening import folder as place
-    from debye.crystals.screening.campaign import campaign
+    from debye.crystals.screening import store as place
+    from debye.crystals.screening.run import campaign
     from debye.crystals.screening.shards import shards
 
     done = structures = failed = 0
@@ -208,8 +208,8 @@ def top(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Rank what was screened, and draw it with the best labelled."""
-    from debye.crystals.screening.folder import read_manifest
-    from debye.crystals.screening.ranking import Query
+    from debye.crystals.screening.rank import Query
+    from debye.crystals.screening.store import read_manifest
 
     if temperature is not None:
         check_range(temperature, "--temperature", least=0)
@@ -228,8 +228,8 @@ def _print_top(
     query: Query, count: int, *, as_json: bool, needed: bool = True
 ) -> list[dict[str, Any]]:
     """Print the best rows, and give them."""
-    from debye.crystals.screening.ranking import top as best
-    from debye.crystals.screening.rows import EXPECTED_ERROR, QUANTITIES
+    from debye.crystals.predict.rows import EXPECTED_ERROR, QUANTITIES
+    from debye.crystals.screening.rank import top as best
 
     rows = best(query, count)
     if not rows:
@@ -252,7 +252,7 @@ def _print_top(
 
 def _doubt(row: dict[str, Any], query: Query) -> str:
     """Half the interval around a row's value, and the expected error of its spectrum."""
-    from debye.crystals.screening.rows import EXPECTED_ERROR, ends_of
+    from debye.crystals.predict.rows import EXPECTED_ERROR, ends_of
 
     if row[EXPECTED_ERROR] is None:
         return " " * 17

@@ -29,9 +29,9 @@ from debye.errors import Refusal
 if TYPE_CHECKING:
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
-    from debye.speckle.learning.learn import Learning
-    from debye.speckle.learning.plan import Plan
-    from debye.speckle.light.scattering import Scattering
+    from debye.speckle.fitting.fit import Learning
+    from debye.speckle.fitting.plan import Plan
+    from debye.speckle.scattering.models import Scattering
 
 
 class Case(str, Enum):
@@ -121,11 +121,11 @@ def learn(
 
     The law is written after every step; Ctrl-C leaves one to --resume from.
     """
-    from debye.devices import pick_device
+    from debye.core.device import pick_device
     from debye.speckle.data.dataset import load_frames
-    from debye.speckle.learning.law import resume as take_up
-    from debye.speckle.learning.law import save_law
-    from debye.speckle.learning.learn import prepare
+    from debye.speckle.fitting.fit import prepare
+    from debye.speckle.fitting.model_file import resume as take_up
+    from debye.speckle.fitting.model_file import save_law
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.scan import first_guess
 
@@ -183,7 +183,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     """The study's plan with the config file's fields and then the flags laid over it."""
     from dataclasses import replace
 
-    from debye.speckle.learning.plan import Stage
+    from debye.speckle.fitting.plan import Stage
 
     changes = read_toml(config) if config else {}
     try:
@@ -195,7 +195,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         raise Refusal(
             f"cannot follow the config {config}",
             why=str(error),
-            fix="use the fields of Plan and Stage in debye.speckle.learning.learn",
+            fix="use the fields of Plan and Stage in debye.speckle.fitting.fit",
         ) from error
 
 
@@ -239,9 +239,9 @@ def extrapolate(
     import torch
 
     from debye.speckle.data.dataset import load_frames, save_frames
-    from debye.speckle.learning.law import load_law
-    from debye.speckle.light.photons import expose
-    from debye.speckle.studies.judge import frame_error
+    from debye.speckle.fitting.model_file import load_law
+    from debye.speckle.scattering.noise import expose
+    from debye.speckle.studies.metrics import frame_error
 
     output, found = writable(output, "--output"), load_law(law)
     source = source or _learned_from(law, found.card)

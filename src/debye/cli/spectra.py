@@ -24,13 +24,13 @@ from debye.cli.common import (
 )
 from debye.cli.figures import draw_alloy, draw_spectra, draw_thermodynamics
 from debye.cli.output import Device, Output, Predictions, Printer, load_predictor
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 if TYPE_CHECKING:
-    from debye.crystals.model.predictor import Prediction
-    from debye.crystals.spectra.spectrum import Spectrum
-    from debye.crystals.spectra.thermo_table import Thermodynamics
+    from debye.crystals.dos.spectrum import Spectrum
+    from debye.crystals.dos.thermo_table import Thermodynamics
+    from debye.crystals.predict.predictor import Prediction
 
 
 class Unit(str, Enum):
@@ -122,7 +122,7 @@ def dos(
     With --json prints a record for each, with its spectrum. Where there is a
     warning the line ends in an exclamation mark.
     """
-    from debye.crystals.model.records import record, table_header, table_row
+    from debye.crystals.predict.records import record, table_header, table_row
 
     check_range(temperature, "--temperature", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
@@ -226,9 +226,9 @@ def alloy(
     device: Device = "auto",
 ) -> None:
     """Predict the spectra of the alloys between two parents, lattice and sites interpolated."""
-    from debye.crystals.model.records import table_header
-    from debye.crystals.structures.alloy import interpolate
-    from debye.crystals.structures.reading import read_crystal
+    from debye.crystals.predict.records import table_header
+    from debye.crystals.structure.alloy import interpolate
+    from debye.crystals.structure_io.read import read_crystal
 
     shares = parse_range(fractions, "--fractions", least=0, most=1)
     check_range(reference_fraction, "--reference-fraction", least=0, most=1)
@@ -258,13 +258,13 @@ def alloy(
 
 
 def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
-    from debye.crystals.model.records import record
+    from debye.crystals.predict.records import record
 
     return {"fraction": x, **record(prediction)}
 
 
 def _alloy_row(x: float, prediction: Prediction, level: float | None) -> str:
-    from debye.crystals.model.records import table_row
+    from debye.crystals.predict.records import table_row
 
     return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1', level)}"
 
@@ -310,8 +310,8 @@ def model(
 
     Of the calibration of its uncertainty, only what a reader understands.
     """
-    from debye.checkpoint import read_card
-    from debye.crystals.model.predictor import model_path
+    from debye.core.checkpoint import read_card
+    from debye.crystals.predict.predictor import model_path
 
     card = read_card(model_path(file))
     if "calibration" in card:
@@ -325,7 +325,7 @@ def model(
 def _write_spectrum(
     prediction: Prediction, partial: str, unit: str, level: float, path: Path
 ) -> Path:
-    from debye.crystals.model.records import split
+    from debye.crystals.predict.records import split
 
     spectrum = split(prediction, partial) or prediction.total
     return spectrum.write(path, unit=unit, band=prediction.band(level))
@@ -333,8 +333,8 @@ def _write_spectrum(
 
 def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     """A spectrum to draw beside a prediction, from a file of spectra or of labelled data."""
-    from debye.crystals.learning.dataset import read_label
-    from debye.crystals.spectra.spectrum import Spectrum
+    from debye.crystals.data.dataset import read_label
+    from debye.crystals.dos.spectrum import Spectrum
 
     if path is None:
         return None
@@ -348,7 +348,7 @@ def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
 def _thermodynamics(
     prediction: Prediction, kelvin: list[float], basis: Basis, level: float
 ) -> Thermodynamics:
-    from debye.crystals.spectra.thermo_table import thermodynamics
+    from debye.crystals.dos.thermo_table import thermodynamics
 
     sure = prediction.uncertainty
     names = ("heat_capacity", "entropy")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from debye.cli.common import DONE, folder, progress_bar, tell, verb
-from debye.files import atomic_write
+from debye.core.files import atomic_write
 
 if TYPE_CHECKING:
     from debye.speckle.studies.report import Report
@@ -49,7 +49,7 @@ def study(
     as_json: Json = False,
 ) -> int:
     """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
-    from debye.speckle.learning.law import save_law
+    from debye.speckle.fitting.model_file import save_law
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.evaluate import conduct
 

@@ -17,8 +17,8 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from debye import __version__
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 """The colours of Okabe and Ito, told apart by colour-blind readers; black is kept for totals."""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import Refusal
 from debye.plot import COLUMN, DARK, new_figure, style
 from debye.plot.dos import Array, alike, array, frequency_limits, numbers, tint

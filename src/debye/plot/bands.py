@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.bands import Bands
-from debye.crystals.spectra.spectrum import Spectrum
 from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
 from debye.plot.dos import array, draw_dos, tint
 from debye.plot.text import FREQUENCY_LABELS, formula_text, write_notes

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo_table import thermodynamics
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo_table import thermodynamics
 from debye.errors import Refusal
 from debye.plot import COLUMN, PAGE, PALETTE, new_figure, style
 from debye.plot.alloy import draw_waterfall, waterfall_figure
@@ -31,7 +31,7 @@ from debye.plot.text import formula_text, plain_text, write_notes
 from debye.plot.thermo import draw_heat_capacity, draw_thermodynamics, thermodynamics_figure
 
 if TYPE_CHECKING:  # plotting a prediction does not need the network
-    from debye.crystals.model.predictor import Prediction
+    from debye.crystals.predict.predictor import Prediction
 
 __all__ = [
     "dos_figure",
@@ -109,8 +109,8 @@ def prediction_figure(
         width: Inches; under 5 the panels stand above one another.
 
     Example:
-        >>> from debye.crystals.structures.crystal import Crystal
-        >>> from debye.crystals.model.predictor import Prediction
+        >>> from debye.crystals.structure.crystal import Crystal
+        >>> from debye.crystals.predict.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
         >>> only = Prediction(iron, sites, sites.density, ("density",), (), ())
@@ -157,8 +157,8 @@ def overview_figure(
         Refusal: There are none.
 
     Example:
-        >>> from debye.crystals.structures.crystal import Crystal
-        >>> from debye.crystals.model.predictor import Prediction
+        >>> from debye.crystals.structure.crystal import Crystal
+        >>> from debye.crystals.predict.predictor import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
         >>> one = Prediction(iron, sites, sites.density, ("density",), (), ())

@@ -19,8 +19,8 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from debye.crystals.spectra.checks import check_same_axis
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.checks import check_same_axis
+from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import Refusal
 from debye.plot import DARK, PALETTE
 from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text

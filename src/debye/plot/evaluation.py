@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.coverage import rejection_curve
 from debye.errors import Refusal
 from debye.plot import COLUMN, GREY, PAGE, PALETTE, new_figure, style
@@ -21,7 +21,7 @@ from debye.plot.dos import array, frequency_limits, numbers, tint
 from debye.plot.text import FREQUENCY_LABELS, formula_text
 
 if TYPE_CHECKING:  # drawing a history does not need what made it
-    from debye.crystals.learning.training import Epoch
+    from debye.crystals.training.run import Epoch
 
 QUARTILES = (PALETTE[2], PALETTE[0], PALETTE[1], PALETTE[4])
 """Colours from the best quarter to the worst."""
@@ -124,7 +124,7 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
 
     Args:
         ax: Where to draw.
-        history: Rows as of `debye.crystals.learning.training.TrainingRun.history`.
+        history: Rows as of `debye.crystals.training.run.TrainingRun.history`.
 
     Raises:
         Refusal: The history is empty.

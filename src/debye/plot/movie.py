@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import Tensor
 
+from debye.core.files import atomic_write
 from debye.errors import Refusal
-from debye.files import atomic_write
 from debye.plot import GREY, new_figure, style
 from debye.plot.speckle import (
     BEYOND,

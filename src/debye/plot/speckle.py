@@ -15,8 +15,8 @@ from torch import Tensor
 from debye.plot import DARK, GREY, PALETTE
 
 if TYPE_CHECKING:
-    from debye.fit import Step
-    from debye.speckle.learning.law import Law
+    from debye.core.training import Step
+    from debye.speckle.fitting.model_file import Law
     from debye.speckle.studies.report import Report
 
 TRUE, LEARNED = DARK, PALETTE[4]
@@ -121,7 +121,7 @@ def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
 
 def draw_force(ax: Axes, report: Report) -> None:
     """The swarm's pair force over the truth, with the error bar its photons allow."""
-    from debye.speckle.studies.judge import pair_force
+    from debye.speckle.studies.metrics import pair_force
 
     r = torch.linspace(0.06, 0.9, 120, dtype=torch.float64)
     h, h0 = report.law.system.hole, report.study.truth().hole
@@ -143,7 +143,7 @@ def draw_force(ax: Axes, report: Report) -> None:
 
 def draw_h(ax: Axes, report: Report) -> None:
     """H itself, on the branch that falls to 0 at the reach."""
-    from debye.speckle.studies.judge import falling_branch
+    from debye.speckle.studies.metrics import falling_branch
 
     r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
     h, h0 = report.law.system.hole, report.study.truth().hole

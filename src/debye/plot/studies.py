@@ -112,7 +112,7 @@ def stacked(figure: Figure, heights: list[float]) -> list[SubFigure]:
 
 def swarm_figure(report: Report) -> Figure:
     """Particles, speckle, force, h, clusters, errors."""
-    from debye.speckle.studies.judge import cluster_sizes
+    from debye.speckle.studies.metrics import cluster_sizes
 
     with style():
         figure = new_figure(PAGE, 8.6)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.crystals.spectra.thermo_table import Thermodynamics
+from debye.crystals.dos.thermo_table import Thermodynamics
 from debye.errors import Refusal
 from debye.plot import GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import Array, array, tint
@@ -76,8 +76,8 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         Refusal: The table holds a batch.
 
     Example:
-        >>> from debye.crystals.spectra.spectrum import Spectrum
-        >>> from debye.crystals.spectra.thermo_table import thermodynamics
+        >>> from debye.crystals.dos.spectrum import Spectrum
+        >>> from debye.crystals.dos.thermo_table import thermodynamics
         >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
         >>> axes = new_figure(PAGE).subplots(1, 3)
         >>> draw_thermodynamics(axes, thermodynamics(dos, [0.0, 150.0, 300.0]))
@@ -115,8 +115,8 @@ def thermodynamics_figure(table: Thermodynamics, title: str = "", width: float =
     """C_V, S and F over temperature, side by side, or above one another in a column.
 
     Example:
-        >>> from debye.crystals.spectra.spectrum import Spectrum
-        >>> from debye.crystals.spectra.thermo_table import thermodynamics
+        >>> from debye.crystals.dos.spectrum import Spectrum
+        >>> from debye.crystals.dos.thermo_table import thermodynamics
         >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
         >>> len(thermodynamics_figure(thermodynamics(dos, [0.0, 300.0]), "Si").axes)
         3

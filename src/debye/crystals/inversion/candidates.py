@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from debye.crystals.inversion.instrument import seen_of
-from debye.crystals.model.predictor import Prediction, Predictor
-from debye.crystals.screening.folder import damaged, parts, read_manifest
-from debye.crystals.screening.rows import EXPECTED_ERROR
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.reading import RESULTS, Rejected
+from debye.crystals.predict.predictor import Prediction, Predictor
+from debye.crystals.predict.rows import EXPECTED_ERROR
+from debye.crystals.screening.store import damaged, parts, read_manifest
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import RESULTS, Rejected
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.errors import Refusal
 

@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.crystals.inversion.freedom import Array, Freedom
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo import heat_capacity
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.parameters import Array, Freedom
 from debye.crystals.inversion.refine import double, value_and_gradient
 from debye.crystals.model.ensemble import Ensemble
-from debye.crystals.model.predictor import Prediction, Predictor
-from debye.crystals.spectra.quadrature import trapezoid_weights
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo import heat_capacity
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.elements import ATOMIC_NUMBERS, covalent_radius
+from debye.crystals.predict.predictor import Prediction, Predictor
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, covalent_radius
 from debye.errors import Refusal
 
 MOST_COMBINATIONS = 1000

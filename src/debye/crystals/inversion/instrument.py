@@ -14,11 +14,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from debye.core.neighbors import sum_onto
+from debye.crystals.dos.regrid import broadened, resampled
 from debye.crystals.inversion.cross_sections import cross_section
-from debye.crystals.model.predictor import Prediction
-from debye.crystals.spectra.regrid import broadened, resampled
-from debye.crystals.structures.elements import MASSES
-from debye.edges import sum_onto
+from debye.crystals.predict.predictor import Prediction
+from debye.crystals.structure.elements import MASSES
 from debye.errors import Refusal
 from debye.units import frequency_factor
 
@@ -133,7 +133,7 @@ def response(grid: Tensor, onto: Tensor, resolution: Resolution) -> Tensor:
     Example:
         >>> grid = torch.arange(0.0, 120.0, 20.0, dtype=torch.float64)
         >>> A = response(grid, grid, Resolution((15.0,)))
-        >>> from debye.crystals.spectra.quadrature import trapezoid_weights
+        >>> from debye.crystals.dos.quadrature import trapezoid_weights
         >>> w = trapezoid_weights(grid)
         >>> A.shape, torch.allclose(w @ A, w)  # no state is made or lost
         (torch.Size([6, 6]), True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos.regrid import resampled
+from debye.crystals.dos_io.measured import Measured, likely_units
 from debye.crystals.inversion.model_error import ModelError
-from debye.crystals.spectra.measured import Measured, likely_units
-from debye.crystals.spectra.quadrature import trapezoid_weights
-from debye.crystals.spectra.regrid import resampled
 from debye.errors import Refusal
 from debye.units import frequency_factor
 

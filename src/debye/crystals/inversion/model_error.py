@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from debye.crystals.spectra.quadrature import trapezoid_weights
+from debye.crystals.dos.quadrature import trapezoid_weights
 
 NODES = 12
 """Sizes of the model's error that are summed over where there is noise too."""

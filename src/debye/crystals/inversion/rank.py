@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.candidates import Candidates
 from debye.crystals.inversion.instrument import Resolution, response
 from debye.crystals.inversion.likelihood import Fits, Observation, fit
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
-from debye.crystals.spectra.measured import Measured
 from debye.errors import Refusal
 
 USUAL_MISFIT = 3.7

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from debye.crystals.inversion.freedom import Array, Freedom
+from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response, seen
 from debye.crystals.inversion.likelihood import Fits, Observation, fit
 from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
-from debye.crystals.model.predictor import Predictor
-from debye.crystals.spectra.measured import Measured
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.inversion.parameters import Array, Freedom
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.structure.crystal import Crystal
 from debye.errors import Failure, Refusal
 
 STEP = 1e-3

@@ -12,7 +12,7 @@ from debye.crystals.lattice.force_constants import ForceConstants, frequencies
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.solve import Progress, solved
 from debye.crystals.lattice.velocity import group_velocities
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.crystal import Crystal
 
 IMAGINARY = 0.5
 """cm⁻¹; modes further below zero are imaginary, nearer ones are zero but for rounding."""

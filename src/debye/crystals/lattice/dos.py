@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from debye.crystals.dos.histogram import spectrum_of_modes
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies
 from debye.crystals.lattice.mesh import low_discrepancy
 from debye.crystals.lattice.solve import Progress, solved
-from debye.crystals.spectra.modes import spectrum_of_modes
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.crystal import Crystal
 
 MODES = 60_000
 """Modes to count, about: 10,000 wave vectors for two atoms, 100 for 200."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.velocity import long_waves, sound
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.crystal import Crystal
 from debye.units import CM1_TO_K, FORCE_CONSTANT_TO_CM1, STRESS_TO_GPA, VELOCITY_TO_KM_S
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from debye.core.neighbors import sum_onto
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.edges import sum_onto
 
 
 class RotationalCost(NamedTuple):

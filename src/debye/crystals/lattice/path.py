@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from debye.crystals.structures.brillouin import Points, Runs, parse_path, special_points
+from debye.crystals.lattice.brillouin import Points, Runs, parse_path, special_points
 from debye.errors import Refusal
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from debye.checkpoint import arguments_of
+from debye.core.checkpoint import arguments_of
+from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.graph import Graph
 from debye.crystals.model.network import PhononNet, SiteDensities
 from debye.errors import Refusal
 

@@ -15,16 +15,16 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from debye.core.neighbors import sum_onto
+from debye.core.radial import RadialMLP, on_distinct
+from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.features import Features
-from debye.crystals.model.graph import Graph
+from debye.crystals.model.encoder import Features
+from debye.crystals.model.force_constants import SpringDecoder, SpringReadout
 from debye.crystals.model.layers import Convolution, Gate, Linear, spherical_harmonics
-from debye.crystals.model.springs import SpringDecoder, SpringReadout
-from debye.crystals.spectra.quadrature import trapezoid_weights
-from debye.crystals.structures.elements import descriptors
-from debye.edges import sum_onto
+from debye.crystals.structure.elements import descriptors
 from debye.errors import Refusal
-from debye.radial import RadialMLP, on_distinct
 
 READOUTS = ("density", "springs")
 """What a network can be asked for."""

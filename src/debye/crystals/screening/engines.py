@@ -93,13 +93,13 @@ def _context() -> Any:  # noqa: ANN401 - the contexts share no public class
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["debye.crystals.screening.work"])
+    context.set_forkserver_preload(["debye.crystals.screening.worker"])
     return context
 
 
 def _start_worker(started: Synchronized[int]) -> None:
     """Set a worker up: Ctrl-C is its parent's affair, and it does not outlive it."""
-    from debye.crystals.screening import work
+    from debye.crystals.screening import worker as work
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with started.get_lock():

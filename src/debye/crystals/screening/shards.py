@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from debye.crystals.structures.reading import Piece, Rejected, find_files, pieces
+from debye.crystals.structure_io.read import Piece, Rejected, find_files, pieces
 
 BYTES_OF_ONE = 16_384
 """A file that is read whole counts as one structure for each so many bytes."""
@@ -23,7 +23,7 @@ class Shard:
 
     Args:
         number: Which shard of the run, from 0.
-        pieces: What `debye.crystals.structures.reading.make` makes crystals of.
+        pieces: What `debye.crystals.structure_io.read.make` makes crystals of.
         digest: Of the names of its structures, and of the size and date of their files.
     """
 
@@ -63,7 +63,7 @@ def shards(files: Iterable[Path], size: int) -> Iterator[Shard]:
         size: Structures of a shard.
 
     Example:
-        >>> from debye.crystals.model.predictor import DATA
+        >>> from debye.crystals.predict.predictor import DATA
         >>> quartz = DATA / "demo" / "quartz.cif"
         >>> [shard.number for shard in shards([quartz, quartz, quartz], size=2)]
         [0, 1]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from debye.crystals.model.graph import Graph
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.graph import Graph
+from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.cautions import cautions, doubt
 from debye.crystals.uncertainty.evidence import Evidence, Readings

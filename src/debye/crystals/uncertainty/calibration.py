@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debye.crystals.learning.collection import Collection
-from debye.crystals.spectra.distances import wasserstein
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.data.collection import Collection
+from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.band import band_terms, carrying, fit_band
 from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
 from debye.crystals.uncertainty.evidence import Evidence, Readings
@@ -151,7 +151,7 @@ class Calibration:
         """Plain values for a model's card.
 
         Args:
-            model: The model's fingerprint, `debye.checkpoint.fingerprint`.
+            model: The model's fingerprint, `debye.core.checkpoint.fingerprint`.
         """
         return {
             "version": VERSION,

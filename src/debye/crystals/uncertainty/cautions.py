@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from debye.crystals.structures.composition import composition_vector
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.composition import composition_vector
+from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.training_set import METALS, TrainingSet, complexity
 
 FEW = 0.05

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from debye.crystals.structures.crystal import Crystal
+from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.band import carrying
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty

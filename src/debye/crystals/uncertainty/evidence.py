@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from debye.crystals.spectra.distances import wasserstein
-from debye.crystals.spectra.spectrum import Spectrum
+from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.quantities import OnGrid
 from debye.crystals.uncertainty.training_set import Novelty
 

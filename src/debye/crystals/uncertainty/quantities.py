@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from debye.crystals.spectra.linear import weights_of
-from debye.crystals.spectra.spectrum import Spectrum
-from debye.crystals.spectra.thermo import (
+from debye.crystals.dos.linear import weights_of
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo import (
     entropy,
     heat_capacity,
     heat_capacity_slope,

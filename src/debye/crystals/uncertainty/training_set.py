@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from debye.crystals.model.graph import Graph
-from debye.crystals.structures.composition import NON_METALS, composition_vector
-from debye.crystals.structures.crystal import Crystal
-from debye.crystals.structures.elements import ATOMIC_NUMBERS, SYMBOLS, covalent_radius
+from debye.crystals.graph import Graph
+from debye.crystals.structure.composition import NON_METALS, composition_vector
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS, covalent_radius
 
 _AMOUNT = re.compile(r"([A-Z][a-z]?)([0-9.]*)")
 METALS = np.array([s not in NON_METALS for s in SYMBOLS])

@@ -25,7 +25,7 @@ from debye import __version__
 from debye.errors import Refusal
 from debye.speckle.data.frames import Frames, bad_pixels
 from debye.speckle.data.hdf5 import array, dataset, reading, text, writing
-from debye.speckle.learning.blueprint import build, describe
+from debye.speckle.serialize import build, describe
 
 DETECTOR, SAMPLE, PROCESS = "/entry/instrument/detector", "/entry/sample", "/entry/process"
 

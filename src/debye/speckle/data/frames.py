@@ -12,8 +12,8 @@ from torch import Tensor
 from debye.errors import Refusal
 from debye.speckle.dynamics.integrate import Solver, check_times
 from debye.speckle.dynamics.systems import System
-from debye.speckle.light.photons import expose, exposure
-from debye.speckle.light.scattering import Scattering
+from debye.speckle.scattering.models import Scattering
+from debye.speckle.scattering.noise import expose, exposure
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Kuramoto(System):
         axes: Axes of the lattice, 2 or 3.
 
     Example:
-        >>> from debye.speckle.dynamics.truths import MexicanHat
+        >>> from debye.speckle.dynamics.known import MexicanHat
         >>> theta = torch.zeros(16, 16)
         >>> Kuramoto(MexicanHat())(0.0, theta).abs().max() < 1e-5  # all in phase: nothing moves
         tensor(True)
@@ -92,7 +92,7 @@ class ReactionDiffusion(System):
     """Two chemicals that react and spread on a lattice: dc/dt = D_c ∇²c + reaction(u, v).
 
     The state is (…, 2, y, x); the Laplacian is the five-point one. `GrayScott` and `Turing` in
-    `debye.speckle.dynamics.truths` are the reactions of the published code.
+    `debye.speckle.dynamics.known` are the reactions of the published code.
 
     Args:
         reaction: The hole: u and v (…, y, x) to their rates, a pair of the same shape.
@@ -101,7 +101,7 @@ class ReactionDiffusion(System):
         periodic: Whether the edges meet; otherwise nothing flows through them.
 
     Example:
-        >>> from debye.speckle.dynamics.truths import GrayScott
+        >>> from debye.speckle.dynamics.known import GrayScott
         >>> law = ReactionDiffusion(GrayScott(), diffusion=(1e-5, 5e-6))
         >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
         >>> law(0.0, rest).abs().max().item()

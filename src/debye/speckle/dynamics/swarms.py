@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from debye.edges import half_pairs
+from debye.core.neighbors import half_pairs
 from debye.errors import Refusal
 from debye.speckle.dynamics.integrate import RightHandSide
 from debye.speckle.dynamics.systems import Hole, System
@@ -30,7 +30,7 @@ class Swarm(System):
         table: Number of tabulated distances.
 
     Example:
-        >>> from debye.speckle.dynamics.truths import SwarmForce
+        >>> from debye.speckle.dynamics.known import SwarmForce
         >>> pair = torch.tensor([[0.0, 0.0], [0.3, 0.0]])
         >>> Swarm(SwarmForce())(0.0, pair)  # drawn together, by equal amounts
         tensor([[ 0.0060,  0.0000],

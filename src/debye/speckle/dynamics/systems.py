@@ -53,7 +53,7 @@ class Drift(System):
 
     Example:
         >>> import torch
-        >>> from debye.speckle.dynamics.truths import LotkaVolterra
+        >>> from debye.speckle.dynamics.known import LotkaVolterra
         >>> Drift(LotkaVolterra(L=2.0))(0.0, torch.zeros(2))
         tensor([-0.3333,  0.0000])
     """

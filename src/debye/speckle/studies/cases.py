@@ -14,12 +14,8 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.holes import Flow, Kernel, RadialSpline, RoundFlow
 from debye.speckle.dynamics.integrate import Solver
-from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion
-from debye.speckle.dynamics.swarms import Swarm
-from debye.speckle.dynamics.systems import Drift, System
-from debye.speckle.dynamics.truths import (
+from debye.speckle.dynamics.known import (
     GrayScott,
     LotkaVolterra,
     MexicanHat,
@@ -27,10 +23,14 @@ from debye.speckle.dynamics.truths import (
     SwarmForce,
     Turing,
 )
-from debye.speckle.learning.plan import Plan, Stage
-from debye.speckle.light.optics import Detector, GaussianProbe
-from debye.speckle.light.ptychography import Scan, fermat_spiral
-from debye.speckle.light.scattering import Cloud, Lattice, RigidCloud, Scattering
+from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion
+from debye.speckle.dynamics.learnable import Flow, Kernel, RadialSpline, RoundFlow
+from debye.speckle.dynamics.swarms import Swarm
+from debye.speckle.dynamics.systems import Drift, System
+from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud, Scattering
+from debye.speckle.scattering.optics import Detector, GaussianProbe
+from debye.speckle.scattering.ptychography import Scan, fermat_spiral
 
 Starts = Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]
 """Number of runs and a generator → initial states (run, …), and the specimen if there is one."""

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from debye import __version__
-from debye.fit import Step
+from debye.core.training import Step
 from debye.speckle.data.frames import Frames
-from debye.speckle.learning.law import Law
+from debye.speckle.fitting.model_file import Law
 from debye.speckle.studies.cases import Study
 
 

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from debye.fit import Step
+from debye.core.training import Step
 from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.learning.gauss_newton import GaussNewton
-from debye.speckle.learning.learn import Learning, prepare
-from debye.speckle.learning.plan import Plan
-from debye.speckle.light.photons import SQUARES, Likelihood
-from debye.speckle.light.scattering import Scattering
+from debye.speckle.fitting.fit import Learning, prepare
+from debye.speckle.fitting.gauss_newton import GaussNewton
+from debye.speckle.fitting.plan import Plan
+from debye.speckle.scattering.models import Scattering
+from debye.speckle.scattering.noise import SQUARES, Likelihood
 from debye.speckle.studies.cases import Study
 from debye.speckle.studies.making import make_frames
 

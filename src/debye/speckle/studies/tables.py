@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from debye.speckle.studies import judge
+from debye.speckle.studies import metrics as judge
 from debye.speckle.studies.report import Report, Row
 
 

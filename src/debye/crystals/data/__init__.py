@@ -1,0 +1,1 @@
+"""Labelled crystals and their splits."""

@@ -1,0 +1,287 @@
+"""Phonopy's files, read without trust: cells, forces and Born charges of one calculation.
+
+A calculation is a folder. It holds a phonopy record with the cells (``phonopy_params.yaml``,
+``phonopy.yaml`` or ``phonopy_disp.yaml``, plain or packed as ``.xz``, ``.gz``, ``.bz2``), or
+``POSCAR`` with ``DIM`` in ``phonopy.conf``; and forces or force constants, in that record or beside
+it as ``FORCE_CONSTANTS``, ``force_constants.hdf5`` or ``FORCE_SETS``. Born charges, in the
+record or in ``BORN``, are used where present.
+
+Calculations come from strangers, so nothing in a folder may execute, and only that folder counts:
+``phonopy.load`` keeps neither rule (see `_record`), and is not used.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import Rejected, attempt
+from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+    from phonopy.interface.phonopy_yaml import PhonopyYamlData
+
+Result = TypeVar("Result")
+
+RECORDS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
+FORCES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
+POSCARS = ("POSCAR", "POSCAR-unitcell")
+PACKED: dict[str, Callable[..., Any]] = {
+    "": open,
+    ".xz": lzma.open,
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+}
+REQUIRED = (
+    "phonopy_params.yaml; or FORCE_SETS or FORCE_CONSTANTS beside phonopy_disp.yaml, or beside "
+    "POSCAR and a phonopy.conf with DIM"
+)
+
+LARGEST = 200_000_000
+"""Bytes of a record, unpacked."""
+DEEPEST, LONGEST = 100, 5_000
+"""Brackets inside brackets, and characters in a line: libyaml crashes on a nesting of 10⁵."""
+
+
+def load_phonon(folder: Path) -> Phonopy:
+    """The phonopy object of one calculation, with force constants, and Born charges if any.
+
+    Like ``phonopy.load``, but confined to its folder, and executing nothing of it.
+
+    Args:
+        folder: See the module for what it must hold.
+
+    Raises:
+        Refusal: Something is missing, damaged, or does not fit the cell.
+    """
+    from phonopy import Phonopy
+
+    found = next(named(folder, RECORDS), None)
+    setup = _record(found) if found else _poscar_setup(folder)
+    matrix = setup.primitive_matrix
+    phonon = Phonopy(
+        setup.unitcell,
+        supercell_matrix=np.eye(3, dtype=int)
+        if setup.supercell_matrix is None
+        else setup.supercell_matrix,
+        primitive_matrix="auto" if matrix is None else matrix,
+        calculator=setup.calculator,
+    )
+    _set_born_charges(phonon, setup, folder)
+    # A solver that phonopy may import raises the limit to where deep nesting overflows the stack.
+    limit = sys.getrecursionlimit()
+    try:
+        _set_force_constants(phonon, setup, folder)
+    finally:
+        sys.setrecursionlimit(limit)
+    return phonon
+
+
+# The cells.
+
+
+def _record(path: Path) -> PhonopyYamlData:
+    """What a phonopy YAML file says, once it is known to hold a unit cell."""
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+    from phonopy.interface.phonopy_yaml import PhonopyYamlLoader
+
+    # phonopy.load parses with yaml.CLoader, which has PyYAML's unsafe constructor: a tag such as
+    # !!python/object/apply:os.system runs a command. The safe loader makes plain numbers, texts,
+    # lists and dictionaries and refuses such tags; phonopy gets to see only its result.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data = _parsed(path, lambda: yaml.load(_shallow(path), Loader=loader))  # noqa: S506 - safe
+    if not isinstance(data, dict):
+        raise _damaged(path, "it is no phonopy record, or empty")
+    setup = _parsed(path, lambda: PhonopyYamlLoader(data).parse().data)
+    if setup.unitcell is None:
+        raise _damaged(path, "it has no unit_cell")
+    return setup
+
+
+def _shallow(path: Path) -> bytes:
+    """The unpacked bytes of a YAML file that libyaml's recursion can follow."""
+    with PACKED[path.suffix if path.suffix in PACKED else ""](path, "rb") as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise _damaged(path, f"it holds more than {LARGEST / 1e6:.0f} MB")
+    codes = np.frombuffer(data, np.uint8)
+    brackets = codes[np.isin(codes, list(b"[]{}"))]
+    depth = np.where(np.isin(brackets, list(b"[{")), 1, -1).cumsum().max(initial=0)
+    ends = np.concatenate([[-1], np.flatnonzero(codes == ord("\n")), [len(codes)]])
+    if depth > DEEPEST or np.diff(ends).max() > LONGEST:
+        raise _damaged(path, "it is nested too deeply, or its lines are too long")
+    return data
+
+
+def _poscar_setup(folder: Path) -> PhonopyYamlData:
+    """The unit cell of a POSCAR and the matrices of phonopy.conf."""
+    from phonopy.interface.phonopy_yaml import PhonopyYamlData
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    path = next(named(folder, POSCARS), None)
+    conf = folder / "phonopy.conf"
+    settings = _settings(conf) if conf.is_file() else {}
+    if path is None or "DIM" not in settings:
+        if not next(named(folder, FORCES), None):
+            missing = "it holds neither a phonopy record nor forces"
+        elif path is None:
+            missing = "the unit cell is missing"
+        else:
+            missing = "the size of the supercell (DIM in phonopy.conf) is missing"
+        raise Refusal(f"cannot read {folder}", why=missing, fix=f"it must hold {REQUIRED}")
+    crystal = Crystal.read(path)
+    axes = settings.get("PRIMITIVE_AXES", settings.get("PRIMITIVE_AXIS"))
+    return PhonopyYamlData(
+        unitcell=PhonopyAtoms(
+            symbols=crystal.symbols("a unit cell"), cell=crystal.cell, positions=crystal.positions
+        ),
+        supercell_matrix=_parsed(conf, lambda: _matrix(settings["DIM"]).astype(int)),
+        primitive_matrix=None
+        if axes is None or axes.upper() == "AUTO"
+        else _parsed(conf, lambda: _matrix(axes)),
+    )
+
+
+def _settings(conf: Path) -> dict[str, str]:
+    """``KEY = value`` lines of a phonopy.conf."""
+    text = _parsed(conf, lambda: conf.read_text(encoding="utf-8"))
+    pairs = (line.split("#")[0].partition("=") for line in text.splitlines())
+    return {key.strip().upper(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _matrix(text: str) -> NDArray[np.float64]:
+    """Three numbers on a diagonal, or nine; 1/2 is a number."""
+    numbers = np.array([float(Fraction(word)) for word in text.split()])
+    return np.diag(numbers) if len(numbers) == 3 else numbers.reshape(3, 3)
+
+
+# The forces.
+
+
+def _set_force_constants(phonon: Phonopy, setup: PhonopyYamlData, folder: Path) -> None:
+    """Take what is nearest to force constants, in phonopy's own order."""
+    from phonopy.cui.load_helper import read_force_constants_from_hdf5
+    from phonopy.file_IO import parse_FORCE_CONSTANTS
+
+    text, hdf5, sets = (folder / name for name in FORCES)
+    of = phonon.primitive.p2s_map
+    if setup.force_constants is not None:
+        found = setup.force_constants
+    elif text.is_file():
+        found = _parsed(text, lambda: parse_FORCE_CONSTANTS(text, p2s_map=of))
+    elif hdf5.is_file():
+        found = _parsed(hdf5, lambda: read_force_constants_from_hdf5(hdf5, of, phonon.calculator))
+    else:
+        _solve(phonon, setup.dataset, sets)
+        return
+    atoms, primitive = len(phonon.supercell), len(phonon.primitive)
+    # Compiled code reads them without looking.
+    if found.shape not in {(n, atoms, 3, 3) for n in (atoms, primitive)}:
+        raise _damaged(folder, f"force constants {found.shape} for {atoms} atoms in the supercell")
+    phonon.force_constants = _finite(found, folder)
+
+
+def _solve(phonon: Phonopy, dataset: dict[str, Any] | None, sets: Path) -> None:
+    """Force constants from displacements and forces, symmetrised."""
+    atoms = len(phonon.supercell)
+    source = sets.parent
+    if not _has_forces(dataset):
+        if not sets.is_file():
+            why = "it holds neither forces nor force constants"
+            raise Refusal(f"cannot read {source}", why=why, fix=f"it must hold {REQUIRED}")
+        dataset, source = _parsed(sets, lambda: _force_sets(sets, atoms)), sets
+    assert dataset is not None  # noqa: S101 - for the type checker
+    rows = dataset.get("first_atoms", [dataset])
+    for row in rows:
+        if np.shape(row["forces"])[-2:] != (atoms, 3):
+            shape = np.shape(row["forces"])
+            raise _damaged(source, f"forces {shape} for {atoms} atoms in the supercell")
+        _finite(row["forces"], source)
+    phonon.dataset = dataset
+    if "first_atoms" in dataset:  # one atom displaced at a time
+        phonon.produce_force_constants(calculate_full_force_constants=False)
+        phonon.symmetrize_force_constants()
+    else:
+        phonon.produce_force_constants(calculate_full_force_constants=False, fc_calculator="symfc")
+
+
+def _has_forces(dataset: dict[str, Any] | None) -> bool:
+    rows = dataset.get("first_atoms", [dataset]) if dataset else []
+    return bool(rows) and all("forces" in row for row in rows)
+
+
+def _force_sets(path: Path, atoms: int) -> dict[str, Any]:
+    from phonopy.file_IO import parse_FORCE_SETS_from_strings
+
+    text = path.read_text(encoding="utf-8")
+    words = (text.split("\n", 1)[0] if text.strip() else "").split()
+    # Six numbers a line, displacement and force: only the cell tells where one set ends.
+    return parse_FORCE_SETS_from_strings(text, natom=atoms if len(words) == 6 else None)
+
+
+def _set_born_charges(phonon: Phonopy, setup: PhonopyYamlData, folder: Path) -> None:
+    """Charges and dielectric tensor for the splitting of optical modes, where known."""
+    from phonopy.file_IO import parse_BORN
+    from phonopy.physical_units import get_calculator_physical_units
+
+    born, source = setup.nac_params, folder / "BORN"
+    if born is None and source.is_file():
+        born = _parsed(source, lambda: parse_BORN(phonon.primitive, filename=source))
+    if born is None:
+        return
+    shapes = np.shape(born["born"]), np.shape(born["dielectric"])
+    if shapes != ((len(phonon.primitive), 3, 3), (3, 3)):
+        why = f"Born charges {shapes[0]} for {len(phonon.primitive)} atoms in the primitive cell"
+        raise _damaged(folder, why)
+    for value in (born["born"], born["dielectric"]):
+        _finite(value, folder)
+    if "factor" not in born:
+        born["factor"] = get_calculator_physical_units(phonon.calculator).nac_factor
+    phonon.nac_params = born
+
+
+# Files.
+
+
+def named(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Files of these names that are there; a record may be packed."""
+    for name in names:
+        for packed in PACKED if name in RECORDS else [""]:
+            if (path := folder / f"{name}{packed}").is_file():
+                yield path
+
+
+def _parsed(path: Path, parse: Callable[[], Result]) -> Result:
+    """What a parser makes of a file; a refusal that names the file if it fails."""
+
+    def reading() -> Result:
+        try:
+            return parse()
+        except (IndexError, RecursionError) as error:  # phonopy's ways of reading past the end
+            raise _damaged(path, "it ends too early") from error
+
+    made = attempt(str(path), reading)
+    if isinstance(made, Rejected):
+        raise made.refusal
+    return made
+
+
+def _finite(values: NDArray[np.float64], source: Path) -> NDArray[np.float64]:
+    if not np.isfinite(values).all():
+        raise _damaged(source, "it holds NaN or infinity")
+    return values
+
+
+def _damaged(path: Path, why: str) -> Refusal:
+    return Refusal(f"cannot read {path}", why=why, fix="write it again, or copy it again in full")

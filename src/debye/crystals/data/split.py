@@ -1,0 +1,156 @@
+"""Which rows are trained on, which choose the best epoch, and which are kept for judging."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+
+from debye.core.files import atomic_write
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.dataset import NAMES, read_table
+from debye.errors import Refusal
+
+SUBSETS = ("train", "valid", "test")
+
+Split = dict[str, list[str]]
+"""Names of the rows of each subset."""
+
+
+def read_split(path: str | os.PathLike[str]) -> Split:
+    """Read a split: CSV with a column of names (``mp_id`` or ``name``) and a column ``split``.
+
+    Raises:
+        Refusal: The columns are missing, a name stands twice, or there are no rows.
+    """
+    path = Path(path)
+    columns, rows = read_table(path)
+    key = next((c for c in NAMES if c in columns), None)
+    if key is None or "split" not in columns:
+        raise _no_split(path, f"its columns are {', '.join(columns) or 'none'}")
+    subset_of: dict[str, str] = {}
+    for row in rows:
+        name = (row[key] or "").strip()
+        if name in subset_of:
+            raise _no_split(path, f"{name or 'an empty name'} stands in it twice")
+        subset_of[name] = (row["split"] or "").strip()
+    if not subset_of:
+        raise _no_split(path, "it has no rows")
+    split: Split = {}
+    for name, part in subset_of.items():
+        split.setdefault(part, []).append(name)
+    return split
+
+
+def _no_split(path: Path, why: str) -> Refusal:
+    return Refusal(
+        f"{path} is not a split",
+        why=why,
+        fix="give a CSV with the columns mp_id and split, each name in one subset",
+    )
+
+
+def write_split(path: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> None:
+    """Write a split for `read_split`."""
+    text = StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["mp_id", "split"])
+    table.writerows((name, part) for part, names in split.items() for name in names)
+    atomic_write(path, text.getvalue())
+
+
+def subset(collection: Collection, split: Split, name: str) -> Collection:
+    """The rows of one subset.
+
+    Raises:
+        Refusal: The split has no such subset, or names rows that are not in the data.
+    """
+    if not split.get(name):
+        raise Refusal(
+            f"the split has no rows in the subset {name!r}",
+            why=f"its subsets are {', '.join(split) or 'none'}",
+            fix="name one of them, or put rows into that one",
+        )
+    return collection.take(split[name])
+
+
+def element_balanced_split(
+    collection: Collection, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 12
+) -> Split:
+    """Split so that each element is shared out in the same proportions.
+
+    Elements are taken from the rarest on; the crystals that hold one and are not yet placed are
+    shuffled and dealt out so that the element's count in each subset comes nearest to its share.
+
+    Args:
+        collection: What to split.
+        shares: Parts of train, valid and test; they sum to 1.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Names by subset, in the order of the collection.
+    """
+    place = _placed(collection, shares, seed)
+    return {
+        name: [row for row, k in zip(collection.names, place, strict=True) if k == at]
+        for at, name in enumerate(SUBSETS)
+        if at in place
+    }
+
+
+def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
+    """Splits for cross-validation: every row is left out, as ``valid``, in exactly one of them.
+
+    Elements are shared out among the folds as `element_balanced_split` does.
+
+    Args:
+        collection: What to split.
+        count: Number of folds.
+        seed: Seed of the shuffle.
+
+    Raises:
+        Refusal: There are fewer than two folds, or fewer rows than folds.
+    """
+    if not 2 <= count <= len(collection):
+        raise Refusal(
+            f"cannot make {count} folds of {len(collection)} rows",
+            why="each needs a row, and something to train on besides",
+            fix="ask for 5, or another number between 2 and the rows",
+        )
+    place = _placed(collection, [1 / count] * count, seed)
+    rows = list(zip(collection.names, place, strict=True))
+    return [
+        {
+            "train": [name for name, k in rows if k != fold],
+            "valid": [name for name, k in rows if k == fold],
+        }
+        for fold in range(count)
+    ]
+
+
+def _placed(collection: Collection, shares: Sequence[float], seed: int) -> list[int]:
+    """The part each row is dealt to."""
+    rng = np.random.default_rng(seed)
+    holders: dict[str, list[int]] = {}
+    for i, crystal in enumerate(collection.crystals):
+        for element in crystal.elements:
+            holders.setdefault(element, []).append(i)
+    place: dict[int, int] = {}
+    for element in sorted(holders, key=lambda e: (len(holders[e]), e)):
+        _deal(holders[element], place, np.asarray(shares), rng)
+    return [place[i] for i in range(len(collection))]
+
+
+def _deal(
+    holders: Sequence[int], place: dict[int, int], shares: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Place the crystals of one element where its share is furthest from being met."""
+    counts = np.bincount([place[i] for i in holders if i in place], minlength=len(shares))
+    for i in rng.permutation([i for i in holders if i not in place]):
+        k = int(np.argmax(shares * len(holders) - counts))
+        place[int(i)] = k
+        counts[k] += 1

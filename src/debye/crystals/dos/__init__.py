@@ -1,0 +1,1 @@
+"""Densities of states and what follows from them."""

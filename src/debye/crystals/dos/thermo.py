@@ -1,0 +1,280 @@
+"""Harmonic thermodynamics: every quantity is ∫ g(ω) K(ω, T) dω with its own kernel K.
+
+Functions return (..., T) for a `Spectrum` of shape (..., F) and temperatures of shape (T,), per
+mole of what the spectrum counts: of cells of ``n_atoms`` atoms. `thermodynamics` gives them per
+atom, per formula unit, per mole of cells or per kilogram. Imaginary modes have no harmonic
+thermodynamics and are left out; `Spectrum.imaginary_fraction` tells their share.
+
+With x = h c ω / k_B T the kernels are written in e^-x, which is small where e^x would overflow,
+so that T = 0 is the exact limit and every gradient is finite.
+
+Reference: D. C. Wallace, Thermodynamics of Crystals (Wiley, 1972).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from debye.crystals.dos.checks import real_tensor
+from debye.crystals.dos.quadrature import integration_weights
+from debye.crystals.dos.spectrum import Spectrum
+from debye.errors import Refusal
+from debye.units import CM1_TO_J, CM1_TO_K, N_A, C, H, R, U
+
+KJ_PER_MOL = 1e-3 * N_A * CM1_TO_J
+"""Energy of one wavenumber, kJ/mol."""
+A2_U_CM1 = 1e20 * H / (8 * math.pi**2 * U * C * 100.0)
+"""ħ/2mω for 1 u and 1 cm⁻¹, Å²: half of it is a direction's zero-point ⟨u²⟩."""
+X_MAX = 1e4
+"""Where x stops: e^-x has long been 0, and x² e^-x is 0 instead of ∞ · 0."""
+COLDEST = 1e-12
+"""Temperature, K, below which T counts as zero in x: every node is then far beyond X_MAX."""
+
+
+def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """Heat capacity at constant volume, C_V = R ∫ g x² e^-x / (1 - e^-x)² dω.
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        J/(K mol), per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> [round(c, 3) for c in heat_capacity(dos, [0.0, 300.0, 1e5]).tolist()]
+        [0.0, 23.492, 24.943]
+    """
+    return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x))
+
+
+def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """How the heat capacity rises with ln T, T ∂C_V/∂T = R ∫ g c(x) [x coth(x/2) - 2] dω.
+
+    c is the kernel of C_V, a function of x ∝ ω/T alone, so this is also what C_V loses where
+    every frequency rises by one factor, -∂C_V/∂ln ω. (What S loses is C_V itself.)
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        J/(K mol), per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(heat_capacity_slope(dos, 100.0).item(), 3)
+        12.594
+        >>> low, high = heat_capacity(dos, [99.9, 100.1])
+        >>> round((high - low).item() / 0.002, 3)
+        12.594
+    """
+    return R * _thermal(
+        spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x) * (x / _tanh(x) - 2)
+    )
+
+
+def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """Entropy, S = R ∫ g [x / (e^x - 1) - ln(1 - e^-x)] dω.
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        J/(K mol), per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(entropy(dos, 300.0).item(), 3)
+        32.923
+    """
+    return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: x * _bose(x) - _log(x))
+
+
+def internal_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """Internal energy with its zero-point part, U = N_A ∫ g h c ω [1/2 + 1 / (e^x - 1)] dω.
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        kJ/mol, per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(internal_energy(dos, 300.0).item(), 4)
+        7.933
+    """
+    return KJ_PER_MOL * _thermal(
+        spectrum.to("3N"), temperatures, lambda omega, x, T: omega * (0.5 + _bose(x))
+    )
+
+
+def helmholtz_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
+    """Helmholtz energy, F = ∫ g [N_A h c ω / 2 + R T ln(1 - e^-x)] dω = U - T S.
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+
+    Returns:
+        kJ/mol, per mole of cells, shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(helmholtz_energy(dos, 300.0).item(), 4)
+        -1.9439
+    """
+
+    def kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+        return KJ_PER_MOL * omega / 2 + 1e-3 * R * T * _log(x)
+
+    return _thermal(spectrum.to("3N"), temperatures, kernel)
+
+
+def zero_point_energy(spectrum: Spectrum) -> Tensor:
+    """Zero-point energy, ½ N_A ∫ g h c ω dω.
+
+    Args:
+        spectrum: Any normalisation; shape (..., F).
+
+    Returns:
+        kJ/mol, per mole of cells, shape (...).
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(zero_point_energy(dos).item(), 4)
+        3.0239
+    """
+    weights = integration_weights(spectrum.frequency, lambda omega: omega / 2)
+    return KJ_PER_MOL * (spectrum.to("3N").density @ weights)
+
+
+def mean_square_displacement(
+    spectrum: Spectrum, temperatures: Tensor | ArrayLike, mass: Tensor | ArrayLike
+) -> Tensor:
+    """Mean square displacement along one direction, ⟨u²⟩ = ħ/(2m) · ⅓ ∫ g/ω coth(x/2) dω.
+
+    The spectrum is an atom's own, three states; one of several atoms gives their mean. The mean
+    is over directions too: ⟨u²⟩ = ⟨|u|²⟩ / 3.
+
+    Args:
+        spectrum: Density of a site, or of sites, shape (..., F).
+        temperatures: K, ≥ 0, shape (T,) or ().
+        mass: Of the site's atom, u, shape () or (...).
+
+    Returns:
+        Å², shape (..., T) or (...).
+
+    Raises:
+        Refusal: A temperature is negative or not finite, or a mass is not positive.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(mean_square_displacement(dos, 300.0, mass=26.98).item(), 5)
+        0.01925
+    """
+    T = checked_temperatures(temperatures, spectrum.density)
+    masses = real_tensor(mass, "mass").to(spectrum.density)
+    if not bool(((masses > 0) & masses.isfinite()).all()):
+        why = "a mass must be a positive number of u"
+        raise Refusal("cannot compute a displacement", why=why, fix="give each site's mass")
+    per_direction = _thermal(
+        spectrum.to("3"), T, lambda omega, x, T: (1 + 2 * _bose(x)) / (3 * omega)
+    )
+    scaled = masses[..., None] if T.dim() else masses
+    return A2_U_CM1 * per_direction / scaled
+
+
+def b_factor(
+    spectrum: Spectrum, temperatures: Tensor | ArrayLike, mass: Tensor | ArrayLike
+) -> Tensor:
+    """Isotropic displacement factor of crystallography, B = 8 π² ⟨u²⟩.
+
+    Arguments and shapes as for `mean_square_displacement`.
+
+    Returns:
+        Å², shape (..., T) or (...).
+
+    Raises:
+        Refusal: As for `mean_square_displacement`.
+
+    Example:
+        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
+        >>> round(b_factor(dos, 300.0, mass=26.98).item(), 3)
+        1.52
+    """
+    return 8 * math.pi**2 * mean_square_displacement(spectrum, temperatures, mass)
+
+
+def checked_temperatures(temperatures: Tensor | ArrayLike, like: Tensor) -> Tensor:
+    """Temperatures as a tensor of the spectrum's kind, refused where they mean nothing."""
+    found = real_tensor(temperatures, "temperatures").to(like)
+    if found.dim() > 1:
+        why = f"their shape is {tuple(found.shape)}"
+        raise Refusal("cannot use the temperatures", why=why, fix="give a list of them")
+    if not bool(((found >= 0) & found.isfinite()).all()):
+        why = "a temperature is negative or not finite"
+        raise Refusal("cannot use the temperatures", why=why, fix="give them in kelvin, 0 or above")
+    return found
+
+
+def _thermal(
+    spectrum: Spectrum,
+    temperatures: Tensor | ArrayLike,
+    kernel: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """∫ g K dω over the real modes, K(ω, x, T) with ω (Q, 1), x (Q, T), T (T,)."""
+    given = checked_temperatures(temperatures, spectrum.density)
+    T = given.reshape(-1)
+
+    def sampled(node: Tensor) -> Tensor:
+        omega = node[:, None]
+        x = (CM1_TO_K * omega / T.clamp(min=COLDEST)).clamp(max=X_MAX)
+        return kernel(omega, x, T).expand(len(node), len(T))  # [node, temperature]
+
+    found = spectrum.density @ integration_weights(spectrum.frequency, sampled)
+    return found if given.dim() else found[..., 0]
+
+
+def _einstein(x: Tensor) -> Tensor:
+    """Heat capacity of one oscillator over k_B, x² e^-x / (1 - e^-x)²."""
+    return (x / -torch.expm1(-x)) ** 2 * torch.exp(-x)
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """tanh(x/2), in e^-x as the other kernels."""
+    return -torch.expm1(-x) / (1 + torch.exp(-x))
+
+
+def _bose(x: Tensor) -> Tensor:
+    """Quanta of one oscillator, 1 / (e^x - 1)."""
+    return torch.exp(-x) / -torch.expm1(-x)
+
+
+def _log(x: Tensor) -> Tensor:
+    """Thermal part of one oscillator's F over k_B T, ln(1 - e^-x)."""
+    return torch.log(-torch.expm1(-x))

@@ -1,0 +1,1 @@
+"""Files of densities of states and of measured spectra."""

@@ -1,0 +1,269 @@
+"""Force constants to and from phonopy, which then finds the same frequencies.
+
+phonopy keeps force constants in a supercell and takes the shortest vector between two atoms in it,
+or the mean over several equally short ones. Here every pair has its own vector. To write, the
+supercell is chosen so wide that no pair has two; to read, each of several becomes a pair with its
+share of the force constant.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from debye.core.files import atomic_write
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.solve import check_single
+from debye.crystals.structure.crystal import Crystal
+from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+UNBALANCED = 1e-3
+"""Force on an atom when all move alike, relative to the largest force constant, from which on
+force constants are refused: the acoustic sum rule cannot be made to hold without changing them."""
+
+
+NOTHING = 1e-13
+"""Size of a force constant, relative to the largest, below which there is no pair."""
+
+
+def phonopy_installed() -> bool:
+    """Whether phonopy can be used."""
+    return importlib.util.find_spec("phonopy") is not None
+
+
+# To phonopy.
+
+
+def write_phonopy(path: str | Path, crystal: Crystal, springs: ForceConstants) -> Path:
+    """Write ``phonopy_params.yaml``, force constants included, as ``phonopy.load`` reads it.
+
+    Args:
+        path: The file.
+        crystal: Ordered; its sites are those of the force constants.
+        springs: Of this one crystal.
+
+    Returns:
+        The path written.
+
+    Raises:
+        Refusal: phonopy is not installed, a site is mixed or vacant, or there are several
+            crystals.
+    """
+    phonon = to_phonopy(crystal, springs)
+    with tempfile.TemporaryDirectory() as folder:  # phonopy writes in place
+        draft = Path(folder) / "phonopy_params.yaml"
+        phonon.save(draft, settings={"force_constants": True})
+        return atomic_write(path, draft.read_bytes())
+
+
+def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
+    """The phonopy object of force constants, in compact form.
+
+    Φ_ij(R) = −K_ij(R) for i ≠ j or R ≠ 0, and Φ_ii(0) = Σ K. The supercell's heights exceed twice
+    the longest pair, so that phonopy finds each pair at its one shortest vector. Symmetry is not
+    looked for; phonopy finds it when it loads what is saved.
+
+    Raises:
+        Refusal: See `write_phonopy`.
+    """
+    if not phonopy_installed():
+        raise Refusal(
+            "cannot export to phonopy",
+            why="phonopy is not installed",
+            fix="pip install 'debye[phonopy]'",
+        )
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    check_single(springs)
+    springs = springs.double()
+    cell = PhonopyAtoms(
+        symbols=["H" if s in "DT" else s for s in crystal.symbols("a phonopy cell")],
+        cell=crystal.cell,
+        positions=crystal.positions,
+        masses=springs.mass.numpy(),
+    )
+    matrix = _supercell(crystal, springs)
+    # phonopy's matrices hold lattice vectors as columns.
+    phonon = Phonopy(cell, matrix.T, primitive_matrix=np.eye(3), is_symmetry=False)
+    phonon.force_constants = _compact(phonon, crystal, springs, matrix)
+    return phonon
+
+
+def _supercell(crystal: Crystal, springs: ForceConstants) -> NDArray[np.int64]:
+    """The smallest supercell tried whose heights all exceed twice the longest pair, (3, 3).
+
+    Rows are its lattice vectors in units of those of the crystal: near to a cube, or multiples;
+    and as symmetric as the lattice, without which phonopy would lose symmetry.
+    """
+    pairs = springs.step.numpy() @ crystal.cell
+    least = 2 * np.linalg.norm(pairs, axis=-1).max(initial=0.0) + 1e-3
+    inverse = np.linalg.inv(crystal.cell)
+    times = np.floor(least * np.linalg.norm(inverse, axis=0)).astype(int) + 1
+    edges = np.linspace(least, least + np.linalg.norm(crystal.cell, axis=1).max(), 100)
+    cubes = [np.round(edge * inverse).astype(int) for edge in edges]
+    rotations = _rotations(crystal.cell)
+    fitting = [
+        matrix
+        for matrix in (np.diag(times), *cubes)
+        if np.linalg.det(matrix) > 0.5
+        and _height(matrix @ crystal.cell) > least
+        and _keeps(rotations, matrix)
+    ]
+    # The same multiple of each vector is always wide and symmetric enough.
+    return min([np.eye(3, dtype=int) * times.max(), *fitting], key=np.linalg.det)
+
+
+def _rotations(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Rotations and reflections of a lattice: W with W G Wᵀ = G, G the metric, (…, 3, 3).
+
+    All of them for a cell of short vectors, where their entries are -1, 0 or 1; else some.
+    """
+    W = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    metric = cell @ cell.T
+    apart = np.abs(W @ metric @ np.swapaxes(W, 1, 2) - metric).max((1, 2))
+    return np.asarray(W[apart < 1e-4 * metric.max()])
+
+
+def _keeps(rotations: NDArray[np.int64], matrix: NDArray[np.int64]) -> bool:
+    """Whether a supercell's lattice is turned into itself."""
+    turned = matrix @ rotations @ np.linalg.inv(matrix)
+    return bool(np.abs(turned - np.round(turned)).max() < 1e-6)
+
+
+def _height(cell: NDArray[np.float64]) -> float:
+    """Least distance between opposite faces of a cell, Å."""
+    return float(1 / np.linalg.norm(np.linalg.inv(cell), axis=0).max())
+
+
+def _compact(
+    phonon: Phonopy, crystal: Crystal, springs: ForceConstants, matrix: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Force constants between the atoms of one cell and all of the supercell."""
+    size = round(np.linalg.det(matrix))
+    adjugate = np.round(size * np.linalg.inv(matrix)).astype(int)
+
+    def key(site: NDArray[np.int64], cells: NDArray[np.float64]) -> NDArray[np.int64]:
+        """One number for a site in a cell of the lattice, the same in every supercell."""
+        place = np.round(cells).astype(int) @ adjugate % size
+        return np.asarray(site * size**3 + place @ [size**2, size, 1])
+
+    # phonopy numbers the atoms of a supercell in its own order: found by site and cell.
+    site = np.searchsorted(phonon.primitive.p2s_map, phonon.supercell.s2u_map)
+    cells = phonon.supercell.positions @ np.linalg.inv(crystal.cell) - crystal.fractional[site]
+    keys = key(site, cells)
+    order = np.argsort(keys)
+
+    def number(site: NDArray[np.int64], cells: NDArray[np.float64]) -> NDArray[np.int64]:
+        return order[np.searchsorted(keys, key(site, cells), sorter=order)]
+
+    first, second, spring = (x.numpy() for x in (springs.first, springs.second, springs.spring))
+    jump = springs.step.numpy() - crystal.fractional[second] + crystal.fractional[first]
+    found = np.zeros((crystal.n_sites, len(site), 3, 3))
+    np.add.at(found, (first, number(second, jump)), -spring)
+    np.add.at(found, (second, number(first, -jump)), -np.swapaxes(spring, 1, 2))
+    sites = np.arange(crystal.n_sites)
+    found[sites, number(sites, np.zeros((len(sites), 3)))] += springs.on_site().numpy()
+    return found
+
+
+# From phonopy.
+
+
+def from_phonopy(phonon: Phonopy) -> ForceConstants:
+    """The force constants of phonopy's primitive cell, as pairs.
+
+    A pair with several equally short vectors in the supercell becomes as many pairs, each with
+    its share. What the two ends of a pair say of it is averaged, as phonopy does.
+
+    Args:
+        phonon: With force constants, in eV/Å².
+
+    Raises:
+        Refusal: There are no force constants, they break the acoustic sum rule, or Born charges
+            are set, whose long-range forces no pairs stand for.
+    """
+    if phonon.force_constants is None:
+        why, fix = "it has no force constants", "produce or read them first"
+        raise Refusal("cannot take force constants from phonopy", why=why, fix=fix)
+    if phonon.nac_params is not None:
+        raise Refusal(
+            "cannot take force constants from phonopy",
+            why="it has Born charges, whose long-range forces are not springs between pairs",
+            fix="set its nac_params to None, for bands without the splitting of LO and TO modes",
+        )
+    primitive = phonon.primitive
+    site = np.array([primitive.p2p_map[i] for i in primitive.s2p_map])
+    rows = _rows(phonon)
+    _check_balance(rows)
+    vectors, counts = primitive.get_smallest_vectors()
+    entries = [
+        (i, site[j], vectors[at + k], -rows[i, j] / many)
+        for j, i in product(range(len(site)), range(len(primitive)))
+        for many, at in [counts[j, i]]
+        for k in range(many)
+    ]
+    columns = (np.array(column) for column in zip(*entries, strict=True))
+    return _each_once(primitive.masses, *columns)
+
+
+def _rows(phonon: Phonopy) -> NDArray[np.float64]:
+    """Force constants from each atom of the primitive cell to all of the supercell."""
+    found = phonon.force_constants
+    primitive = phonon.primitive
+    return found if len(found) == len(primitive) else found[primitive.p2s_map]
+
+
+def _check_balance(rows: NDArray[np.float64]) -> None:
+    force = np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300)
+    if not force < UNBALANCED:
+        raise Refusal(
+            "cannot take force constants from phonopy",
+            why=f"they break the acoustic sum rule by {force:.2g} of the largest",
+            fix="call symmetrize_force_constants() of the phonopy object first",
+        )
+
+
+def _each_once(
+    mass: NDArray[np.float64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    step: NDArray[np.float64],
+    spring: NDArray[np.float64],
+) -> ForceConstants:
+    """Pairs told from both of their ends, each once, with the mean of what the ends tell."""
+    places = np.round(step, 5) + 0.0  # no minus zero
+    strength = np.abs(spring).max((1, 2))
+    moved = (np.abs(places).max(1) > 0) & (strength > NOTHING * strength.max())
+    first, second, step, spring = first[moved], second[moved], step[moved], spring[moved]
+    places = places[moved]
+    leading = places[np.arange(len(places)), (places != 0).argmax(1)]
+    turn = (first > second) | ((first == second) & (leading < 0))
+    flip = turn[:, None]
+    ends = np.where(flip, np.c_[second, first], np.c_[first, second])
+    keys, member = np.unique(
+        np.c_[ends, np.where(flip, -places, places) + 0.0], axis=0, return_inverse=True
+    )
+    seen = np.where(turn[:, None, None], np.swapaxes(spring, 1, 2), spring)
+    total, way = np.zeros((len(keys), 3, 3)), np.zeros((len(keys), 3))
+    np.add.at(total, member.ravel(), seen / 2)
+    way[member.ravel()] = np.where(flip, -step, step)
+    return ForceConstants(
+        crystal=torch.zeros(len(mass), dtype=torch.long),
+        mass=torch.tensor(mass, dtype=torch.float64),
+        first=torch.from_numpy(keys[:, 0].astype(np.int64)),
+        second=torch.from_numpy(keys[:, 1].astype(np.int64)),
+        step=torch.from_numpy(way),
+        spring=torch.from_numpy(total),
+        n_crystals=1,
+    )

@@ -1,1 +1,0 @@
-"""Learning: labelled crystals, the loss, training, and how good the result is."""

@@ -1,0 +1,1 @@
+"""A model file, structures in, predictions out."""

@@ -1,0 +1,329 @@
+"""A model file; structures in, spectra out, in bounded batches.
+
+predictor = Predictor.load()                    # the shipped model
+for prediction in predictor(read_structures(["quartz.cif"])):
+    prediction.total.mean_frequency
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye import __version__
+from debye.core import checkpoint
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.graph import Graph
+from debye.crystals.lattice.dos import by_element
+from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.ensemble import Ensemble
+from debye.crystals.model.network import PhononNet
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
+from debye.crystals.structure_io.read import Rejected
+from debye.crystals.uncertainty.assess import Doubt, assess
+from debye.crystals.uncertainty.calibration import Calibration
+from debye.crystals.uncertainty.evidence import Readings
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
+from debye.errors import Refusal
+
+DATA = Path(__file__).parents[2] / "data"
+SHIPPED = DATA / "phonon-ensemble.safetensors"
+"""The ensemble that comes with debye."""
+FAST = DATA / "phonon-fast.safetensors"
+"""The single network that comes with debye: less accurate, uncalibrated, several times faster."""
+
+EDGES_AT_ONCE = 60_000
+"""Edges of a batch, which bound its memory: about 150 MB."""
+
+MOST_SITES = 500
+"""Sites of the largest cell whose modes are sought; their cost grows as the cube."""
+
+EDGE_OF_RANGE = 0.02
+"""States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
+
+Of the shared data's 1,287 labels 70 are; this warns of 66 of them, and of 95 that are not."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one crystal.
+
+    Args:
+        crystal: What was asked.
+        sites: Density of states of each site, (N, F); labels name the sites.
+        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
+        kinds: The readout of each reading: ``springs``, ``corrected`` or ``density``.
+        elements_unseen: Elements of the crystal that no training structure had.
+        warnings: What to know before trusting it, in plain words.
+        uncertainty: Its expected error and intervals; None if the model is not calibrated.
+    """
+
+    crystal: Crystal
+    sites: Spectrum
+    readings: Tensor
+    kinds: tuple[str, ...]
+    elements_unseen: tuple[str, ...]
+    warnings: tuple[str, ...]
+    uncertainty: Uncertainty | None = None
+
+    @cached_property
+    def total(self) -> Spectrum:
+        """Density of states of the cell; integrates to 3 × its atoms."""
+        return self.sites.sum()
+
+    @cached_property
+    def elements(self) -> Spectrum:
+        """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
+        return by_element(self.crystal, self.sites)
+
+    def band(self, level: float = LEVEL) -> Interval | None:
+        """Lower and upper density of the cell around ``total``; None if not calibrated."""
+        if self.uncertainty is None:
+            return None
+        return Interval(*(edge * self.total.n_atoms for edge in self.uncertainty.band(level=level)))
+
+
+class Predictor:
+    """A trained network with its card.
+
+    Args:
+        model: What predicts.
+        card: What its file tells of it; ``elements`` names what it has seen.
+        device: Where to compute.
+
+    Raises:
+        Refusal: The card holds the calibration of another model.
+
+    Example:
+        >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+        >>> silicon = Crystal(["Si", "Si"], [[0, 0, 0], [1.3575, 1.3575, 1.3575]], cell)
+        >>> prediction = Predictor.load().predict(silicon)
+        >>> round(prediction.total.integral.item(), 3)
+        6.0
+    """
+
+    def __init__(
+        self, model: PhononNet | Ensemble, card: Mapping[str, Any], device: str = "cpu"
+    ) -> None:
+        ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
+        self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
+        self.seen = frozenset(self.card["elements"])
+        self.calibration = _calibration(self.model, card)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        device: str = "cpu",
+    ) -> Predictor:
+        """Load a model file, the shipped one by default, and check that it predicts as it did.
+
+        Args:
+            path: A file of a training: one network, or an ensemble. None is the shipped ensemble,
+                and "fast" the shipped single network.
+            device: Where to compute.
+
+        Raises:
+            Refusal: The file cannot be used, its probe prediction has changed, or it holds the
+                calibration of another model.
+        """
+        path = model_path(path)
+        model: PhononNet | Ensemble
+        model, card = checkpoint.load_model(path, PhononNet, Ensemble)
+        _check_card(model, card, path)
+        return cls(model, card, device)
+
+    def predict(self, crystal: Crystal) -> Prediction:
+        """The prediction for one crystal.
+
+        Raises:
+            Refusal: It has a site without neighbours.
+        """
+        return self._predict([crystal], [self._graph(crystal)])[0]
+
+    def __call__(self, structures: Iterable[Crystal | Rejected]) -> Iterator[Prediction | Rejected]:
+        """Predictions in the order of the structures, each batch as soon as it is full.
+
+        What was rejected in reading, or has a site without neighbours, comes out as `Rejected`
+        in its place.
+        """
+        waiting: list[Crystal | Rejected] = []
+        graphs: list[Graph] = []
+        edges = 0
+        for structure in structures:
+            if isinstance(structure, Crystal):
+                try:
+                    graphs.append(self._graph(structure))
+                    edges += len(graphs[-1].center)
+                except Refusal as refusal:
+                    structure = Rejected(structure.source or structure.name, refusal)  # noqa: PLW2901
+            waiting.append(structure)
+            if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
+                yield from self._in_order(waiting, graphs)
+                waiting, graphs, edges = [], [], 0
+        yield from self._in_order(waiting, graphs)
+
+    def _graph(self, crystal: Crystal) -> Graph:
+        """The graph of a crystal, unless its modes are too many to be found.
+
+        Raises:
+            Refusal: It is too large for a model with springs, or a site has no neighbours.
+        """
+        if len(crystal.species) > MOST_SITES and "springs" in self.model.kinds:
+            raise Refusal(
+                f"cannot predict {crystal.source or crystal.name or crystal.formula}:"
+                f" it has {len(crystal.species)} sites",
+                why=f"this model finds the modes of its cell, which is done up to {MOST_SITES}",
+                fix="give the primitive cell, or take --model fast, which seeks none",
+            )
+        return Graph.of(crystal, self.model.r_max)
+
+    def _in_order(
+        self, waiting: list[Crystal | Rejected], graphs: list[Graph]
+    ) -> Iterator[Prediction | Rejected]:
+        crystals = [s for s in waiting if isinstance(s, Crystal)]
+        predictions = iter(self._predict(crystals, graphs) if crystals else [])
+        for structure in waiting:
+            yield structure if isinstance(structure, Rejected) else next(predictions)
+
+    @torch.no_grad()
+    def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
+        here = Graph.batch(graphs)
+        batch = here.to(self.device)
+        readings = self.model.readings(batch)
+        mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
+        sites = mean.cpu().split([g.n_sites for g in graphs])
+        totals = batch.totals(readings).transpose(0, 1).cpu()
+        doubts = self._doubts(crystals, here, totals)
+        return [
+            self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
+        ]
+
+    def _doubts(self, crystals: list[Crystal], batch: Graph, totals: Tensor) -> list[Doubt]:
+        """How far each prediction can be trusted, and words of caution."""
+        if self.calibration is None:
+            return [(None, ())] * len(crystals)
+        readings = Readings(totals, self.model.kinds, tuple(self.model.answers))
+        return assess(self.calibration, crystals, batch, readings)
+
+    def _prediction(
+        self, crystal: Crystal, sites: Tensor, readings: Tensor, doubt: Doubt
+    ) -> Prediction:
+        spectrum = Spectrum(
+            self.model.frequency,
+            sites,
+            torch.from_numpy(crystal.occupancies),
+            labels=_labels(crystal),
+        )
+        unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
+        warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
+        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings, doubt[0])
+
+    def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
+        """The force constants of one crystal, as each member that predicts them has them.
+
+        Raises:
+            Refusal: A site has no neighbours, the cell is too large for its modes to be sought,
+                or no member predicts force constants.
+        """
+        with torch.no_grad():
+            graph = self._graph(crystal).to(self.device)
+            return self.model.force_constants(graph)
+
+    def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
+        yield from crystal.notes
+        if unseen:
+            yield (
+                f"no training structure contained {', '.join(unseen)}: "
+                "the prediction is a guess from neighbouring elements"
+            )
+        total = sites.sum(0)
+        if total[-1] > EDGE_OF_RANGE * total.max():
+            yield (
+                f"the spectrum does not vanish at {self.model.frequency[-1]:g} cm-1, the end of "
+                "the model's range: modes beyond it count as softer ones, so the heat capacity "
+                "comes out too high"
+            )
+
+
+def model_path(given: str | os.PathLike[str] | None) -> Path:
+    """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
+
+    Example:
+        >>> model_path("fast").name, model_path("run/best.safetensors").name
+        ('phonon-fast.safetensors', 'best.safetensors')
+    """
+    if given is None:
+        return SHIPPED
+    return FAST if str(given) == "fast" else Path(given)
+
+
+def grid(card: Mapping[str, Any]) -> list[float]:
+    """Frequencies of the model of a card, cm⁻¹."""
+    arguments = card["arguments"]
+    return list(arguments.get("members", [arguments])[0]["frequency"])
+
+
+def _element(symbol: str) -> str:
+    """Deuterium and tritium are hydrogen to the model."""
+    return SYMBOLS[ATOMIC_NUMBERS[symbol]]
+
+
+def _labels(crystal: Crystal) -> tuple[str, ...]:
+    """A name for each site: its species and its number in the file, from 1."""
+    return tuple(f"{'/'.join(site)}{i}" for i, site in enumerate(crystal.species, 1))
+
+
+def probe_crystal() -> Crystal:
+    """A small crystal on which a model's predictions are compared with those of its maker."""
+    cell = 2.8201 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    return Crystal(["Na", "Cl"], [[0.0, 0.0, 0.0], [2.8201, 2.8201, 2.8201]], cell, name="probe")
+
+
+@torch.no_grad()
+def probe(model: PhononNet | Ensemble) -> float:
+    """Mean frequency predicted for the probe crystal, cm⁻¹."""
+    total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
+    return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
+
+
+def _calibration(model: Ensemble, card: Mapping[str, Any]) -> Calibration | None:
+    """The calibration in a card, if there is one."""
+    if "calibration" not in card:
+        return None
+    return Calibration.from_card(card["calibration"], checkpoint.fingerprint(model))
+
+
+def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path) -> None:
+    expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
+    if "elements" not in card or not isinstance(expected, float):
+        why = "its card names no elements, or no probe prediction"
+    elif abs(found - expected) <= 1e-3 * expected:
+        return
+    else:
+        why = f"its probe prediction is {found:.2f} cm-1 where its maker had {expected:.2f} cm-1"
+    raise Refusal(
+        f"will not use the model {path}",
+        why=why,
+        fix="use it with the debye version named in its card, or train it again",
+    )
+
+
+def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
+    """The card of a model: what was trained on what, and a probe prediction to check it by."""
+    return {
+        **facts,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "frequency_unit": "cm-1",
+        "debye_version": __version__,
+        "probe_mean_frequency_cm-1": probe(model),
+    }

@@ -1,0 +1,148 @@
+"""What a screening found: its parts read back, filtered by composition, ranked."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from debye.crystals.predict.rows import EXPECTED_ERROR, QUANTITIES, column_of, ends_of
+from debye.crystals.screening.store import damaged, parts, read_manifest
+from debye.crystals.structure.elements import ATOMIC_NUMBERS
+from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOLD = ("id", "name", "formula", "n_atoms", "elements", "mass_per_atom_u", "warnings",
+        EXPECTED_ERROR)  # fmt: skip
+"""Columns of a ranked row, beside the quantity's."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a screening.
+
+    Args:
+        folder: Which.
+        target: What to rank by, of `QUANTITIES`.
+        temperature: K, one of the screening's; its first if None.
+        contains: Elements that all must be there.
+        without: Elements of which none may.
+        lowest: Whether small values come first.
+        max_error: Expected error of the spectrum up to which a row counts, cm⁻¹; any if None.
+
+    Raises:
+        Refusal: The folder holds no screening, or it has not been screened for that.
+    """
+
+    folder: Path
+    target: str
+    temperature: float | None = None
+    contains: Sequence[str] = ()
+    without: Sequence[str] = ()
+    lowest: bool = False
+    max_error: float | None = None
+
+    def __post_init__(self) -> None:
+        what = f"cannot rank {self.folder}"
+        if self.target not in QUANTITIES:
+            why = f"{self.target!r} is no quantity of a screening"
+            raise Refusal(what, why=why, fix=f"choose one of {', '.join(QUANTITIES)}")
+        for element in (*self.contains, *self.without):
+            if element not in ATOMIC_NUMBERS:
+                why = f"{element!r} is no element symbol"
+                raise Refusal(what, why=why, fix="write for example Si")
+        manifest = read_manifest(self.folder)
+        if self.max_error is not None and not manifest["calibrated"]:
+            why = "the model that screened it is not calibrated, so its errors are not known"
+            raise Refusal(what, why=why, fix="ask for no greatest error, or see `debye calibrate`")
+        known = manifest["temperatures"]
+        kelvin = known[0] if self.temperature is None else self.temperature
+        if kelvin not in known:
+            why = f"it was screened at {', '.join(f'{T:g}' for T in known)} K, not {kelvin:g} K"
+            raise Refusal(what, why=why, fix="ask for one of these, or screen again")
+        object.__setattr__(self, "temperature", kelvin)
+
+    @property
+    def column(self) -> str:
+        """The column that is ranked by."""
+        return column_of(self.target, self.temperature or 0.0)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read."""
+        return (*TOLD, self.column, *ends_of(self.column))
+
+
+def top(query: Query, count: int) -> list[dict[str, Any]]:
+    """The best rows, the best first, each as a dictionary of the query's columns.
+
+    Only so many rows as are asked for are held, whatever the screening's size.
+    """
+    sign = -1.0 if query.lowest else 1.0
+    best: Iterable[dict[str, Any]] = (
+        row for part in _tables(query) for row in _best(part, query, count)
+    )
+    return heapq.nlargest(count, best, key=lambda row: sign * row[query.column])
+
+
+def _best(part: pa.Table, query: Query, count: int) -> list[dict[str, Any]]:
+    """The best rows of one part."""
+    import pyarrow.compute as pc
+
+    order = [(query.column, "ascending" if query.lowest else "descending")]
+    chosen = pc.select_k_unstable(part, k=min(count, len(part)), sort_keys=order)
+    return list(part.take(chosen).to_pylist())
+
+
+def values(query: Query) -> tuple[NDArray[np.float64], NDArray[np.float64], list[list[str]]]:
+    """Of all rows that fit: mean atomic mass in u, the quantity, and the elements."""
+    mass, value, elements = [], [], list[list[str]]()
+    for part in _tables(query):
+        mass.append(part["mass_per_atom_u"].to_numpy())
+        value.append(part[query.column].to_numpy())
+        elements += part["elements"].to_pylist()
+    return np.concatenate(mass or [[]]), np.concatenate(value or [[]]), elements
+
+
+def _tables(query: Query) -> Iterator[pa.Table]:
+    """The parts, less rows that failed or do not fit."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import parquet
+
+    for path in parts(query.folder).values():
+        try:
+            part = parquet.read_table(path, columns=[*query.columns])
+        except (OSError, pa.ArrowException) as error:
+            raise damaged(path, error) from error
+        yield part.filter(pa.array(_fits(part, query))).filter(pc.is_finite(pc.field(query.column)))
+
+
+def _fits(part: pa.Table, query: Query) -> NDArray[np.bool_]:
+    """Which rows have the elements they must, none that they may not, and a small error."""
+    import pyarrow.compute as pc
+
+    owner = pc.list_parent_indices(part["elements"]).to_numpy()
+    element = pc.list_flatten(part["elements"])
+
+    def holds(symbol: str) -> NDArray[np.bool_]:
+        found = np.zeros(len(part), dtype=bool)
+        found[owner[pc.equal(element, symbol).to_numpy(zero_copy_only=False)]] = True
+        return found
+
+    fits = np.ones(len(part), dtype=bool)
+    for symbol in query.contains:
+        fits &= holds(symbol)
+    for symbol in query.without:
+        fits &= ~holds(symbol)
+    if query.max_error is not None:
+        error = part[EXPECTED_ERROR].to_numpy()
+        fits &= error <= query.max_error  # a null is NaN, which is not
+    return fits

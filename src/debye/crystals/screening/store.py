@@ -1,0 +1,186 @@
+"""The folder of a screening: a manifest that says what run it is, and parts that say what is done.
+
+    DIR/debye-screen.json              model, settings, inputs; when all is done, the count
+    DIR/parts/part-000012-1f0c93aa.parquet
+
+A part is there, whole, or it is not: that, and nothing else, tells whether a shard is done. Its
+name holds the shard's number and digest, so that two workers who do the same shard write the same
+file, and a part of inputs that have changed since is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from debye.core.files import atomic_write, remove_drafts
+from debye.crystals.structure_io.read import RESULTS
+from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 2
+"""Raised when columns come or change their meaning."""
+_PART = re.compile(r"part-(\d{6,})-([0-9a-f]{8})\.parquet")
+
+
+def part_path(folder: Path, number: int, digest: str) -> Path:
+    """Where the part of a shard is, once it is done."""
+    return folder / "parts" / f"part-{number:06d}-{digest}.parquet"
+
+
+def write_part(folder: Path, number: int, digest: str, content: pa.Table, failed: int) -> None:
+    """Write a part, whole or not at all.
+
+    Raises:
+        Refusal: The folder cannot be written.
+        Failure: The disk is full.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    stream = pa.BufferOutputStream()
+    marked = content.replace_schema_metadata({"debye": json.dumps({"failed": failed})})
+    parquet.write_table(marked, stream, compression="zstd")
+    atomic_write(part_path(folder, number, digest), stream.getvalue().to_pybytes())
+
+
+def parts(folder: Path) -> dict[int, Path]:
+    """The parts that are there, by the number of their shards, in order."""
+    found = {int(m[1]): p for p in (folder / "parts").iterdir() if (m := _PART.fullmatch(p.name))}
+    return dict(sorted(found.items()))
+
+
+def counts(part: Path) -> tuple[int, int]:
+    """Structures of a part, and how many of them failed.
+
+    Raises:
+        Refusal: It is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        about = parquet.read_metadata(part)
+        return about.num_rows, json.loads((about.metadata or {})[b"debye"])["failed"]
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise damaged(part, error) from error
+
+
+def damaged(part: Path, error: Exception) -> Refusal:
+    """The `Refusal` of a part that cannot be read."""
+    return Refusal(
+        f"cannot read {part}",
+        why=f"it is damaged ({error})",
+        fix="delete it and run the same `debye screen` again, which makes it anew",
+    )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What run a folder holds.
+
+    Raises:
+        Refusal: It holds none, or one of a newer debye.
+    """
+    path = folder / RESULTS
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        made_in = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refusal(
+            f"{folder} holds no screening",
+            why=f"{path.name} is missing or unreadable ({error})",
+            fix="give the folder that `debye screen --output` wrote",
+        ) from error
+    if made_in != FORMAT:
+        raise Refusal(
+            f"cannot use the screening {folder}",
+            why=f"it has format {made_in}, and this debye writes and reads format {FORMAT}",
+            fix="use the debye that wrote it, or screen again into another folder",
+        )
+    return dict(manifest)
+
+
+def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Start a run in a folder, or go on with the same one.
+
+    Args:
+        folder: It exists; it is empty or holds the same run.
+        manifest: What run this is, ready for JSON.
+
+    Raises:
+        Refusal: The folder holds another run, or files that are none, or cannot be written.
+    """
+    manifest = {"format": FORMAT, **manifest}
+    if (folder / RESULTS).exists():
+        known = {k: v for k, v in read_manifest(folder).items() if k != "done"}
+        _check_same(folder, known, manifest)
+    elif (folder / "parts").exists():
+        raise Refusal(
+            f"will not write into {folder}",
+            why=f"it holds a folder 'parts' but no {RESULTS}",
+            fix="name another folder",
+        )
+    else:
+        atomic_write(folder / RESULTS, json.dumps(manifest, indent=1) + "\n")
+    (folder / "parts").mkdir(exist_ok=True)
+    remove_drafts(folder)
+    remove_drafts(folder / "parts")
+
+
+def finish(folder: Path, structures: int, failed: int) -> None:
+    """Note that all is done."""
+    done = {"parts": len(parts(folder)), "structures": structures, "failed": failed}
+    manifest = {**read_manifest(folder), "done": done}
+    atomic_write(folder / RESULTS, json.dumps(manifest, indent=1) + "\n")
+
+
+def _check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    differing = [k for k in {**known, **asked} if known.get(k) != asked.get(k)]
+    if differing:
+        told = "; ".join(
+            f"its {key.replace('_', ' ')} is {_short(known.get(key))} and not "
+            f"{_short(asked.get(key))}"
+            for key in differing
+        )
+        raise Refusal(
+            f"will not go on in {folder}",
+            why=f"it holds another screening: {told}",
+            fix="name another folder with --output, or repeat the command that began it",
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second run out of a folder; the lock goes with the process, however it ends.
+
+    Raises:
+        Refusal: Another run is at work there.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs at once would do work twice, and write the same parts
+        yield
+        return
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Refusal(
+                f"will not write into {folder}",
+                why="another `debye screen` is at work there",
+                fix="wait for it, or name another folder",
+            ) from error
+        except OSError:  # some file systems of clusters know no locks
+            pass
+        yield

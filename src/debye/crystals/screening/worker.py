@@ -1,0 +1,124 @@
+"""What a worker does: one shard → predictions → one part of the results.
+
+Everything here runs in processes on other cores or machines, and is told all by its arguments.
+Each process reads, builds neighbour lists and runs the network for its own shard on one thread,
+so that with several of them lists are built while networks run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from debye.core.device import pick_device
+from debye.crystals.predict.predictor import Prediction, Predictor
+from debye.crystals.predict.rows import table
+from debye.crystals.screening.shards import Shard
+from debye.crystals.screening.store import write_part
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import Piece, Rejected, attempt, make
+from debye.errors import Refusal
+
+rank: int | None = None
+"""Which worker of its node this process is, where its engine says so."""
+LOCAL_RANKS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
+"""Where ``mpiexec`` and ``srun`` say it, for workers that they started."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run asks of every shard.
+
+    Args:
+        folder: Where the parts go; every worker must see it.
+        model: Model file, or None for the shipped one.
+        checksum: Of the model, which every worker must find.
+        temperatures: K.
+        partial: ``none``, ``element`` or ``site``.
+        device: As of `debye.core.device.pick_device`; ``auto`` shares out the accelerators.
+    """
+
+    folder: Path
+    model: Path | None
+    checksum: str
+    temperatures: tuple[float, ...]
+    partial: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a shard."""
+
+    number: int
+    structures: int
+    failed: int
+
+
+def screen(job: Job, shard: Shard) -> Report:
+    """Predict a shard and write its part.
+
+    Raises:
+        Refusal: The model is not the run's, or the part cannot be written.
+    """
+    content = table(_predictions(job, shard.pieces), job.temperatures, job.partial)
+    failed = len(content) - content["error"].null_count
+    write_part(job.folder, shard.number, shard.digest, content, failed)
+    return Report(shard.number, len(content), failed)
+
+
+def rehearse(job: Job, pieces: Sequence[Piece]) -> None:
+    """Predict and keep nothing, to find out whether a worker survives it."""
+    for _ in _predictions(job, pieces):
+        pass
+
+
+def _predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | Rejected]:
+    predictor = _predictor(job.model, job.checksum, job.device)
+    structures = [structure for piece in pieces for structure in make(piece)]
+    try:
+        yield from list(predictor(structures))
+    except (RuntimeError, MemoryError):  # out of memory, or numerics: one of them is to blame
+        for structure in structures:
+            yield _alone(predictor, structure)
+
+
+def _alone(predictor: Predictor, structure: Crystal | Rejected) -> Prediction | Rejected:
+    if isinstance(structure, Rejected):
+        return structure
+    return attempt(structure.source, lambda: predictor.predict(structure))
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: Path | None, checksum: str, device: str) -> Predictor:
+    """The run's model, loaded once in each process.
+
+    Raises:
+        Refusal: The file here is another one.
+    """
+    torch.set_num_threads(1)
+    predictor = Predictor.load(model, _shared_out(device))
+    if predictor.card["sha256"] != checksum:
+        raise Refusal(
+            f"will not use the model {model or 'that comes with debye'}",
+            why="a worker found another one there than the run was started with",
+            fix="let every node see the same model file, and the same version of debye",
+        )
+    return predictor
+
+
+def _shared_out(device: str) -> str:
+    """The device of this worker: of several accelerators, the one whose turn it is."""
+    device = pick_device(device)
+    if device == "cpu" or ":" in device:
+        return device
+    count = getattr(torch, device).device_count()
+    turn = (
+        rank if rank is not None else int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
+    )
+    return f"{device}:{turn % count}" if count > 1 else device

@@ -1,0 +1,1 @@
+"""Crystals, their elements, symmetry and alloys; no files."""

@@ -1,0 +1,407 @@
+"""Crystal: species fractions per site, positions and cell, checked once when made.
+
+The rest of debye relies on what is checked here: finite numbers, a cell with a volume, known
+species, occupancies in (0, 1], and no two atoms in one place. Reading and writing files lives in
+`debye.crystals.structure_io.read`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from itertools import product
+from math import gcd
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from debye.crystals.structure.convert import (
+    periodicity_notes,
+    pymatgen_parts,
+    site_of,
+    species_of_numbers,
+    with_isotope,
+)
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES, MASSES, electronegativity
+from debye.crystals.structure.validate import (
+    TOLERANCE,
+    Species,
+    check_overlap,
+    check_volume,
+    checked_array,
+    checked_species,
+    no_cell,
+    refusal,
+)
+from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import ase
+
+VACANCY_NOTE = "occupancies that sum below 1 are taken as vacancies"
+ISOTOPE_NOTE = "{} is treated as H chemically, with its own mass of {:.3f} u"
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """A periodic structure whose sites may be shared by several species or partly vacant.
+
+    Args:
+        species: One entry per site: a symbol, or occupancies by symbol. Kept as mappings.
+        positions: Cartesian positions in Å, (sites, 3).
+        cell: Lattice vectors as rows in Å, (3, 3); either handedness.
+        name: What to call it; the formula where empty.
+        source: Where it came from, such as ``set.xyz[3]``; named in errors.
+        notes: What a reader of results should know about the input.
+
+    Raises:
+        Refusal: No atoms, shapes that do not fit, numbers that are not finite, no volume,
+            an unknown species, occupancies outside (0, 1] or summing over 1, overlapping atoms.
+
+    Example:
+        >>> cell = 2.815 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+        >>> salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.815, 2.815, 2.815]], cell)
+        >>> salt.formula, salt.n_atoms, round(salt.volume, 2)
+        ('NaCl', 2.0, 44.61)
+    """
+
+    species: tuple[Mapping[str, float], ...]
+    positions: NDArray[np.float64]  # [site, xyz], Å
+    cell: NDArray[np.float64]  # [lattice vector, xyz], Å
+    name: str = ""
+    source: str = ""
+    notes: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:  # what may be passed is wider than what is kept
+
+        def __init__(
+            self,
+            species: Sequence[Species],
+            positions: ArrayLike,
+            cell: ArrayLike,
+            name: str = "",
+            source: str = "",
+            notes: Sequence[str] = (),
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        label = self.source or self.name or "the crystal"
+        species = checked_species(self.species, label)
+        positions = checked_array(self.positions, (len(species), 3), "positions", label)
+        cell = checked_array(self.cell, (3, 3), "cell", label)
+        check_volume(cell, sum(sum(site.values()) for site in species), label)
+        check_overlap(species, positions, cell, label)
+        notes = dict.fromkeys((*self.notes, *_species_notes(species)))
+        for field, value in (
+            ("species", species),
+            ("positions", positions),
+            ("cell", cell),
+            ("notes", tuple(notes)),
+        ):
+            object.__setattr__(self, field, value)
+
+    def __repr__(self) -> str:
+        return f"Crystal({self.name or self.formula}, {self.n_sites} sites)"
+
+    # What it is made of.
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites."""
+        return len(self.species)
+
+    @cached_property
+    def occupancies(self) -> NDArray[np.float64]:
+        """Sum of the occupancies of each site, (sites,); 1 where nothing is missing."""
+        return np.array([sum(site.values()) for site in self.species])
+
+    @property
+    def n_atoms(self) -> float:
+        """Number of atoms in the cell: the sum of all occupancies."""
+        return float(self.occupancies.sum())
+
+    @cached_property
+    def composition(self) -> dict[str, float]:
+        """Atoms of each species in the cell, the least electronegative first."""
+        amounts: Counter[str] = Counter()
+        for site in self.species:
+            for symbol, occupancy in site.items():
+                amounts[symbol] += occupancy  # type: ignore[assignment]  # counts may be fractions
+        return {s: float(amounts[s]) for s in sorted(amounts, key=_formula_order)}
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The species present, the least electronegative first; D and T count on their own."""
+        return tuple(self.composition)
+
+    @cached_property
+    def n_formula_units(self) -> int:
+        """Formula units in the cell: how often every kind of site occurs at the least."""
+        kinds = Counter(tuple(sorted(site.items())) for site in self.species)
+        return reduce(gcd, kinds.values())
+
+    @cached_property
+    def formula(self) -> str:
+        """Formula unit: ``SiO2``, ``Mg3Bi0.5Sb1.5``.
+
+        The cell's content divided by the greatest common divisor of how often each kind of site
+        (a species or a mixture) occurs, so that a supercell has the same formula.
+        """
+        amounts = self.composition.items()
+        return "".join(f"{s}{_amount(n / self.n_formula_units)}" for s, n in amounts)
+
+    @cached_property
+    def masses(self) -> NDArray[np.float64]:
+        """Mean mass of the atoms on each site in u, (sites,): Σ x m / Σ x."""
+        return (
+            np.array([sum(x * MASSES[s] for s, x in site.items()) for site in self.species])
+            / self.occupancies
+        )
+
+    @property
+    def mass(self) -> float:
+        """Mass of the cell, u."""
+        return float(self.masses @ self.occupancies)
+
+    @property
+    def volume(self) -> float:
+        """Volume of the cell, Å³."""
+        return abs(float(np.linalg.det(self.cell)))
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether every site holds exactly one atom of one species."""
+        return all(len(s) == 1 for s in self.species) and bool(
+            np.all(self.occupancies > 1 - TOLERANCE)
+        )
+
+    @property
+    def fractional(self) -> NDArray[np.float64]:
+        """Positions in units of the lattice vectors, (sites, 3); not wrapped into the cell."""
+        return self.positions @ np.linalg.inv(self.cell)
+
+    # Files: see `debye.crystals.structure_io.read`.
+
+    @classmethod
+    def read(cls, path: str | Path, index: int = 0) -> Crystal:
+        """One structure of a file: CIF, POSCAR, (ext)xyz, JSON, JSONL or ASE database.
+
+        Args:
+            path: The file.
+            index: Which of several, from 0, or from the end if negative.
+
+        Raises:
+            Refusal: It cannot be read, or there are not so many.
+        """
+        from debye.crystals.structure_io.read import read_crystal
+
+        return read_crystal(path, index)
+
+    @classmethod
+    def read_all(cls, path: str | Path) -> list[Crystal]:
+        """Every structure of a file; `read_structures` takes many.
+
+        Raises:
+            Refusal: Any of them cannot be read.
+        """
+        from debye.crystals.structure_io.read import read_crystals
+
+        return read_crystals(path)
+
+    def write(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 - its name everywhere
+        """Write a file, whole or not at all: ``.cif``, ``.extxyz``, ``.vasp``, ``.json``.
+
+        Args:
+            path: Its name decides the format.
+            format: ``cif``, ``xyz``, ``poscar``, ``json`` or ``jsonl``, whatever the name.
+
+        Returns:
+            The path written.
+
+        Raises:
+            Refusal: The format is unknown or cannot hold a mixed site, or the file cannot be
+                written.
+        """
+        from debye.crystals.structure_io.read import write_structures
+
+        return write_structures(path, self, format)
+
+    # Other structures, in memory.
+
+    @classmethod
+    def from_atoms(cls, atoms: ase.Atoms, *, name: str = "", source: str = "") -> Crystal:
+        """The crystal of ASE ``Atoms``, with ASE's own mark for mixed sites where a CIF left it.
+
+        Hydrogen with the mass of deuterium or tritium becomes D or T.
+
+        Args:
+            atoms: Needs a cell in three dimensions; switches of ``pbc`` that are off are noted.
+            name: See `Crystal`.
+            source: See `Crystal`.
+
+        Raises:
+            Refusal: There is no cell, or what `Crystal` refuses.
+        """
+        species: Sequence[Species] = species_of_numbers(atoms.numbers, source)
+        if atoms.has("masses"):
+            species = [
+                with_isotope(str(s), m) for s, m in zip(species, atoms.get_masses(), strict=True)
+            ]
+        occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
+        if isinstance(occupancy, dict) and kinds is not None:
+            species = [
+                occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)
+            ]
+        notes = periodicity_notes(atoms.pbc)
+        return cls(species, atoms.positions, atoms.cell.array, name, source, notes)
+
+    @classmethod
+    def from_pymatgen(cls, structure: Any, *, name: str = "", source: str = "") -> Crystal:  # noqa: ANN401 - pymatgen is optional
+        """The crystal of a pymatgen ``Structure``, disordered or not; charges are dropped.
+
+        Args:
+            structure: A ``pymatgen.core.Structure``.
+            name: See `Crystal`.
+            source: See `Crystal`.
+
+        Raises:
+            Refusal: It is a ``Molecule`` (no cell), or what `Crystal` refuses.
+        """
+        if not hasattr(structure, "lattice"):
+            raise no_cell(source or type(structure).__name__)
+        species = [
+            site_of((str(kind.symbol), float(x)) for kind, x in site.species.items())
+            for site in structure
+        ]
+        return cls(species, structure.cart_coords, structure.lattice.matrix, name, source)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, name: str = "", source: str = "") -> Crystal:
+        """The crystal of a dict as ``ase.Atoms.fromdict`` or pymatgen's ``as_dict`` have it.
+
+        Args:
+            data: ``{numbers, positions (Å), cell (Å), pbc}``, or ``{lattice, sites}``.
+            name: See `Crystal`.
+            source: See `Crystal`.
+
+        Raises:
+            Refusal: Keys are missing, there is no cell, or what `Crystal` refuses.
+
+        Example:
+            >>> Crystal.from_dict({"numbers": [84], "positions": [[0, 0, 0]],
+            ...                    "cell": [[3.36, 0, 0], [0, 3.36, 0], [0, 0, 3.36]]}).formula
+            'Po'
+        """
+        label = source or name or "the crystal"
+        if "sites" in data:
+            return cls(*pymatgen_parts(data, label), name, source)
+        for key in ("numbers", "positions"):
+            if key not in data:
+                raise refusal(label, f"{key!r} is missing", "give numbers, positions and cell")
+        cell = data.get("cell")
+        if cell is None:
+            raise no_cell(label)
+        notes = periodicity_notes(data.get("pbc", True))
+        species = species_of_numbers(data["numbers"], label)
+        return cls(species, data["positions"], cell, name, source, notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The crystal as pymatgen's ``Structure.from_dict`` and `from_dict` read it (JSON).
+
+        Example:
+            >>> iron = Crystal(["Fe"], [[0, 0, 0]], 2.87 * np.eye(3))
+            >>> Crystal.from_dict(iron.to_dict()).formula
+            'Fe'
+        """
+        sites = [
+            {
+                "species": [{"element": s, "occu": x} for s, x in site.items()],
+                "abc": abc,
+                "xyz": xyz,
+                "label": "/".join(site),
+                "properties": {},
+            }
+            for site, abc, xyz in zip(
+                self.species, self.fractional.tolist(), self.positions.tolist(), strict=True
+            )
+        ]
+        return {
+            "@module": "pymatgen.core.structure",
+            "@class": "Structure",
+            "charge": 0,
+            "lattice": {"matrix": self.cell.tolist(), "pbc": [True, True, True]},
+            "properties": {},
+            "sites": sites,
+        }
+
+    def to_atoms(self) -> ase.Atoms:
+        """The crystal as ASE ``Atoms``; D and T become H with their mass.
+
+        Raises:
+            Refusal: A site is mixed or partly vacant, which ``Atoms`` cannot say.
+        """
+        from ase import Atoms
+
+        symbols = ["H" if s in ISOTOPES else s for s in self.symbols("ASE Atoms")]
+        atoms = Atoms(symbols, positions=self.positions, cell=self.cell, pbc=True)
+        if any(s in ISOTOPES for s in self.elements):
+            atoms.set_masses(self.masses)
+        return atoms
+
+    def symbols(self, form: str = "a list of symbols") -> list[str]:
+        """The symbol of each site of an ordered crystal.
+
+        Args:
+            form: What they are wanted for; named in the refusal.
+
+        Raises:
+            Refusal: A site is mixed or partly vacant.
+        """
+        if not self.is_ordered:
+            raise Refusal(
+                f"cannot turn {self.source or self.formula} into {form}",
+                why="some of its sites are mixed or partly vacant",
+                fix="write CIF or JSON, which hold occupancies, or order the structure first",
+            )
+        return [next(iter(site)) for site in self.species]
+
+    def supercell(self, n: int | Sequence[int]) -> Crystal:
+        """The same crystal in a cell repeated along each lattice vector.
+
+        Args:
+            n: How often: one number, or one for each vector; at least 1.
+
+        Raises:
+            Refusal: ``n`` is not one or three whole numbers ≥ 1.
+        """
+        times = (n,) * 3 if isinstance(n, int) else tuple(int(i) for i in n)
+        if len(times) != 3 or min(times) < 1:
+            raise refusal(str(n), "a supercell needs three whole numbers ≥ 1", "give 2 or (2,2,1)")
+        shifts = np.array(list(product(*map(range, times)))) @ self.cell  # [image, xyz]
+        return replace(
+            self,
+            species=self.species * len(shifts),
+            positions=(shifts[:, None] + self.positions).reshape(-1, 3),
+            cell=self.cell * np.array(times)[:, None],
+        )
+
+
+def _formula_order(symbol: str) -> tuple[float, str]:
+    return electronegativity(ATOMIC_NUMBERS[symbol]), symbol
+
+
+def _amount(n: float) -> str:
+    return "" if abs(n - 1) < 5e-4 else f"{round(n, 3):g}"
+
+
+def _species_notes(species: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    for isotope, mass in ISOTOPES.items():
+        if any(isotope in site for site in species):
+            yield ISOTOPE_NOTE.format(isotope, mass)
+    if any(sum(site.values()) < 1 - TOLERANCE for site in species):
+        yield VACANCY_NOTE

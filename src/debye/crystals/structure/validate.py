@@ -1,0 +1,187 @@
+"""What a crystal must satisfy before anything is computed from it.
+
+Each check returns what `Crystal` keeps, or refuses with the value at fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from debye.crystals.structure.elements import ATOMIC_NUMBERS
+from debye.errors import Refusal
+
+Species = str | Mapping[str, float]
+"""One site: a symbol, or occupancies by symbol such as ``{"Sb": 0.75, "Bi": 0.25}``."""
+
+CLOSEST = 0.5
+"""Å; atoms nearer than this are overlapping. The shortest bond known, in H2, is 0.74 Å."""
+SMALLEST_VOLUME = 0.5
+"""Å³ per atom; diamond has 5.7, hydrogen at 500 GPa about 1.1."""
+SMALLEST_HEIGHT = 0.2
+"""Å between two faces of a cell; flatter ones are skewed beyond use, though a lattice they span."""
+LARGEST_LENGTH = 1e6
+"""Å; beyond it doubles no longer resolve a bond, and no crystal is meant."""
+TOLERANCE = 5e-3
+"""How far occupancies may sum over 1: files round thirds to 0.334."""
+
+_PURE = {symbol: {symbol: 1.0} for symbol in ATOMIC_NUMBERS}
+
+
+def refusal(label: str, why: str, fix: str) -> Refusal:
+    """The `Refusal` to use what ``label`` names."""
+    return Refusal(f"cannot use {label}", why=why, fix=fix)
+
+
+def no_cell(label: str) -> Refusal:
+    """The `Refusal` of a molecule."""
+    return refusal(
+        label or "the structure",
+        "no cell: it is not periodic in three dimensions",
+        "give the lattice vectors; phonon spectra here are of crystals, not molecules",
+    )
+
+
+def checked_species(species: Sequence[Species], label: str) -> tuple[Mapping[str, float], ...]:
+    """Occupancies by symbol for each site: known elements, above 0, at most 1 together."""
+    if isinstance(species, str | Mapping):
+        raise refusal(label, f"one site's species {species!r}, not a list", "give one per site")
+    sites = tuple(
+        _PURE[site] if isinstance(site, str) and site in _PURE else _checked_site(site, i, label)
+        for i, site in enumerate(species)
+    )
+    if not sites:
+        raise refusal(label, "no atoms", "give a structure with at least one atom")
+    return sites
+
+
+def _checked_site(site: Species, index: int, label: str) -> Mapping[str, float]:
+    content = {site: 1.0} if isinstance(site, str) else dict(site)
+    for symbol, occupancy in content.items():
+        if symbol not in ATOMIC_NUMBERS:
+            raise refusal(
+                label,
+                f"unknown species {symbol!r} on site {index}",
+                "name an element (H to Og, D, T); leave dummy atoms and vacancies out",
+            )
+        if not 0 < occupancy <= 1 + TOLERANCE:
+            raise refusal(
+                label,
+                f"the occupancy of {symbol} on site {index} is {occupancy:g}",
+                "give occupancies above 0 and up to 1",
+            )
+    total = sum(content.values())
+    if not content or total > 1 + TOLERANCE:
+        raise refusal(
+            label,
+            f"the occupancies of site {index} sum to {total:g}: {_mixture(content)}",
+            "give occupancies that sum to 1, or less for vacancies",
+        )
+    scale = max(total, 1.0)  # 0.334 + 0.667: rounding, not an atom too many
+    return {symbol: float(x) / scale for symbol, x in content.items()}
+
+
+def _mixture(site: Mapping[str, float]) -> str:
+    return " + ".join(f"{x:g} {s}" for s, x in site.items()) or "nothing"
+
+
+def checked_array(
+    values: ArrayLike, shape: tuple[int, int], what: str, label: str
+) -> NDArray[np.float64]:
+    """A read-only float64 copy of the given shape, finite and of lengths that can be Å."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refusal(
+            label, f"its {what} are no table of numbers ({error})", "repair it"
+        ) from error
+    if array.shape != shape:
+        raise refusal(label, f"its {what} have shape {array.shape}, not {shape}", "repair it")
+    largest = np.abs(array).max()
+    if not np.isfinite(largest):
+        raise refusal(label, f"there is NaN or infinity in its {what}", "repair or recompute it")
+    if largest > LARGEST_LENGTH:
+        raise refusal(label, f"its {what} reach {largest:.3g} Å", "give lengths in Å")
+    array.setflags(write=False)
+    return array
+
+
+def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
+    """Refuse a cell that is absent, flat, or too small for its atoms."""
+    if not cell.any():
+        raise no_cell(label)
+    volume = abs(np.linalg.det(cell))
+    if volume < SMALLEST_VOLUME * n_atoms:
+        raise refusal(
+            label,
+            f"its cell has a volume of {volume:.3g} Å³ for {n_atoms:g} atoms"
+            f" (at least {SMALLEST_VOLUME} Å³ each)",
+            "give three lattice vectors in Å that do not lie in one plane",
+        )
+    height = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
+    if height < SMALLEST_HEIGHT:
+        raise refusal(
+            label,
+            f"two faces of its cell are {height:.3g} Å apart (at least {SMALLEST_HEIGHT} Å)",
+            "give the reduced (Niggli) cell of the same lattice",
+        )
+
+
+def check_overlap(
+    species: Sequence[Mapping[str, float]],
+    positions: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    label: str,
+) -> None:
+    """Refuse two atoms in one place, which no crystal holds and no network has learned."""
+    pairs = close_pairs(positions, cell, CLOSEST)
+    for i, j, distance in pairs:
+        a, b = _mixture(species[i]), _mixture(species[j])
+        raise refusal(
+            label,
+            f"atoms {i} ({a}) and {j} ({b}) overlap: {distance:.3f} Å apart"
+            + (f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""),
+            f"atoms must be at least {CLOSEST} Å apart, periodic images included",
+        )
+
+
+def close_pairs(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], reach: float
+) -> list[tuple[int, int, float]]:
+    """Pairs of sites nearer than ``reach``, periodic images and a site's own included.
+
+    Rounding fractional differences finds the nearest image exactly where all heights of the
+    cell exceed 2 ``reach``; for flatter cells the images that could matter are gone through.
+
+    Args:
+        positions: (sites, 3), Å.
+        cell: (3, 3), Å.
+        reach: Å.
+
+    Returns:
+        ``(i, j, distance)`` with ``i <= j``, the nearest pair first.
+
+    Example:
+        >>> close_pairs(np.array([[0.1, 0, 0], [3.9, 0, 0]]), 4 * np.eye(3), 0.5)
+        [(0, 1, 0.2...)]
+    """
+    inverse = np.linalg.inv(cell)
+    most = np.floor(0.5 + reach * np.linalg.norm(inverse, axis=0)).astype(int)
+    images = list(product(*(range(-n, n + 1) for n in most)))
+    found: dict[tuple[int, int], float] = {}
+    fractional = positions @ inverse
+    block = max(1, 30_000 // len(positions))  # pairs at a time: what the processor's cache holds
+    for start in range(0, len(positions), block):
+        between = fractional[start : start + block, None] - fractional[start:]  # [i, j, vector]
+        between -= np.round(between)
+        for image in images:
+            apart = (between + image if any(image) else between) @ cell
+            square = np.einsum("ijx,ijx->ij", apart, apart)
+            for i, j in np.argwhere(square < reach**2).tolist():
+                if i < j or (i == j and any(image)):
+                    key, distance = (start + i, start + j), float(square[i, j]) ** 0.5
+                    found[key] = min(distance, found.get(key, distance))
+    return sorted(((i, j, d) for (i, j), d in found.items()), key=lambda pair: pair[2])

@@ -1,0 +1,1 @@
+"""Structure files in and out."""

@@ -1,0 +1,143 @@
+"""Structures in records: JSON, JSON lines, Parquet tables, ASE databases.
+
+A record is a dictionary. It is a structure itself, as pymatgen or ASE write one, or holds it in
+a column: as such a dictionary, or as text (JSON, CIF or POSCAR). Everything but JSON streams.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.validate import refusal
+from debye.crystals.structure_io.cif import cif_blocks
+from debye.crystals.structure_io.text import Draft, lines_of, poscar_drafts, sniffed
+
+COLUMNS = ("structure", "atoms", "cif", "poscar")
+"""Where a record holds its structure, if it is not one itself."""
+NAMES = ("name", "mp_id", "material_id", "id")
+"""Where it holds its name, in this order."""
+_PARTS = ("sites", "lattice", "numbers", "positions", "cell", "pbc")
+ROWS_AT_ONCE = 256
+"""Of a Parquet table, held in memory together."""
+
+
+def json_drafts(text: str, label: str) -> Iterator[Draft]:
+    """The structures of a JSON text: one, a list, or a dictionary of them by name.
+
+    Raises:
+        Refusal: It is no JSON, or holds no structure where one is looked for.
+    """
+    record = _parsed(text, label)
+    if isinstance(record, list) and record:
+        named = [(str(i), item, "") for i, item in enumerate(record)]
+    elif isinstance(record, dict) and record and all(map(_is_record, record.values())):
+        named = [(key, item, key) for key, item in record.items()]
+    else:
+        yield Draft(label, partial(_crystal, record, label, ""))
+        return
+    for key, item, name in named:
+        yield Draft(f"{label}[{key}]", partial(_crystal, item, f"{label}[{key}]", name))
+
+
+def json_line_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
+    """The structures of a JSON-lines text, one a line, read as they are asked for."""
+    for i, line in enumerate(line for line in lines_of(stream, label) if line.strip()):
+        yield Draft(f"{label}[{i}]", partial(_line_crystal, line, f"{label}[{i}]"))
+
+
+def parquet_drafts(path: Path, label: str) -> Iterator[Draft]:
+    """The rows of a Parquet table, read a few at a time.
+
+    Raises:
+        Refusal: No column of it can hold structures.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as table:
+        there = table.schema_arrow.names
+        if not {*COLUMNS, "sites", "numbers"} & set(there):
+            raise refusal(
+                label,
+                f"no column holds structures; it has {', '.join(there)[:200] or 'none'}",
+                f"name a column {', '.join(COLUMNS)}",
+            )
+        wanted = [name for name in there if name in {*COLUMNS, *NAMES, *_PARTS}]
+        index = 0
+        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted):
+            for row in batch.to_pylist():
+                yield Draft(f"{label}[{index}]", partial(_crystal, row, f"{label}[{index}]", ""))
+                index += 1
+
+
+def database_drafts(path: Path, label: str) -> Iterator[Draft]:
+    """The rows of an ASE database in SQLite, read as they are asked for."""
+    from ase.db import connect
+
+    with connect(path, type="db", use_lock_file=False) as database:
+        for i, row in enumerate(database.select()):
+            yield Draft(f"{label}[{i}]", partial(_row_crystal, row, f"{label}[{i}]"))
+
+
+def _row_crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
+    name = str(row.get("name", row.get("mp_id", "")))
+    return Crystal.from_atoms(row.toatoms(), name=name, source=source)
+
+
+def _line_crystal(line: str, source: str) -> Crystal:
+    record = _parsed(line, source)
+    return _crystal(record[0] if isinstance(record, list) and record else record, source, "")
+
+
+def _parsed(text: str, source: str) -> Any:  # noqa: ANN401 - anything JSON can say
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise refusal(source, f"not valid JSON ({error})", "write it again") from error
+
+
+def _is_record(value: Any) -> bool:  # noqa: ANN401
+    return isinstance(value, dict) and not {"numbers", "sites", *COLUMNS}.isdisjoint(value)
+
+
+def _crystal(record: Any, source: str, name: str) -> Crystal:  # noqa: ANN401
+    """The crystal of a record: of a dictionary in it, of itself, or of a text in it."""
+    if not _is_record(record):
+        raise refusal(
+            source,
+            "no structure: it has neither 'sites' (pymatgen) nor 'numbers' (ASE)",
+            f"write Structure.as_dict(), or numbers, positions and cell, or a column {COLUMNS[0]}",
+        )
+    given = str(next((record[key] for key in NAMES if record.get(key) is not None), name))
+    columns = [record.get(key) for key in COLUMNS]
+    inner = next(filter(_is_record, columns), None)
+    if inner is None and (record.get("sites") or record.get("numbers")):
+        inner = record
+    text = next((column for column in columns if isinstance(column, str | bytes)), None)
+    if inner is None and text is not None:
+        return _text_crystal(text, source, given)
+    # What is there but no structure goes through too, to be refused for what it is.
+    return Crystal.from_dict(inner or record, name=given, source=source)
+
+
+def _text_crystal(text: str | bytes, source: str, name: str) -> Crystal:
+    """The crystal of a text in a table: JSON, the first block of a CIF, or a POSCAR."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    kind = sniffed(text)
+    if kind == "json":
+        record = _parsed(text, source)
+        return _crystal(record if isinstance(record, Mapping) else None, source, name)
+    if kind == "cif":
+        crystal = next(iter(cif_blocks(text, source)))[1]()
+    elif kind == "poscar":
+        crystal = next(poscar_drafts(text, source)).make()
+    else:
+        why = f"its text is neither JSON nor CIF nor POSCAR: {text[:40]!r}"
+        raise refusal(source, why, "write one of these into the column")
+    return replace(crystal, name=name or crystal.name, source=source)

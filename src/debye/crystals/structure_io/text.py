@@ -1,0 +1,236 @@
+"""The text formats crystals are read from, beside CIF: (ext)xyz and POSCAR.
+
+Each reader yields *drafts*: where one structure stands, and how to make it. So a structure that
+cannot be made does not stop the next. Text formats are parsed here, line by line and without
+ASE's readers, which take 0.3 s to import and give up a whole file for one bad frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice, takewhile
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from debye.crystals.structure.convert import NOT_PERIODIC, with_isotope
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
+from debye.crystals.structure.validate import no_cell, refusal
+
+LONGEST_LINE = 10_000_000
+"""Characters; a longer line is no structure."""
+MOST_ATOMS = 1_000_000
+"""Of one xyz frame; a larger count is a damaged file."""
+
+
+class Draft(NamedTuple):
+    """One structure of a file, not yet made."""
+
+    source: str
+    make: Callable[[], Crystal]
+
+
+def lines_of(stream: IO[str], label: str) -> Iterator[str]:
+    """The lines of a text, refused where one is too long to be of a structure."""
+    while line := stream.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise refusal(label, "a line is 10 MB long", "give a structure file")
+        yield line
+
+
+# xyz and extended xyz.
+
+_LATTICE = re.compile(r"""\blattice\s*=\s*(?:"([^"]*)"|'([^']*)'|\{([^}]*)\}|\[([^=]*)\])""", re.I)
+_PROPERTIES = re.compile(r"""\bproperties\s*=\s*["']?([\w:]+)""", re.I)
+_PBC = re.compile(r"""\bpbc\s*=\s*["'\[{]?([\w, ]+?)(?=["'\]}]|\s+\w+=|$)""", re.I)
+_NAME = re.compile(r"""\b(?:name|mp_id|material_id|id)\s*=\s*(?:"([^"]*)"|(\S+))""")
+
+
+def xyz_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
+    """The frames of an xyz text, read as they are asked for.
+
+    A frame whose rows are bad is one bad frame; a bad count ends the reading, because nobody
+    can tell where the next frame starts.
+
+    Args:
+        stream: The open file.
+        label: What to call the file in errors.
+
+    Yields:
+        One draft per frame.
+
+    Raises:
+        Refusal: A frame does not start with the number of its atoms.
+    """
+    lines = lines_of(stream, label)
+    filled = (line for line in lines if line.strip())
+    count, index = next(filled, ""), 0
+    while count:
+        n = _atom_count(count, f"{label}[{index}]" if index else label)
+        frame = list(islice(lines, n + 1))
+        count = next(filled, "")
+        source = f"{label}[{index}]" if index or count else label
+        yield Draft(source, partial(_xyz_crystal, frame, n, source))
+        index += 1
+
+
+def _atom_count(line: str, source: str) -> int:
+    text = line.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= MOST_ATOMS):
+        raise refusal(
+            source,
+            f"its first line should be the number of atoms and is {text[:40]!r}",
+            "repair the file; nothing after this line was read",
+        )
+    return int(text)
+
+
+def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
+    comment, rows = frame[0] if frame else "", frame[1:]
+    if len(rows) < n:
+        why = f"truncated: {len(rows)} of {n} atoms are there"
+        raise refusal(source, why, "copy or download the file again")
+    lattice = _LATTICE.search(comment)
+    if not lattice:
+        raise no_cell(source)
+    cell = _numbers(
+        re.split(r"[\s,\[\]]+", next(filter(None, lattice.groups()), "")), source, "Lattice"
+    )
+    if len(cell) != 9:
+        raise refusal(source, f"its Lattice has {len(cell)} numbers", "give nine: three vectors")
+    at = _xyz_columns(comment, source)
+    words = [row.split() for row in rows]
+    try:
+        species = [row[at["species"]] for row in words]
+        positions = [row[at["pos"] : at["pos"] + 3] for row in words]
+        masses = [row[at["masses"]] for row in words] if "masses" in at else None
+    except IndexError as error:
+        raise refusal(source, "a row of it has too few columns", "repair the row") from error
+    symbols = [_symbol(word) for word in species]
+    if masses:
+        numbers = _numbers(masses, source, "masses")
+        symbols = [with_isotope(s, m) for s, m in zip(symbols, numbers, strict=True)]
+    pbc, name = _PBC.search(comment), _NAME.search(comment)
+    off = pbc and re.search(r"\b(?:f|false|0)\b", pbc[1], re.I)
+    return Crystal(
+        symbols,
+        _numbers(positions, source, "positions"),
+        np.reshape(cell, (3, 3)),
+        (name[1] or name[2] or "") if name else "",
+        source,
+        [NOT_PERIODIC] if off else [],
+    )
+
+
+def _xyz_columns(comment: str, source: str) -> dict[str, int]:
+    """Where each property starts, from ``Properties=species:S:1:pos:R:3:...``."""
+    found = _PROPERTIES.search(comment)
+    if not found:
+        return {"species": 0, "pos": 1}
+    words = found[1].split(":")
+    columns, start = {}, 0
+    for name, count in zip(words[::3], words[2::3], strict=False):
+        columns[{"Z": "species", "numbers": "species"}.get(name, name)] = start
+        start += int(count) if count.isdigit() and len(count) < 4 else 1
+    if not {"species", "pos"} <= columns.keys():
+        raise refusal(source, f"its Properties are {found[1]}", "name species:S:1 and pos:R:3")
+    return columns
+
+
+def _symbol(word: str) -> str:
+    """The symbol of a word: itself, ``MG`` for Mg, an atomic number; unknown words as they are."""
+    if word in ATOMIC_NUMBERS:
+        return word
+    if word.isascii() and word.isdigit() and 0 < int(word[:4]) < len(SYMBOLS):
+        return SYMBOLS[int(word)]
+    return word.capitalize() if word.capitalize() in ATOMIC_NUMBERS else word
+
+
+def _numbers(words: Any, source: str, what: str) -> NDArray[np.float64]:  # noqa: ANN401 - words, or rows of them
+    if isinstance(words, list) and words and isinstance(words[0], str):
+        words = [word for word in words if word]
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError as error:
+        raise refusal(source, f"its {what} are no numbers ({error})", "repair the file") from error
+
+
+# POSCAR, as VASP 5 and 6 write it and VASP 4 with symbols in the comment.
+
+
+def poscar_drafts(text: str, label: str) -> Iterator[Draft]:
+    """The one structure of a POSCAR or CONTCAR text."""
+    yield Draft(label, partial(_poscar_crystal, text.splitlines(), label))
+
+
+def _poscar_crystal(lines: Sequence[str], source: str) -> Crystal:
+    if len(lines) < 8:
+        why = f"truncated: {len(lines)} lines, a POSCAR has at least 8"
+        raise refusal(source, why, "copy the file again")
+    cell, scale = _poscar_cell(lines, source)
+    symbols, after = _poscar_symbols(lines, source)
+    after += lines[after].strip()[:1] in ("S", "s") if after < len(lines) else 0
+    mode = lines[after].strip()[:1].lower() if after < len(lines) else ""
+    if mode not in ("d", "c", "k"):
+        why = f"line {after + 1} should say Direct or Cartesian"
+        raise refusal(source, why, "repair the file, or copy it again")
+    rows = [line.split()[:3] for line in lines[after + 1 : after + 1 + len(symbols)]]
+    if len(rows) < len(symbols) or any(len(row) < 3 for row in rows):
+        full = sum(len(row) == 3 for row in rows)
+        why = f"truncated: {full} of {len(symbols)} positions are there"
+        raise refusal(source, why, "copy the file again")
+    positions = _numbers(rows, source, "positions").reshape(-1, 3)
+    cartesian = positions @ cell if mode == "d" else positions * scale
+    return Crystal(symbols, cartesian, cell, lines[0].strip(), source)
+
+
+def _poscar_cell(lines: Sequence[str], source: str) -> tuple[NDArray[np.float64], Any]:
+    """Lattice vectors, and the factor or three that Cartesian positions need."""
+    vectors = _numbers([line.split()[:3] for line in lines[2:5]], source, "lattice vectors")
+    factors = _numbers(lines[1].split()[:3], source, "scaling factors")
+    if vectors.shape != (3, 3) or factors.size not in (1, 3):
+        raise refusal(source, "lines 2 to 5 hold no scale and cell", "give a POSCAR file")
+    if factors.size == 3:
+        return vectors * factors, factors
+    scale = float(factors[0])
+    if scale < 0:  # minus the volume
+        scale = (-scale / max(abs(float(np.linalg.det(vectors))), 1e-12)) ** (1 / 3)
+    return vectors * scale, scale
+
+
+def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
+    """A symbol per atom, and the index of the line after the counts."""
+    words, at = lines[5].split(), 6
+    if words and words[0].isdigit():  # VASP 4 has no line of symbols: by custom they are the title
+        words, at = lines[0].split(), 5
+    names = [_symbol(re.split(r"[_/.\d]", word)[0]) for word in words]
+    counts = [int(word) for word in takewhile(_is_count, lines[at].split())]
+    if not names or len(counts) != len(names):
+        why = f"species {' '.join(words)[:40]!r} and counts {lines[at].strip()[:40]!r} do not fit"
+        raise refusal(source, why, "name the species on line 6 and their counts on line 7")
+    if sum(counts) > MOST_ATOMS:
+        raise refusal(source, f"it claims {sum(counts)} atoms", f"give at most {MOST_ATOMS}")
+    return [s for s, n in zip(names, counts, strict=True) for _ in range(n)], at + 1
+
+
+def _is_count(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 9
+
+
+def sniffed(head: str) -> str:
+    """The format a text looks like: ``cif``, ``xyz``, ``json``, ``poscar``, or nothing."""
+    text = head.lstrip("\ufeff \t\r\n")
+    first, second = [*text.splitlines(), "", ""][:2]
+    if re.search(r"(?im)^data_", text):
+        return "cif"
+    if text[:1] in ("{", "["):
+        return "json"
+    if first.strip().isdigit():
+        return "xyz"
+    if re.fullmatch(r"\s*-?\d*\.?\d+(\s+-?\d*\.?\d+){0,2}\s*", second):
+        return "poscar"
+    return ""

@@ -1,0 +1,127 @@
+"""All that shapes a training, as a config file says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from debye.core.training import Recipe, check_numbers
+from debye.crystals.model.network import READOUTS
+from debye.crystals.training.density_loss import DensityLoss
+from debye.crystals.training.isotopes import Isotopes
+from debye.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that shapes a training: the tables of a config file, ``[network] [recipe] …``.
+
+    Attributes:
+        network: Arguments of `PhononNet`; its grid and mean neighbours come from the data.
+        recipe: How long and how fast.
+        loss: Weights of the terms.
+        isotopes: How training crystals are varied by the isotope law.
+        data: What the model's card shall say of the data: name, licence, citation.
+        batch_size: Crystals a step.
+
+    Raises:
+        Refusal: A value is no number or out of range.
+    """
+
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    loss: DensityLoss = field(default_factory=DensityLoss)
+    isotopes: Isotopes = field(default_factory=Isotopes)
+    data: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        check_numbers("[network]", self.network, NETWORK_RANGES)
+        _check_readouts(self.network.get("readouts", ["density"]), self.network.get("l_max", 2))
+        for key, value in self.data.items():
+            if not isinstance(value, str):
+                raise Refusal(
+                    f"[data] {key} is {value!r}", why="a card tells it as text", fix="quote it"
+                )
+        check_numbers("the config's", self, {"batch_size": (1, 1_000_000)})
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any]) -> Settings:
+        """Settings of a config file.
+
+        Raises:
+            Refusal: A table or a key is unknown, or a value is of the wrong type or range.
+
+        Example:
+            >>> Settings.from_tables({"batch_size": 8, "recipe": {"epochs": 2}}).recipe.epochs
+            2
+        """
+        _known(tables, [f.name for f in fields(cls)], "the config")
+        network = _table_of(tables, "network", [*NETWORK_RANGES, "readouts"])
+        recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
+        loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
+        isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
+        data = _table_of(tables, "data")
+        size = {k: tables[k] for k in ("batch_size",) if k in tables}
+        return cls(
+            network=network,
+            recipe=Recipe(**recipe),
+            loss=DensityLoss(**loss),
+            isotopes=Isotopes(**isotopes),
+            data=data,
+            **size,
+        )
+
+
+NETWORK_RANGES: dict[str, tuple[float, float]] = {
+    "channels": (1, 1024),
+    "layers": (1, 16),
+    "l_max": (0, 3),
+    "r_max": (0.5, 20.0),
+    "basis": (1, 256),
+    "hidden": (1, 65536),
+    "dropout": (0.0, 0.99),
+    "q_points": (1, 1_000_000),
+}
+"""What a config may say of the network."""
+
+
+def _check_readouts(readouts: Any, l_max: int) -> None:  # noqa: ANN401
+    listed = isinstance(readouts, list) and all(name in READOUTS for name in readouts)
+    if not listed or not readouts or len(set(readouts)) < len(readouts):
+        raise Refusal(
+            f"[network] readouts is {readouts!r}",
+            why=f"it must list one or more of {', '.join(READOUTS)}, each once",
+            fix='write readouts = ["density"]',
+        )
+    if "springs" in readouts and l_max < 2:
+        raise Refusal(
+            f"[network] l_max is {l_max} with springs",
+            why="a spring is a tensor, made of features of order 2",
+            fix="raise l_max to 2 or 3, or leave springs out of readouts",
+        )
+
+
+def _table_of(
+    tables: Mapping[str, Any], name: str, keys: list[str] | None = None
+) -> dict[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, Mapping):
+        raise Refusal(
+            f"{name} of the config is {table!r}",
+            why="it is no table",
+            fix=f"begin it with [{name}]",
+        )
+    _known(table, list(table) if keys is None else keys, f"[{name}]")
+    return dict(table)
+
+
+def _known(table: Mapping[str, Any], names: list[str], where: str) -> None:
+    for key in table:
+        if key not in names:
+            raise Refusal(
+                f"unknown key {key!r} in {where}",
+                why="a misspelt setting would silently do nothing",
+                fix=f"use one of {', '.join(names)}",
+            )

@@ -1,0 +1,124 @@
+"""An exact law to learn from: heavier isotopes lower every frequency alike.
+
+The force constants Φ do not know the masses, so in ω² = eig(M^{-1/2} Φ M^{-1/2}) a common factor
+s on all masses moves every frequency by s^{-1/2}. Each labelled crystal therefore stands for a
+family of labelled crystals, and the network is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.core.training import check_numbers
+from debye.crystals.graph import Graph
+from debye.crystals.training.density_loss import LabelledGraph
+
+LOST = 0.005
+"""Share of the states that may leave the axis when lighter masses stretch a spectrum."""
+
+
+def stretched(frequency: Tensor, density: Tensor, factor: Tensor) -> Tensor:
+    """Spectra with every frequency multiplied by a factor, on the same axis: g'(ω) ∝ g(ω / f).
+
+    Args:
+        frequency: (F,) increasing.
+        density: (B, F); linear between its points, 0 beyond them.
+        factor: (B,).
+
+    Returns:
+        (B, F), scaled to a maximum of 1.
+
+    Example:
+        >>> omega = torch.tensor([0.0, 20.0, 40.0, 60.0])
+        >>> stretched(omega, torch.tensor([[0.0, 1.0, 0.0, 0.0]]), torch.tensor([2.0]))
+        tensor([[0.0000, 0.5000, 1.0000, 0.5000]])
+    """
+    at = frequency / factor.unsqueeze(-1)  # [b, f]
+    right = torch.searchsorted(frequency, at).clamp(1, len(frequency) - 1)
+    low, high = frequency[right - 1], frequency[right]
+    share = (at - low) / (high - low)
+    value = torch.lerp(density.gather(-1, right - 1), density.gather(-1, right), share)
+    value = torch.where(at > frequency[-1], 0.0, value)
+    return value / value.amax(-1, keepdim=True)
+
+
+def with_scaled_masses(
+    graph: Graph, target: Tensor, frequency: Tensor, scale: Tensor
+) -> tuple[Graph, Tensor]:
+    """The batch with all masses of a crystal multiplied by its factor, and its spectra to match.
+
+    Args:
+        graph: B crystals.
+        target: (B, F) spectra, max-1 view.
+        frequency: (F,), cm⁻¹.
+        scale: (B,) factors s of the masses.
+    """
+    per_species = scale[graph.crystal[graph.site]]
+    heavier = replace(graph, mass=graph.mass * per_species)
+    return heavier, stretched(frequency, target, scale.rsqrt())
+
+
+@dataclass(frozen=True)
+class Isotopes:
+    """How often, and how far, the masses of training crystals are scaled.
+
+    Attributes:
+        share: Of the crystals of a batch, how many get a factor; 0 to leave all as they are.
+        spread: Largest |ln s| of the factors s, drawn log-uniformly.
+
+    Raises:
+        Refusal: A number is out of range.
+    """
+
+    share: float = 0.5
+    spread: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_numbers("[isotopes]", self, {"share": (0.0, 1.0), "spread": (0.0, 1.0)})
+
+    def draw(self, target: Tensor, frequency: Tensor, rng: np.random.Generator) -> Tensor:
+        """Factors for the masses of a batch.
+
+        One that would push states over the end of the axis is turned into its inverse.
+
+        Args:
+            target: (B, F) spectra.
+            frequency: (F,), cm⁻¹.
+            rng: Draws them.
+
+        Returns:
+            (B,) factors.
+        """
+        chosen = rng.random(len(target)) < self.share
+        log = rng.uniform(-self.spread, self.spread, len(target)) * chosen
+        scale = torch.from_numpy(np.exp(log)).to(target)
+        beyond = frequency > (frequency[-1] * scale.sqrt()).unsqueeze(-1)  # [b, f]
+        lost = (target * beyond).sum(-1) / target.sum(-1)
+        return torch.where(lost > LOST, 1 / scale, scale)
+
+    def vary(
+        self,
+        graph: Graph,
+        target: Tensor,
+        frequency: Tensor,
+        seed: Sequence[int],
+        part: slice = slice(None),
+    ) -> LabelledGraph:
+        """A batch with some of its crystals made of other isotopes; a pure function of the seed.
+
+        Args:
+            graph: The crystals of ``part``.
+            target: (B, F) spectra of all crystals of the batch.
+            frequency: (F,), cm⁻¹.
+            seed: Of the whole batch, so that a crystal's isotopes do not depend on its part.
+            part: Which of the batch's crystals are wanted.
+        """
+        if self.share == 0:
+            return LabelledGraph(graph, target[part])
+        scale = self.draw(target, frequency, np.random.default_rng(seed))
+        return LabelledGraph(*with_scaled_masses(graph, target[part], frequency, scale[part]))

@@ -1,0 +1,384 @@
+"""Train a PhononNet on a Collection, in a folder that can always be resumed.
+
+RUN/last.safetensors   everything needed to go on as if never stopped
+RUN/best.safetensors   the model file of the best validation so far (averaged weights)
+RUN/final.safetensors  the model file of the last epoch of all, which no row has chosen
+RUN/metrics.csv        one row an epoch
+RUN/split.csv          which rows were trained on, and which were not
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from debye.core import checkpoint
+from debye.core.device import seeded
+from debye.core.distributed import ALONE, Ranks
+from debye.core.files import atomic_write
+from debye.core.training import Step, Training, check_unchanged
+from debye.crystals.data.collection import Collection
+from debye.crystals.data.split import Split, write_split
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.graph import Graph
+from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.predictor import model_card
+from debye.crystals.structure_io.read import Rejected
+from debye.crystals.training.config import Settings
+from debye.crystals.training.density_loss import LabelledGraph
+from debye.crystals.training.metrics import spectrum_errors
+from debye.errors import Failure, Refusal
+
+
+class Epoch(NamedTuple):
+    """What is known at the end of an epoch."""
+
+    epoch: int
+    rate: float
+    train_loss: float
+    valid_loss: float
+    valid_mse: float
+    valid_mae: float
+    valid_wasserstein: float
+
+
+LAST, BEST, FINAL = "last.safetensors", "best.safetensors", "final.safetensors"
+METRICS, SPLIT = "metrics.csv", "split.csv"
+
+
+class TrainingRun:
+    """A training with its folder.
+
+    Args:
+        train: Rows to learn from.
+        valid: Rows to choose the best epoch by.
+        folder: Where to keep the run; made if missing.
+        settings: What to train and how.
+        data: What the model's card shall say of the data; a resumed run says what it said before.
+        split: Where the rows come from, to be kept in the folder.
+        resume: Go on from the folder's last checkpoint.
+        device: Where to train.
+        ranks: Processes that share every step's batch; the first alone writes into the folder.
+
+    Attributes:
+        rejected: Rows left out because a site has no neighbour within reach.
+        history: What is known of each epoch behind.
+
+    Raises:
+        Refusal: The folder holds another run, or nothing to resume, or cannot be written; or the
+            run to resume had other settings or rows; or a step has fewer crystals than there are
+            processes, or these do not see the same data.
+    """
+
+    def __init__(
+        self,
+        train: Collection,
+        valid: Collection,
+        folder: Path,
+        settings: Settings,
+        *,
+        data: Mapping[str, Any] | None = None,
+        split: Split | None = None,
+        resume: bool = False,
+        device: str = "cpu",
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.settings, self.folder, self.data = settings, folder, dict(data or {})
+        self.ranks = ranks
+        self.device, self.rejected = device, list[Rejected]()
+        self.rows, self.graphs = self._connected(train)
+        self.valid, self.valid_graphs = self._connected(valid)
+        self._check_shares()
+        self.training = Training(self._network(), self._loss, settings.recipe, ranks)
+        self.history: list[Epoch] = []
+        self.losses: list[float] = []
+        if resume:
+            self._take_up()
+        facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
+        ranks.check_alike(facts | self._rows())
+        if ranks.first and not resume:
+            self._found(split or {"train": [*train.names], "valid": [*valid.names]})
+
+    def _connected(self, rows: Collection) -> tuple[Collection, list[Graph]]:
+        """The rows that have a graph, and their graphs."""
+        graphs = {}
+        for name, crystal in zip(rows.names, rows.crystals, strict=True):
+            try:
+                graphs[name] = Graph.of(crystal, self.settings.network.get("r_max", 5.0))
+            except Refusal as refusal:
+                self.rejected.append(Rejected(name, refusal))
+        if not graphs:
+            raise Refusal(
+                "no row is left to train or validate on",
+                why="each has a site without a neighbour within r_max",
+                fix="raise r_max, or check the cells and the length unit",
+            )
+        return rows.take(graphs) if len(graphs) < len(rows) else rows, list(graphs.values())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches an epoch; the rows left over at its end come in another one."""
+        return max(1, len(self.graphs) // self.settings.batch_size)
+
+    @property
+    def crystals_per_step(self) -> int:
+        """The batch size, unless there are fewer rows."""
+        return min(self.settings.batch_size, len(self.graphs))
+
+    def _check_shares(self) -> None:
+        if self.crystals_per_step < self.ranks.size:
+            raise Refusal(
+                f"cannot share {self.crystals_per_step} crystals a step among"
+                f" {self.ranks.size} processes",
+                why="each needs one or more",
+                fix="raise batch_size in the config, or start fewer processes",
+            )
+
+    def _loss(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
+        """The part of this process's crystals in the mean over the step's."""
+        part = len(batch.target) / self.crystals_per_step
+        return {name: part * term for name, term in self.settings.loss(model, batch).items()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch is behind."""
+        return self.training.step >= self.settings.recipe.epochs * self.steps_per_epoch
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch of the lowest validation loss."""
+        return min(self.history, key=lambda e: e.valid_loss)
+
+    def _network(self) -> PhononNet:
+        edges, sites = (
+            sum(n) for n in zip(*((len(g.center), g.n_sites) for g in self.graphs), strict=True)
+        )
+        with seeded(self.settings.recipe.seed):
+            frequency = self.rows.spectra.frequency.tolist()
+            network = PhononNet(
+                frequency, neighbours=round(edges / sites, 3), **self.settings.network
+            )
+        return network.to(self.device)
+
+    def _found(self, split: Split) -> None:
+        """Begin the folder: now, so that one that cannot be written costs no epoch."""
+        check_free(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refusal(
+                f"cannot make the folder {self.folder}",
+                why=str(error),
+                fix="choose another --output",
+            ) from error
+        write_split(self.folder / SPLIT, split)
+        self.save()
+
+    def _take_up(self) -> None:
+        """Go on from the folder's last checkpoint."""
+        card, tensors = _last(self.folder)
+        check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(self.settings)))
+        check_unchanged("the data", card.get("rows", {}), self._rows())
+        self.training.restore(card, tensors)
+        self.history = [Epoch(*row) for row in card["history"]]
+        self.losses, self.data = card["losses"], card["data"]
+        if self.ranks.first:  # a kill may have come between the checkpoint and this table
+            atomic_write(self.folder / METRICS, _table(self.history))
+
+    def _rows(self) -> dict[str, str]:
+        """A fingerprint of what is trained on."""
+        return {"the training rows": _digest(self.rows), "the validation rows": _digest(self.valid)}
+
+    def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
+        """Train, and keep the folder up to date at the end of every epoch.
+
+        Args:
+            stop: Asked after every step; once it says yes on any process, the run is saved and
+                ends.
+
+        Raises:
+            Failure: The loss or the weights are not finite; the folder stays as it was at the end
+                of the last good epoch.
+        """
+        for step in self.training.run(self._batches, self.steps_per_epoch):
+            if not step.rewound:
+                self.losses.append(step.loss)
+            if step.ends_epoch:
+                self._end_epoch(step)
+            yield step
+            if self.ranks.any(stop()):
+                self.save()
+                return
+
+    def _batches(self, epoch: int) -> Iterator[LabelledGraph]:
+        """This process's part of the batches of an epoch: a pure function of seed and epoch."""
+        seed, size = self.settings.recipe.seed, self.settings.batch_size
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.graphs))
+        frequency = self.rows.spectra.frequency.to(self.device)
+        for k in range(self.steps_per_epoch):
+            index = order[k * size : (k + 1) * size]
+            part = self.ranks.share(len(index))
+            graph = Graph.batch([self.graphs[i] for i in index[part]]).to(self.device)
+            target = self.rows.spectra.density[index].to(self.device)
+            yield self.settings.isotopes.vary(graph, target, frequency, (seed, epoch, k), part)
+
+    def _end_epoch(self, step: Step) -> None:
+        if not self.losses:
+            raise _not_finite(step, "the loss of every step was not finite, or far off")
+        model = self.averaged()
+        self.history.append(self._validate(model, step, float(np.mean(self.losses))))
+        self.losses = []
+        if self.ranks.first:
+            self._keep(model)
+
+    def _keep(self, model: PhononNet) -> None:
+        if self.best is self.history[-1]:
+            checkpoint.save_model(self.folder / BEST, model, self._card(model))
+        if self.finished:
+            checkpoint.save_model(self.folder / FINAL, model, self._card(model))
+        self.save()
+        atomic_write(self.folder / METRICS, _table(self.history))
+
+    def averaged(self) -> PhononNet:
+        """The model with the moving average of the weights, ready to predict."""
+        model = deepcopy(self.training.model)
+        model.load_state_dict(self.training.average)
+        return model.eval()  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def _validate(self, model: PhononNet, step: Step, train_loss: float) -> Epoch:
+        parts = [
+            _batch(self.valid_graphs, self.valid, rows, self.device)
+            for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
+        ]
+        totals = torch.cat([p.graph.totals(model.readings(p.graph)) for p in parts], dim=1).cpu()
+        density = totals[-1]
+        if not bool(density.isfinite().all()):
+            raise _not_finite(step, "the averaged weights predict numbers that are not finite")
+        loss = self.settings.loss.of_readings(
+            model.readouts, totals, self.valid.spectra.density, self.valid.spectra.weights
+        )
+        predicted = Spectrum(self.valid.spectra.frequency, density, self.valid.spectra.n_atoms)
+        errors = spectrum_errors(predicted, self.valid.spectra)
+        return Epoch(
+            epoch=step.epoch + 1,
+            rate=step.rate,
+            train_loss=train_loss,
+            valid_loss=float(sum(loss.values())),
+            valid_mse=errors.mse.mean().item(),
+            valid_mae=errors.mae.mean().item(),
+            valid_wasserstein=errors.wasserstein.mean().item(),
+        )
+
+    def _card(self, model: PhononNet) -> dict[str, Any]:
+        chosen = self.history[-1]
+        return model_card(
+            model,
+            elements=sorted(self.rows.elements),
+            data={
+                **self.settings.data,
+                **self.data,
+                "train_rows": len(self.rows),
+                "valid_rows": len(self.valid),
+            },
+            metrics={k: v for k, v in chosen._asdict().items() if k.startswith("valid_")},
+            settings=asdict(self.settings),
+        )
+
+    def save(self) -> None:
+        """Write the last checkpoint, whole or not at all; the first process does."""
+        if not self.ranks.first:
+            return
+        numbers, tensors = self.training.state()
+        numbers |= {
+            "history": [list(epoch) for epoch in self.history],
+            "losses": self.losses,
+            "data": self.data,
+            "settings": asdict(self.settings),
+            "rows": self._rows(),
+        }
+        checkpoint.save(self.folder / LAST, numbers, tensors)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to start a run where there is one.
+
+    Raises:
+        Refusal: The folder holds a checkpoint or a model.
+    """
+    for name in (LAST, BEST):
+        if (folder / name).exists():
+            raise Refusal(
+                f"{folder} already holds a run",
+                why=f"starting anew would overwrite its {name}",
+                fix="add --resume to go on with it, or choose another --output",
+            )
+
+
+def saved_settings(folder: Path) -> dict[str, Any]:
+    """The settings a run was started with, as tables for `Settings.from_tables`.
+
+    Raises:
+        Refusal: The folder holds no run.
+    """
+    settings: dict[str, Any] = _last(folder)[0].get("settings", {})
+    return settings
+
+
+def _last(folder: Path) -> tuple[checkpoint.Card, dict[str, Tensor]]:
+    if not (folder / LAST).exists():
+        raise Refusal(
+            f"there is no run to resume in {folder}",
+            why=f"it holds no {LAST}",
+            fix="name the folder of the run, or start one without --resume",
+        )
+    return checkpoint.load(folder / LAST)
+
+
+def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by ``table.key``."""
+    return {
+        f"{name}.{key}" if isinstance(table, Mapping) else name: value
+        for name, table in tables.items()
+        for key, value in (table.items() if isinstance(table, Mapping) else [("", table)])
+    }
+
+
+def _digest(rows: Collection) -> str:
+    """Number of rows and a checksum of their names, structures and spectra."""
+    total = hashlib.sha256(rows.spectra.density.numpy().tobytes())
+    for name, crystal in zip(rows.names, rows.crystals, strict=True):
+        total.update(f"{name}{[dict(site) for site in crystal.species]}".encode())
+        total.update(crystal.positions.tobytes() + crystal.cell.tobytes())
+    return f"{len(rows)} rows, checksum {total.hexdigest()[:12]}"
+
+
+def _not_finite(step: Step, why: str) -> Failure:
+    return Failure(
+        f"training stopped in epoch {step.epoch + 1}",
+        why=why,
+        fix="look for a broken row, or lower peak_rate; what was saved before stays good",
+    )
+
+
+def _batch(graphs: list[Graph], rows: Collection, index: np.ndarray, device: str) -> LabelledGraph:
+    graph = Graph.batch([graphs[i] for i in index])
+    return LabelledGraph(graph.to(device), rows.spectra.density[index].to(device))
+
+
+def _table(history: list[Epoch]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Epoch._fields)
+    writer.writerows([f"{x:.8g}" for x in row] for row in history)
+    return text.getvalue()

@@ -1,0 +1,274 @@
+"""Read measured scans: the published experiment's folder, CXI files, any HDF5 dataset.
+
+The published layout (Zenodo 10.5281/zenodo.10204976) is a folder with
+
+    raw/image_000000.bin …      headerless float32, side × side, one file a frame
+    raw/positions.csv           one row a frame, metres, y before x, no header
+    raw/beamstopMask.h5         /entry/data/data
+    numeric_data/run0_object_0.csv, run0_probes_0.csv      complex, modes below one another
+
+CXI: https://www.cxidb.org/cxi.html, lengths in metres, energy in joules.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.errors import Refusal
+from debye.speckle.data.dataset import tensor
+from debye.speckle.data.frames import Frames
+from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading
+from debye.speckle.scattering.ptychography import Scan
+from debye.units import C, H
+
+
+@dataclass(frozen=True)
+class ScanData:
+    """A measured scan.
+
+    Attributes:
+        frames: (time, qy, qx) counts.
+        positions: (time, 2) metres, ordered x, y; None if the file has none.
+        mask: (qy, qx) True where a pixel counts.
+        pixel: Size of a pixel of the object, metres; None if unknown.
+        specimen: (rows, columns) complex object, where one was reconstructed.
+        modes: (mode, side, side) complex probe, likewise.
+    """
+
+    frames: Tensor
+    positions: Tensor | None
+    mask: Tensor
+    pixel: float | None = None
+    specimen: Tensor | None = None
+    modes: Tensor | None = None
+
+    def in_pixels(self) -> Tensor:
+        """(time, 2) positions in pixels from their mean, as a `Scan` takes them.
+
+        Raises:
+            Refusal: Positions or pixel size are unknown.
+        """
+        if self.positions is None or self.pixel is None:
+            raise Refusal(
+                "cannot place this scan on its object",
+                why="its positions or its pixel size are unknown",
+                fix="pass pixel=…, or add /entry_1/data_1/translation to the file",
+            )
+        return (self.positions - self.positions.mean(0)) / self.pixel
+
+    def as_frames(self, times: Tensor | None = None) -> Frames:
+        """The scan as one run to learn a motion from, seen through its own object and probe.
+
+        Args:
+            times: (time,) of the frames; 1, 2, 3 … by default.
+
+        Raises:
+            Refusal: Object or probe are unknown, or the probe leaves the object.
+        """
+        if self.specimen is None or self.modes is None:
+            raise Refusal(
+                "cannot predict these frames",
+                why="object and probe were not reconstructed",
+                fix="add numeric_data/run0_object_0.csv and run0_probes_0.csv, or pass them",
+            )
+        eye, x = Scan(self.specimen, self.modes, stop=-1.0), self.in_pixels()
+        if float(x.abs().max()) > eye.room:
+            raise Refusal(
+                "the probe leaves the object",
+                why=f"it moves {float(x.abs().max()):.0f} pixels from the middle, and there is "
+                f"room for {eye.room:.0f}",
+                fix="check the pixel size and the units of the positions",
+            )
+        eye.mask = eye.mask & self.mask
+        clock = torch.arange(1, len(x) + 1).double() if times is None else times
+        photons = float(self.frames[0].max())
+        return Frames(
+            self.frames[None] * self.mask, clock, self.mask, x[None], None, photons, scattering=eye
+        )
+
+
+def read_scan_folder(
+    folder: str | os.PathLike[str],
+    *,
+    side: int = 512,
+    pixel: float | None = 6.824e-9,
+    frames: slice = slice(None),
+) -> ScanData:
+    """Read the layout of the published experiment.
+
+    Args:
+        folder: Holds ``raw`` and, where the scan was reconstructed, ``numeric_data``.
+        side: Pixels a side of a frame.
+        pixel: Size of a pixel of the object, metres.
+        frames: Which frames; all 963 of 512 × 512 pixels take 1 GB.
+
+    Raises:
+        Refusal: A file is missing, has another size, or positions and frames differ in number.
+    """
+    root = Path(folder)
+    files = sorted((root / "raw").glob("image_*.bin"))
+    if not files:
+        raise Refusal(
+            f"cannot read a scan from {root}",
+            why="there is no raw/image_000000.bin in it",
+            fix="give the folder that holds raw and numeric_data",
+        )
+    check_numbering(files)
+    positions = read_positions(root / "raw" / "positions.csv", len(files))
+    chosen = files[frames]
+    data = torch.stack([read_image(path, side) for path in chosen])
+    mask = read_beamstop(root / "raw" / "beamstopMask.h5", side)
+    numeric = root / "numeric_data"
+    return ScanData(
+        data,
+        positions[frames],
+        mask & torch.isfinite(data).all(0) & (data >= 0).all(0),
+        pixel,
+        read_complex(numeric / "run0_object_0.csv"),
+        stacked_modes(read_complex(numeric / "run0_probes_0.csv")),
+    )
+
+
+def check_numbering(files: list[Path]) -> None:
+    """Refuse a series of images with a gap in it, which would shift every later position."""
+    for want, path in enumerate(files):
+        if path.name != f"image_{want:06d}.bin":
+            raise Refusal(
+                "the scan has a gap",
+                why=f"image_{want:06d}.bin is missing; the next is {path.name}",
+                fix="copy the missing frames, or renumber frames and positions together",
+            )
+
+
+def read_image(path: Path, side: int) -> Tensor:
+    """One headerless little-endian float32 image."""
+    if path.stat().st_size != 4 * side**2:
+        raise Refusal(
+            f"cannot read {path}",
+            why=f"it holds {path.stat().st_size} bytes; {side} × {side} float32 need {4 * side**2}",
+            fix="copy the file again, or give the right side=…",
+        )
+    return torch.from_numpy(np.fromfile(path, dtype="<f4").astype(np.float32).reshape(side, side))
+
+
+def read_positions(path: Path, count: int) -> Tensor:
+    """(time, 2) metres, turned from the file's y, x to x, y."""
+    try:
+        rows = np.loadtxt(path, delimiter=",", dtype=float, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise Refusal(
+            f"cannot read {path}", why=str(error), fix="give two columns, y and x in metres"
+        ) from error
+    if rows.shape != (count, 2) or not np.isfinite(rows).all():
+        raise Refusal(
+            f"cannot use {path}",
+            why=f"it holds {rows.shape} numbers for {count} frames, or some are not finite",
+            fix="give one row of y and x for each frame",
+        )
+    return torch.from_numpy(rows[:, ::-1].copy())
+
+
+def read_beamstop(path: Path, side: int) -> Tensor:
+    """(qy, qx) True where the file holds more than 0; all open where there is no file."""
+    if not path.exists():
+        return torch.ones(side, side, dtype=torch.bool)
+    with reading(path) as file:
+        stop = array(file, "/entry/data/data", ndim=(2,))
+    if stop.shape != (side, side):
+        raise Refusal(
+            f"cannot use {path}", why=f"it is {stop.shape}", fix=f"give {side} × {side} pixels"
+        )
+    return tensor(stop) > 0
+
+
+def read_complex(path: Path) -> Tensor | None:
+    """(rows, columns) complex64 from a CSV of numbers like ``(1.5-0.2j)``; None without one."""
+    if not path.exists():
+        return None
+    try:
+        return torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.complex64, ndmin=2))
+    except ValueError as error:
+        raise Refusal(
+            f"cannot read {path}", why=str(error), fix="give complex numbers with commas between"
+        ) from error
+
+
+def stacked_modes(tall: Tensor | None) -> Tensor | None:
+    """Modes written below one another, (mode·side, side) to (mode, side, side)."""
+    return None if tall is None else tall.reshape(-1, tall.shape[1], tall.shape[1])
+
+
+def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> ScanData:
+    """Read a CXI file of a ptychographic scan.
+
+    The pixel of the object follows from wavelength, distance and detector: λ·z/(N·pixel size).
+
+    Raises:
+        Refusal: The file is no HDF5 or CXI file, its links leave its folder, or it is too large.
+    """
+    detector = "/entry_1/instrument_1/detector_1"
+    with reading(path) as file:
+        frames = tensor(array(file, "/entry_1/data_1/data", ndim=(3,), max_bytes=max_bytes))
+        moved = optional_array(file, "/entry_1/data_1/translation")
+        blocked = optional_array(file, f"{detector}/mask")
+        numbers = [
+            optional_array(file, name)
+            for name in (
+                "/entry_1/instrument_1/source_1/energy",
+                f"{detector}/distance",
+                f"{detector}/x_pixel_size",
+            )
+        ]
+    mask = torch.ones(frames.shape[1:], dtype=torch.bool) if blocked is None else blocked == 0
+    pixel = None
+    if all(n is not None for n in numbers):
+        energy, distance, size = (float(n.flatten()[0]) for n in numbers if n is not None)
+        pixel = H * C / energy * distance / (frames.shape[-1] * size)
+    positions = None if moved is None else moved[:, :2].double()
+    if positions is not None and len(positions) != len(frames):
+        raise Refusal(
+            f"cannot use {path}",
+            why=f"it holds {len(frames)} frames but {len(positions)} positions",
+            fix="give one translation for each frame",
+        )
+    return ScanData(frames, positions, mask & torch.isfinite(frames).all(0), pixel)
+
+
+def optional_array(file: h5py.File, name: str) -> Tensor | None:
+    """The array of that name in double precision, or None."""
+    return torch.from_numpy(np.asarray(array(file, name), dtype=float)) if name in file else None
+
+
+def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_BYTES) -> Tensor:
+    """Read frames from ``file.h5::/path/to/dataset``.
+
+    Args:
+        spec: File and path within it; ``/entry/data/data`` where no path is given.
+        frames: Which frames of the first axis; only these are read.
+        max_bytes: Largest array.
+
+    Returns:
+        (time, qy, qx) float.
+
+    Raises:
+        Refusal: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
+    """
+    path, _, name = spec.partition("::")
+    with reading(path) as file:
+        whole = name or "/entry/data/data"
+        found = dataset(file, whole, ndim=(3,), max_bytes=1 << 62)
+        kept = len(range(*frames.indices(found.shape[0])))
+        if kept * found[:0].dtype.itemsize * int(np.prod(found.shape[1:])) > max_bytes:
+            raise Refusal(
+                f"cannot read {spec}",
+                why=f"{kept} frames of {found.shape[1:]} are more than {max_bytes / 2**30:.1f} GiB",
+                fix="read fewer frames at a time with frames=slice(…), or raise max_bytes",
+            )
+        return tensor(np.asarray(found[frames]))

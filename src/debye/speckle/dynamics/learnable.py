@@ -1,0 +1,238 @@
+"""What is learned: smooth functions with few coefficients, and small networks, that fill a hole.
+
+Every one is a module whose constructor arguments are its attributes, so that a model file can
+build it again, and has ``curve``-like public methods only where a figure needs them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from debye.core.radial import RadialMLP, smooth_cutoff
+from debye.errors import Refusal
+
+
+def bspline(x: Tensor) -> Tensor:
+    """The cardinal cubic B-spline: a smooth bump on |x| < 2 whose shifts by 1 add up to 1.
+
+    Example:
+        >>> bspline(torch.tensor([-2.0, 0.0, 1.0]))
+        tensor([0.0000, 0.6667, 0.1667])
+    """
+    far = (2 - x.abs()).clamp(min=0)
+    near = (1 - x.abs()).clamp(min=0)
+    return (far**3 - 4 * near**3) / 6
+
+
+class RadialSpline(nn.Module):
+    """h(r) = g(r)/r with g a cubic spline that vanishes smoothly at its own learned reach.
+
+    g(r) = Σ_k c_k B(n r/reach − k),  k = −1 … n − 2: at the reach g and two derivatives are 0.
+
+    The 1/r is the known crowding of the swarm's law; what multiplies it is free.
+
+    Args:
+        size: Number of coefficients n.
+        start: Reach to start from.
+
+    Example:
+        >>> h = RadialSpline(size=8, start=0.95)
+        >>> h(torch.tensor([0.2, 0.95, 2.0]))[1:]
+        tensor([0., 0.], grad_fn=<SliceBackward0>)
+    """
+
+    def __init__(self, size: int = 16, start: float = 0.95) -> None:
+        super().__init__()
+        self.size, self.start = size, start
+        self.stretch = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        k = torch.arange(size, dtype=torch.float64) - 1
+        # A gentle attraction to begin with: h(1 − h) > 0 nearly everywhere.
+        self.coefficients = nn.Parameter(0.1 * start * (1 - (k + 1) / size) ** 2)
+
+    @property
+    def reach(self) -> float:
+        """The learned distance from which on h is 0."""
+        return self.start * math.exp(float(self.stretch.detach()))
+
+    def forward(self, r: Tensor) -> Tensor:
+        """Values of h at distances ``r`` (P,) above 0."""
+        x = r * (self.size / self.start) * torch.exp(-self.stretch.to(r.dtype))
+        k = torch.arange(self.size, dtype=r.dtype, device=r.device) - 1
+        return bspline(x[..., None] - k) @ self.coefficients.to(r.dtype) / r  # [P, k] [k]
+
+
+class RadialNetwork(nn.Module):
+    """h(r) = g(r)/r with g a small network on standing waves, next to a gentle attraction.
+
+    Args:
+        reach: Where it falls to 0, fixed.
+        hidden: Width of the hidden layer.
+    """
+
+    def __init__(self, reach: float = 0.95, hidden: int = 32) -> None:
+        super().__init__()
+        self.reach, self.hidden = reach, hidden
+        self.network = RadialMLP(reach, 1, hidden=hidden)
+
+    def forward(self, r: Tensor) -> Tensor:
+        """Values of h at distances ``r`` (P,) above 0."""
+        start = 0.05 * smooth_cutoff(r, self.reach)
+        return (start + 0.1 * self.network.to(r.dtype)(r)[..., 0]) / r
+
+
+class Kernel(nn.Module):
+    """A convolution kernel of free weights, its centre 0 (an oscillator does not pull itself).
+
+    Args:
+        size: Points along each axis, odd.
+        axes: 2 or 3 dimensions.
+        symmetric: Share one weight among all offsets of equal length, which makes the kernel
+            invariant under the rotations and reflections of the lattice.
+
+    Example:
+        >>> free, round_ = Kernel(11), Kernel(11, symmetric=True)
+        >>> free.weights.numel(), round_.weights.numel()
+        (120, 19)
+    """
+
+    def __init__(self, size: int = 11, axes: int = 2, *, symmetric: bool = False) -> None:
+        super().__init__()
+        if size % 2 == 0 or size < 3:
+            raise Refusal(
+                f"a kernel cannot have {size} points a side",
+                why="it needs a middle",
+                fix="use an odd size of at least 3",
+            )
+        self.size, self.axes, self.symmetric = size, axes, symmetric
+        d = torch.arange(size) - size // 2
+        d2 = torch.stack(torch.meshgrid(*[d] * axes, indexing="ij")).square().sum(0).flatten()
+        if symmetric:
+            _, shell = torch.unique(d2, return_inverse=True)
+        else:
+            away = (d2 > 0).long()
+            shell = away.cumsum(0) * away
+        self.shell: Tensor
+        self.register_buffer("shell", shell, persistent=False)
+        self.weights = nn.Parameter(torch.zeros(int(shell.max()), dtype=torch.float64))
+
+    def forward(self) -> Tensor:
+        """The kernel (size, …, size)."""
+        table = torch.cat([self.weights.new_zeros(1), self.weights])
+        return table.index_select(0, self.shell).view(*[self.size] * self.axes)
+
+
+class PhaseSeries(nn.Module):
+    """A coupling of phases as Fourier series, the pair (a, b) of a swarmalator.
+
+    a(Δ) = 1 + Σ_k α_k cos kΔ,  b(Δ) = Σ_k β_k sin kΔ,  k = 1 … order
+
+    Even and odd by construction, so that action is reaction.
+
+    Args:
+        order: Highest harmonic.
+
+    Example:
+        >>> PhaseSeries(2)(torch.zeros(3)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(self, order: int = 3) -> None:
+        super().__init__()
+        self.order = order
+        self.even = nn.Parameter(torch.zeros(order, dtype=torch.float64))
+        self.odd = nn.Parameter(torch.zeros(order, dtype=torch.float64))
+
+    def forward(self, difference: Tensor) -> Tensor:
+        """The columns a and b (P, 2) at phase differences (P,)."""
+        k = torch.arange(1, self.order + 1, dtype=difference.dtype, device=difference.device)
+        angle = difference[..., None] * k
+        a = 1 + angle.cos() @ self.even.to(difference.dtype)
+        return torch.stack([a, angle.sin() @ self.odd.to(difference.dtype)], dim=-1)
+
+
+class Flow(nn.Module):
+    """A smooth velocity field: Chebyshev polynomials of both coordinates up to a total degree.
+
+    v(x) = Σ_{i+j ≤ degree} c_ij T_i(x/scale) T_j(y/scale)
+
+    Args:
+        degree: Highest total degree.
+        scale: Half width of the region described.
+
+    Example:
+        >>> Flow(degree=3)(torch.zeros(5, 2)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, degree: int = 5, scale: float = 1.0) -> None:
+        super().__init__()
+        self.degree, self.scale = degree, scale
+        self.orders = [(i, k - i) for k in range(degree + 1) for i in range(k + 1)]
+        self.coefficients = nn.Parameter(torch.zeros(len(self.orders), 2, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Velocity (…, 2) at positions (…, 2)."""
+        u = x / self.scale
+        T = [torch.ones_like(u), u]
+        for _ in range(2, self.degree + 1):
+            T.append(2 * u * T[-1] - T[-2])
+        terms = [T[i][..., 0] * T[j][..., 1] for i, j in self.orders]
+        return torch.stack(terms, dim=-1) @ self.coefficients.to(x.dtype)
+
+
+class FlowNetwork(nn.Module):
+    """A velocity field from a small network with smooth units.
+
+    Args:
+        hidden: Width of the two hidden layers.
+    """
+
+    def __init__(self, hidden: int = 16) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.layers = nn.Sequential(
+            nn.Linear(2, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Velocity (…, 2) at positions (…, 2)."""
+        return self.layers.to(x.dtype)(x)
+
+
+class RoundFlow(nn.Module):
+    """A velocity field that looks the same from every direction around a learned centre.
+
+    v(x) = Σ_p (a_p r̂ + b_p φ̂) (r/scale)^p,  p in ``powers``
+
+    A spiral, a vortex and a source are of this form; being told only the symmetry, it carries
+    what it learned at small radii to larger ones.
+
+    Args:
+        powers: Powers of the radius.
+        scale: Length in which the radius is measured.
+    """
+
+    def __init__(self, powers: tuple[int, ...] = (-1, 0, 1), scale: float = 1.0) -> None:
+        super().__init__()
+        self.powers, self.scale = tuple(powers), scale
+        self.centre = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+        self.outward = nn.Parameter(torch.zeros(len(powers), dtype=torch.float64))
+        self.around = nn.Parameter(torch.zeros(len(powers), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Velocity (…, 2) at positions (…, 2) away from the centre."""
+        d = (x - self.centre.to(x.dtype)) / self.scale
+        # Held off the centre, where a negative power would outrun any solver.
+        r = d.square().sum(-1, keepdim=True).clamp(min=2.5e-3).sqrt()
+        out = d / r
+        turn = torch.stack([-out[..., 1], out[..., 0]], dim=-1)
+        rise = r ** torch.tensor(self.powers, dtype=x.dtype, device=x.device)
+        a, b = self.outward.to(x.dtype), self.around.to(x.dtype)
+        return (rise @ a)[..., None] * out + (rise @ b)[..., None] * turn

@@ -1,0 +1,1 @@
+"""Frames and an equation with a learnable term: the law behind them."""

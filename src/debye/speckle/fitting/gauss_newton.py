@@ -1,0 +1,182 @@
+"""Fit the few coefficients of a law by Gauss–Newton steps with Levenberg–Marquardt damping.
+
+The derivative of every predicted photon with respect to every coefficient is carried forward
+through the solver and the scattering. A law with tens of coefficients then needs about ten
+steps where a gradient method needs thousands, and the same matrix gives their error bars.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vmap
+
+from debye.core.training import Step
+from debye.errors import Failure, Refusal
+from debye.speckle.scattering.noise import Likelihood
+
+Piece = TypeVar("Piece")
+
+
+def to_vector(model: nn.Module) -> Tensor:
+    """All learned parameters of a model, one after the other, float64."""
+    return torch.cat([p.detach().double().flatten() for p in model.parameters()])
+
+
+def from_vector(model: nn.Module, vector: Tensor) -> dict[str, Tensor]:
+    """Parameters by name from `to_vector`'s vector, in their own shapes and types."""
+    parts = vector.split([p.numel() for p in model.parameters()])
+    named = zip(model.named_parameters(), parts, strict=True)
+    return {name: part.view(p.shape).to(p.dtype) for (name, p), part in named}
+
+
+@dataclass
+class GaussNewton(Generic[Piece]):
+    """Minimise the mean loss of a model's predictions over some pieces of data.
+
+    Args:
+        model: Maps a piece to predicted means λ; its parameters are fitted in place.
+        target: Maps a piece to what was recorded, n, of the same shape.
+        mask: Broadcasts to n: True where it counts.
+        likelihood: How λ and n are compared.
+        damping: Levenberg–Marquardt damping to start from.
+        chunk: Coefficients differentiated together; smaller takes less memory.
+        ridge: Strength of a pull of all coefficients towards 0, for those the data leave open.
+
+    Example:
+        >>> line = nn.Linear(1, 1, dtype=torch.float64)
+        >>> x = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
+        >>> from debye.speckle.scattering.noise import SQUARES
+        >>> fit = GaussNewton(line, lambda x: 3 * x + 1, torch.tensor(True), SQUARES)
+        >>> *_, last = fit.run([x], iterations=8)
+        >>> round(line.weight.item(), 4)
+        3.0
+    """
+
+    model: nn.Module
+    target: Callable[[Piece], Tensor]
+    mask: Tensor
+    likelihood: Likelihood
+    damping: float = 1e-3
+    chunk: int = 32
+    ridge: float = 0.0
+    curvature: Tensor = field(init=False)
+    """JᵀJ summed over all pixels at the last step: the inverse of the coefficients' covariance."""
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        size = sum(p.numel() for p in self.model.parameters())
+        if size == 0:
+            raise Refusal(
+                "there is nothing to learn",
+                why="the system has no parameters",
+                fix="fill its hole with something of debye.speckle.dynamics.learnable",
+            )
+        if size > 2000:
+            raise Refusal(
+                f"Gauss–Newton will not fit {size} coefficients",
+                why="its cost grows with their number: it is meant for a few hundred",
+                fix="use method='adam' for networks",
+            )
+        self.curvature = torch.zeros(size, size, dtype=torch.float64)
+
+    def predict(self, vector: Tensor, piece: Piece) -> Tensor:
+        """λ of a piece with the coefficients ``vector``."""
+        return functional_call(self.model, from_vector(self.model, vector), (piece,))
+
+    @torch.no_grad()
+    def loss(self, vector: Tensor, pieces: Sequence[Piece]) -> float:
+        """Mean loss per open pixel, ridge included; infinite where the solve fails."""
+        total, count = 0.0, 0
+        for piece in pieces:
+            try:
+                rate, n = self.predict(vector, piece), self.target(piece)
+            except Failure:
+                return math.inf
+            value = self.likelihood.loss(rate.double(), n.double()) * self.mask
+            total, count = total + float(value.sum()), count + int(self.mask.expand_as(n).sum())
+        result = (total + 0.5 * self.ridge * float(vector.square().sum())) / count
+        return result if math.isfinite(result) else math.inf
+
+    @torch.no_grad()
+    def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """Curvature JᵀJ and gradient Jᵀr of the summed loss."""
+        H = self.ridge * torch.eye(len(vector), dtype=torch.float64, device=vector.device)
+        g = self.ridge * vector
+        basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
+        for piece in pieces:
+
+            def slope(direction: Tensor, piece: Piece = piece) -> Tensor:
+                return jvp(lambda v: self.predict(v, piece), (vector,), (direction,))[1]
+
+            J = vmap(slope, chunk_size=self.chunk)(basis)  # [coefficient, ...]
+            rate, n = self.predict(vector, piece).double(), self.target(piece).double()
+            J = (J * (self.likelihood.weight(rate, n) * self.mask)).flatten(1).double()
+            r = (self.likelihood.residual(rate, n) * self.mask).flatten()
+            H, g = H + J @ J.T, g + J @ r
+        return H, g
+
+    def run(self, pieces: Sequence[Piece], iterations: int, rtol: float = 1e-4) -> Iterator[Step]:
+        """Step until the loss stops falling.
+
+        Args:
+            pieces: The data, in portions whose derivatives fit in memory.
+            iterations: Steps at most.
+            rtol: Ends when a step lowers the loss by less than this fraction.
+
+        Yields:
+            What each step did; ``rate`` is the damping, ``rewound`` tells of a step that had to
+            be shortened.
+
+        Raises:
+            Failure: The loss is not finite to begin with, or does not depend on the law.
+        """
+        vector = to_vector(self.model)
+        loss = self.loss(vector, pieces)
+        if not math.isfinite(loss):
+            raise Failure(
+                "cannot start to learn",
+                why="the law to start from blows up within the window",
+                fix="use shorter windows, or start from weaker coefficients",
+            )
+        for i in range(iterations):
+            H, g = self.linearise(vector, pieces)
+            self.curvature = H
+            if not float(H.diagonal().max()) > 0:
+                raise Failure(
+                    "cannot learn from these frames",
+                    why="no pixel depends on any coefficient of the law",
+                    fix="check that the equation fits the frames: its reach, units and system",
+                )
+            vector, new, tries = self._descend(vector, loss, H, g, pieces)
+            gain, loss = loss - new, new
+            self._keep(vector)
+            self.steps += 1
+            done = gain <= rtol * loss or i == iterations - 1
+            yield Step(self.steps, 0, done, loss, {}, self.damping, float(g.norm()), tries > 1)
+            if done:
+                return
+
+    def _descend(
+        self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
+    ) -> tuple[Tensor, float, int]:
+        """Damp more and more until the loss falls; stay where it never does."""
+        scale = H.diagonal().clamp(min=1e-12 * float(H.diagonal().max()))
+        for tries in range(1, 12):
+            step, singular = torch.linalg.solve_ex(H + self.damping * scale.diag(), -g)
+            new = math.inf if singular else self.loss(vector + step, pieces)
+            if new < loss:
+                self.damping = max(self.damping / 10, 1e-12)
+                return vector + step, new, tries
+            self.damping = min(self.damping * 10, 1e6)
+        return vector, loss, tries
+
+    @torch.no_grad()
+    def _keep(self, vector: Tensor) -> None:
+        for name, value in from_vector(self.model, vector).items():
+            self.model.get_parameter(name).copy_(value)

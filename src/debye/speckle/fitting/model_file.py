@@ -1,0 +1,145 @@
+"""A learned law as a file: the equation, what fills its hole, and how it was seen."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from debye import __version__
+from debye.core import checkpoint
+from debye.errors import Refusal
+from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.systems import System
+from debye.speckle.dynamics.trajectory import Trajectory
+from debye.speckle.fitting.fit import Learning
+from debye.speckle.scattering.models import Scattering
+from debye.speckle.serialize import build, describe
+
+
+@dataclass
+class Law:
+    """A system that has learned, with the geometry it learned in.
+
+    Args:
+        system: The equation, its hole filled.
+        scattering: The scattering model.
+        solver: How it was integrated.
+        gain: Counts per unit of intensity in the frames it learned from.
+        covariance: (P, P) of its coefficients, in the order of ``system.parameters()``; None
+            where it was not learned by Gauss–Newton.
+        card: What else is known: the study, the loss, the state of the learning.
+    """
+
+    system: System
+    scattering: Scattering
+    solver: Solver
+    gain: float = 1.0
+    covariance: Tensor | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+
+    def extrapolate(self, start: Tensor, times: Tensor) -> Trajectory:
+        """Follow the law from a state through ``times``, without gradients."""
+        with torch.no_grad():
+            return self.solver.solve(self.system.field(), start, times)
+
+    def frames(self, states: Tensor, specimen: Tensor | None = None) -> Tensor:
+        """Expected counts of states."""
+        with torch.no_grad():
+            return self.gain * self.scattering(states, specimen)
+
+
+def covariance(learning: Learning) -> Tensor | None:
+    """Covariance of the coefficients from the curvature of the likelihood at its end.
+
+    For counts the likelihood is in natural units and the inverse curvature is the Cramér–Rao
+    bound. Directions the data leave open are given the smallest curvature that rounding can tell
+    from 0, so their error bars are long rather than wrong.
+    """
+    if learning.curvature is None:
+        return None
+    values, vectors = torch.linalg.eigh(learning.curvature)
+    return (vectors / values.clamp(min=1e-12 * float(values.max()))) @ vectors.T
+
+
+def from_learning(learning: Learning, **card: Any) -> Law:  # noqa: ANN401
+    """The law as it stands now."""
+    made = learning.experiment
+    return Law(made.system, made.scattering, made.solver, made.gain, covariance(learning), card)
+
+
+def save_law(path: str | os.PathLike[str], learning: Learning, **card: Any) -> None:  # noqa: ANN401
+    """Write the law as it stands, and all that a resumed learning needs.
+
+    Raises:
+        Refusal: The file cannot be written, or the system is of a class debye does not know.
+    """
+    made, tensors = learning.experiment, dict[str, Tensor]()
+    plan = {
+        "system": describe(made.system, tensors, "system"),
+        "scattering": describe(made.scattering, tensors, "scattering"),
+        "solver": {
+            k: v for k, v in asdict(made.solver).items() if k not in ("tableau", "max_seconds")
+        },
+    }
+    numbers, learned = learning.state()
+    whole = {
+        "class": "Law",
+        "version": __version__,
+        "gain": made.gain,
+        "plan": plan,
+        "learning": numbers,
+        **card,
+    }
+    named = {f"plan.{k}": v for k, v in tensors.items()}
+    checkpoint.save(path, whole, {**named, **{f"learning.{k}": v for k, v in learned.items()}})
+
+
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def load_law(path: str | os.PathLike[str]) -> Law:
+    """Read a law that `save_law` wrote.
+
+    Raises:
+        Refusal: The file is not a law, or is damaged.
+    """
+    card, tensors = checkpoint.load(path)
+    if card.get("class") != "Law":
+        raise Refusal(
+            f"cannot load {path} as a law",
+            why=f"it holds a {card.get('class', 'something else')}",
+            fix="give a file that debye learn wrote",
+        )
+    plan, arrays, learned = card["plan"], under(tensors, "plan."), under(tensors, "learning.")
+    system, scattering = build(plan["system"], arrays), build(plan["scattering"], arrays)
+    try:
+        system.load_state_dict(under(learned, "system."))
+    except RuntimeError as error:
+        raise Refusal(
+            f"cannot load {path}",
+            why=f"its tensors do not fit its equation: {error}",
+            fix="learn the law again",
+        ) from error
+    curved = learned.get("curvature")
+    spread = None if curved is None else torch.linalg.pinv(curved, hermitian=True)
+    return Law(system, scattering, Solver(**plan["solver"]), card["gain"], spread, card)
+
+
+def resume(path: str | os.PathLike[str], learning: Learning) -> None:
+    """Put a learning where the one that wrote ``path`` stood.
+
+    Raises:
+        Refusal: The file is not a law, or was learned by another plan.
+    """
+    card, tensors = checkpoint.load(path)
+    if "learning" not in card:
+        raise Refusal(
+            f"cannot resume from {path}", why="it is not a law", fix="give a file of debye learn"
+        )
+    learning.restore(card["learning"], under(tensors, "learning."))

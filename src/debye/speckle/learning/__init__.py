@@ -1,1 +1,0 @@
-"""From frames to the law behind them."""

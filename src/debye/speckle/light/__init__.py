@@ -1,1 +1,0 @@
-"""From a state to what a detector records, and what its correlations say."""

@@ -1,0 +1,1 @@
+"""What a detector sees of a state: probe, scattering, photons."""

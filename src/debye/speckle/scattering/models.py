@@ -1,0 +1,279 @@
+"""Amplitudes of a lattice, a cloud and a scanned object, and the intensities they give.
+
+The plane wave factorises on a square detector, e^{−iQ·r} = e^{−iq_y y}·e^{−iq_x x}, so a lattice's
+amplitude is E f Eᵀ and a cloud's is E_yᵀ diag(f) E_x. The detector is symmetric about q = 0, so
+only cos|q|x and sin|q|x on half an axis are worked out, in real numbers: `half_waves`, `unfold`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from debye.errors import Refusal
+from debye.speckle.scattering.optics import Detector, coordinates, sphere
+
+
+def half_waves(x: Tensor, q: Tensor) -> Tensor:
+    """cos(|q|x) and sin(|q|x) on the half axis |q| = 0 … |q_0|.
+
+    Args:
+        x: (…) coordinates.
+        q: (m,) wave numbers of a whole axis, symmetric but for its first.
+
+    Returns:
+        (…, m + 2): the m/2 + 1 cosines, then the sines.
+    """
+    half = q[: len(q) // 2 + 1].flip(0).abs().to(x.dtype)
+    phase = x[..., None] * half  # [..., |q|]
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
+
+
+def unfold(half: Tensor) -> Tensor:
+    """The amplitude on the whole detector, from sums over cosines and sines on half axes.
+
+    Multiplies out e^{−iqx} = cos|q|x − i sign(q) sin|q|x along both axes.
+
+    Args:
+        half: (…, m + 2, m + 2), Σ w · waves(y) ⊗ waves(x), real or (for a complex w) complex.
+
+    Returns:
+        (…, qy, qx) complex amplitude on m × m pixels.
+    """
+    pixels = half.shape[-1] - 2
+    axis = torch.arange(pixels, device=half.device) - pixels // 2
+    sign, near = axis.sign().to(half.real.dtype), axis.abs()
+    far = near + pixels // 2 + 1
+    cos, sin = half.index_select(-2, near), half.index_select(-2, far) * sign[:, None]
+    even = cos.index_select(-1, near) - sin.index_select(-1, far) * sign
+    odd = cos.index_select(-1, far) * sign + sin.index_select(-1, near)
+    return even - 1j * odd if half.is_complex() else torch.complex(even, -odd)
+
+
+def lattice_amplitude(f: Tensor, q: Tensor, L: float) -> Tensor:
+    """A(Q) = Σ_r f(r) e^{−iQ·r} of values on a lattice.
+
+    Args:
+        f: (…, y, x) real or complex, at x_j = −L/2 + jL/N.
+        q: (m,) wave numbers of one detector axis.
+        L: Side of the box.
+
+    Returns:
+        (…, qy, qx) complex.
+
+    Example:
+        >>> q = Detector(n=4, dq=1.0, L=2.0).q
+        >>> flat = lattice_amplitude(torch.ones(4, 4, dtype=torch.float64), q, 2.0)
+        >>> flat.abs().round()[2]  # an even lattice diffracts only forward
+        tensor([ 0.,  0., 16.,  0.], dtype=torch.float64)
+    """
+    E_y, E_x = (half_waves(coordinates(n, L).to(f.device), q).to(f.dtype) for n in f.shape[-2:])
+    return unfold(E_y.mT @ f @ E_x)
+
+
+def cloud_amplitude(points: Tensor, f: Tensor, q: Tensor) -> Tensor:
+    """A(Q) = Σ_j f_j e^{−iQ·r_j} of a cloud of points.
+
+    Args:
+        points: (…, particle, 2), ordered x, y.
+        f: (…, particle) weights, real or complex.
+        q: (m,) wave numbers of one detector axis.
+
+    Returns:
+        (…, qy, qx) complex.
+
+    Example:
+        >>> q = Detector(n=4, dq=1.0, L=2.0).q
+        >>> cloud_amplitude(torch.tensor([[0.5, 0.0]]), torch.ones(1), q)[2].real[[0, 2]]
+        tensor([-1.,  1.])
+    """
+    E = half_waves(points, q)  # [..., particle, xy, wave]
+    E_x, E_y = E[..., 0, :], E[..., 1, :]
+    return unfold(E_y.mT.to(f.dtype) @ (f[..., None] * E_x))
+
+
+def squared(amplitude: Tensor) -> Tensor:
+    """|A|², without the square root that abs() would take and differentiate badly at 0."""
+    return amplitude.real.square() + amplitude.imag.square()
+
+
+class Scattering(nn.Module):
+    """From a state to what the detector sees."""
+
+    q: Tensor
+    """(m,) wave numbers along one axis of the detector."""
+    mask: Tensor
+    """(qy, qx) True where a pixel counts."""
+
+    @abstractmethod
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
+        """Intensity (…, qy, qx) of states (…); masked pixels hold 0.
+
+        ``specimen`` is what does not move with the state but differs from run to run, such as
+        the random cloud that a source illuminates.
+        """
+
+
+FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "moments": torch.cos,
+    "density": lambda rho: rho,
+    "second": lambda c: c[..., 1, :, :],
+    "projected": lambda theta: theta.cos().sum(dim=-3),
+}
+"""What scatters: cos θ of moments, a density, the second chemical, moments summed along z."""
+
+
+class Lattice(Scattering):
+    """Coherent scattering of a lattice, I(Q) = Σ_modes |Σ_r p(r) f(r) e^{−iQ·r}|².
+
+    Args:
+        detector: Its wave numbers and beamstop.
+        probe: Amplitude of the illumination, `GaussianProbe` or `GridProbe`.
+        points: Lattice points a side.
+        form: What scatters, one of `FORMS`.
+
+    Raises:
+        Refusal: The form is unknown, or the detector aliases the lattice.
+
+    Example:
+        >>> from debye.speckle.scattering.optics import GaussianProbe
+        >>> eye = Lattice(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), points=20)
+        >>> eye(torch.zeros(3, 20, 20)).shape
+        torch.Size([3, 32, 32])
+    """
+
+    window: Tensor
+
+    def __init__(
+        self, detector: Detector, probe: nn.Module, points: int, form: str = "moments"
+    ) -> None:
+        super().__init__()
+        if form not in FORMS:
+            raise Refusal(
+                f"unknown form {form!r}",
+                why=f"the forms are {', '.join(FORMS)}",
+                fix="use one of them",
+            )
+        detector.fits_lattice(points)
+        self.detector, self.probe, self.points, self.form = detector, probe, points, form
+        x = coordinates(points, detector.L)
+        y, x = torch.meshgrid(x, x, indexing="ij")
+        self.register_buffer("q", detector.q, persistent=False)
+        self.register_buffer("mask", detector.open, persistent=False)
+        with torch.no_grad():
+            window = probe(torch.stack([x, y], dim=-1))  # [mode, y, x]
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
+        """Intensity (…, qy, qx) of lattice states."""
+        f = FORMS[self.form](state)[..., None, :, :]  # [..., mode, y, x]
+        window = self.window.to(f.dtype.to_complex() if self.window.is_complex() else f.dtype)
+        amplitude = lattice_amplitude(window * f, self.q, self.detector.L)
+        return squared(amplitude).sum(dim=-3) * self.mask
+
+
+class Cloud(Scattering):
+    """Coherent scattering of spheres, I(Q) = F(|Q|)² Σ_modes |Σ_j p(r_j) e^{−iQ·r_j}|².
+
+    Of a cloud in three dimensions the projection along z is seen.
+
+    Args:
+        detector: Its wave numbers and beamstop.
+        probe: Amplitude of the illumination.
+        R: Radius of the spheres, in units of the box.
+        form: (qy, qx) form factor instead of the sphere's, such as `core_shell`.
+        aperture: Drop particles at |r| ≥ L/2, as published. A particle that crosses this edge
+            makes the frame jump, which no derivative sees; the probe alone is smooth.
+
+    Example:
+        >>> from debye.speckle.scattering.optics import GaussianProbe
+        >>> eye = Cloud(Detector(n=16, dq=0.5, L=5.0), GaussianProbe(0.25, 5.0), R=0.15)
+        >>> eye(torch.zeros(3, 7, 2)).shape
+        torch.Size([3, 32, 32])
+    """
+
+    factor: Tensor
+
+    def __init__(
+        self,
+        detector: Detector,
+        probe: nn.Module,
+        R: float,
+        form: Tensor | None = None,
+        *,
+        aperture: bool = True,
+    ) -> None:
+        super().__init__()
+        self.detector, self.probe, self.R, self.form = detector, probe, R, form
+        self.aperture = aperture
+        factor = sphere(detector.Q * R) if form is None else form.double()
+        self.register_buffer("q", detector.q, persistent=False)
+        self.register_buffer("mask", detector.open, persistent=False)
+        self.register_buffer("factor", factor.square() * detector.open, persistent=False)
+
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
+        """Intensity (…, qy, qx) of clouds (…, particle, coordinate)."""
+        r = state[..., :2]  # a third coordinate or a phase does not scatter
+        p = self.probe(r)  # [mode, ..., particle]
+        if self.aperture:
+            p = p * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
+        amplitude = cloud_amplitude(r, p, self.q)  # [mode, ..., qy, qx]
+        return squared(amplitude).sum(dim=0) * self.factor.to(r.dtype)
+
+
+class RigidCloud(Cloud):
+    """A cloud that moves as one: the state is its displacement (…, 2), the specimen its points.
+
+    Example:
+        >>> from debye.speckle.scattering.optics import GaussianProbe
+        >>> eye = RigidCloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.07)
+        >>> eye(torch.zeros(3, 9, 2), torch.zeros(3, 400, 2)).shape  # 3 clouds, 9 times
+        torch.Size([3, 9, 32, 32])
+    """
+
+    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
+        """Intensity (run, time, qy, qx) of displacements (run, time, 2)."""
+        if specimen is None:
+            raise Refusal(
+                "a rigid cloud needs its points",
+                why="no specimen was given",
+                fix="pass the (run, particle, 2) points of the clouds",
+            )
+        return super().forward(specimen[:, None].to(state.dtype) + state[..., None, :])
+
+
+def blurred(
+    amplitude: Tensor, detector: Detector, f_probe: float, cutoff: float = 1.5e-5
+) -> Tensor:
+    """The probe as the published study applies it: a convolution on the detector.
+
+    P(Q) = exp(−Q² r_p²/2), r_p = f_probe·L, largest value 1, cut off where it falls below
+    ``cutoff``; beyond the detector's edge the amplitude is taken for 0. Far from the edge it
+    agrees with the product in real space up to the factor `blur_gain`.
+
+    Args:
+        amplitude: (…, qy, qx) complex, of the bare object.
+        detector: Where it was taken.
+        f_probe: Width of the probe as a fraction of the box.
+        cutoff: Where the Gaussian is truncated.
+
+    Returns:
+        (…, qy, qx) complex.
+    """
+    step, width = detector.dq * 2 * torch.pi / detector.L, f_probe * detector.L
+    reach = int((-2 * torch.log(torch.tensor(cutoff))).sqrt() / (width * step))
+    Q = step * torch.arange(-reach, reach + 1, dtype=torch.float64)
+    line = torch.exp(-(Q**2) * width**2 / 2).to(amplitude.real.dtype)
+    planes = torch.view_as_real(amplitude).movedim(-1, 0).reshape(-1, 1, *amplitude.shape[-2:])
+    for kernel in (line[:, None], line[None, :]):  # the Gaussian factorises too
+        planes = nn.functional.conv2d(planes, kernel[None, None], padding="same")
+    return torch.complex(*planes.reshape(2, *amplitude.shape))
+
+
+def blur_gain(detector: Detector, f_probe: float) -> float:
+    """How much larger `blurred` is than the product with exp(−r²/2r_p²): 2π/(r_p dQ)²."""
+    step, width = detector.dq * 2 * torch.pi / detector.L, f_probe * detector.L
+    return 2 * torch.pi / (width * step) ** 2

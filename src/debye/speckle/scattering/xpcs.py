@@ -1,0 +1,222 @@
+"""What X-ray photon correlation spectroscopy measures: contrast, g2(τ), two-time correlation.
+
+For a signal whose field correlates as g1(τ), fully coherent light gives the Siegert relation
+g2(τ) = 1 + β|g1(τ)|², with the contrast β at most 1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from debye.errors import Refusal
+
+
+class Correlation(NamedTuple):
+    """g2 at some delays."""
+
+    delay: Tensor
+    """(D,) frames."""
+    g2: Tensor
+    """(roi, D)."""
+    error: Tensor
+    """(roi, D) standard error, from the spread over pixels."""
+
+
+def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
+    """Regions of constant |Q| as a stack of masks.
+
+    Args:
+        q: (qy, qx) modulus of each pixel.
+        edges: (R + 1,) borders, rising.
+        mask: (qy, qx) True where a pixel counts.
+
+    Returns:
+        (R, qy, qx) bool.
+
+    Raises:
+        Refusal: A ring holds no open pixel.
+
+    Example:
+        >>> from debye.speckle.scattering.optics import Detector
+        >>> d = Detector(n=16, dq=0.5, L=2.0, f_mask=0.05)
+        >>> rings(d.Q, torch.tensor([5.0, 10.0, 20.0]), d.open).sum((1, 2))
+        tensor([ 92, 380])
+    """
+    found = (q >= edges[:-1, None, None]) & (q < edges[1:, None, None]) & mask
+    for i, count in enumerate(found.flatten(1).sum(1).tolist()):
+        if count == 0:
+            raise Refusal(
+                f"ring {i} is empty",
+                why=f"no open pixel has {float(edges[i]):g} ≤ |Q| < {float(edges[i + 1]):g}",
+                fix="widen the ring or move it away from the beamstop",
+            )
+    return found
+
+
+def flattened(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
+    """Frames over their mean at each |Q|, so that only speckle is left of the pattern.
+
+    In a ring of some width the slope of the scattering itself would pass for contrast.
+
+    Args:
+        frames: (time, qy, qx).
+        shell: (qy, qx) number of the thin shell of |Q| a pixel is in.
+        mask: (qy, qx) True where a pixel counts.
+
+    Returns:
+        (time, qy, qx) float64 with mean 1 in each shell over pixels and time; 0 behind the mask.
+
+    Example:
+        >>> slope = torch.arange(1.0, 5.0).expand(3, 4, 4)
+        >>> shells = torch.arange(4).expand(4, 4)
+        >>> flattened(slope, shells, torch.ones(4, 4) > 0).unique()
+        tensor([1.], dtype=torch.float64)
+    """
+    mean = shell_means(frames, shell, mask)[shell]
+    return torch.where(mask, frames / mean.clamp(min=1e-300), torch.zeros_like(mean))
+
+
+def shell_means(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
+    """(S,) mean light of the open pixels of each shell over time; 0 where a shell has none."""
+    light, index = frames.double().mean(0)[mask], shell[mask]
+    total = light.new_zeros(int(shell.max()) + 1)
+    count = total.index_add(0, index, torch.ones_like(light))
+    return total.index_add(0, index, light) / count.clamp(min=1)
+
+
+def pixels_of(frames: Tensor, roi: Tensor) -> Tensor:
+    """(time, pixel) of a region, float64, after checking that it can be normalised."""
+    chosen = frames[:, roi].double()
+    if not (chosen.mean() > 0):
+        raise Refusal(
+            "cannot normalise this region",
+            why="it holds no light, or not only finite numbers",
+            fix="choose another region, or mask the bad pixels",
+        )
+    return chosen
+
+
+def contrast(frames: Tensor, rois: Tensor, *, shot_noise: bool = True) -> Tensor:
+    """Speckle contrast β = (⟨I²⟩ − ⟨I⟩)/⟨I⟩² − 1 of each frame; ⟨I⟩ is subtracted for counts.
+
+    Args:
+        frames: (time, qy, qx) counts or intensities.
+        rois: (roi, qy, qx) bool.
+        shot_noise: Whether the frames are counts, whose own variance is taken off.
+
+    Returns:
+        (roi, time).
+
+    Example:
+        >>> flat = torch.full((3, 4, 4), 7.0)
+        >>> contrast(flat, torch.ones(1, 4, 4) > 0, shot_noise=False)
+        tensor([[0., 0., 0.]], dtype=torch.float64)
+    """
+    values = []
+    for roi in rois:
+        light = pixels_of(frames, roi)
+        mean = light.mean(1)
+        second = light.square().mean(1) - (mean if shot_noise else 0)
+        values.append(second / mean.square() - 1)
+    return torch.stack(values)
+
+
+def two_time(frames: Tensor, rois: Tensor) -> Tensor:
+    """Two-time correlation over the pixels of a region.
+
+    c(t₁, t₂) = ⟨I(t₁) I(t₂)⟩ / (⟨I(t₁)⟩⟨I(t₂)⟩)
+
+    Counts correlate with themselves, so the diagonal of noisy frames holds shot noise besides.
+
+    Args:
+        frames: (time, qy, qx).
+        rois: (roi, qy, qx) bool.
+
+    Returns:
+        (roi, time, time); memory grows with the square of the number of frames.
+
+    Reference:
+        Brown et al., Phys. Rev. E 56, 6601 (1997).
+    """
+    maps = []
+    for roi in rois:
+        light = pixels_of(frames, roi)  # [time, pixel]
+        mean = light.mean(1, keepdim=True)
+        maps.append((light @ light.T) / light.shape[1] / (mean @ mean.T))
+    return torch.stack(maps)
+
+
+def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlation:
+    """How long the intensity remembers itself, normalised symmetrically in time.
+
+    g2(τ) = ⟨I(t) I(t + τ)⟩ / (⟨I(t)⟩⟨I(t + τ)⟩)
+
+    The averages run over time for each pixel and then over the pixels of a region, weighted by
+    their light, which is the usual multi-speckle estimate. Frames must be evenly spaced.
+
+    Args:
+        frames: (time, qy, qx) counts or intensities.
+        rois: (roi, qy, qx) bool.
+        delays: (D,) whole frames, 1 … time − 1; spaced by powers of two by default.
+
+    Returns:
+        g2 and its standard error, from the scatter of the pixels.
+
+    Raises:
+        Refusal: A delay does not fit, or a region is dark.
+
+    Example:
+        >>> still = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)).expand(16, 8, 8)
+        >>> c = g2(still, torch.ones(1, 8, 8) > 0)
+        >>> bool((c.g2.std() < 1e-12).all())  # what does not move stays correlated
+        True
+    """
+    count = len(frames)
+    delays = powers_of_two(count) if delays is None else delays
+    if len(delays) == 0 or int(delays.min()) < 1 or int(delays.max()) >= count:
+        raise Refusal(
+            "cannot correlate at these delays",
+            why=f"there are {count} frames",
+            fix=f"give delays between 1 and {count - 1} frames",
+        )
+    values, errors = [], []
+    for roi in rois:
+        light = pixels_of(frames, roi)
+        pairs = [correlate(light, int(d)) for d in delays]
+        values.append(torch.stack([v for v, _ in pairs]))
+        errors.append(torch.stack([e for _, e in pairs]))
+    return Correlation(delays, torch.stack(values), torch.stack(errors))
+
+
+def correlate(light: Tensor, delay: int) -> tuple[Tensor, Tensor]:
+    """g2 and its standard error at one delay, from (time, pixel)."""
+    early, late = light[:-delay], light[delay:]
+    # Normalised by the mean over pixels at each time, so that a flickering source cancels.
+    product = (early / early.mean(1, keepdim=True)) * (late / late.mean(1, keepdim=True))
+    by_pixel = product.mean(0)
+    return by_pixel.mean(), by_pixel.std() / by_pixel.numel() ** 0.5
+
+
+def powers_of_two(count: int) -> Tensor:
+    """Delays 1, 2, 3, 4, 6, 8, 12, 16 … below ``count``.
+
+    Example:
+        >>> powers_of_two(20)
+        tensor([ 1,  2,  3,  4,  6,  8, 12, 16])
+    """
+    steps = {1} | {2**k for k in range(1, 60) if 2**k < count}
+    steps |= {3 * 2**k for k in range(60) if 3 * 2**k < count}
+    return torch.tensor(sorted(steps))
+
+
+def g2_from_two_time(c: Tensor) -> Tensor:
+    """Mean along the diagonals of (roi, time, time): (roi, time), delay 0 first.
+
+    Example:
+        >>> g2_from_two_time(torch.ones(1, 3, 3))
+        tensor([[1., 1., 1.]])
+    """
+    return torch.stack([c.diagonal(k, -2, -1).mean(-1) for k in range(c.shape[-1])], dim=-1)
