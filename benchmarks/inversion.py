@@ -21,14 +21,13 @@ import torch
 from torch import Tensor
 
 import debye
-from debye.crystals.data.collection import Collection
 from debye.crystals.data.dataset import read_collection, read_label
+from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import read_split
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response
-from debye.crystals.inversion.likelihood import Observation, fit
-from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError, Observation, fit
 from debye.crystals.inversion.parameters import Freedom
 from debye.crystals.inversion.refine import Objective, refine, sampled
 

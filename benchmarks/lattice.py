@@ -20,10 +20,8 @@ import numpy as np
 import torch
 
 from debye.core.neighbors import pairs_within
-from debye.crystals.lattice.bands import Bands
-from debye.crystals.lattice.brillouin import special_points
+from debye.crystals.lattice.bands import Bands, QPath, special_points
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_springs
-from debye.crystals.lattice.path import QPath
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import Refusal

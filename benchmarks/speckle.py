@@ -16,14 +16,12 @@ from multiprocessing import get_context
 import torch
 
 from debye.speckle.data.frames import simulate
-from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.known import MexicanHat
-from debye.speckle.dynamics.lattices import Kuramoto
 from debye.speckle.dynamics.learnable import Kernel, RadialNetwork, RadialSpline
-from debye.speckle.dynamics.swarms import Swarm
-from debye.speckle.fitting.fit import Experiment, learn
+from debye.speckle.dynamics.solver import Solver
+from debye.speckle.dynamics.systems import Kuramoto, Swarm
+from debye.speckle.fitting.fit import Experiment, Plan, Stage, learn
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
-from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Lattice, RigidCloud
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.scattering.optics import Detector, GaussianProbe

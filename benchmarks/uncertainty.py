@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.crystals.data.collection import Collection
 from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.labels import Collection
 from debye.crystals.training.crossval import OutOfFold, load_out_of_fold
+from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import Calibration, distance, truth_of
 from debye.crystals.uncertainty.coverage import (
     FAMILIES,
@@ -34,9 +35,8 @@ from debye.crystals.uncertainty.coverage import (
     rejection_curve,
     rejection_gain,
 )
-from debye.crystals.uncertainty.evidence import FEATURES, Evidence, Readings
+from debye.crystals.uncertainty.features import FEATURES, Evidence, Readings
 from debye.crystals.uncertainty.quantities import OnGrid
-from debye.crystals.uncertainty.training_set import TrainingSet
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 
 HALVES = 50

@@ -8,7 +8,7 @@ import torch
 from salts import PAIRS, binary, labelled_row, write_rows
 
 from debye.core import checkpoint
-from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
 

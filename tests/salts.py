@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from debye.crystals.data.collection import FREQUENCY
+from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES
 
 PAIRS = ("LiF", "LiCl", "NaF", "NaCl", "NaBr", "KF", "KCl", "KBr", "MgO", "CaO", "SrO", "BaO")

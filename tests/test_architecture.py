@@ -82,11 +82,11 @@ OWNERS = {
         "crystals/screening",
         "crystals/predict/rows.py",
         "crystals/structure_io/tables.py",
-        "crystals/inversion/candidates.py",
+        "crystals/inversion/rank.py",
     ),
-    "parsl": ("crystals/screening/clusters.py",),
-    "dask": ("crystals/screening/clusters.py",),
-    "distributed": ("crystals/screening/clusters.py",),
+    "parsl": ("core/executors.py",),
+    "dask": ("core/executors.py",),
+    "distributed": ("core/executors.py",),
 }
 
 

@@ -5,10 +5,8 @@ from dataclasses import replace
 import pytest
 from lattices import CRYSTALS, springs_of
 
-from debye.crystals.lattice.bands import Bands
-from debye.crystals.lattice.dos import by_element, site_densities
-from debye.crystals.lattice.mesh import low_discrepancy
-from debye.crystals.lattice.path import QPath
+from debye.crystals.lattice.bands import Bands, QPath
+from debye.crystals.lattice.dos import by_element, low_discrepancy, site_densities
 from debye.plot.bands import bands_figure
 from debye.units import frequency_factor
 

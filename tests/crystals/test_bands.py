@@ -12,18 +12,22 @@ from ase.lattice import all_variants
 from lattices import CRYSTALS, CUAU, FCC, computed, emt, omega, random_q, springs_of
 from scipy.optimize import minimize
 
-from debye.crystals.lattice import solve
-from debye.crystals.lattice.bands import Bands
-from debye.crystals.lattice.brillouin import special_points
+from debye.crystals.lattice import dynamical_matrix
+from debye.crystals.lattice.bands import Bands, QPath, special_points
 from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
-from debye.crystals.lattice.elasticity import VOIGT, debye_temperature, elastic_constants
+from debye.crystals.lattice.dynamical_matrix import solved
+from debye.crystals.lattice.elastic import (
+    VOIGT,
+    debye_temperature,
+    elastic_constants,
+    group_velocities,
+    reciprocal_steps,
+    rotational_cost,
+    sound,
+)
 from debye.crystals.lattice.force_constants import mean_springs
-from debye.crystals.lattice.invariance import rotational_cost
-from debye.crystals.lattice.path import QPath
-from debye.crystals.lattice.solve import solved
-from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps, sound
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.primitive import primitive
+from debye.crystals.structure.symmetry import primitive
 from debye.errors import Failure, Refusal
 from debye.units import VELOCITY_TO_KM_S
 
@@ -157,7 +161,7 @@ def test_a_path_that_cannot_be_followed(text, points, why):
 def test_bands_are_the_modes_along_the_path(name, monkeypatch):
     crystal = CRYSTALS[name]
     springs, path, told = springs_of(crystal), QPath.of(crystal.cell, points=40), []
-    monkeypatch.setattr(solve, "AT_ONCE", 1)  # one wave vector at a time
+    monkeypatch.setattr(dynamical_matrix, "AT_ONCE", 1)  # one wave vector at a time
     bands = Bands.of(crystal, springs, path, velocities=True, progress=told.append)
     torch.testing.assert_close(bands.frequency, omega(springs, path.q), atol=1e-4, rtol=0)
     assert sum(told) == 2 * len(path.q)

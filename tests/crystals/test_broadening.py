@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.data.collection import FREQUENCY
-from debye.crystals.data.recipe import published_recipe
-from debye.crystals.lattice.broadening import line_shapes, smoother
+from debye.crystals.data.labels import FREQUENCY, published_recipe
+from debye.crystals.lattice.dos import line_shapes, smoother
 
 
 def test_the_filter_is_that_of_the_labels():

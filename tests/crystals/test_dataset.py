@@ -6,8 +6,8 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.data.collection import FREQUENCY
 from debye.crystals.data.dataset import read_collection, read_label
+from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.data.split import element_balanced_split, read_split, subset, write_split
 from debye.errors import Refusal
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from lattices import CRYSTALS, omega, random_q, springs_of
 
+from debye.crystals.lattice.dos import low_discrepancy
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_springs
-from debye.crystals.lattice.mesh import low_discrepancy
 
 pytestmark = pytest.mark.parametrize("name", CRYSTALS)
 Q = random_q(7)

@@ -17,13 +17,16 @@ from debye.crystals.data.split import read_split
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion import design as designs
-from debye.crystals.inversion.candidates import Candidates, predicted, screened
-from debye.crystals.inversion.cross_sections import CROSS_SECTIONS
-from debye.crystals.inversion.instrument import Resolution, response, seen_of, site_weights
-from debye.crystals.inversion.likelihood import Observation, fit
-from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.instrument import (
+    CROSS_SECTIONS,
+    Resolution,
+    response,
+    seen_of,
+    site_weights,
+)
+from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError, Observation, fit
 from debye.crystals.inversion.parameters import Freedom
-from debye.crystals.inversion.rank import USUAL_MISFIT, rank
+from debye.crystals.inversion.rank import USUAL_MISFIT, Candidates, predicted, rank, screened
 from debye.crystals.inversion.refine import Objective, refine, sampled
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet

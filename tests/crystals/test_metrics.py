@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from debye.crystals.data.collection import FREQUENCY
 from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.structure.composition import composition_vector
+from debye.crystals.structure.elements import composition_vector
 from debye.crystals.training.metrics import (
     BASELINES,
     mean_baseline,
@@ -119,5 +119,5 @@ def test_baselines(labelled):
 
 def test_composition_vector(labelled):
     data, _ = read_collection(labelled)
-    x = composition_vector(data.take(["NaCl"]).crystals[0])
+    x = composition_vector(data.take(["NaCl"]).crystals[0].composition)
     assert (x[11], x[17], x.sum()) == (0.5, 0.5, 1.0)

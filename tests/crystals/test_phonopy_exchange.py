@@ -10,10 +10,8 @@ import torch
 import yaml
 from lattices import CRYSTALS, METALS, emt, omega, random_q, springs_of
 
-from debye.crystals.lattice.band_files import band_yaml, bands_csv, bands_record
-from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.bands import Bands, QPath, band_yaml, bands_csv, bands_record
 from debye.crystals.lattice.dos import site_densities
-from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.phonopy import from_phonopy, to_phonopy, write_phonopy
 from debye.errors import Refusal
 

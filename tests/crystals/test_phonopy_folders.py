@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from lattices import CUAU, computed, emt_forces
 from scipy.stats import qmc
 
-from debye.crystals.data.collection import FREQUENCY
 from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.labels import FREQUENCY, published_recipe
 from debye.crystals.data.phonopy_files import load_phonon
 from debye.crystals.data.phonopy_folders import read_phonopy_folders, total_dos
-from debye.crystals.data.recipe import published_recipe
 from debye.crystals.structure_io.read import Rejected
 from debye.errors import Refusal
 

@@ -1,4 +1,4 @@
-"""The parts of a screening: how structures are cut, read from tables, and worked on by engines."""
+"""The parts of a screening: how structures are cut, read from tables, and worked on."""
 
 import json
 import os
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from ase.db import connect
 
+from debye.core import executors
 from debye.core.checkpoint import read_card
-from debye.crystals.screening import clusters, engines
 from debye.crystals.screening import run as campaign_file
 from debye.crystals.screening.run import campaign
 from debye.crystals.screening.shards import files_of, shards, source_of
@@ -233,7 +233,7 @@ class Inline(Executor):
 
 def inline(deadly=lambda piece: False, width=1):
     calls = []
-    engine = engines.Engine(lambda stack: Inline(deadly, calls), width, (BrokenExecutor,))
+    engine = executors.Engine(lambda stack: Inline(deadly, calls), width, (BrokenExecutor,))
     return engine, calls
 
 
@@ -335,25 +335,25 @@ def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
 
 
 def local_engine(tmp_path):
-    return engines.local(2)
+    return executors.local(2)
 
 
 def parsl_engine(tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
-    return clusters.parsl({}, 2, tmp_path / "parsl")
+    return executors.parsl({}, 2, tmp_path / "parsl")
 
 
 def parsl_threads(tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     table = {"executors": [{"class": "ThreadPoolExecutor", "max_threads": 2}]}
-    engine = clusters.parsl(table, None, tmp_path / "parsl")
+    engine = executors.parsl(table, None, tmp_path / "parsl")
     assert engine.width == 2
     return engine
 
 
 def dask_engine(tmp_path):
     pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
-    return clusters.dask({}, 2)
+    return executors.dask({}, 2)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -379,7 +379,7 @@ def test_documented_parsl_configs_are_understood(path, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     from debye.cli.common import read_toml
 
-    engine = clusters.parsl(read_toml(path), None, tmp_path)
+    engine = executors.parsl(read_toml(path), None, tmp_path)
     assert engine.width > 4
 
 
@@ -391,7 +391,7 @@ def test_documented_dask_configs_are_understood(path, monkeypatch):
 
     config = read_toml(path)
     table = {**config["cluster"], "scheduler_options": {"dashboard_address": None}}
-    with clusters.build(table, clusters._jobqueue(config), "cluster") as cluster:
+    with executors.build(table, executors._jobqueue(config), "cluster") as cluster:
         script = cluster.job_script()
     assert "PROJECT" in script
     assert "OMP_NUM_THREADS=1" in script
@@ -409,7 +409,7 @@ def test_documented_dask_configs_are_understood(path, monkeypatch):
 def test_bad_parsl_configs(config, why, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     with pytest.raises(Refusal, match=why):
-        clusters.parsl(config, 1, tmp_path)
+        executors.parsl(config, 1, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +421,7 @@ def test_bad_parsl_configs(config, why, tmp_path):
 )
 def test_bad_dask_configs(config, why):
     pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
-    with pytest.raises(Refusal, match=why), clusters.dask(config, 1):
+    with pytest.raises(Refusal, match=why), executors.dask(config, 1):
         pass
 
 
@@ -429,4 +429,4 @@ def test_bad_dask_configs(config, why):
 def test_a_missing_extra_is_told(kind, call, monkeypatch):
     monkeypatch.setitem(sys.modules, kind, None)
     with pytest.raises(Refusal, match="not installed"):
-        (clusters.parsl if kind == "parsl" else clusters.dask)({}, *call)
+        (executors.parsl if kind == "parsl" else executors.dask)({}, *call)

@@ -7,7 +7,7 @@ import torch
 from ase.build import bulk
 
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.site_states import site_states
+from debye.crystals.lattice.dynamical_matrix import site_states
 from debye.crystals.model.network import PhononNet
 from debye.crystals.structure.crystal import Crystal
 

@@ -16,7 +16,7 @@ from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.training.config import Settings
-from debye.crystals.training.density_loss import DensityLoss
+from debye.crystals.training.loss import DensityLoss
 from debye.crystals.training.run import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
 from debye.errors import Failure, Refusal
 

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from debye.core import checkpoint
-from debye.crystals.data.collection import FREQUENCY, Collection
+from debye.crystals.data.labels import FREQUENCY, Collection
 from debye.crystals.dos.distances import wasserstein
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.inversion.candidates import predicted, screened
+from debye.crystals.inversion.rank import predicted, screened
 from debye.crystals.predict.predictor import Predictor, model_card
 from debye.crystals.predict.records import record, table_header, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import read_crystals, write_structures
+from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.coverage import coverage, rejection_gain
-from debye.crystals.uncertainty.evidence import FEATURES, Evidence, Readings
+from debye.crystals.uncertainty.features import FEATURES, Evidence, Readings
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
-from debye.crystals.uncertainty.training_set import TrainingSet
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 from debye.errors import Refusal
 
@@ -338,7 +338,7 @@ def test_what_is_unlike_the_training_set_is_said(calibrated_file, crystal, words
 
 
 def test_a_usual_crystal_is_not_warned_of(calibration):
-    from debye.crystals.uncertainty.cautions import cautions, doubt
+    from debye.crystals.uncertainty.applicability import cautions, doubt
 
     known = calibration.training
     bond, packing = (np.mean(ends) for ends in (known.bond, known.packing))

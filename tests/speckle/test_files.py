@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from debye.errors import Failure, Refusal
-from debye.speckle.data.dataset import load_frames, save_frames
 from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
-from debye.speckle.data.hdf5 import writing
+from debye.speckle.data.hdf5 import load_frames, save_frames, writing
 from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
 from debye.speckle.fitting.model_file import load_law
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN

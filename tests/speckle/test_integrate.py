@@ -7,9 +7,8 @@ import scipy.integrate
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.integrate import Solver, solve
+from debye.speckle.dynamics.solver import Outcome, SolveFailure, Solver, solve
 from debye.speckle.dynamics.tableaux import METHODS, tableau
-from debye.speckle.dynamics.trajectory import Outcome, SolveFailure
 
 
 def spring(t, y):

@@ -9,17 +9,13 @@ import torch
 
 from debye.errors import Failure, Refusal
 from debye.speckle.data.frames import Frames, simulate
-from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
-from debye.speckle.dynamics.lattices import Kuramoto
 from debye.speckle.dynamics.learnable import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
-from debye.speckle.dynamics.swarms import Swarm, Swarmalator
-from debye.speckle.dynamics.systems import Drift
-from debye.speckle.dynamics.trajectory import SolveFailure
-from debye.speckle.fitting.fit import Experiment, learn, prepare
+from debye.speckle.dynamics.solver import SolveFailure, Solver
+from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
+from debye.speckle.fitting.fit import Experiment, Plan, Stage, learn, prepare
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
 from debye.speckle.fitting.model_file import covariance, load_law, resume, save_law
-from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud
 from debye.speckle.scattering.noise import EXACT
 from debye.speckle.scattering.optics import Detector, GaussianProbe

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.known import (
     GrayScott,
     MexicanHat,
@@ -15,9 +14,15 @@ from debye.speckle.dynamics.known import (
     SwarmForce,
     Turing,
 )
-from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion, transfer_function
 from debye.speckle.dynamics.learnable import Flow, Kernel, RadialNetwork, RadialSpline
-from debye.speckle.dynamics.swarms import Swarm, Swarmalator
+from debye.speckle.dynamics.solver import Solver
+from debye.speckle.dynamics.systems import (
+    Kuramoto,
+    ReactionDiffusion,
+    Swarm,
+    Swarmalator,
+    transfer_function,
+)
 
 
 def particles(runs=2, count=40, D=2, dtype=torch.float64):

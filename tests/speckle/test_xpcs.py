@@ -5,7 +5,7 @@ import torch
 
 from debye.errors import Refusal
 from debye.speckle.scattering.optics import Detector
-from debye.speckle.scattering.xpcs import contrast, g2, g2_from_two_time, rings, two_time
+from debye.speckle.xpcs.correlators import contrast, g2, g2_from_two_time, rings, two_time
 
 
 def decaying_speckle(decay, frames=200, side=48, seed=0):

@@ -159,7 +159,7 @@ def refine(
     The symmetry is kept. Each value comes with its error, and what the
     spectrum cannot tell is said in words.
     """
-    from debye.crystals.inversion.model_error import SHIPPED_ERROR
+    from debye.crystals.inversion.likelihood import SHIPPED_ERROR
     from debye.crystals.inversion.refine import refined_over
 
     place = writable(output, "--output", (".json", *STRUCTURES))

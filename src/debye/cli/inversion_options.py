@@ -14,10 +14,10 @@ from debye.errors import Refusal
 
 if TYPE_CHECKING:
     from debye.crystals.dos_io.measured import Measured
-    from debye.crystals.inversion.candidates import Candidates
     from debye.crystals.inversion.design import Target
     from debye.crystals.inversion.instrument import Resolution
     from debye.crystals.inversion.parameters import Freedom
+    from debye.crystals.inversion.rank import Candidates
     from debye.crystals.predict.predictor import Predictor
 
 
@@ -104,7 +104,7 @@ def window_of(text: str | None, measured: Measured) -> tuple[float, float] | Non
 
 def candidates_of(names: list[str], predictor: Predictor, *, neutron: bool) -> Candidates:
     """The candidates of files or of a screening; those that failed are told."""
-    from debye.crystals.inversion.candidates import is_screened, predicted, screened
+    from debye.crystals.inversion.rank import is_screened, predicted, screened
     from debye.crystals.structure_io.read import read_structures
 
     if len(names) == 1 and is_screened(Path(names[0])):

@@ -26,7 +26,7 @@ from debye.core.files import atomic_write
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
-    from debye.crystals.data.collection import Collection
+    from debye.crystals.data.labels import Collection
     from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.predict.predictor import Prediction, Predictor
 
@@ -126,7 +126,7 @@ def calibrate(
     from debye.core.checkpoint import amend, fingerprint
     from debye.crystals.data.split import subset as rows_of
     from debye.crystals.uncertainty.calibration import calibrate as fitted
-    from debye.crystals.uncertainty.evidence import Readings
+    from debye.crystals.uncertainty.features import Readings
 
     if split is None:
         raise Refusal(

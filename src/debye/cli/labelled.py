@@ -10,7 +10,7 @@ import typer
 from debye.cli.common import complain, tell
 
 if TYPE_CHECKING:
-    from debye.crystals.data.collection import Collection
+    from debye.crystals.data.labels import Collection
     from debye.crystals.data.split import Split
     from debye.crystals.structure_io.read import Rejected
 

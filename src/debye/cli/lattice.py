@@ -99,11 +99,10 @@ def _found(
     file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
 ) -> Found:
     """Read, predict, solve."""
-    from debye.crystals.lattice.bands import Bands
+    from debye.crystals.lattice.bands import Bands, QPath
     from debye.crystals.lattice.dos import mesh_for, site_densities
     from debye.crystals.lattice.force_constants import mean_springs
-    from debye.crystals.lattice.path import QPath
-    from debye.crystals.structure.primitive import primitive
+    from debye.crystals.structure.symmetry import primitive
 
     given = _single(file)
     crystal = primitive(given)
@@ -142,7 +141,7 @@ def _single(file: str) -> Crystal:
 
 def _notes(given: Crystal, bands: Bands, warnings: tuple[str, ...]) -> tuple[str, ...]:
     """What a reader of the bands should know."""
-    from debye.crystals.lattice.band_files import NO_FIELD, NOT_TRAINED
+    from debye.crystals.lattice.bands import NO_FIELD, NOT_TRAINED
 
     notes = [NOT_TRAINED, *warnings]
     if len(bands.crystal.elements) > 1:
@@ -159,7 +158,7 @@ def _notes(given: Crystal, bands: Bands, warnings: tuple[str, ...]) -> tuple[str
 
 
 def _record(found: Found, unit: str) -> dict[str, Any]:
-    from debye.crystals.lattice.band_files import bands_record
+    from debye.crystals.lattice.bands import bands_record
 
     record = {**bands_record(found.bands, unit), "warnings": list(found.notes)}
     if found.bands.velocity is not None:
@@ -171,8 +170,7 @@ def _elastic(found: Found) -> dict[str, Any]:
     """Elastic hints, and how far they can be trusted."""
     import torch
 
-    from debye.crystals.lattice.elasticity import debye_temperature, elastic_constants
-    from debye.crystals.lattice.invariance import rotational_cost
+    from debye.crystals.lattice.elastic import debye_temperature, elastic_constants, rotational_cost
 
     crystal, springs = found.bands.crystal, found.springs
     cost = rotational_cost(springs, torch.tensor(crystal.cell))
@@ -219,7 +217,7 @@ def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
 
 
 def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None:
-    from debye.crystals.lattice.band_files import band_yaml, bands_csv
+    from debye.crystals.lattice.bands import band_yaml, bands_csv
     from debye.crystals.lattice.phonopy import write_phonopy
 
     atomic_write(place / "bands.csv", bands_csv(found.bands, unit))

@@ -32,7 +32,7 @@ from debye.cli.spectra import Files, Json, ModelFile, Partial, Plot
 from debye.errors import Refusal
 
 if TYPE_CHECKING:
-    from debye.crystals.screening.engines import Engine
+    from debye.core.executors import Engine
     from debye.crystals.screening.rank import Query
     from debye.crystals.screening.worker import Job
 
@@ -139,8 +139,8 @@ def screen(
 
 def _engine(name: EngineName, config: Path | None, workers: int | None, job: Job) -> Engine:
     """The engine that is asked for, with its config."""
+    from debye.core import executors
     from debye.core.device import pick_device
-    from debye.crystals.screening import clusters, engines
 
     if name is EngineName.LOCAL:
         if config is not None:
@@ -150,11 +150,11 @@ def _engine(name: EngineName, config: Path | None, workers: int | None, job: Job
                 fix="add --engine parsl or --engine dask",
             )
         pick_device(job.device)  # elsewhere it is the workers' devices that count
-        return engines.local(workers or engines.cores())
+        return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
     table = read_toml(config) if config else {}
     if name is EngineName.PARSL:
-        return clusters.parsl(table, workers, job.folder / "parsl")
-    return clusters.dask(table, workers)
+        return executors.parsl(table, workers, job.folder / "parsl")
+    return executors.dask(table, workers)
 
 
 def _run(found: list[Path], shard_size: int, job: Job, engine: Engine) -> int:

@@ -29,8 +29,7 @@ from debye.errors import Refusal
 if TYPE_CHECKING:
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
-    from debye.speckle.fitting.fit import Learning
-    from debye.speckle.fitting.plan import Plan
+    from debye.speckle.fitting.fit import Learning, Plan
     from debye.speckle.scattering.models import Scattering
 
 
@@ -73,7 +72,7 @@ def simulate(
 
     The file holds frames, states, geometry, equation and seed, and describes itself.
     """
-    from debye.speckle.data.dataset import save_frames
+    from debye.speckle.data.hdf5 import save_frames
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.making import make_frames
 
@@ -122,7 +121,7 @@ def learn(
     The law is written after every step; Ctrl-C leaves one to --resume from.
     """
     from debye.core.device import pick_device
-    from debye.speckle.data.dataset import load_frames
+    from debye.speckle.data.hdf5 import load_frames
     from debye.speckle.fitting.fit import prepare
     from debye.speckle.fitting.model_file import resume as take_up
     from debye.speckle.fitting.model_file import save_law
@@ -183,7 +182,7 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
     """The study's plan with the config file's fields and then the flags laid over it."""
     from dataclasses import replace
 
-    from debye.speckle.fitting.plan import Stage
+    from debye.speckle.fitting.fit import Stage
 
     changes = read_toml(config) if config else {}
     try:
@@ -238,7 +237,7 @@ def extrapolate(
     """
     import torch
 
-    from debye.speckle.data.dataset import load_frames, save_frames
+    from debye.speckle.data.hdf5 import load_frames, save_frames
     from debye.speckle.fitting.model_file import load_law
     from debye.speckle.scattering.noise import expose
     from debye.speckle.studies.metrics import frame_error
@@ -317,7 +316,7 @@ def xpcs(
     Prints g2 and its standard error for each ring of constant |Q|.
     """
     from debye.speckle.data.correlate import correlate_run
-    from debye.speckle.data.dataset import load_frames
+    from debye.speckle.data.hdf5 import load_frames
 
     plot = writable(plot, "--plot", FIGURES)
     found = correlate_run(load_frames(frames), run, rings)

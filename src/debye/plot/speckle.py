@@ -160,7 +160,7 @@ def draw_h(ax: Axes, report: Report) -> None:
 
 def draw_kernels(axes: list[Axes], report: Report) -> None:
     """True and learned kernel on one scale, and their transfer functions along κ_x."""
-    from debye.speckle.dynamics.lattices import transfer_function
+    from debye.speckle.dynamics.systems import transfer_function
 
     truth, found = report.study.truth(), report.law.system
     k0, k = (20 * s.hole().detach() for s in (truth, found))

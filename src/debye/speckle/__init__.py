@@ -18,17 +18,14 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "dynamics.systems": ("Drift",),
-    "dynamics.swarms": ("Swarm", "Swarmalator"),
-    "dynamics.lattices": ("Kuramoto", "ReactionDiffusion"),
-    "dynamics.integrate": ("Solver", "solve"),
+    "dynamics.systems": ("Drift", "Kuramoto", "ReactionDiffusion", "Swarm", "Swarmalator"),
+    "dynamics.solver": ("Solver", "solve"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe"),
     "scattering.models": ("Lattice", "Cloud", "RigidCloud"),
     "scattering.ptychography": ("Scan",),
     "data.frames": ("Frames", "simulate"),
-    "data.dataset": ("load_frames", "save_frames"),
-    "fitting.plan": ("Plan", "Stage"),
-    "fitting.fit": ("learn",),
+    "data.hdf5": ("load_frames", "save_frames"),
+    "fitting.fit": ("Plan", "Stage", "learn"),
     "fitting.model_file": ("Law", "load_law", "save_law"),
     "studies.evaluate": ("conduct",),
     "studies.cases": ("study",),

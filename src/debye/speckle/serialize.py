@@ -15,15 +15,13 @@ from torch import Tensor
 
 from debye.errors import Refusal
 from debye.speckle.dynamics import known as truths
-from debye.speckle.dynamics import lattices, swarms, systems
 from debye.speckle.dynamics import learnable as holes
+from debye.speckle.dynamics import systems
 from debye.speckle.scattering import models as scattering
 from debye.speckle.scattering import optics, ptychography
 
 _ROOMS = {
-    systems: ("Drift",),
-    swarms: ("Swarm", "Swarmalator"),
-    lattices: ("Kuramoto", "ReactionDiffusion"),
+    systems: ("Drift", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
     truths: (
         "SwarmForce",
         "PhaseCoupling",

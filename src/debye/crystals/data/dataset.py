@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from debye.crystals.data.collection import FREQUENCY, Collection, Row, published_view
+from debye.crystals.data.labels import FREQUENCY, Collection, Row, published_view
 from debye.crystals.data.phonopy_folders import read_phonopy_folders
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.structure.crystal import Crystal

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from debye.crystals.data.collection import FREQUENCY, Row, published_view
+from debye.crystals.data.labels import FREQUENCY, Row, published_recipe, published_view
 from debye.crystals.data.phonopy_files import FORCES, RECORDS, REQUIRED, load_phonon, named
-from debye.crystals.data.recipe import published_recipe
 from debye.crystals.dos.histogram import spectrum_of_modes
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.structure.convert import with_isotope

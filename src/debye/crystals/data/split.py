@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from debye.core.files import atomic_write
-from debye.crystals.data.collection import Collection
 from debye.crystals.data.dataset import NAMES, read_table
+from debye.crystals.data.labels import Collection
 from debye.errors import Refusal
 
 SUBSETS = ("train", "valid", "test")

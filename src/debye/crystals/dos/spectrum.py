@@ -26,8 +26,14 @@ from debye.crystals.dos.checks import (
     or_one,
     real_tensor,
 )
-from debye.crystals.dos.quadrature import integration_weights, trapezoid_weights
-from debye.crystals.dos.regrid import broadened, cumulated, cut, resampled
+from debye.crystals.dos.quadrature import (
+    broadened,
+    cumulated,
+    cut,
+    integration_weights,
+    resampled,
+    trapezoid_weights,
+)
 from debye.errors import Refusal
 from debye.units import frequency_factor
 

@@ -9,12 +9,15 @@ With x = h c ω / k_B T the kernels are written in e^-x, which is small where e^
 so that T = 0 is the exact limit and every gradient is finite.
 
 Reference: D. C. Wallace, Thermodynamics of Crystals (Wiley, 1972).
+
+Quantities that are linear in a density, as weights of the points of its grid.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from numpy.typing import ArrayLike
@@ -22,7 +25,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import real_tensor
 from debye.crystals.dos.quadrature import integration_weights
-from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.spectrum import Spectrum, trapezoid_weights
 from debye.errors import Refusal
 from debye.units import CM1_TO_J, CM1_TO_K, N_A, C, H, R, U
 
@@ -278,3 +281,33 @@ def _bose(x: Tensor) -> Tensor:
 def _log(x: Tensor) -> Tensor:
     """Thermal part of one oscillator's F over k_B T, ln(1 - e^-x)."""
     return torch.log(-torch.expm1(-x))
+
+
+@lru_cache(maxsize=64)
+def weights_of(
+    quantity: Callable[..., Tensor], frequency: tuple[float, ...], *arguments: object
+) -> Tensor:
+    """Weights W that make ``density @ W`` the quantity of any spectrum on a grid.
+
+    They are the quantity's values on the hat functions of the grid, computed once: thousands of
+    crystals share one grid and one list of temperatures.
+
+    Args:
+        quantity: Function of a `Spectrum` and the arguments, linear in the density, such as
+            `debye.crystals.dos.thermo.heat_capacity`.
+        frequency: The grid, cm⁻¹.
+        arguments: What else it takes, such as a tuple of temperatures.
+
+    Returns:
+        (F, ...) in float64, for a density in the normalisation ``3N``.
+
+    Example:
+        >>> from debye.crystals.dos.thermo import zero_point_energy
+        >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
+        >>> W = weights_of(zero_point_energy, (0.0, 100.0, 200.0))
+        >>> (dos.density @ W - zero_point_energy(dos)).item()
+        0.0
+    """
+    axis = torch.tensor(frequency, dtype=torch.float64)
+    hats = Spectrum(axis, torch.eye(len(axis)).double(), n_atoms=trapezoid_weights(axis) / 3)
+    return quantity(hats, *arguments)

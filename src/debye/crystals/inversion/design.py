@@ -19,7 +19,7 @@ from torch import Tensor
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import heat_capacity
-from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError
 from debye.crystals.inversion.parameters import Array, Freedom
 from debye.crystals.inversion.refine import double, value_and_gradient
 from debye.crystals.model.ensemble import Ensemble

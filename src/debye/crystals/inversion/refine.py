@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response, seen
-from debye.crystals.inversion.likelihood import Fits, Observation, fit
-from debye.crystals.inversion.model_error import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.likelihood import SHIPPED_ERROR, Fits, ModelError, Observation, fit
 from debye.crystals.inversion.parameters import Array, Freedom
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal

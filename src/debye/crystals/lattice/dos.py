@@ -1,16 +1,96 @@
-"""The density of states that force constants have."""
+"""Where in the Brillouin zone to look.
+
+How a single mode looks in a published spectrum: the line shapes of the labels.
+
+The labels were smoothed by a Savitzky–Golay filter of 101 points 1 cm⁻¹ apart, so a mode at ω
+appears as that filter's response, negative lobes and first window included. A Gaussian before it
+stands for what a model does not know.
+
+The density of states that force constants have.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from debye.crystals.dos.histogram import spectrum_of_modes
 from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.lattice.dynamical_matrix import Progress, solved
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies
-from debye.crystals.lattice.mesh import low_discrepancy
-from debye.crystals.lattice.solve import Progress, solved
 from debye.crystals.structure.crystal import Crystal
+
+PLASTIC = 1.2207440846057596
+"""The real root of x⁴ = x + 1."""
+
+
+def low_discrepancy(count: int) -> Tensor:
+    """Wave vectors that fill the zone evenly, whatever their number.
+
+    q_k = frac(½ + k α), α = (g⁻¹, g⁻², g⁻³) with g⁴ = g + 1: the additive recurrence of Roberts
+    (2018), a Kronecker sequence. No point is special, so bands are sampled in general position and
+    the error of a mean falls nearly as 1/count.
+
+    Returns:
+        (count, 3), in units of the reciprocal lattice vectors.
+
+    Example:
+        >>> low_discrepancy(1000).mean(0).sub(0.5).abs().max() < 0.005
+        tensor(True)
+    """
+    alpha = PLASTIC ** -torch.arange(1.0, 4.0, dtype=torch.float64)
+    k = torch.arange(1, count + 1, dtype=torch.float64)
+    return ((0.5 + k.unsqueeze(-1) * alpha) % 1.0).float()
+
+
+WINDOW, DEGREE = 101, 3
+"""The published filter: points 1 cm⁻¹ apart, and degree of the polynomial."""
+
+
+def smoother(points: np.ndarray) -> np.ndarray:
+    """The published filter as a matrix: raw density on 0, 1, 2 … cm⁻¹ → smoothed at some points.
+
+    Args:
+        points: (F,) whole numbers of cm⁻¹ from 0.
+
+    Returns:
+        (F, last point + 51).
+    """
+    half = WINDOW // 2
+    x = np.arange(-half, half + 1) / half
+    powers = np.vander(x, DEGREE + 1, increasing=True)
+    fit = np.linalg.pinv(powers)  # values of a window → its polynomial
+    matrix = np.zeros((len(points), int(points[-1]) + half + 1))
+    for row, point in zip(matrix, np.round(points).astype(int), strict=True):
+        start = max(point - half, 0)  # the first window serves for all its points
+        at = (point - start - half) / half
+        row[start : start + WINDOW] = at ** np.arange(DEGREE + 1) @ fit
+    return matrix
+
+
+@lru_cache(maxsize=4)
+def line_shapes(frequency: tuple[float, ...], widths: tuple[float, ...]) -> Tensor:
+    """How a mode at 0, 1, 2 … cm⁻¹ appears on a grid, for several Gaussian widths.
+
+    Args:
+        frequency: The grid, F points, cm⁻¹.
+        widths: Standard deviations of W Gaussians, cm⁻¹; 0 for the filter alone.
+
+    Returns:
+        (last point + 1, W, F).
+    """
+    filter_ = smoother(np.array(frequency))
+    raw = np.arange(filter_.shape[1])
+    mode = np.arange(int(frequency[-1]) + 1)
+    shapes = []
+    for width in widths:
+        spread = np.exp(-0.5 * ((raw - mode[:, None]) / max(width, 0.3)) ** 2)
+        shapes.append(spread / spread.sum(1, keepdims=True) @ filter_.T)
+    return torch.from_numpy(np.stack(shapes, axis=1)).float()
+
 
 MODES = 60_000
 """Modes to count, about: 10,000 wave vectors for two atoms, 100 for 200."""

@@ -17,12 +17,10 @@ from torch import Tensor, nn
 from debye.core.radial import bessel_basis, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.broadening import line_shapes
+from debye.crystals.lattice.dos import line_shapes, low_discrepancy
+from debye.crystals.lattice.dynamical_matrix import site_states
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.lattice.mesh import low_discrepancy
-from debye.crystals.lattice.site_states import site_states
-from debye.crystals.model.encoder import Features
-from debye.crystals.model.layers import by_order, coupling, spherical_harmonics
+from debye.crystals.model.layers import Features, by_order, coupling, spherical_harmonics
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what the springs cannot tell."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,15 @@ from torch import Tensor, nn
 
 L_MAX = 3
 """Highest order for which the spherical harmonics are written out."""
+
+
+class Features(NamedTuple):
+    """Equivariant features of N sites, as the encoder tells them to the heads."""
+
+    scalars: Tensor
+    """(N, S): the species, and the scalars of every layer."""
+    tensors: Tensor
+    """(N, m, C): all orders of the last layer."""
 
 
 def orders(l_max: int) -> list[slice]:

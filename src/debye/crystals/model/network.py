@@ -20,9 +20,8 @@ from debye.core.radial import RadialMLP, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.encoder import Features
 from debye.crystals.model.force_constants import SpringDecoder, SpringReadout
-from debye.crystals.model.layers import Convolution, Gate, Linear, spherical_harmonics
+from debye.crystals.model.layers import Convolution, Features, Gate, Linear, spherical_harmonics
 from debye.crystals.structure.elements import descriptors
 from debye.errors import Refusal
 

@@ -29,10 +29,9 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structure_io.read import Rejected
-from debye.crystals.uncertainty.assess import Doubt, assess
 from debye.crystals.uncertainty.calibration import Calibration
-from debye.crystals.uncertainty.evidence import Readings
-from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
+from debye.crystals.uncertainty.features import Readings
+from debye.crystals.uncertainty.uncertainty import LEVEL, Doubt, Interval, Uncertainty, assess
 from debye.errors import Refusal
 
 DATA = Path(__file__).parents[2] / "data"

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from debye.crystals.dos.linear import weights_of
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.dos.thermo import entropy, heat_capacity, weights_of, zero_point_energy
 from debye.crystals.predict.predictor import Prediction
 from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty
 from debye.units import frequency_factor

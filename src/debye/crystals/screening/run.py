@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from pathlib import Path
 
-from debye.crystals.screening.engines import Engine
+from debye.core.executors import Engine
 from debye.crystals.screening.shards import Shard, source_of
 from debye.crystals.screening.store import counts, parts
 from debye.crystals.screening.worker import Job, Report, rehearse, screen

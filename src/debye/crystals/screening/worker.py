@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from debye.core import executors
 from debye.core.device import pick_device
 from debye.crystals.predict.predictor import Prediction, Predictor
 from debye.crystals.predict.rows import table
@@ -24,8 +25,6 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import Piece, Rejected, attempt, make
 from debye.errors import Refusal
 
-rank: int | None = None
-"""Which worker of its node this process is, where its engine says so."""
 LOCAL_RANKS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 """Where ``mpiexec`` and ``srun`` say it, for workers that they started."""
 
@@ -118,7 +117,7 @@ def _shared_out(device: str) -> str:
     if device == "cpu" or ":" in device:
         return device
     count = getattr(torch, device).device_count()
-    turn = (
-        rank if rank is not None else int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
-    )
+    turn = executors.worker_number
+    if turn is None:
+        turn = int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
     return f"{device}:{turn % count}" if count > 1 else device

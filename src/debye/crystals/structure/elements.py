@@ -3,10 +3,13 @@
 Symbols, IUPAC 2016 masses and the covalent radii of Cordero et al. (Dalton Trans. 2008, 2832)
 come from ``ase.data``, which costs 7 ms to import. Deuterium ``D`` and tritium ``T`` are known
 as isotopes: hydrogen to chemistry, with their own mass (AME2020).
+
+What a crystal is made of, as numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -155,3 +158,24 @@ def descriptors() -> NDArray[np.float64]:
     scaled = np.vstack([np.zeros(table.shape[1]), (table - known.mean(0)) / known.std(0)])
     scaled.setflags(write=False)
     return scaled
+
+
+_SYMBOLS = "H B C N O F Si P S Cl Ge As Se Br Sb Te I At He Ne Ar Kr Xe Rn"
+NON_METALS = frozenset(_SYMBOLS.split())
+"""Non-metals and metalloids; what holds none of them is, nearly always, a metal."""
+
+
+def composition_vector(composition: Mapping[str, float]) -> NDArray[np.float64]:
+    """Fraction of each element among the atoms, (119,), by atomic number.
+
+    Args:
+        composition: Atoms of each species, as `Crystal.composition` has them.
+
+    Example:
+        >>> composition_vector({"Na": 4.0, "Cl": 4.0})[[11, 17]]
+        array([0.5, 0.5])
+    """
+    x = np.zeros(119)
+    for symbol, amount in composition.items():
+        x[ATOMIC_NUMBERS[symbol]] += amount
+    return x / x.sum()

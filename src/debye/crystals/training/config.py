@@ -8,8 +8,7 @@ from typing import Any
 
 from debye.core.training import Recipe, check_numbers
 from debye.crystals.model.network import READOUTS
-from debye.crystals.training.density_loss import DensityLoss
-from debye.crystals.training.isotopes import Isotopes
+from debye.crystals.training.loss import DensityLoss, Isotopes
 from debye.errors import Refusal
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from debye.core import checkpoint
-from debye.crystals.data.collection import Collection
+from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import Split
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
@@ -29,7 +29,7 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.training import metrics
 from debye.crystals.training.run import FINAL
 from debye.crystals.uncertainty.calibration import calibrate
-from debye.crystals.uncertainty.evidence import Readings
+from debye.crystals.uncertainty.features import Readings
 from debye.errors import Refusal
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"

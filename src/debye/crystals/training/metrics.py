@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.crystals.data.collection import Collection
+from debye.crystals.data.labels import Collection
 from debye.crystals.dos.distances import mae, mse, r_squared, wasserstein
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
-from debye.crystals.structure.composition import composition_vector
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import composition_vector
 
 R_SQUARED = ("flattened", "per-sample", "per-bin")
 ROOM_TEMPERATURE = 300.0
@@ -111,8 +111,8 @@ def mean_baseline(train: Collection, crystals: Sequence[Crystal]) -> Spectrum:
 
 def nearest_composition_baseline(train: Collection, crystals: Sequence[Crystal]) -> Spectrum:
     """The spectrum of the training crystal nearest in composition, Σ_Z |x_Z − x'_Z|."""
-    known = np.stack([composition_vector(c) for c in train.crystals])
-    asked = np.stack([composition_vector(c) for c in crystals])
+    known = np.stack([composition_vector(c.composition) for c in train.crystals])
+    asked = np.stack([composition_vector(c.composition) for c in crystals])
     nearest = [int(np.abs(known - x).sum(-1).argmin()) for x in asked]
     return Spectrum(train.spectra.frequency, train.spectra.density[nearest], normalisation="max")
 

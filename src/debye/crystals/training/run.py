@@ -27,7 +27,7 @@ from debye.core.device import seeded
 from debye.core.distributed import ALONE, Ranks
 from debye.core.files import atomic_write
 from debye.core.training import Step, Training, check_unchanged
-from debye.crystals.data.collection import Collection
+from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import Split, write_split
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
@@ -35,7 +35,7 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import Rejected
 from debye.crystals.training.config import Settings
-from debye.crystals.training.density_loss import LabelledGraph
+from debye.crystals.training.loss import LabelledGraph
 from debye.crystals.training.metrics import spectrum_errors
 from debye.errors import Failure, Refusal
 

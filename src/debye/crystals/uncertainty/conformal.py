@@ -17,7 +17,7 @@ CV+), and its coverage in practice is the level or above: the mean of several ne
 trained on nearly all rows, errs less than the one network of each score.
 
 The guarantee is for rows like those of the calibration, on average over them. It says nothing of
-a chemistry that they do not hold; `debye.crystals.uncertainty.cautions` warns of that in words.
+a chemistry that they do not hold; of that `debye.crystals.uncertainty.applicability` warns.
 """
 
 from __future__ import annotations

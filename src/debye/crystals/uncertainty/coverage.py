@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.uncertainty.band import carrying
+from debye.crystals.uncertainty.calibration import carrying
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from debye.crystals.dos.linear import weights_of
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import (
     entropy,
     heat_capacity,
     heat_capacity_slope,
+    weights_of,
     zero_point_energy,
 )
 from debye.units import R

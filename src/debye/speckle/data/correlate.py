@@ -10,7 +10,7 @@ from torch import Tensor
 
 from debye.errors import Refusal
 from debye.speckle.data.frames import Frames
-from debye.speckle.scattering.xpcs import (
+from debye.speckle.xpcs.correlators import (
     Correlation,
     contrast,
     flattened,
@@ -80,7 +80,7 @@ def correlate_run(frames: Frames, run: int, count: int) -> Correlated:
         raise Refusal(
             "cannot correlate against delay",
             why=f"the times are uneven: steps from {float(gaps.min()):g} to {float(gaps.max()):g}",
-            fix="give evenly spaced frames, or use debye.speckle.scattering.xpcs.two_time",
+            fix="give evenly spaced frames, or use debye.speckle.xpcs.correlators.two_time",
         )
     Q = modulus(frames)
     inner, outer = Q[frames.mask].min(), Q[Q.shape[0] // 2].max()

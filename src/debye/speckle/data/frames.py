@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.integrate import Solver, check_times
+from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import expose, exposure

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.data.dataset import tensor
 from debye.speckle.data.frames import Frames
-from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading
+from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading, tensor
 from debye.speckle.scattering.ptychography import Scan
 from debye.units import C, H
 

@@ -5,16 +5,24 @@ The truth fills the hole with a formula, the model with something learned; there
 (a table of the force, the transform of a kernel) once per solve, and returns f(t, y).
 
 States keep their natural shape: (…, particle, coordinate) or (…, y, x).
+
+Particles that pull and push each other: swarms and swarmalators.
+
+Fields on a lattice: coupled phases, reaction and diffusion.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from debye.speckle.dynamics.integrate import RightHandSide
+from debye.core.neighbors import half_pairs
+from debye.errors import Refusal
+from debye.speckle.dynamics.solver import RightHandSide
 
 Hole = Any
 """What fills an equation: a plain function, or a module whose parameters are learned. What it is
@@ -68,3 +76,282 @@ class Drift(System):
     def field(self) -> RightHandSide:
         """The velocity itself."""
         return lambda t, x: self.velocity(x)
+
+
+class Swarm(System):
+    """Particles that attract from afar and repel up close.
+
+    dr_i/dt = (2/L)^D Σ_{j in reach} h(1 − h)(r_j − r_i),   h = interaction(|r_j − r_i|)
+
+    Each unordered pair is met once and acts on both ends. The pair law is tabulated once per
+    solve as G(r) = r²·h(1 − h) at ``table`` distances, which is smooth where h itself is 1/r, and
+    interpolated linearly; ``table=0`` evaluates h at every pair.
+
+    Args:
+        interaction: The hole, h(r): (P,) distances to (P,). Its attribute ``reach`` is the
+            distance from which on it is 0.
+        L: Size of the box that sets the scale; boundaries are open.
+        D: 2 or 3 dimensions.
+        table: Number of tabulated distances.
+
+    Example:
+        >>> from debye.speckle.dynamics.known import SwarmForce
+        >>> pair = torch.tensor([[0.0, 0.0], [0.3, 0.0]])
+        >>> Swarm(SwarmForce())(0.0, pair)  # drawn together, by equal amounts
+        tensor([[ 0.0060,  0.0000],
+                [-0.0060,  0.0000]])
+    """
+
+    hole_name = "interaction"
+    state_axes = 2
+
+    def __init__(self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048) -> None:
+        super().__init__()
+        if D not in (2, 3):
+            raise Refusal(
+                f"a swarm cannot live in {D} dimensions", why="D is 2 or 3", fix="use 2 or 3"
+            )
+        self.interaction, self.L, self.D, self.table = interaction, L, D, table
+
+    def pull(self, r: Tensor) -> Tensor:
+        """G(r) = r²·h(1 − h): the force on a pair is G(r)/r, directed along it."""
+        h = self.interaction(r)
+        return r.square() * h * (1 - h)
+
+    def field(self) -> RightHandSide:
+        """The pair law tabulated, then summed over the pairs within reach."""
+        reach = float(self.interaction.reach)
+        pull = tabulated(self.pull, reach, self.table) if self.table else self.pull
+
+        def rhs(t: float, y: Tensor) -> Tensor:
+            r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
+            i, j = half_pairs(r, reach)  # [pair]
+            flat = r.flatten(0, 1)  # [batch*particle, xy]
+            d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy]
+            d2 = d.square().sum(-1).clamp(min=1e-12)  # two particles in one place feel nothing
+            force = d * (pull(d2.sqrt()) / d2)[:, None]
+            total = torch.zeros_like(flat).index_add(0, i, force).index_add(0, j, -force)
+            return (2 / self.L) ** self.D * total.view_as(y)
+
+        return rhs
+
+
+def tabulated(
+    function: Callable[[Tensor], Tensor], reach: float, size: int
+) -> Callable[[Tensor], Tensor]:
+    """Replace a function of a distance by linear interpolation in a table on [0, reach].
+
+    The table is worked out at the first distances met, in their precision, and carries the
+    gradient to the parameters of ``function``.
+
+    Args:
+        function: Maps (P,) distances to (P,).
+        reach: Last distance of the table.
+        size: Number of intervals.
+
+    Returns:
+        The interpolation, exact at the table's distances.
+
+    Example:
+        >>> square = tabulated(torch.square, 1.0, 1000)
+        >>> square(torch.tensor([0.5, 0.25]))
+        tensor([0.2500, 0.0625])
+    """
+    table: list[Tensor] = []
+    scale = size / reach
+
+    def interpolate(r: Tensor) -> Tensor:
+        if not table:
+            knots = torch.arange(size + 1, dtype=r.dtype, device=r.device) / scale
+            table.append(function(knots.clamp(min=1e-6 * reach)))
+        x = r * scale
+        k = x.detach().long().clamp(max=size - 1)
+        low = table[0].index_select(0, k)
+        return torch.lerp(low, table[0].index_select(0, k + 1), x - k)
+
+    return interpolate
+
+
+class Swarmalator(System):
+    """Particles that swarm and synchronise: space and phase pull at each other.
+
+    dr_i/dt = (2/L)^D Σ_j h [a(θ_j − θ_i) − h^(D−1)] (r_j − r_i)
+    dθ_i/dt = (2/L)^D Σ_j h b(θ_j − θ_i)
+
+    with (a, b) the phase coupling; the truth is a = 1 + J cos, b = K sin (O'Keeffe, Hong &
+    Strogatz, Nat. Commun. 8, 1504 (2017), with the pair law of the swarm).
+
+    Args:
+        interaction: The hole in space, h(r), with its ``reach``.
+        coupling: The hole in phase: (P,) differences to (P, 2), the columns a and b.
+        L: Size of the box that sets the scale.
+        D: 2 or 3 dimensions. The state is (…, particle, D + 1), the phase last.
+    """
+
+    hole_name = "coupling"
+    state_axes = 2
+
+    def __init__(self, interaction: Hole, coupling: Hole, *, L: float = 5.0, D: int = 2) -> None:
+        super().__init__()
+        self.interaction, self.coupling, self.L, self.D = interaction, coupling, L, D
+
+    def field(self) -> RightHandSide:
+        """Each pair is met once; a is taken even and b as it comes, from both ends."""
+        reach = float(self.interaction.reach)
+
+        def rhs(t: float, y: Tensor) -> Tensor:
+            state = y.reshape(-1, *y.shape[-2:])
+            i, j = half_pairs(state[..., : self.D], reach)
+            i, j = torch.cat([i, j]), torch.cat([j, i])  # a learned coupling need not be odd
+            flat = state.flatten(0, 1)
+            d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy θ]
+            r = d[:, : self.D].square().sum(-1).clamp(min=1e-12).sqrt()
+            h = self.interaction(r)
+            a, b = self.coupling(d[:, self.D]).unbind(-1)
+            move = d[:, : self.D] * (h * (a - h ** (self.D - 1)))[:, None]
+            change = torch.cat([move, (h * b)[:, None]], dim=-1)
+            return (2 / self.L) ** self.D * torch.zeros_like(flat).index_add(0, i, change).view_as(
+                y
+            )
+
+        return rhs
+
+
+class Kuramoto(System):
+    """Phase oscillators on a periodic lattice, coupled through a kernel.
+
+    dθ/dt = ω + K Σ_d k_d sin(θ_{i+d} − θ_i) = ω + K Im[e^{−iθ} (k ⋆ e^{iθ})]
+
+    The sum over the kernel is a product in Fourier space, for any size of kernel.
+
+    Args:
+        coupling: The hole: a function of nothing that returns the kernel (…, m, m), m odd, offset
+            0 in its middle; as many axes as the lattice has.
+        K: Strength.
+        omega: Natural frequency.
+        axes: Axes of the lattice, 2 or 3.
+
+    Example:
+        >>> from debye.speckle.dynamics.known import MexicanHat
+        >>> theta = torch.zeros(16, 16)
+        >>> Kuramoto(MexicanHat())(0.0, theta).abs().max() < 1e-5  # all in phase: nothing moves
+        tensor(True)
+    """
+
+    hole_name = "coupling"
+
+    def __init__(
+        self, coupling: Hole, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
+    ) -> None:
+        super().__init__()
+        self.coupling, self.K, self.omega, self.axes = coupling, K, omega, axes
+        self.state_axes = axes
+
+    def field(self) -> RightHandSide:
+        """The kernel transformed once per lattice size."""
+        kernel = self.coupling()
+        axes = tuple(range(-self.state_axes, 0))
+        transfers: dict[torch.Size, Tensor] = {}
+
+        def rhs(t: float, theta: Tensor) -> Tensor:
+            shape = theta.shape[-self.state_axes :]
+            if shape not in transfers:
+                transfers[shape] = transfer_function(kernel.to(theta.dtype), shape)
+            wave = torch.polar(torch.ones_like(theta), theta)
+            mean = torch.fft.ifftn(torch.fft.fftn(wave, dim=axes) * transfers[shape], dim=axes)
+            return self.omega + self.K * (wave.conj() * mean).imag
+
+        return rhs
+
+
+def transfer_function(kernel: Tensor, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """Fourier multiplier T with Σ_d k_d z_{i+d} = ifft(T · fft(z)) on a periodic lattice.
+
+    Args:
+        kernel: (m, …, m), m odd, offset 0 in the middle.
+        shape: Size of the lattice, at least m along each axis.
+
+    Returns:
+        Complex, of that shape: T(κ) = Σ_d k_d e^{+iκ·d}.
+
+    Example:
+        >>> shift = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+        >>> z = torch.arange(9.0).view(3, 3)
+        >>> torch.fft.ifft2(torch.fft.fft2(z) * transfer_function(shift, (3, 3))).real
+        tensor([[1., 2., 0.],
+                [4., 5., 3.],
+                [7., 8., 6.]])
+    """
+    if any(m > n for m, n in zip(kernel.shape, shape, strict=True)):
+        raise Refusal(
+            f"a kernel of {tuple(kernel.shape)} does not fit a lattice of {tuple(shape)}",
+            why="it would reach around the periodic boundary onto itself",
+            fix="use a larger lattice or a smaller kernel",
+        )
+    axes = tuple(range(kernel.ndim))
+    padding = [p for n, m in zip(shape[::-1], kernel.shape[::-1], strict=True) for p in (0, n - m)]
+    embedded = nn.functional.pad(kernel, padding)
+    embedded = torch.roll(embedded, [-(m // 2) for m in kernel.shape], axes)
+    return torch.fft.fftn(embedded, dim=axes).conj()
+
+
+class ReactionDiffusion(System):
+    """Two chemicals that react and spread on a lattice: dc/dt = D_c ∇²c + reaction(u, v).
+
+    The state is (…, 2, y, x); the Laplacian is the five-point one. `GrayScott` and `Turing` in
+    `debye.speckle.dynamics.known` are the reactions of the published code.
+
+    Args:
+        reaction: The hole: u and v (…, y, x) to their rates, a pair of the same shape.
+        diffusion: Diffusion constants of u and v, in box units.
+        L: Size of the box.
+        periodic: Whether the edges meet; otherwise nothing flows through them.
+
+    Example:
+        >>> from debye.speckle.dynamics.known import GrayScott
+        >>> law = ReactionDiffusion(GrayScott(), diffusion=(1e-5, 5e-6))
+        >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
+        >>> law(0.0, rest).abs().max().item()
+        0.0
+    """
+
+    hole_name = "reaction"
+    state_axes = 3
+
+    def __init__(
+        self,
+        reaction: Hole,
+        *,
+        diffusion: tuple[float, float],
+        L: float = 2.0,
+        periodic: bool = True,
+    ) -> None:
+        super().__init__()
+        self.reaction, self.diffusion, self.L, self.periodic = reaction, diffusion, L, periodic
+
+    def field(self) -> RightHandSide:
+        """Reaction plus diffusion."""
+
+        def rhs(t: float, y: Tensor) -> Tensor:
+            reacted = torch.stack(tuple(self.reaction(y[..., 0, :, :], y[..., 1, :, :])), dim=-3)
+            spread = y.new_tensor(self.diffusion)[:, None, None]
+            return reacted + spread * laplacian(y, self.L / y.shape[-1], periodic=self.periodic)
+
+        return rhs
+
+
+def laplacian(f: Tensor, spacing: float, *, periodic: bool) -> Tensor:
+    """Five-point Laplacian over the last two axes; edges are periodic or impermeable.
+
+    Example:
+        >>> x = torch.arange(5.0).expand(5, 5)
+        >>> laplacian(x.square(), 1.0, periodic=False)[2, 1:4]
+        tensor([2., 2., 2.])
+    """
+    around = nn.functional.pad(
+        f.reshape(-1, 1, *f.shape[-2:]), (1, 1, 1, 1), mode="circular" if periodic else "replicate"
+    ).reshape(*f.shape[:-2], f.shape[-2] + 2, f.shape[-1] + 2)
+    cross = (around[..., 1:-1, 2:] + around[..., 1:-1, :-2] + around[..., 2:, 1:-1]) + around[
+        ..., :-2, 1:-1
+    ]
+    return (cross - 4 * f) / spacing**2

@@ -12,9 +12,8 @@ from torch import Tensor
 from debye import __version__
 from debye.core import checkpoint
 from debye.errors import Refusal
-from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.solver import Solver, Trajectory
 from debye.speckle.dynamics.systems import System
-from debye.speckle.dynamics.trajectory import Trajectory
 from debye.speckle.fitting.fit import Learning
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import build, describe

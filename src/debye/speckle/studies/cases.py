@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.integrate import Solver
 from debye.speckle.dynamics.known import (
     GrayScott,
     LotkaVolterra,
@@ -23,11 +22,10 @@ from debye.speckle.dynamics.known import (
     SwarmForce,
     Turing,
 )
-from debye.speckle.dynamics.lattices import Kuramoto, ReactionDiffusion
 from debye.speckle.dynamics.learnable import Flow, Kernel, RadialSpline, RoundFlow
-from debye.speckle.dynamics.swarms import Swarm
-from debye.speckle.dynamics.systems import Drift, System
-from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.dynamics.solver import Solver
+from debye.speckle.dynamics.systems import Drift, Kuramoto, ReactionDiffusion, Swarm, System
+from debye.speckle.fitting.fit import Plan, Stage
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud, Scattering
 from debye.speckle.scattering.optics import Detector, GaussianProbe
 from debye.speckle.scattering.ptychography import Scan, fermat_spiral

@@ -13,9 +13,8 @@ from torch import Tensor
 from debye.core.training import Step
 from debye.errors import Refusal
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.fit import Learning, prepare
+from debye.speckle.fitting.fit import Learning, Plan, prepare
 from debye.speckle.fitting.model_file import Law, from_learning
-from debye.speckle.fitting.plan import Plan
 from debye.speckle.studies import metrics as judge
 from debye.speckle.studies.cases import Study
 from debye.speckle.studies.making import make_frames, unseen_truth

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from debye.errors import Refusal
-from debye.speckle.dynamics.lattices import Kuramoto, transfer_function
+from debye.speckle.dynamics.systems import Kuramoto, transfer_function
 
 
 def pair_force(interaction: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:

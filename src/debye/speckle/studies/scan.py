@@ -18,11 +18,10 @@ from torch.func import jvp
 
 from debye.core.training import Step
 from debye.speckle.data.frames import Frames
-from debye.speckle.dynamics.integrate import Solver
+from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Learning, prepare
+from debye.speckle.fitting.fit import Learning, Plan, prepare
 from debye.speckle.fitting.gauss_newton import GaussNewton
-from debye.speckle.fitting.plan import Plan
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import SQUARES, Likelihood
 from debye.speckle.studies.cases import Study

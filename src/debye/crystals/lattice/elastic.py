@@ -5,19 +5,29 @@
 Where modes are degenerate, e† ∂D/∂k e is diagonalised among them first, along one direction: the
 slopes of the branches that part there. At q = 0 the three acoustic modes have no ω to divide by;
 their velocities are those of sound, from the second order of D in k.
+
+What long waves tell of a crystal: its elastic constants and Debye temperature, in the limit.
+
+They hold as far as the force constants do at long wavelengths: unstrained, without the field of
+polar modes, and only where a rotation of the whole costs nothing (see `invariance`).
+
+What a rotation of the whole crystal costs: nothing, if force constants are physical.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from debye.core.neighbors import sum_onto
+from debye.crystals.lattice.dynamical_matrix import Progress, check_single, solved
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.lattice.solve import Progress, check_single, solved
-from debye.units import VELOCITY_TO_KM_S
+from debye.crystals.structure.crystal import Crystal
+from debye.units import CM1_TO_K, FORCE_CONSTANT_TO_CM1, STRESS_TO_GPA, VELOCITY_TO_KM_S
 
 DEGENERATE = 1e-6
 """Difference of ω², relative to the largest, below which modes count as degenerate."""
@@ -172,3 +182,117 @@ def long_waves(springs: ForceConstants, cell: Tensor) -> Tensor:
             soft = first[c].mH @ giving @ first[d]
             S[:, :, c, d] = (A.mH @ second @ A - soft - soft.mH).real / 2
     return S
+
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+"""Pairs of Cartesian axes in the customary order: xx, yy, zz, yz, xz, xy."""
+DIRECTIONS = 1000
+"""Over which an average over all directions is taken."""
+
+
+def elastic_constants(crystal: Crystal, springs: ForceConstants) -> Tensor:
+    """Elastic constants from the velocities of sound, with the atoms of the cell free to move.
+
+    C_αγβλ = ρ (S_αβγλ + S_γβαλ − S_αγβλ), with S of `long_waves`: the method of long waves, M. Born
+    and K. Huang, *Dynamical Theory of Crystal Lattices* (1954), § 27.
+
+    Returns:
+        (6, 6) GPa in Voigt's order. It is symmetric only as far as rotations cost nothing.
+    """
+    S = long_waves(springs, torch.tensor(crystal.cell))
+    density = springs.mass.double().sum() / crystal.volume
+    C = torch.einsum("abgl->agbl", S) + torch.einsum("gbal->agbl", S) - S
+    rows = [[C[one + two] for two in VOIGT] for one in VOIGT]
+    return torch.tensor(rows, dtype=C.dtype) * density * STRESS_TO_GPA
+
+
+def debye_temperature(crystal: Crystal, springs: ForceConstants) -> float:
+    """Debye temperature of the velocities of sound, K.
+
+    Θ = ħ/k_B (6π² N/V)^⅓ c, with 1/c³ the mean of 1/c_i³ over directions and the three waves:
+    what the heat capacity near 0 K tells.
+
+    Returns:
+        NaN if some wave does not travel: the crystal is unstable, or falls into parts.
+    """
+    speed = sound(springs, torch.tensor(crystal.cell), directions(DIRECTIONS)).speed
+    if not (speed > 0).all():
+        return math.nan
+    mean = (speed**-3).mean().item() ** (-1 / 3) / VELOCITY_TO_KM_S
+    k = (6 * math.pi**2 * len(springs.mass) / crystal.volume) ** (1 / 3)
+    return mean * k * FORCE_CONSTANT_TO_CM1 * CM1_TO_K
+
+
+def directions(count: int) -> Tensor:
+    """Unit vectors spread evenly over half a sphere along a golden spiral, (count, 3).
+
+    Example:
+        >>> n = directions(1000)
+        >>> (3 * n.T @ n / 1000 - torch.eye(3)).abs().max() < 0.01
+        tensor(True)
+    """
+    k = torch.arange(count, dtype=torch.float64)
+    z = (k + 0.5) / count
+    turn = math.pi * (1 + math.sqrt(5)) * k
+    across = (1 - z**2).sqrt()
+    return torch.stack([across * turn.cos(), across * turn.sin(), z], dim=-1)
+
+
+class RotationalCost(NamedTuple):
+    """How far force constants break two sum rules, as a share of the terms summed; 0 to 1."""
+
+    forces: float
+    """Born and Huang: turned as a whole, the atoms feel no force."""
+    stress: float
+    """Huang: neither does the cell feel a stress; elastic constants need it."""
+
+
+def rotational_cost(springs: ForceConstants, cell: Tensor) -> RotationalCost:
+    """How far force constants break the sum rules of rotation.
+
+    Born and Huang:  Σ_j Φ_ij^αβ r_ij^γ  is symmetric in β and γ, for every atom i
+    Huang:           Σ_ij Φ_ij^αβ r_ij^γ r_ij^λ  is the same with αβ and γλ exchanged
+
+    Both hold for a crystal without forces or stress. M. Born and K. Huang, *Dynamical Theory of
+    Crystal Lattices* (1954), §§ 23 and 27.
+
+    Args:
+        springs: Of one crystal.
+        cell: Lattice vectors as rows, Å, (3, 3).
+
+    Example:
+        Springs along the line between two atoms keep both; the same springs in all directions do
+        not:
+
+        >>> chain = ForceConstants(
+        ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
+        ...     first=torch.tensor([0]), second=torch.tensor([0]),
+        ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
+        ...     spring=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
+        >>> rotational_cost(chain, torch.eye(3))
+        RotationalCost(forces=0.0, stress=0.0)
+        >>> from dataclasses import replace
+        >>> stiff = replace(chain, spring=torch.eye(3).unsqueeze(0))
+        >>> round(rotational_cost(stiff, torch.eye(3)).stress, 3)
+        0.577
+    """
+    springs = springs.double()
+    r = springs.step @ cell.double()
+    size = springs.spring.norm(dim=(1, 2)) * r.norm(dim=1)
+    # Each pair seen from both of its ends.
+    turning = torch.einsum("pab,pc->pabc", springs.spring, r)
+    back = torch.einsum("pba,pc->pabc", springs.spring, -r)
+    n = len(springs.mass)
+    of_site = sum_onto(springs.first, turning, n) + sum_onto(springs.second, back, n)
+    scale = sum_onto(springs.first, size, n) + sum_onto(springs.second, size, n)
+    of_cell = torch.einsum("pab,pc,pd->abcd", springs.spring, r, r)
+    of_cell = (of_cell + of_cell.transpose(0, 1)) / 2
+    return RotationalCost(
+        _share(of_site - of_site.mT, scale.norm()),
+        _share(of_cell - of_cell.permute(2, 3, 0, 1), size @ r.norm(dim=1)),
+    )
+
+
+def _share(broken: Tensor, scale: Tensor) -> float:
+    """Norm of the antisymmetric part, ½ |x − xᵀ|, of what was summed."""
+    return (broken.norm() / (2 * scale)).item() if scale > 0 else 0.0

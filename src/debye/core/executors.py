@@ -1,25 +1,140 @@
-"""Engines beyond one machine: Parsl and Dask, and the config files that describe them.
+"""Where work is done: one seam, `concurrent.futures.Executor`, filled by processes, Parsl or Dask.
 
-A config is TOML. Its tables are the arguments of the library's classes; the key ``class`` names
-one, out of a list, and nothing else in it is looked up or run.
+A config of Parsl or Dask is TOML. Its tables are the arguments of the library's classes; the key
+``class`` names one, out of a list, and nothing else in it is looked up or run.
+
+    python -m debye.core.executors
+
+is Parsl's interchange, which ends when the run that started it does, killed or not. By itself it
+would go on, its workers waiting for tasks until their allocation ends.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import runpy
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from debye.crystals.screening.engines import Engine, cores
 from debye.errors import Refusal
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+
+Result = TypeVar("Result")
+
+worker_number: int | None = None
+"""Which of its machine's workers this process is, from 0; None where `local` did not start it."""
+
+
+@dataclass
+class Engine:
+    """Executors as a screening uses them: entered, given work, made again when broken.
+
+    Args:
+        open: Makes an executor, and puts on the stack what must be closed at the end.
+        width: How many shards can be worked on at a time.
+        lost: What a future raises whose worker has died.
+    """
+
+    open: Callable[[ExitStack], Executor]
+    width: int
+    lost: tuple[type[BaseException], ...]
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _executor: Executor | None = None
+
+    def __enter__(self) -> Engine:
+        self._executor = self.open(self._stack)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def submit(self, work: Callable[..., Result], *args: object) -> Future[Result]:
+        """Have some work done, by a new executor if the last is broken."""
+        assert self._executor is not None, "enter it first"  # noqa: S101 - ours to get right
+        try:
+            return self._executor.submit(work, *args)
+        except BrokenExecutor:
+            self._executor = self.open(self._stack)
+            return self._executor.submit(work, *args)
+
+
+def cores() -> int:
+    """The processor cores that this process may use.
+
+    Example:
+        >>> cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local(workers: int, preload: Sequence[str] = ()) -> Engine:
+    """Processes of this machine.
+
+    Args:
+        workers: How many.
+        preload: Modules that are imported once for all of them, where that can be.
+    """
+
+    def pool(stack: ExitStack) -> Executor:
+        context = _context(preload)
+        executor = ProcessPoolExecutor(
+            workers, context, initializer=_start_worker, initargs=(context.Value("i", 0),)
+        )
+        stack.callback(executor.shutdown, cancel_futures=True)
+        return executor
+
+    return Engine(pool, workers, (BrokenExecutor,))
+
+
+def _context(preload: Sequence[str]) -> Any:  # noqa: ANN401 - the contexts share no public class
+    """Processes forked from a clean one that has imported torch, where that can be."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", *preload])
+    return context
+
+
+def _start_worker(started: Synchronized[int]) -> None:
+    """Set a worker up: Ctrl-C is its parent's affair, and it does not outlive it."""
+    global worker_number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with started.get_lock():
+        worker_number, started.value = started.value, started.value + 1
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            # Nothing may be tidied up: the pool's queues have nobody at their other end.
+            os._exit(1)
+
+    Thread(target=follow, daemon=True).start()
+
 
 Classes = Mapping[str, Callable[..., Any]]
 
-INTERCHANGE = "debye.crystals.screening.interchange"
+INTERCHANGE = "debye.core.executors"
 # Its scripts need not be on the PATH where debye is called by its full name.
 POOL = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
 
@@ -210,3 +325,19 @@ def _missing(library: str, error: ImportError) -> Refusal:
         why=f"it is not installed ({error})",
         fix=f"python -m pip install 'debye[{extra}]', or use --engine local",
     )
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run the interchange, in a process whose parent is the run."""
+    Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

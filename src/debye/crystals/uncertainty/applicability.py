@@ -1,9 +1,12 @@
-"""What a model has seen of chemistry, small enough for its card, and how new a crystal is to it."""
+"""What a model has seen of chemistry, small enough for its card, and how new a crystal is to it.
+
+What sets a crystal apart from the training set, in plain words: there intervals may fail.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -14,9 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from debye.crystals.graph import Graph
-from debye.crystals.structure.composition import NON_METALS, composition_vector
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS, covalent_radius
+from debye.crystals.structure.elements import (
+    ATOMIC_NUMBERS,
+    NON_METALS,
+    SYMBOLS,
+    composition_vector,
+    covalent_radius,
+)
 
 _AMOUNT = re.compile(r"([A-Z][a-z]?)([0-9.]*)")
 METALS = np.array([s not in NON_METALS for s in SYMBOLS])
@@ -127,7 +135,7 @@ class TrainingSet:
             >>> known.novelty(Crystal(["K", "O"], [[0, 0, 0], [3.3, 3.3, 3.3]], cell))
             Novelty(nearest='KCl', distance=0.5, rarest=1)
         """
-        x = composition_vector(crystal)
+        x = composition_vector(crystal.composition)
         held = np.flatnonzero(x)
         common = np.minimum(self.shares[held], x[held, None]).sum(0)  # [training crystal]
         counts = self.counts[held]
@@ -161,3 +169,53 @@ class TrainingSet:
 def complexity(crystal: Crystal) -> float:
     """Atoms in the formula unit, which does not change with the choice of cell."""
     return crystal.n_atoms / crystal.n_formula_units
+
+
+FEW = 0.05
+"""Share of the training crystals below which a kind of crystal counts as unknown."""
+DOUBTFUL = 0.95
+"""Share of the training crystals of which a smaller error is expected, from which on to warn."""
+
+
+def cautions(crystal: Crystal, bond: float, packing: float, known: TrainingSet) -> Iterator[str]:
+    """In plain words, what sets a crystal apart from everything that the model was trained on.
+
+    Elements never seen are not among them: every model tells those.
+    """
+    x = composition_vector(crystal.composition)
+    if not x[~METALS].any() and known.metals_only < FEW * len(known):
+        yield (
+            "it is made of metals only, as few of the training crystals are "
+            f"({known.metals_only} of {len(known)})"
+        )
+    if not crystal.is_ordered and not known.mixed:
+        yield "no training crystal has mixed or partly vacant sites"
+    if complexity(crystal) > known.largest:
+        yield (
+            f"its formula unit has {complexity(crystal):g} atoms, and none of the training "
+            f"crystals more than {known.largest:g}"
+        )
+    yield from _unlike("shortest bond", "the sum of the covalent radii", bond, known.bond)
+    yield from _unlike("packing", "the cell's volume", packing, known.packing)
+
+
+def _unlike(what: str, of: str, value: float, seen: tuple[float, float]) -> Iterator[str]:
+    if not seen[0] <= value <= seen[1]:
+        yield (
+            f"its {what} is {value:.2f} of {of}, and that of the training crystals between "
+            f"{seen[0]:.2f} and {seen[1]:.2f}"
+        )
+
+
+def doubt(error: float, rank: float) -> Iterator[str]:
+    """That a large error is expected, where it is.
+
+    Args:
+        error: Expected, cm⁻¹.
+        rank: Share of the training crystals of which a smaller one is expected.
+    """
+    if rank >= DOUBTFUL:
+        yield (
+            f"expected error {error:.3g} cm-1, worse than for {100 * rank:.0f} % of the training "
+            "crystals"
+        )

@@ -1,0 +1,1 @@
+"""XPCS: correlations of frames."""
