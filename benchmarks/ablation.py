@@ -28,7 +28,7 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.network import Features, PhononNet, SpeciesEmbedding
 from debye.crystals.training.config import Settings
-from debye.crystals.training.crossval import readings_of
+from debye.crystals.training.crossval import head_outputs_of
 from debye.crystals.training.loss import LabelledGraph
 from debye.crystals.training.metrics import spectrum_errors
 from debye.crystals.training.run import FINAL, LAST, TrainingRun
@@ -45,9 +45,9 @@ BASE = {
 class PlainEncoder(nn.Module):
     """Messages that read the components of the directions as plain numbers: not equivariant."""
 
-    def __init__(self, channels: int, layers: int, reach: float, basis: int, norm: float) -> None:
+    def __init__(self, channels: int, layers: int, cutoff: float, basis: int, norm: float) -> None:
         super().__init__()
-        self.reach, self.basis, self.norm = reach, basis, norm
+        self.cutoff, self.basis, self.norm = cutoff, basis, norm
         self.embedding = SpeciesEmbedding(channels)
         seen = 2 * channels + basis + 3
         self.messages = nn.ModuleList(
@@ -60,7 +60,7 @@ class PlainEncoder(nn.Module):
         """Scalars of every site, and no tensors worth the name."""
         r = graph.vector.norm(dim=-1)
         n = graph.vector / r.unsqueeze(-1)
-        waves, fade = bessel_basis(r, self.reach, self.basis), smooth_cutoff(r, self.reach)
+        waves, fade = bessel_basis(r, self.cutoff, self.basis), smooth_cutoff(r, self.cutoff)
         h = self.embedding(graph)
         scalars = [h]
         for message, kept in zip(self.messages, self.kept, strict=True):
@@ -116,8 +116,8 @@ def variants() -> Iterator[tuple[str, dict[str, object], float, type[TrainingRun
         yield f"l_max = {l_max}", {"l_max": l_max}, 1.0, TrainingRun
     yield "not equivariant", {}, 1.0, PlainRun
     yield "not equivariant, turned", {}, 1.0, TurnedRun
-    yield "springs alone", {"readouts": ["springs"]}, 1.0, TrainingRun
-    yield "springs and density", {"readouts": ["springs", "density"]}, 1.0, TrainingRun
+    yield "force constants alone", {"heads": ["force_constants"]}, 1.0, TrainingRun
+    yield "force constants and density", {"heads": ["force_constants", "density"]}, 1.0, TrainingRun
 
 
 def settings_of(changes: dict[str, object]) -> Settings:
@@ -161,10 +161,10 @@ def main() -> None:
             for _ in run.steps():
                 pass
         model = run.averaged()
-        predicted = readings_of(model, valid)
+        predicted = head_outputs_of(model, valid)
         print(f"| {name} | {judged(predicted[:, -1], valid)}", flush=True)
-        if len(model.readouts) > 1:
-            print(f"| … its springs | {judged(predicted[:, 0], valid)}", flush=True)
+        if len(model.heads) > 1:
+            print(f"| … its force constants | {judged(predicted[:, 0], valid)}", flush=True)
         if isinstance(run, PlainRun):
             graph = turned(Graph.batch([Graph.of(c, model.r_max) for c in valid.crystals]), gen)
             with torch.no_grad():

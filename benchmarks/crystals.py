@@ -89,7 +89,7 @@ def throughput(data: Collection, count: int = 5000) -> None:
 def symmetry(data: Collection, model: str | None, count: int = 100) -> None:
     """Largest relative change of a spectrum under rotation, permutation and repetition.
 
-    A supercell has other wave vectors, so for springs it tells how well they sample the zone.
+    A supercell has other wave vectors, so it tells how well they sample the zone.
     """
     from debye.crystals.predict.predictor import Predictor
     from debye.crystals.structure.crystal import Crystal

@@ -28,7 +28,7 @@ from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response
 from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError, Observation, fit
-from debye.crystals.inversion.parameters import Freedom
+from debye.crystals.inversion.parameters import FreeParameters
 from debye.crystals.inversion.refine import Objective, refine, sampled
 
 DECOYS, DRAWS = 500, 20
@@ -194,8 +194,8 @@ def report_alloy() -> None:
         error = (NOISE * y.max()).expand(len(y))
         noisy = y + error * torch.randn(len(y), generator=draw, dtype=y.dtype)
         observed = Observation.of(Measured(total.frequency, noisy, error), total.frequency)
-        refined = refine(Objective(predictor, Freedom.between(a, b), observed, error=None))
-        (p,) = refined.freedom.parameters
+        refined = refine(Objective(predictor, FreeParameters.between(a, b), observed, error=None))
+        (p,) = refined.free_parameters.parameters
         found.append((x, refined.values.item() + p.offset, refined.errors.item()))
     x, value, error = np.array(found).T
     off = value - x
@@ -215,7 +215,7 @@ def report_calculated_alloy(path: Path) -> None:
     a, b = (debye.read_crystal(DEMO / f"mg3{x}2.cif") for x in ("sb", "bi"))
     grid = label.frequency.double()
     observed = Observation.of(Measured(grid, label.density.double()), grid)
-    objective = Objective(predictor, Freedom.between(a, b), observed, background="none")
+    objective = Objective(predictor, FreeParameters.between(a, b), observed, background="none")
     refined = refine(objective)
     draws = sampled(objective, refined, 2000) + 0.5
     low, middle, high = torch.quantile(draws, torch.tensor([0.16, 0.5, 0.84]).double()).tolist()
@@ -230,12 +230,12 @@ def report_gradients() -> None:
     predictor, worst = debye.Predictor.load(), 0.0
     for name, pair in (("quartz", "SiGe"), ("rutile", "TiZr"), ("mg3sb2", "SbBi")):
         crystal = debye.read_crystal(DEMO / f"{name}.cif")
-        freedom = Freedom.of(crystal).with_fraction(pair[:2], pair[2:])
-        freedom = freedom.with_lattice().with_positions()
+        free_parameters = FreeParameters.of(crystal).with_fraction(pair[:2], pair[2:])
+        free_parameters = free_parameters.with_lattice().with_positions()
         total = predictor.predict(crystal).total
         observed = Observation.of(Measured(total.frequency, total.density), total.frequency)
-        objective = Objective(predictor, freedom, observed)
-        at = 0.3 * np.cos(np.arange(len(freedom.parameters)))
+        objective = Objective(predictor, free_parameters, observed)
+        at = 0.3 * np.cos(np.arange(len(free_parameters.parameters)))
         gradient = objective(at)[1]
         h = 1e-4
         steps = h * np.eye(len(at))

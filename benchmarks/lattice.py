@@ -6,7 +6,7 @@ Frequencies were measured by inelastic neutron scattering and are in cm⁻¹. Mo
 their order, lowest first. Labels that
 a model learns from come from density-functional theory, which for these crystals agrees with
 measurement to a few per cent. LO modes of polar crystals at Γ are left out: they lie higher by a
-field that springs between pairs do not know.
+field that force constants between pairs do not know.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import torch
 
 from debye.core.neighbors import pairs_within
 from debye.crystals.lattice.bands import Bands, QPath, special_points
-from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_springs
+from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_force_constants
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import DebyeError
 
 FCC = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
 
@@ -74,7 +74,7 @@ ORDER = {
 """Which modes, counted from the lowest, each kind is in these crystals."""
 
 
-def compare(springs_of: dict[str, ForceConstants]) -> None:
+def compare(force_constants_of: dict[str, ForceConstants]) -> None:
     """A table of predicted against measured frequencies."""
     print(f"{'':6}{'point':>6}{'mode':>6}{'measured':>10}{'predicted':>11}{'difference':>12}")
     differences = []
@@ -82,7 +82,7 @@ def compare(springs_of: dict[str, ForceConstants]) -> None:
         known, _ = special_points(crystal.cell)
         for label, modes in points.items():
             q = torch.from_numpy(np.array(known[label]))[None, None]
-            omega = frequencies(springs_of[name].double().modes(q).square)[0, 0]
+            omega = frequencies(force_constants_of[name].double().modes(q).square)[0, 0]
             for mode, measured in modes.items():
                 predicted = omega[ORDER[label][mode]].mean().item()
                 differences.append(predicted - measured)
@@ -96,42 +96,42 @@ def compare(springs_of: dict[str, ForceConstants]) -> None:
     )
 
 
-def cost(n: int, reach: float = 5.0) -> None:
-    """Time and memory of 300 points of bands for a cell of 2 n³ atoms, springs of a formula."""
+def cost(n: int, cutoff: float = 5.0) -> None:
+    """Time and memory of 300 points of bands for a cell of 2 n³ atoms."""
     crystal = MEASURED["Si"][0].supercell(n)
-    pairs = pairs_within(crystal.positions, crystal.cell, reach)
+    pairs = pairs_within(crystal.positions, crystal.cell, cutoff)
     once = pairs.center < pairs.other
     first, second, vector = (torch.from_numpy(x[once]) for x in pairs[:3])
-    springs = ForceConstants(
+    force_constants = ForceConstants(
         crystal=torch.zeros(crystal.n_sites, dtype=torch.long),
         mass=torch.tensor(crystal.masses),
         first=first,
         second=second,
         step=vector @ torch.from_numpy(np.linalg.inv(crystal.cell)),
-        spring=torch.exp(-vector.norm(dim=1))[:, None, None] * torch.eye(3).double(),
+        values=torch.exp(-vector.norm(dim=1))[:, None, None] * torch.eye(3).double(),
         n_crystals=1,
     )
     path = QPath.of(crystal.cell, points=300 if n < 4 else 30)
     begun = time.perf_counter()
-    Bands.of(crystal, springs, path)
+    Bands.of(crystal, force_constants, path)
     each = (time.perf_counter() - begun) / len(path.q)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{crystal.n_sites:4} atoms: {1e3 * each:8.2f} ms a wave vector, peak {peak:.0f} MB")
 
 
 def main() -> None:
-    """Compare a model with measurement, if it predicts springs; then measure the cost."""
+    """Compare a model with measurement, if it predicts force constants; then measure the cost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="model file; the shipped one by default")
     predictor = Predictor.load(parser.parse_args().model)
     try:
-        springs = {
-            name: mean_springs(predictor.force_constants(crystal))
+        force_constants = {
+            name: mean_force_constants(predictor.force_constants(crystal))
             for name, (crystal, _) in MEASURED.items()
         }
-        compare(springs)
-    except Refusal as refusal:
-        print(refusal)
+        compare(force_constants)
+    except DebyeError as error:
+        print(error)
     for n in (1, 2, 3, 4, 5):
         cost(n)
 

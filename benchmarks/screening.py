@@ -1,10 +1,10 @@
-"""Screening at scale: structures by substitution, then throughput, memory, engines and deaths.
+"""Screening at scale: structures by substitution, then throughput, memory, executors and deaths.
 
     python benchmarks/screening.py make DATA.csv 100000 substituted.xyz
     python benchmarks/screening.py cut substituted.xyz
     python benchmarks/screening.py run substituted.xyz
     python benchmarks/screening.py scale substituted.xyz
-    python benchmarks/screening.py engines substituted.xyz
+    python benchmarks/screening.py executors substituted.xyz
     python benchmarks/screening.py kills substituted.xyz
 
 Each run is a `debye screen` of its own, on the processors that are there. Memory is the
@@ -48,12 +48,12 @@ def likely(symbol: str, known: set[str]) -> list[str]:
     from debye.crystals.structure.elements import (
         ATOMIC_NUMBERS,
         electronegativity,
-        periodic_place,
+        periodic_position,
     )
 
     def fits(other: str) -> bool:
         z, n = ATOMIC_NUMBERS[symbol], ATOMIC_NUMBERS[other]
-        (_, group, block), (_, there, kind) = periodic_place(z), periodic_place(n)
+        (_, group, block), (_, there, kind) = periodic_position(z), periodic_position(n)
         metals = kind == block == "d" and abs(there - group) <= 2
         near = (
             abs(covalent_radii[n] - covalent_radii[z]) <= 0.35
@@ -240,14 +240,14 @@ def scale(source: Path, scratch: Path, count: int, rounds: int = 3) -> None:
         print(f"efficiency of two workers by {name}: median {statistics.median(ratio):.2f}", ratio)
 
 
-def engines(source: Path, scratch: Path, count: int, rounds: int = 3) -> None:
+def executors(source: Path, scratch: Path, count: int, rounds: int = 3) -> None:
     """The same work by local processes, Parsl and Dask, in turns."""
     file = first(source, count, scratch / "some.xyz")
     spent: dict[str, list[float]] = {"local": [], "parsl": [], "dask": []}
     rates: dict[str, list[float]] = {name: [] for name in spent}
     for k in range(rounds):
         for name, times in spent.items():
-            options = ("--engine", name, "--workers", 2, "--shard-size", 500)
+            options = ("--executor", name, "--workers", 2, "--shard-size", 500)
             run = Run(file, scratch / f"{name}-{k}", *options)
             times.append(run.wait())
             rates[name].append(run.rate)
@@ -324,7 +324,7 @@ def same(one: dict, other: dict) -> bool:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["make", "cut", "run", "scale", "engines", "kills"])
+    parser.add_argument("what", choices=["make", "cut", "run", "scale", "executors", "kills"])
     parser.add_argument("rest", nargs="+")
     parser.add_argument("--count", type=int, default=12_000, help="structures of smaller runs")
     args = parser.parse_args()
@@ -338,7 +338,7 @@ def main() -> None:
     work = {
         "run": whole,
         "scale": partial(scale, count=args.count),
-        "engines": partial(engines, count=args.count),
+        "executors": partial(executors, count=args.count),
         "kills": partial(kills, count=args.count),
     }[args.what]
     try:

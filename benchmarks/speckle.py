@@ -79,10 +79,10 @@ def swarm_batch():
     return make_frames(case, runs=4)
 
 
-def swarm_gradient(hole, solver):
+def swarm_gradient(term, solver):
     """One training iteration of the swarm, from nothing."""
     data = swarm_batch()
-    experiment = Experiment(Swarm(hole), data.scattering, solver, data.gain)
+    experiment = Experiment(Swarm(term), data.scattering, solver, data.gain)
     gradient(experiment, data.window(0, 20), data.mask)
 
 
@@ -92,15 +92,15 @@ def iteration():
     torch.manual_seed(0)  # how stiff an untrained network is depends on its weights
     data = swarm_batch()
     window = data.window(0, 20)
-    for name, hole in (("spline", RadialSpline()), ("untrained network", RadialNetwork())):
+    for name, term in (("spline", RadialSpline()), ("untrained network", RadialNetwork())):
         for label, solver in (
             ("tsit5, rtol 1e-4", Solver("tsit5", rtol=1e-4, atol=1e-5)),
             ("tsit5, rtol 1e-5", SWARM.solver),
             ("RK4, step 0.1", Solver("rk4", step=0.1)),
         ):
-            experiment = Experiment(Swarm(hole), data.scattering, solver, data.gain)
+            experiment = Experiment(Swarm(term), data.scattering, solver, data.gain)
             spent = seconds(lambda e=experiment: gradient(e, window, data.mask))
-            most = peak_memory(swarm_gradient, hole, solver)
+            most = peak_memory(swarm_gradient, term, solver)
             row(f"swarm, 4 × 20 frames, {name}", label, spent, "≤ 0.7", 14.3, most, "≤ 1.5")
     points = data.states.clone().requires_grad_()
     spent = seconds(lambda: data.scattering(points).sum().backward())
@@ -138,10 +138,10 @@ def kuramoto_iteration():
     )
 
 
-def force_error(hole):
+def force_error(term):
     """Relative RMS error of the swarm force over 0.1 ≤ r ≤ 0.8."""
     r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
-    return judge.relative(judge.pair_force(hole, r), judge.pair_force(SWARM.truth().hole, r))
+    return judge.relative(judge.pair_force(term, r), judge.pair_force(SWARM.truth().term, r))
 
 
 def noise():
@@ -161,7 +161,7 @@ def noise():
                 solver=Solver("tsit5", rtol=1e-4, atol=1e-5),
             )
             spent = spent or time.perf_counter() - began
-            found.append(force_error(system.hole))
+            found.append(force_error(system.term))
         row(f"{photons:g}", *found, spent)
 
 
@@ -188,7 +188,7 @@ def kuramoto_tables():
             dq,
             "symmetric" if symmetric else "free",
             error,
-            judge.relative(system.hole(), truth.hole()),
+            judge.relative(system.term(), truth.term()),
             spent,
         )
 
@@ -234,7 +234,7 @@ def integrators():
     law = SWARM.truth()
     with torch.no_grad():
         truth = Solver("dopri5", rtol=1e-9, atol=1e-10).solve(
-            Swarm(law.hole, table=0).field(), y0.double(), times
+            Swarm(law.term, table=0).vector_field(), y0.double(), times
         )
         for method, options in (
             ("tsit5", {"rtol": 1e-4, "atol": 1e-5}),
@@ -245,7 +245,7 @@ def integrators():
             ("midpoint", {"step": 0.05}),
             ("euler", {"step": 0.02}),
         ):
-            path = Solver(method, **options).solve(law.field(), y0, times)
+            path = Solver(method, **options).solve(law.vector_field(), y0, times)
             error = float((path.states[-1] - truth.states[-1]).norm(dim=-1).mean())
             setting = ", ".join(f"{k} {v:g}" for k, v in options.items())
             row(method, setting, path.evaluations, error, path.seconds)
@@ -253,17 +253,17 @@ def integrators():
 
 def methods():
     """The same frames by three methods of learning."""
-    head("hole", "method", "steps", "seconds", "force error")
+    head("term", "method", "steps", "seconds", "force error")
     data = make_frames(replace(SWARM, times=(0.0, 1.0, 0.1)), runs=4)
     solver = Solver("tsit5", rtol=1e-4, atol=1e-5)
-    for name, hole, method, iterations in (
+    for name, term, method, iterations in (
         ("spline, 17 coefficients", RadialSpline(), "gauss-newton", 8),
         ("spline, 17 coefficients", RadialSpline(), "lbfgs", 60),
         ("spline, 17 coefficients", RadialSpline(), "adam", 100),
         ("network, 417 weights", RadialNetwork(), "adam", 100),
     ):
         torch.manual_seed(0)
-        system = Swarm(hole)
+        system = Swarm(term)
         began = time.perf_counter()
         learning = learn(
             system, data, Plan((Stage(11, 4, 1, iterations, 2),), method=method), solver=solver
@@ -274,7 +274,7 @@ def methods():
             method,
             steps,
             time.perf_counter() - began,
-            force_error(learning.experiment.system.hole),
+            force_error(learning.experiment.system.term),
         )
 
 

@@ -3,7 +3,7 @@
     python benchmarks/uncertainty.py DATA.csv OUT-OF-FOLD.safetensors \
         [--unseen-elements LEO.safetensors] [--plot rejection.png] > benchmarks/uncertainty.md
 
-OUT-OF-FOLD is what `debye ensemble` leaves in its folder: of every row, the readings of the
+OUT-OF-FOLD is what `debye ensemble` leaves in its folder: of every row, the head_outputs of the
 network that never saw it. A calibration is fitted on half of the rows, at random, and judged on the
 other half; the tables are means over 50 such halves, so no row judges a calibration that it has
 taken part in. LEO is a file of the same kind in which the rows are those with some elements, and
@@ -35,7 +35,7 @@ from debye.crystals.uncertainty.coverage import (
     rejection_curve,
     rejection_gain,
 )
-from debye.crystals.uncertainty.features import FEATURES, Evidence, Readings
+from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
 from debye.crystals.uncertainty.quantities import OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 
@@ -49,7 +49,7 @@ NAMES = {
     "density": "density at each frequency, of the peak",
 }
 KEPT = (0, 10, 20, 30, 50, 70)
-"""Shares of the rows rejected, per cent."""
+"""Shares of the rows left out, per cent."""
 
 Judged = dict[tuple[str, float], list[tuple[Tensor, Tensor, Tensor]]]
 """By quantity and level: rows, what part of each is inside, widths; one a half."""
@@ -57,12 +57,14 @@ Judged = dict[tuple[str, float], list[tuple[Tensor, Tensor, Tensor]]]
 
 def evidence_of(
     rows: Collection, result: OutOfFold, known: TrainingSet, *, member: bool
-) -> tuple[Evidence, OnGrid]:
-    """Evidence and truth of rows, each left out of the training set if it is a member of it."""
-    novelties = [known.novelty(c, i if member else None) for i, c in enumerate(rows.crystals)]
-    readings = Readings(result.readings, result.kinds, result.answers)
+) -> tuple[UncertaintyFeatures, OnGrid]:
+    """Features and truth of rows, each left out of the training set if it is a member of it."""
+    applicabilities = [
+        known.applicability(c, i if member else None) for i, c in enumerate(rows.crystals)
+    ]
+    head_outputs = HeadOutputs(result.head_outputs, result.kinds, result.answers)
     grid = rows.spectra.frequency.tolist()
-    return Evidence.of(readings, grid, novelties), truth_of(rows.spectra)
+    return UncertaintyFeatures.of(head_outputs, grid, applicabilities), truth_of(rows.spectra)
 
 
 def at(truth: OnGrid, rows: Tensor) -> OnGrid:
@@ -79,7 +81,7 @@ def halves(n: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def judge(
-    evidence: Evidence, truth: OnGrid, known: TrainingSet, kinds: tuple[str, ...]
+    evidence: UncertaintyFeatures, truth: OnGrid, known: TrainingSet, kinds: tuple[str, ...]
 ) -> tuple[Judged, Tensor]:
     """Coverage of every half by a calibration on the other, and the mean expected error of rows."""
     judged: Judged = defaultdict(list)
@@ -112,8 +114,8 @@ def print_coverage(judged: Judged, groups: dict[str, Tensor]) -> None:
 
 
 def print_rejection(score: Tensor, error: Tensor) -> None:
-    """Mean error of the rows kept, by the share rejected, beside the best there can be."""
-    print("\n| rows rejected | " + " | ".join(f"{k} %" for k in KEPT) + " |")
+    """Mean error of the rows kept, by the fraction left out, beside the best there can be."""
+    print("\n| rows left out | " + " | ".join(f"{k} %" for k in KEPT) + " |")
     print("|---|" + "---|" * len(KEPT))
     for title, by in (("by expected error", score), ("by the error itself", error)):
         curve = rejection_curve(by, error)
@@ -168,7 +170,7 @@ def unseen_elements(rows: Collection, result: OutOfFold, path: Path) -> None:
     others = rows.take([rows.names[i] for i in kept])
     known = TrainingSet.of(others.crystals, REACH)
     part = OutOfFold(
-        others.names, result.fold[kept], result.kinds, result.readings[kept], result.answers
+        others.names, result.fold[kept], result.kinds, result.head_outputs[kept], result.answers
     )
     fitted = Calibration.fit(*evidence_of(others, part, known, member=True), known, result.kinds)
     evidence, truth = evidence_of(held, left_out, known, member=False)

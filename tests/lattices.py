@@ -1,4 +1,4 @@
-"""Crystals with force constants: springs of a formula, and those of the EMT potential."""
+"""Crystals with force constants: force constants of a formula, and those of the EMT potential."""
 
 import warnings
 from functools import cache
@@ -34,9 +34,9 @@ CRYSTALS = {
 }
 
 
-def springs_of(crystal, reach=4.5, transverse=0.15, strength=8.0):
-    """K = k(r) (n nᵀ + t (1 − n nᵀ)), k = strength · (m_i m_j)^¼ · e^{−1.2 (r − 2)} to a reach."""
-    pairs = pairs_within(crystal.positions, crystal.cell, reach)
+def force_constants_of(crystal, cutoff=4.5, transverse=0.15, strength=8.0):
+    """K = k(r) (n nᵀ + t (1 − n nᵀ)), k = strength · (m_i m_j)^¼ · e^{−1.2 (r − 2)} to a cutoff."""
+    pairs = pairs_within(crystal.positions, crystal.cell, cutoff)
     upward = np.sign(pairs.shift) @ [4, 2, 1]  # positive for one of shift and −shift
     once = (pairs.center < pairs.other) | ((pairs.center == pairs.other) & (upward > 0))
     first, second, vector = (torch.from_numpy(x[once]) for x in pairs[:3])
@@ -52,16 +52,16 @@ def springs_of(crystal, reach=4.5, transverse=0.15, strength=8.0):
         first=first,
         second=second,
         step=vector @ torch.from_numpy(np.linalg.inv(crystal.cell)),
-        spring=stiffness[:, None, None] * (along + transverse * across),
+        values=stiffness[:, None, None] * (along + transverse * across),
         n_crystals=1,
     )
 
 
-def omega(springs, q):
+def omega(force_constants, q):
     """Frequencies at wave vectors (Q, 3) of one crystal, cm⁻¹."""
     from debye.crystals.lattice.force_constants import frequencies
 
-    return frequencies(springs.modes(torch.as_tensor(q).double()[None]).square)[0]
+    return frequencies(force_constants.modes(torch.as_tensor(q).double()[None]).square)[0]
 
 
 def random_q(count, seed=0):

@@ -9,12 +9,12 @@ from torch import nn
 
 from debye.core import checkpoint
 from debye.core.radial import RadialMLP
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 @pytest.fixture
 def saved(tmp_path):
-    model = RadialMLP(reach=5.0, outputs=3)
+    model = RadialMLP(cutoff=5.0, outputs=3)
     path = tmp_path / "model.safetensors"
     checkpoint.save_model(path, model, {"licence": "CC-BY-4.0", "note": "cm⁻¹"})
     return path, model
@@ -44,9 +44,9 @@ def test_round_trip(saved):
     r = torch.linspace(0.5, 5, 9)
     assert torch.equal(again(r), model(r))
     assert not again.training
-    assert card["arguments"] == {"reach": 5.0, "outputs": 3, "basis": 10, "hidden": 64}
+    assert card["arguments"] == {"cutoff": 5.0, "outputs": 3, "basis": 10, "hidden": 64}
     assert card["note"] == "cm⁻¹"
-    assert card["format"] == checkpoint.FORMAT == 1
+    assert card["format"] == checkpoint.FORMAT == 2
     assert checkpoint.read_card(path) == card
 
 
@@ -69,7 +69,7 @@ def test_nan_in_a_card_is_no_json(tmp_path):
 
 
 def refusal_of(path):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         checkpoint.load_model(path, RadialMLP)
     assert str(path) in caught.value.what
     return caught.value
@@ -97,14 +97,14 @@ def test_edited_card(saved):
     path, _ = saved
     changed_header(path, with_card(licence="none"))
     assert "does not match its checksum" in refusal_of(path).why
-    with pytest.raises(Refusal, match="checksum"):
+    with pytest.raises(InputError, match="checksum"):
         checkpoint.read_card(path)
 
 
 def test_newer_format(saved):
     path, _ = saved
-    changed_header(path, with_card(format=2))
-    assert "format 2" in refusal_of(path).why
+    changed_header(path, with_card(format=3))
+    assert "format 3" in refusal_of(path).why
     assert refusal_of(path).fix == "install a newer debye"
 
 
@@ -163,20 +163,20 @@ def test_missing_file_and_folder(tmp_path):
 
 def test_another_class(saved):
     path, _ = saved
-    with pytest.raises(Refusal, match="as a Linear") as caught:
+    with pytest.raises(InputError, match="as a Linear") as caught:
         checkpoint.load_model(path, nn.Linear)
     assert "RadialMLP" in caught.value.why
 
 
 def test_arguments_and_tensors_that_do_not_fit(tmp_path):
-    path, model = tmp_path / "m", RadialMLP(reach=5.0, outputs=3)
-    card = {"class": "RadialMLP", "arguments": {"reach": 5.0, "outputs": 2}}
+    path, model = tmp_path / "m", RadialMLP(cutoff=5.0, outputs=3)
+    card = {"class": "RadialMLP", "arguments": {"cutoff": 5.0, "outputs": 2}}
     checkpoint.save(path, card, model.state_dict())
     assert "do not fit together" in refusal_of(path).why
     checkpoint.save(
-        path, {**card, "arguments": {"reach": 5.0, "outputs": 3, "depth": 1}}, model.state_dict()
+        path, {**card, "arguments": {"cutoff": 5.0, "outputs": 3, "depth": 1}}, model.state_dict()
     )
     assert "do not fit together" in refusal_of(path).why
     wide = {k: v.double() for k, v in model.state_dict().items()}
-    checkpoint.save(path, {**card, "arguments": {"reach": 5.0, "outputs": 3}}, wide)
+    checkpoint.save(path, {**card, "arguments": {"cutoff": 5.0, "outputs": 3}}, wide)
     assert "float64" in refusal_of(path).why

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from lattices import CRYSTALS, springs_of
+from lattices import CRYSTALS, force_constants_of
 from verbs import refused
 
 from debye.crystals.predict.predictor import Predictor
@@ -15,11 +15,14 @@ from debye.crystals.structure_io.read import write_structures
 
 
 @pytest.fixture(autouse=True)
-def springs_by_formula(model_file, monkeypatch):
+def force_constants_by_formula(model_file, monkeypatch):
     """The tests are of the command: a formula stands for what a network learned."""
     monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
     monkeypatch.setattr(
-        Predictor, "force_constants", lambda self, crystal: [springs_of(crystal)], raising=False
+        Predictor,
+        "force_constants",
+        lambda self, crystal: [force_constants_of(crystal)],
+        raising=False,
     )
 
 
@@ -80,8 +83,8 @@ def test_everything_is_written(debye, salt, tmp_path):
 
 def test_members_are_averaged_and_imaginary_modes_told(debye, salt, tmp_path, monkeypatch):
     def members(self, crystal):
-        springs = springs_of(crystal)
-        return [replace(springs, spring=x * springs.spring) for x in (-1.5, -0.5)]
+        force_constants = force_constants_of(crystal)
+        return [replace(force_constants, values=x * force_constants.values) for x in (-1.5, -0.5)]
 
     monkeypatch.setattr(Predictor, "force_constants", members, raising=False)
     result = debye("bands", salt, "--json", "--points", 20, "--plot", tmp_path / "bands.svg")
@@ -130,10 +133,10 @@ def test_bad_files(debye, tmp_path):
     refused(debye("bands", two, "--output", tmp_path / "out"), "cannot write into the folder")
 
 
-def test_springs_that_cannot_be_solved(debye, salt, monkeypatch):
+def test_force_constants_that_cannot_be_solved(debye, salt, monkeypatch):
     def broken(self, crystal):
-        springs = springs_of(crystal)
-        return [replace(springs, spring=springs.spring * float("nan"))]
+        force_constants = force_constants_of(crystal)
+        return [replace(force_constants, values=force_constants.values * float("nan"))]
 
     monkeypatch.setattr(Predictor, "force_constants", broken, raising=False)
     refused(debye("bands", salt), "NaN or infinity", code=1)

@@ -11,7 +11,7 @@ from test_cli_predict import frame, refused
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos_io.measured import likely_units, read_measured, unit_named
-from debye.errors import Refusal
+from debye.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 SALT = frame("Na 0 0 0", "Cl 2 2 2")
@@ -111,7 +111,7 @@ def test_what_debye_writes_can_be_read(tmp_path):
 def test_bad_spectra(tmp_path, text, why):
     path = tmp_path / "a.txt"
     path.write_text(text)
-    with pytest.raises(Refusal, match=r"a\.txt") as caught:
+    with pytest.raises(InputError, match=r"a\.txt") as caught:
         read_measured(path)
     assert why in str(caught.value)
 
@@ -124,7 +124,7 @@ def test_noise_below_zero_is_kept(tmp_path):
 
 def test_a_unit_against_the_header(tmp_path):
     (tmp_path / "a.txt").write_text("# meV\n0 1\n40 2\n")
-    with pytest.raises(Refusal, match="its header names meV, and THz was asked for"):
+    with pytest.raises(InputError, match="its header names meV, and THz was asked for"):
         read_measured(tmp_path / "a.txt", "THz")
 
 

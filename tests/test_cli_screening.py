@@ -159,8 +159,11 @@ def test_nothing_but_bad_structures(screen, many):
         (["no/*.cif"], ["the pattern matches no file"]),
         (["MANY", "--temperature", "-5"], ["--temperature -5"]),
         (["MANY", "--temperature", "warm"], ["'warm'"]),
-        (["MANY", "--engine-config", "x.toml"], ["need no config"]),
-        (["MANY", "--engine", "parsl", "--engine-config", "x.toml"], ["cannot read the config"]),
+        (["MANY", "--executor-config", "x.toml"], ["need no config"]),
+        (
+            ["MANY", "--executor", "parsl", "--executor-config", "x.toml"],
+            ["cannot read the config"],
+        ),
         (["MANY", "--device", "cuda:99"], ["cuda:99"]),
         (["MANY", "--model", "none.safetensors"], ["none.safetensors"]),
     ],

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from debye.core.training import Recipe, Training, one_cycle
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 
 X = torch.linspace(-1, 1, 24).reshape(6, 4, 1)
 RECIPE = Recipe(epochs=5, peak_rate=0.05, seed=3)
@@ -132,7 +132,7 @@ def test_resumes_exactly_after_a_bad_step():
 
 def test_gives_up_in_the_end():
     training = start(Recipe(epochs=5, rewinds=3), loss=nan_at(*range(100)))
-    with pytest.raises(Failure, match="loss is nan") as caught:
+    with pytest.raises(ComputationError, match="loss is nan") as caught:
         list(training.run(batches, 6))
     assert caught.value.exit_code == 1
     assert "bad 4 times" in caught.value.why
@@ -140,7 +140,7 @@ def test_gives_up_in_the_end():
 
 
 def test_short_epoch_is_refused_instead_of_looping():
-    with pytest.raises(Refusal, match="ended after 4 batches"):
+    with pytest.raises(InputError, match="ended after 4 batches"):
         list(start().run(lambda epoch: list(X)[:4], 6))
 
 
@@ -157,15 +157,15 @@ def test_long_epoch_is_cut():
     ],
 )  # fmt: skip
 def test_recipe_refuses(field, value):
-    with pytest.raises(Refusal, match=rf"\[recipe\] {field} is"):
+    with pytest.raises(InputError, match=rf"\[recipe\] {field} is"):
         Recipe(**{field: value})
 
 
 def test_restore_refuses_another_recipe_model_or_file():
     state = start().state()
-    with pytest.raises(Refusal, match="has changed in seed"):
+    with pytest.raises(InputError, match="has changed in seed"):
         start(Recipe(epochs=5, peak_rate=0.05, seed=4)).restore(*state)
-    with pytest.raises(Refusal, match="the model has changed"):
+    with pytest.raises(InputError, match="the model has changed"):
         Training(nn.Linear(1, 1), square_loss, RECIPE).restore(*state)
-    with pytest.raises(Refusal, match="holds no training"):
+    with pytest.raises(InputError, match="holds no training"):
         start().restore({"class": "PhononNet"}, {})

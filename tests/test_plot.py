@@ -21,7 +21,7 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import thermodynamics
 from debye.crystals.predict.predictor import Prediction
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import new_figure, save
 from debye.plot.crystals import (
     dos_figure,
@@ -192,7 +192,7 @@ class TestDos:
         ],
     )
     def test_refuses_what_is_not_one_curve_or_has_no_names(self, total, partials, words):
-        with pytest.raises(Refusal, match=words):
+        with pytest.raises(InputError, match=words):
             draw_dos(axes(), total, partials)
 
 
@@ -225,7 +225,7 @@ class TestThermo:
         thermodynamics_figure(thermodynamics(SALT.total, [0.0])).draw_without_rendering()
 
     def test_a_batch_is_refused(self):
-        with pytest.raises(Refusal, match="batch"):
+        with pytest.raises(InputError, match="batch"):
             thermodynamics_figure(thermodynamics(SALT.sites, [300.0]))
 
 
@@ -271,7 +271,7 @@ class TestWaterfall:
         ],
     )
     def test_refusals(self, x, options, words):
-        with pytest.raises(Refusal, match=words):
+        with pytest.raises(InputError, match=words):
             draw_waterfall(axes(), self.series, x, **options)
 
 
@@ -307,7 +307,7 @@ class TestEvaluation:
         assert_readable(self.gallery())
 
     def test_refuses_too_few_rows(self):
-        with pytest.raises(Refusal, match="four rows"):
+        with pytest.raises(InputError, match="four rows"):
             quartile_gallery(self.true[:3], self.true[:3], self.errors[:3], ["Si"] * 3)
 
     def test_the_learning_curve_marks_the_best_epoch(self):
@@ -320,7 +320,7 @@ class TestEvaluation:
         assert ax.get_lines()[2].get_xydata().tolist() == [[3, 0.2]]
         assert ax.get_yscale() == "log"
         assert_readable(learning_curve_figure(rows))
-        with pytest.raises(Refusal, match="no epoch"):
+        with pytest.raises(InputError, match="no epoch"):
             draw_learning_curve(axes(), [])
 
 
@@ -362,7 +362,7 @@ class TestCompositions:
         assert sodium != magnesium
 
     def test_an_empty_overview_is_refused(self):
-        with pytest.raises(Refusal, match="no predictions"):
+        with pytest.raises(InputError, match="no predictions"):
             overview_figure([])
 
     def test_a_sideways_column_is_readable(self):
@@ -414,7 +414,7 @@ class TestSave:
 
     @pytest.mark.parametrize("name", ["figure", "figure.jpg", "figure.png.txt"])
     def test_other_suffixes_are_refused(self, tmp_path, name):
-        with pytest.raises(Refusal, match=r"end it in \.png, \.svg, \.pdf"):
+        with pytest.raises(InputError, match=r"end it in \.png, \.svg, \.pdf"):
             save(new_figure(), tmp_path / name)
         assert not list(tmp_path.iterdir())
 
@@ -465,5 +465,5 @@ def test_a_screening_orders_elements_by_their_medians(lowest):
 
 
 def test_a_screening_without_crystals_is_refused():
-    with pytest.raises(Refusal, match="holds no crystals"):
+    with pytest.raises(InputError, match="holds no crystals"):
         screening_figure([], [], [], label="C")

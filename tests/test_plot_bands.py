@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from lattices import CRYSTALS, springs_of
+from lattices import CRYSTALS, force_constants_of
 
 from debye.crystals.lattice.bands import Bands, QPath
 from debye.crystals.lattice.dos import by_element, low_discrepancy, site_densities
@@ -14,14 +14,14 @@ from debye.units import frequency_factor
 @pytest.fixture(scope="module")
 def bands():
     crystal = CRYSTALS["salt"]
-    springs = springs_of(crystal)
+    force_constants = force_constants_of(crystal)
     found = Bands.of(
         crystal,
-        springs,
+        force_constants,
         QPath.of(crystal.cell, points=60),
-        members=[replace(springs, spring=x * springs.spring) for x in (0.8, 1.2)],
+        members=[replace(force_constants, values=x * force_constants.values) for x in (0.8, 1.2)],
     )
-    return found, site_densities(springs, low_discrepancy(200))
+    return found, site_densities(force_constants, low_discrepancy(200))
 
 
 def test_bands_and_density_share_an_axis(bands):

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from debye.core.device import pick_device
-from debye.core.distributed import ALONE, LAUNCHERS, Ranks, address, launched
-from debye.errors import Refusal
+from debye.core.distributed import ALONE, LAUNCHERS, ProcessGroup, address, launched
+from debye.errors import InputError
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 OPEN_MPI = {f"OMPI_COMM_WORLD_{k}": v for k, v in TORCHRUN.items() if "WORLD" not in k} | {
@@ -32,13 +32,13 @@ BATCH_SCRIPT = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_LOCALID": "0"}
 
 @pytest.mark.parametrize("words", [TORCHRUN, OPEN_MPI, HYDRA, PALS, SRUN])
 def test_each_launcher_is_understood(words):
-    assert launched(words) == Ranks(3, 4, 1)
+    assert launched(words) == ProcessGroup(3, 4, 1)
 
 
 @pytest.mark.parametrize("outer", [OPEN_MPI, SRUN])
 def test_torchrun_started_by_another_launcher_counts(outer):
     inner = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
-    assert launched({**outer, **inner}) == Ranks(0, 2, 0)
+    assert launched({**outer, **inner}) == ProcessGroup(0, 2, 0)
 
 
 @pytest.mark.parametrize("words", [{}, BATCH_SCRIPT])
@@ -59,7 +59,7 @@ def test_what_no_launcher_started_is_alone(words):
     ],
 )
 def test_half_a_launcher_is_refused(words, why):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         launched(words)
     assert why in caught.value.why
 
@@ -81,35 +81,35 @@ def test_a_launcher_signs_with_what_it_is_read_by(launcher):
     ],
 )
 def test_where_processes_meet(words, host):
-    assert address(words, Ranks(0, 4))[0] == host
+    assert address(words, ProcessGroup(0, 4))[0] == host
 
 
 def test_pbs_names_the_first_host(tmp_path):
     (tmp_path / "nodes").write_text("x3001\nx3002\n")
     words = {"PBS_NODEFILE": str(tmp_path / "nodes"), **PALS}
-    assert address(words, Ranks(0, 4))[0] == "x3001"
+    assert address(words, ProcessGroup(0, 4))[0] == "x3001"
 
 
 def test_two_jobs_meet_at_two_ports():
     words = {"MASTER_ADDR": "here"}
-    ports = {address({**words, "SLURM_JOB_ID": job}, Ranks(0, 2))[1] for job in ("71", "72")}
+    ports = {address({**words, "SLURM_JOB_ID": job}, ProcessGroup(0, 2))[1] for job in ("71", "72")}
     assert len(ports) == 2
     assert all(20_000 <= port < 30_000 for port in ports)
-    assert address({**words, "MASTER_PORT": "4711"}, Ranks(0, 2))[1] == 4711
+    assert address({**words, "MASTER_PORT": "4711"}, ProcessGroup(0, 2))[1] == 4711
 
 
 def test_places_to_meet_that_are_refused():
-    with pytest.raises(Refusal, match="cannot find the first of the 4") as caught:
-        address(PALS, Ranks(0, 4))
+    with pytest.raises(InputError, match="cannot find the first of the 4") as caught:
+        address(PALS, ProcessGroup(0, 4))
     assert "set MASTER_ADDR" in caught.value.fix
-    with pytest.raises(Refusal, match="port '70000'"):
-        address({"MASTER_ADDR": "here", "MASTER_PORT": "70000"}, Ranks(0, 4))
+    with pytest.raises(InputError, match="port '70000'"):
+        address({"MASTER_ADDR": "here", "MASTER_PORT": "70000"}, ProcessGroup(0, 4))
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 16, 17])
 @pytest.mark.parametrize("size", [1, 2, 3, 16])
 def test_shares_are_the_whole(count, size):
-    shares = [range(count)[Ranks(rank, size).share(count)] for rank in range(size)]
+    shares = [range(count)[ProcessGroup(rank, size).share(count)] for rank in range(size)]
     assert [i for share in shares for i in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -121,7 +121,7 @@ def test_double_precision_is_not_sought_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert (pick_device("auto"), pick_device("auto", precise=True)) == ("mps", "cpu")
-    with pytest.raises(Refusal, match="cannot compute on 'mps'") as caught:
+    with pytest.raises(InputError, match="cannot compute on 'mps'") as caught:
         pick_device("mps", precise=True)
     assert caught.value.why == "this machine has cpu for double precision"
 
@@ -134,14 +134,14 @@ def test_each_process_takes_a_device_of_its_own(monkeypatch, count, local, name)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     assert pick_device("auto", local) == pick_device("cuda", local) == name
     assert pick_device("cpu", local) == "cpu"
-    with pytest.raises(Refusal, match="cannot compute on 'cuda:0'"):
+    with pytest.raises(InputError, match="cannot compute on 'cuda:0'"):
         pick_device("cuda:0", local)
 
 
 def test_more_processes_than_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(Refusal, match="cannot compute on 'auto'") as caught:
+    with pytest.raises(InputError, match="cannot compute on 'auto'") as caught:
         pick_device("auto", 2)
     assert "process 2 of this machine finds 2 of them" in caught.value.why
 

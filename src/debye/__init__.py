@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from debye.crystals.structure.crystal import Crystal as Crystal
     from debye.crystals.structure_io.read import read_crystal as read_crystal
     from debye.crystals.structure_io.read import read_structures as read_structures
-    from debye.errors import Refusal as Refusal
+    from debye.errors import InputError as InputError
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _HOMES = {
     "Crystal": "debye.crystals.structure.crystal",
     "Prediction": "debye.crystals.predict.predictor",
     "Predictor": "debye.crystals.predict.predictor",
-    "Refusal": "debye.errors",
+    "InputError": "debye.errors",
     "Spectrum": "debye.crystals.dos.spectrum",
     "interpolate": "debye.crystals.structure.alloy",
     "read_crystal": "debye.crystals.structure_io.read",

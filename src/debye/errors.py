@@ -6,31 +6,25 @@ from collections.abc import Callable
 from functools import partial
 
 
-class Refusal(Exception):  # noqa: N818 - it is raised for the user's sake, not only for the program's
+class DebyeError(Exception):
     """Debye will not go on, and says what happened, why, and what to do.
 
     Args:
-        what: What was refused, naming the file, the option or the argument.
+        what: What was refused or failed, naming the file, the option or the argument.
         why: The cause, with the offending value.
         fix: What to do about it.
 
-    The command line prints the three lines and leaves with ``exit_code``.
-
-    Example:
-        >>> print(Refusal("cannot read quartz.cif", why="the file is empty", fix="export it again"))
-        cannot read quartz.cif
-          why: the file is empty
-          fix: export it again
+    Either an `InputError` or a `ComputationError`. The command line prints the three lines and
+    leaves with ``exit_code``.
     """
 
-    exit_code = 2
-    """Bad usage or input; `Failure` is for work that was well asked and went wrong."""
+    exit_code = 1
 
     def __init__(self, what: str, *, why: str, fix: str) -> None:
         super().__init__(what, why, fix)
         self.what, self.why, self.fix = what, why, fix
 
-    def __reduce__(self) -> tuple[Callable[..., Refusal], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., DebyeError], tuple[str]]:
         """How it travels between processes: exceptions are rebuilt from positions, not names."""
         return partial(type(self), why=self.why, fix=self.fix), (self.what,)
 
@@ -38,7 +32,18 @@ class Refusal(Exception):  # noqa: N818 - it is raised for the user's sake, not 
         return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"
 
 
-class Failure(Refusal):
-    """The work was well asked but could not be done (a solve blew up, a loss became NaN)."""
+class InputError(DebyeError, ValueError):
+    """What was asked or given cannot be used; nothing was computed.
 
-    exit_code = 1
+    Example:
+        >>> print(InputError("cannot read a.cif", why="the file is empty", fix="export it again"))
+        cannot read a.cif
+          why: the file is empty
+          fix: export it again
+    """
+
+    exit_code = 2
+
+
+class ComputationError(DebyeError, RuntimeError):
+    """The work was well asked but could not be done (a solve blew up, a loss became NaN)."""

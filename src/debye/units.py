@@ -6,7 +6,7 @@ and masses in u. The SI constants are exact since 2019; the atomic mass constant
 
 from __future__ import annotations
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 H = 6.62607015e-34
 """Planck constant, J s."""
@@ -54,7 +54,7 @@ def frequency_factor(source: str, target: str) -> float:
         ``f`` such that a number in ``source`` times ``f`` is the number in ``target``.
 
     Raises:
-        Refusal: A unit is not in the table.
+        InputError: A unit is not in the table.
 
     Example:
         >>> round(frequency_factor("THz", "cm-1"), 4)
@@ -64,7 +64,7 @@ def frequency_factor(source: str, target: str) -> float:
     """
     for unit in (source, target):
         if unit not in FREQUENCY_UNITS:
-            raise Refusal(
+            raise InputError(
                 f"unknown frequency unit {unit!r}",
                 why=f"known units are {', '.join(FREQUENCY_UNITS)}",
                 fix="use one of them",

@@ -18,10 +18,10 @@ from debye.crystals.structure.elements import (
     atomic_number,
     descriptors,
     electronegativity,
-    periodic_place,
+    periodic_position,
 )
 from debye.crystals.structure.validate import close_pairs
-from debye.errors import Refusal
+from debye.errors import InputError
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -66,7 +66,7 @@ def test_mixed_and_vacant_sites():
     assert crystal.mass == pytest.approx(0.5 * MASSES["Na"] + 0.25 * MASSES["K"] + MASSES["Cl"])
     assert not crystal.is_ordered
     assert crystal.notes == ("occupancies that sum below 1 are taken as vacancies",)
-    with pytest.raises(Refusal, match="mixed or partly vacant"):
+    with pytest.raises(InputError, match="mixed or partly vacant"):
         crystal.to_atoms()
 
 
@@ -112,7 +112,7 @@ def test_supercell_repeats_everything(i, j, k):
 
 @pytest.mark.parametrize("n", [0, (1, 2), (1, 1, -1)])
 def test_supercell_refuses_nonsense(n):
-    with pytest.raises(Refusal, match="three whole numbers"):
+    with pytest.raises(InputError, match="three whole numbers"):
         salt().supercell(n)
 
 
@@ -160,7 +160,7 @@ BAD = {
 
 @pytest.mark.parametrize(("text", "arguments"), BAD.items(), ids=list(BAD))
 def test_bad_crystals_are_refused_by_their_cause(text, arguments):
-    with pytest.raises(Refusal, match=text) as caught:
+    with pytest.raises(InputError, match=text) as caught:
         Crystal(*arguments, source="file.cif")
     assert "file.cif" in caught.value.what
 
@@ -171,7 +171,7 @@ def test_rounded_thirds_are_not_too_much():
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 1.5))
-def test_close_pairs_against_every_image(seed, reach):
+def test_close_pairs_against_every_image(seed, cutoff):
     """In skewed and flat cells too, where the nearest image is not the rounded one."""
     rng = np.random.default_rng(seed)
     cell = np.array([[1.5, 0, 0], [3.0, 1.5, 0], [-2.0, 2.5, 1.7]])
@@ -182,9 +182,9 @@ def test_close_pairs_against_every_image(seed, reach):
         for j in range(i, 3):
             distance = np.linalg.norm(positions[j] - positions[i] + images, axis=1)
             nearest = distance[distance > 1e-12].min() if i == j else distance.min()
-            if nearest < reach:
+            if nearest < cutoff:
                 expected[i, j] = pytest.approx(nearest)
-    assert {(i, j): d for i, j, d in close_pairs(positions, cell, reach)} == expected
+    assert {(i, j): d for i, j, d in close_pairs(positions, cell, cutoff)} == expected
 
 
 def test_a_large_cell_is_checked_quickly():
@@ -220,7 +220,7 @@ def test_a_cell_without_periodicity_is_noted_and_a_molecule_refused():
     from ase import Atoms
 
     molecule = Atoms("HH", [[0, 0, 0], [0.74, 0, 0]])
-    with pytest.raises(Refusal, match="no cell"):
+    with pytest.raises(InputError, match="no cell"):
         Crystal.from_atoms(molecule)
     molecule.set_cell([5, 5, 5])
     assert Crystal.from_atoms(molecule).notes == (
@@ -255,7 +255,7 @@ def test_dict_there_and_back_with_mixed_sites():
     ],
 )
 def test_bad_dicts_are_refused(data, text):
-    with pytest.raises(Refusal, match=text):
+    with pytest.raises(InputError, match=text):
         Crystal.from_dict(data)
 
 
@@ -273,9 +273,9 @@ def test_pymatgen_structures():
     assert (
         back.composition.reduced_formula == structure.composition.remove_charges().reduced_formula
     )
-    with pytest.raises(Refusal, match="no cell"):
+    with pytest.raises(InputError, match="no cell"):
         Crystal.from_pymatgen(core.Molecule("H2", [[0, 0, 0], [0.74, 0, 0]]))
-    with pytest.raises(Refusal, match="unknown species 'X'"):
+    with pytest.raises(InputError, match="unknown species 'X'"):
         Crystal.from_pymatgen(core.Structure(core.Lattice.cubic(3), ["X"], [[0, 0, 0]]))
 
 
@@ -331,7 +331,7 @@ def test_alloy_matches_sites_by_place_not_by_order():
     ],
 )
 def test_alloys_of_strangers_are_refused(a, b, x, text):
-    with pytest.raises(Refusal, match=text):
+    with pytest.raises(InputError, match=text):
         interpolate(a, b, x)
 
 
@@ -345,8 +345,8 @@ def test_elements():
     places = {"H": (1, 1, "s"), "He": (1, 18, "s"), "O": (2, 16, "p"), "Zn": (4, 12, "d"),
               "La": (6, 3, "f"), "Lu": (6, 3, "d"), "Hf": (6, 4, "d"), "Tl": (6, 13, "p"),
               "U": (7, 3, "f"), "Og": (7, 18, "p")}  # fmt: skip
-    assert {s: periodic_place(ATOMIC_NUMBERS[s]) for s in places} == places
-    with pytest.raises(Refusal, match="unknown species 'Vac'"):
+    assert {s: periodic_position(ATOMIC_NUMBERS[s]) for s in places} == places
+    with pytest.raises(InputError, match="unknown species 'Vac'"):
         atomic_number("Vac")
 
 

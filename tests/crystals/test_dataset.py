@@ -9,7 +9,7 @@ from salts import PAIRS, labelled_row, write_rows
 from debye.crystals.data.dataset import read_collection, read_label
 from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.data.split import element_balanced_split, read_split, subset, write_split
-from debye.errors import Refusal
+from debye.errors import InputError
 
 GOOD = labelled_row("NaCl")
 
@@ -19,9 +19,9 @@ def reading(tmp_path, *rows):
 
 
 def test_reads_every_row(labelled):
-    collection, rejected = read_collection(labelled)
+    collection, failed = read_collection(labelled)
     assert collection.names == PAIRS
-    assert not rejected
+    assert not failed
     assert collection.spectra.frequency.tolist() == list(FREQUENCY)
     assert torch.equal(collection.spectra.density.amax(-1), torch.ones(12))
     assert collection.crystals[3].formula == "NaCl"
@@ -52,11 +52,11 @@ def test_reads_every_row(labelled):
     ],
 )
 def test_a_bad_row_is_left_out_by_its_cause(tmp_path, changes, why):
-    collection, rejected = reading(tmp_path, GOOD | changes, labelled_row("MgO"))
+    collection, failed = reading(tmp_path, GOOD | changes, labelled_row("MgO"))
     assert collection.names == ("KF", "MgO")
-    assert len(rejected) == 1
-    assert why in rejected[0].refusal.why
-    assert str(rejected[0].refusal).count("data.csv row ") == 1
+    assert len(failed) == 1
+    assert why in failed[0].error.why
+    assert str(failed[0].error).count("data.csv row ") == 1
 
 
 def test_reading_changes_no_setting_of_others(labelled):
@@ -66,10 +66,10 @@ def test_reading_changes_no_setting_of_others(labelled):
 
 
 def test_nothing_usable_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="no labelled crystal in") as caught:
+    with pytest.raises(InputError, match="no labelled crystal in") as caught:
         read_collection(write_rows(tmp_path / "d.csv", [GOOD | {"phdos": "[]"}]))
     assert caught.value.why
-    with pytest.raises(Refusal, match="no labelled crystal in"):
+    with pytest.raises(InputError, match="no labelled crystal in"):
         read_collection(write_rows(tmp_path / "d.csv", []))
 
 
@@ -85,14 +85,14 @@ def test_nothing_usable_is_refused(tmp_path):
 def test_files_that_are_no_table(tmp_path, content, why):
     path = tmp_path / "data.csv"
     path.write_bytes(content)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         read_collection(path)
     assert why in caught.value.why
     assert str(path) in caught.value.what
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(Refusal, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         read_collection(tmp_path / "none.csv")
 
 
@@ -124,17 +124,17 @@ def test_split_forgives_spaces(tmp_path):
 )
 def test_bad_splits(tmp_path, text, why):
     (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(Refusal, match="is not a split") as caught:
+    with pytest.raises(InputError, match="is not a split") as caught:
         read_split(tmp_path / "s.csv")
     assert why in caught.value.why
 
 
 def test_a_split_of_other_data_is_refused(labelled):
     collection, _ = read_collection(labelled)
-    with pytest.raises(Refusal, match="names 2 unknown row") as caught:
+    with pytest.raises(InputError, match="names 2 unknown row") as caught:
         subset(collection, {"train": ["KF", "mp-1", "mp-2"]}, "train")
     assert "'mp-1'" in caught.value.what
-    with pytest.raises(Refusal, match="no rows in the subset 'valid'"):
+    with pytest.raises(InputError, match="no rows in the subset 'valid'"):
         subset(collection, {"train": ["KF"]}, "valid")
 
 

@@ -13,7 +13,7 @@ from debye.crystals.dos.distances import (
     wasserstein,
 )
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 
 GRID = np.arange(0.0, 1001.0, 20.0)
 
@@ -89,11 +89,11 @@ def test_the_three_definitions_of_r_squared(pair):
 
 def test_misspelt_choices_and_other_axes_are_refused(pair):
     one, two = pair
-    with pytest.raises(Refusal, match="no view 'mean'"):
+    with pytest.raises(InputError, match="no view 'mean'"):
         mse(one, two, "mean")
-    with pytest.raises(Refusal, match="no R² 'r2'"):
+    with pytest.raises(InputError, match="no R² 'r2'"):
         r_squared(one, two, "r2")
     shifted = Spectrum(GRID + 1, two.density)
     for distance in (mse, mae, wasserstein, hellinger):
-        with pytest.raises(Refusal, match="axes differ"):
+        with pytest.raises(InputError, match="axes differ"):
             distance(one, shifted)

@@ -25,7 +25,7 @@ from debye.crystals.inversion.instrument import (
     site_weights,
 )
 from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError, Observation, fit
-from debye.crystals.inversion.parameters import Freedom
+from debye.crystals.inversion.parameters import FreeParameters
 from debye.crystals.inversion.rank import USUAL_MISFIT, Candidates, predicted, rank, screened
 from debye.crystals.inversion.refine import Objective, refine, sampled
 from debye.crystals.model.ensemble import Ensemble
@@ -35,7 +35,7 @@ from debye.crystals.screening.store import FORMAT
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import operations_of
 from debye.crystals.structure_io.read import RESULTS
-from debye.errors import Refusal
+from debye.errors import InputError
 
 GRID = torch.arange(0.0, 1020.0, 20.0, dtype=torch.float64)
 
@@ -88,7 +88,7 @@ def test_every_coherent_cross_section_is_below_the_total_one():
 
 
 def test_an_element_without_cross_section_is_refused():
-    with pytest.raises(Refusal, match="the spectrum of Po"):
+    with pytest.raises(InputError, match="the spectrum of Po"):
         site_weights(["Po"], neutron=True)
 
 
@@ -114,7 +114,7 @@ def test_resolution_adds_its_variance():
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1,x", "nan", "-2%"])
 def test_bad_resolutions_are_refused(text):
-    with pytest.raises(Refusal, match="resolution"):
+    with pytest.raises(InputError, match="resolution"):
         Resolution.parse(text)
 
 
@@ -172,11 +172,11 @@ def test_noise_alone_is_chi_square():
     sigma = torch.full_like(g, 0.1)
     observed = Observation.of(Measured(GRID, g + 0.5, sigma), GRID)
     none = Observation.of(Measured(GRID, g + 0.5), GRID)
-    with pytest.raises(Refusal, match="how large a misfit"):
+    with pytest.raises(InputError, match="how large a misfit"):
         fit(none, g[None], error=None)
     exact = fit(observed, (response(GRID, GRID, Resolution()) @ g)[None], background="constant")
     assert exact.misfit.item() == pytest.approx(0.0, abs=1e-12)
-    with pytest.raises(Refusal, match="no background"):
+    with pytest.raises(InputError, match="no background"):
         fit(observed, g[None], background="cubic")
 
 
@@ -255,9 +255,9 @@ def test_a_fine_measurement_is_averaged_over_the_cells():
 )
 def test_ranges_that_hardly_overlap_are_refused(end, unit, why):
     axis = torch.linspace(0, end, 50, dtype=torch.float64)
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         Observation.of(Measured(axis, torch.ones(50), unit=unit), GRID)
-    with pytest.raises(Refusal, match="hardly overlap"):
+    with pytest.raises(InputError, match="hardly overlap"):
         Observation.of(Measured(GRID + 2000, torch.ones(51)), GRID)
 
 
@@ -286,7 +286,7 @@ def test_a_spectrum_of_none_of_them_is_told():
 
 def test_upside_down_is_no_explanation():
     dip = 1.2 - peaks(500)
-    with pytest.raises(Refusal, match="no candidate explains"):
+    with pytest.raises(InputError, match="no candidate explains"):
         rank(Measured(GRID, dip), candidates(peaks(500)), background="constant")
 
 
@@ -313,9 +313,9 @@ def test_probabilities_mean_what_they_say():
 
 def test_candidates_that_all_fail_are_refused(predictor):
     alone = Crystal(["Na"], [[0, 0, 0]], 40 * np.eye(3))
-    with pytest.raises(Refusal, match="all 1 failed"):
+    with pytest.raises(InputError, match="all 1 failed"):
         predicted(predictor, [alone])
-    with pytest.raises(Refusal, match="there are no candidates"):
+    with pytest.raises(InputError, match="there are no candidates"):
         predicted(predictor, [])
 
 
@@ -352,14 +352,14 @@ def test_a_screening_gives_candidates(tmp_path):
     ],
 )
 def test_a_screening_of_another_kind_is_refused(tmp_path, rows, manifest, why):
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         screened(screening(tmp_path, rows, **manifest), "abc")
 
 
 def test_a_damaged_part_is_refused(tmp_path):
     folder = screening(tmp_path, [ROW])
     (folder / "parts" / "part-000000-00000000.parquet").write_bytes(b"PAR1")
-    with pytest.raises(Refusal, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         screened(folder, "abc")
 
 
@@ -398,50 +398,56 @@ def quartz():
 
 
 def test_what_is_free_keeps_the_space_group():
-    freedom = Freedom.of(quartz()).with_lattice().with_positions()
+    free_parameters = FreeParameters.of(quartz()).with_lattice().with_positions()
     values = torch.tensor([0.01, -0.01, 0.05, 0.03, -0.04, 0.02], dtype=torch.float64)
-    moved = Freedom.of(freedom.crystal(values))
-    assert len(freedom.parameters) == 6  # a, c, u of Si; x, y, z of O: 152, sites 3a and 6c
-    assert len(moved.symmetry.shifts) == len(freedom.symmetry.shifts) == 6
-    assert not np.allclose(moved.fractional, freedom.fractional, atol=1e-3)
+    moved = FreeParameters.of(free_parameters.crystal(values))
+    assert len(free_parameters.parameters) == 6  # a, c, u of Si; x, y, z of O: 152, sites 3a and 6c
+    assert len(moved.symmetry.shifts) == len(free_parameters.symmetry.shifts) == 6
+    assert not np.allclose(moved.fractional, free_parameters.fractional, atol=1e-3)
 
 
 def test_a_zinc_blende_has_only_its_lattice_constant(zinc_blende):
-    freedom = Freedom.of(zinc_blende).with_lattice().with_positions()
-    assert [p.name for p in freedom.parameters] == ["strain xx+yy+zz"]
+    free_parameters = FreeParameters.of(zinc_blende).with_lattice().with_positions()
+    assert [p.name for p in free_parameters.parameters] == ["strain xx+yy+zz"]
 
 
 def test_a_graph_that_was_moved_is_that_of_the_moved_crystal(predictor):
-    freedom = Freedom.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
-    values = torch.linspace(0.01, 0.07, len(freedom.parameters), dtype=torch.float64)
+    free_parameters = (
+        FreeParameters.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
+    )
+    values = torch.linspace(0.01, 0.07, len(free_parameters.parameters), dtype=torch.float64)
     objective_model = predictor.model
-    moved = freedom.graph(values.float(), objective_model.r_max)
+    moved = free_parameters.graph(values.float(), objective_model.r_max)
     with torch.no_grad():
         total = objective_model(moved).total[0]
-    expected = predictor.predict(freedom.crystal(values)).total.density
+    expected = predictor.predict(free_parameters.crystal(values)).total.density
     assert torch.allclose(total, expected, rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture
-def springs():
-    """An ensemble of springs and corrected density, untrained."""
+def force_constants():
+    """An ensemble of force constants and corrected density, untrained."""
     torch.manual_seed(5)
-    readouts = ["springs", "density"]
-    net = PhononNet(GRID.tolist(), readouts=readouts, channels=4, layers=1, hidden=8).eval()
+    heads = ["force_constants", "density"]
+    net = PhononNet(GRID.tolist(), heads=heads, channels=4, layers=1, hidden=8).eval()
     return Predictor(Ensemble.of([net, net]), {"elements": ["Si", "O"]})
 
 
 @pytest.mark.parametrize("neutron", [False, True])
-def test_gradients_through_springs_are_finite_differences(springs, neutron, zinc_blende):
+def test_gradients_through_force_constants_are_finite_differences(
+    force_constants, neutron, zinc_blende
+):
     """Modes that cross a point of the fine axis bend the spectrum, so steps are small."""
     positions = zinc_blende.positions + np.array([[0, 0, 0], [0.1, 0.05, 0]])
     crystal = Crystal(["Si", "O"], positions, zinc_blende.cell)
-    freedom = Freedom.of(crystal).with_fraction("Si", "Ge").with_lattice().with_positions()
-    y = springs.predict(crystal).total.density.double()
+    free_parameters = (
+        FreeParameters.of(crystal).with_fraction("Si", "Ge").with_lattice().with_positions()
+    )
+    y = force_constants.predict(crystal).total.density.double()
     observed = Observation.of(Measured(GRID, y), GRID)
-    objective = Objective(springs, freedom, observed, neutron=neutron)
+    objective = Objective(force_constants, free_parameters, observed, neutron=neutron)
     assert objective.density(torch.zeros_like(objective.width)).dtype == torch.float64
-    at = 0.3 * np.cos(np.arange(len(freedom.parameters)))
+    at = 0.3 * np.cos(np.arange(len(free_parameters.parameters)))
     h = 1e-6
     finite = [(objective(at + s)[0] - objective(at - s)[0]) / (2 * h) for s in h * np.eye(len(at))]
     gradient = objective(at)[1]
@@ -451,11 +457,13 @@ def test_gradients_through_springs_are_finite_differences(springs, neutron, zinc
 @pytest.mark.parametrize("neutron", [False, True])
 @pytest.mark.parametrize("error", [None, SHIPPED_ERROR])
 def test_gradients_are_finite_differences(predictor, neutron, error):
-    freedom = Freedom.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
+    free_parameters = (
+        FreeParameters.of(quartz()).with_fraction("Si", "Ge").with_lattice().with_positions()
+    )
     y = predictor.predict(quartz()).total.density.double()
     observed = Observation.of(Measured(GRID, y, 0.02 * y.max().expand(51)), GRID)
-    objective = Objective(predictor, freedom, observed, neutron=neutron, error=error)
-    at = 0.3 * np.cos(np.arange(len(freedom.parameters)))
+    objective = Objective(predictor, free_parameters, observed, neutron=neutron, error=error)
+    at = 0.3 * np.cos(np.arange(len(free_parameters.parameters)))
     h = 1e-4
     finite = [(objective(at + s)[0] - objective(at - s)[0]) / (2 * h) for s in h * np.eye(len(at))]
     gradient = objective(at)[1]
@@ -463,16 +471,21 @@ def test_gradients_are_finite_differences(predictor, neutron, error):
 
 
 def test_edges_enter_without_a_jump(predictor, zinc_blende):
-    """Across the strain at which a shell comes within reach the spectrum is continuous."""
-    freedom = Freedom.of(zinc_blende).with_lattice()
-    reach = predictor.model.r_max
+    """Across the strain at which a shell comes within the cutoff the spectrum is continuous."""
+    free_parameters = FreeParameters.of(zinc_blende).with_lattice()
+    cutoff = predictor.model.r_max
     shells = np.unique(
-        freedom.graph(torch.zeros(1).double(), 1.2 * reach).vector.norm(dim=-1).numpy().round(6)
+        free_parameters.graph(torch.zeros(1).double(), 1.2 * cutoff)
+        .vector.norm(dim=-1)
+        .numpy()
+        .round(6)
     )
-    beyond = shells[shells > reach][0]
-    at = reach / beyond - 1
+    beyond = shells[shells > cutoff][0]
+    at = cutoff / beyond - 1
     with torch.no_grad():
-        graphs = [freedom.graph(torch.tensor([at + s]).double(), reach) for s in (1e-7, -1e-7)]
+        graphs = [
+            free_parameters.graph(torch.tensor([at + s]).double(), cutoff) for s in (1e-7, -1e-7)
+        ]
         spectra = [predictor.model.double()(g).total for g in graphs]
     predictor.model.float()
     assert len(graphs[0].center) != len(graphs[1].center)
@@ -483,22 +496,24 @@ def test_edges_enter_without_a_jump(predictor, zinc_blende):
 
 
 def test_a_strain_comes_back(predictor, zinc_blende):
-    freedom = Freedom.of(zinc_blende).with_lattice()
+    free_parameters = FreeParameters.of(zinc_blende).with_lattice()
     true = torch.tensor([0.015], dtype=torch.float64)
-    y = predictor.predict(freedom.crystal(true)).total.density.double()
+    y = predictor.predict(free_parameters.crystal(true)).total.density.double()
     observed = Observation.of(Measured(GRID, y, 3e-6 * y.max().expand(51)), GRID)
-    found = refine(Objective(predictor, freedom, observed, background="none", error=None))
+    found = refine(Objective(predictor, free_parameters, observed, background="none", error=None))
     assert abs(found.values - true).item() < 3 * found.errors.item() < 0.01
-    draws = sampled(Objective(predictor, freedom, observed, error=None), found, 100)
+    draws = sampled(Objective(predictor, free_parameters, observed, error=None), found, 100)
     assert draws.std().item() == pytest.approx(found.errors.item(), rel=0.9)
 
 
 def test_a_fraction_comes_back_and_what_is_not_told_is_said(predictor, zinc_blende):
-    freedom = Freedom.of(zinc_blende).with_fraction("Cl", "I").with_lattice(width=1e-6)
+    free_parameters = (
+        FreeParameters.of(zinc_blende).with_fraction("Cl", "I").with_lattice(width=1e-6)
+    )
     true = torch.tensor([0.3, 0.0], dtype=torch.float64)
-    y = predictor.predict(freedom.crystal(true)).total.density.double()
+    y = predictor.predict(free_parameters.crystal(true)).total.density.double()
     observed = Observation.of(Measured(GRID, y, 1e-4 * y.max().expand(51)), GRID)
-    found = refine(Objective(predictor, freedom, observed, background="none", error=None))
+    found = refine(Objective(predictor, free_parameters, observed, background="none", error=None))
     assert found.values[0].item() == pytest.approx(0.3, abs=0.02)
     assert found.directions[0].told > 0.99
     assert found.directions[0].words.startswith("strain xx+yy+zz")
@@ -507,14 +522,14 @@ def test_a_fraction_comes_back_and_what_is_not_told_is_said(predictor, zinc_blen
 
 def test_nothing_to_refine(predictor, zinc_blende):
     observed = Observation.of(Measured(GRID, peaks(200)), GRID)
-    with pytest.raises(Refusal, match="nothing to refine"):
-        Objective(predictor, Freedom.of(zinc_blende).with_positions(), observed)
+    with pytest.raises(InputError, match="nothing to refine"):
+        Objective(predictor, FreeParameters.of(zinc_blende).with_positions(), observed)
 
 
 @pytest.mark.parametrize(("gives", "takes"), [("K", "Na"), ("Cl", "Xx"), ("Cl", "Cl")])
 def test_fractions_that_cannot_be_freed(zinc_blende, gives, takes):
-    with pytest.raises(Refusal, match="cannot replace"):
-        Freedom.of(zinc_blende).with_fraction(gives, takes)
+    with pytest.raises(InputError, match="cannot replace"):
+        FreeParameters.of(zinc_blende).with_fraction(gives, takes)
 
 
 # Design.
@@ -533,12 +548,12 @@ def test_design_reaches_a_goal_between_two_ends(predictor, zinc_blende):
 
 def test_design_refusals(predictor, zinc_blende):
     goal = designs.mean_frequency(100.0)
-    with pytest.raises(Refusal, match="cannot replace K"):
+    with pytest.raises(InputError, match="cannot replace K"):
         designs.design(predictor, zinc_blende, {"K": ["Na"]}, goal)
-    with pytest.raises(Refusal, match="no element"):
+    with pytest.raises(InputError, match="no element"):
         designs.design(predictor, zinc_blende, {"Cl": ["Q"]}, goal)
     many = {"Na": ["Li"] * 40, "Cl": ["F"] * 40}
-    with pytest.raises(Refusal, match="1681 combinations"):
+    with pytest.raises(InputError, match="1681 combinations"):
         designs.design(predictor, zinc_blende, many, goal)
 
 

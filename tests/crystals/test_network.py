@@ -9,7 +9,7 @@ from debye.crystals.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.structure.alloy import interpolate
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import InputError
 
 FREQUENCY = [20.0 * k for k in range(51)]
 NETWORKS = [
@@ -171,5 +171,5 @@ def test_gradient_with_respect_to_positions_matches_finite_differences(network, 
 
 
 def test_an_atom_alone_is_refused():
-    with pytest.raises(Refusal, match="has no neighbour"):
-        Graph.of(Crystal(["He"], [[0, 0, 0]], 20 * np.eye(3)), reach=5.0)
+    with pytest.raises(InputError, match="has no neighbour"):
+        Graph.of(Crystal(["He"], [[0, 0, 0]], 20 * np.eye(3)), cutoff=5.0)

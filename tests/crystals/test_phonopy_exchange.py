@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lattices import CRYSTALS, METALS, emt, omega, random_q, springs_of
+from lattices import CRYSTALS, METALS, emt, force_constants_of, omega, random_q
 
 from debye.crystals.lattice.bands import Bands, QPath, band_yaml, bands_csv, bands_record
 from debye.crystals.lattice.dos import site_densities
 from debye.crystals.lattice.phonopy import from_phonopy, to_phonopy, write_phonopy
-from debye.errors import Refusal
+from debye.errors import InputError
 
 phonopy = pytest.importorskip("phonopy")
 
@@ -37,11 +37,11 @@ def path_of(crystal, points=60):
 
 @pytest.fixture
 def loaded(name, tmp_path):
-    """A crystal and its springs, and what phonopy makes of the file written of them."""
+    """A crystal and its force constants, and what phonopy makes of the file written of them."""
     crystal = CRYSTALS[name]
-    springs = springs_of(crystal)
-    path = write_phonopy(tmp_path / "phonopy_params.yaml", crystal, springs)
-    return crystal, springs, phonopy.load(path)
+    force_constants = force_constants_of(crystal)
+    path = write_phonopy(tmp_path / "phonopy_params.yaml", crystal, force_constants)
+    return crystal, force_constants, phonopy.load(path)
 
 
 # From phonopy.
@@ -58,10 +58,10 @@ def test_phonopys_bands_are_reproduced(name):
 
 @each_metal
 def test_no_pair_stands_twice(name):
-    springs = from_phonopy(emt(name)[0])
-    ends = torch.stack([springs.first, springs.second], dim=1).double()
-    one = torch.cat([ends, springs.step], dim=1)
-    other = torch.cat([ends.flip(1), -springs.step], dim=1)
+    force_constants = from_phonopy(emt(name)[0])
+    ends = torch.stack([force_constants.first, force_constants.second], dim=1).double()
+    one = torch.cat([ends, force_constants.step], dim=1)
+    other = torch.cat([ends.flip(1), -force_constants.step], dim=1)
     apart = torch.cdist(torch.cat([one, other]), torch.cat([one, other]))
     assert apart.fill_diagonal_(1).min() > 1e-3
 
@@ -70,10 +70,10 @@ def test_full_and_compact_force_constants_are_the_same():
     phonon, _ = emt("Cu3Au")
     compact = copy(phonon)
     compact.force_constants = phonon.force_constants[phonon.primitive.p2s_map]
-    torch.testing.assert_close(from_phonopy(compact).spring, from_phonopy(phonon).spring)
+    torch.testing.assert_close(from_phonopy(compact).values, from_phonopy(phonon).values)
 
 
-def test_what_is_no_set_of_springs_is_refused():
+def test_what_is_no_set_of_force_constants_is_refused():
     phonon, _ = emt("Cu")
     empty, drifting, polar = (copy(phonon) for _ in range(3))
     empty.force_constants = None
@@ -84,7 +84,7 @@ def test_what_is_no_set_of_springs_is_refused():
         (drifting, "acoustic sum rule"),
         (polar, "Born charges"),
     ):
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(InputError) as refused:
             from_phonopy(other)
         assert text in str(refused.value)
 
@@ -94,16 +94,16 @@ def test_what_is_no_set_of_springs_is_refused():
 
 @each_crystal
 def test_phonopy_finds_our_frequencies(name, loaded):
-    crystal, springs, phonon = loaded
+    crystal, force_constants, phonon = loaded
     q = torch.cat([path_of(crystal).q, random_q(20)])
-    torch.testing.assert_close(theirs(phonon, q), omega(springs, q), **NEAR)
+    torch.testing.assert_close(theirs(phonon, q), omega(force_constants, q), **NEAR)
     back = from_phonopy(phonon)
-    torch.testing.assert_close(omega(back, q), omega(springs, q), **NEAR)
+    torch.testing.assert_close(omega(back, q), omega(force_constants, q), **NEAR)
 
 
 @each_crystal
 def test_phonopy_finds_our_density_of_states(name, loaded):
-    _, springs, phonon = loaded
+    _, force_constants, phonon = loaded
     phonon.run_mesh([7, 7, 7], is_mesh_symmetry=False)
     axis = np.arange(0, 400.0, 1.0)
     phonon.run_total_dos(
@@ -115,7 +115,7 @@ def test_phonopy_finds_our_density_of_states(name, loaded):
     )
     points, density = phonon.total_dos.frequency_points, phonon.total_dos.dos / THZ
     q = torch.from_numpy(np.array(phonon.mesh.qpoints))
-    total = site_densities(springs, q, sigma=3.0).sum()
+    total = site_densities(force_constants, q, sigma=3.0).sum()
     ours = np.interp(points * THZ, total.frequency, total.density, left=0, right=0)
     # Ours shares each mode between two points 1 cm-1 apart before it broadens.
     assert np.abs(ours - density).sum() < 0.03 * density.sum()
@@ -124,25 +124,27 @@ def test_phonopy_finds_our_density_of_states(name, loaded):
 @each_crystal
 def test_the_supercell_is_wide_enough_and_no_wider(name):
     crystal = CRYSTALS[name]
-    springs = springs_of(crystal)
-    cell = to_phonopy(crystal, springs).supercell.cell
+    force_constants = force_constants_of(crystal)
+    cell = to_phonopy(crystal, force_constants).supercell.cell
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    longest = np.linalg.norm(springs.step.numpy() @ crystal.cell, axis=1).max()
+    longest = np.linalg.norm(force_constants.step.numpy() @ crystal.cell, axis=1).max()
     assert 2 * longest < heights.min() < 3.5 * longest
 
 
 def test_masses_are_ours(tmp_path):
     crystal = CRYSTALS["salt"]
-    springs = replace(springs_of(crystal), mass=torch.tensor([25.5, 37.0]).double())
-    phonon = phonopy.load(write_phonopy(tmp_path / "p.yaml", crystal, springs))
+    force_constants = replace(force_constants_of(crystal), mass=torch.tensor([25.5, 37.0]).double())
+    phonon = phonopy.load(write_phonopy(tmp_path / "p.yaml", crystal, force_constants))
     assert phonon.masses == pytest.approx([25.5, 37.0])
-    torch.testing.assert_close(theirs(phonon, random_q(5)), omega(springs, random_q(5)), **NEAR)
+    torch.testing.assert_close(
+        theirs(phonon, random_q(5)), omega(force_constants, random_q(5)), **NEAR
+    )
 
 
 def test_mixed_sites_are_refused():
     crystal = replace(CRYSTALS["copper"], species=({"Cu": 0.5, "Au": 0.5},))
-    with pytest.raises(Refusal, match="phonopy cell"):
-        to_phonopy(crystal, springs_of(crystal))
+    with pytest.raises(InputError, match="phonopy cell"):
+        to_phonopy(crystal, force_constants_of(crystal))
 
 
 def test_without_phonopy_it_says_what_to_install(monkeypatch):
@@ -150,8 +152,8 @@ def test_without_phonopy_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "phonopy" else find(name)
     )
-    with pytest.raises(Refusal) as refused:
-        to_phonopy(CRYSTALS["salt"], springs_of(CRYSTALS["salt"]))
+    with pytest.raises(InputError) as refused:
+        to_phonopy(CRYSTALS["salt"], force_constants_of(CRYSTALS["salt"]))
     assert refused.value.fix == "pip install 'debye[phonopy]'"
 
 
@@ -181,7 +183,7 @@ def test_band_yaml_is_what_phonopy_writes(tmp_path):
 
 def test_csv_and_record_hold_the_bands():
     crystal = CRYSTALS["salt"]
-    bands = Bands.of(crystal, springs_of(crystal), path_of(crystal), velocities=True)
+    bands = Bands.of(crystal, force_constants_of(crystal), path_of(crystal), velocities=True)
     header, *rows = (line.split(",") for line in bands_csv(bands, "THz").splitlines())
     assert header[:6] == ["distance_1/angstrom", "q1", "q2", "q3", "label", "frequency_1_THz"]
     assert header[-1] == "velocity_6_km/s"

@@ -19,8 +19,8 @@ from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.labels import FREQUENCY, published_recipe
 from debye.crystals.data.phonopy_files import load_phonon
 from debye.crystals.data.phonopy_folders import read_phonopy_folders, total_dos
-from debye.crystals.structure_io.read import Rejected
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput
+from debye.errors import InputError
 
 phonopy = pytest.importorskip("phonopy")
 from phonopy import Phonopy  # noqa: E402
@@ -72,8 +72,8 @@ def only(path):
 
 def reason(path):
     row = only(path)
-    assert isinstance(row, Rejected), row
-    return str(row.refusal)
+    assert isinstance(row, FailedInput), row
+    return str(row.error)
 
 
 # What is read.
@@ -226,7 +226,7 @@ def test_other_masses_are_noted(copy):
 
 
 def test_deuterium_is_no_hydrogen(tmp_path):
-    heavy = save(springs(5.0, symbol="H", mass=2.014), tmp_path / "heavy")
+    heavy = save(force_constants(5.0, symbol="H", mass=2.014), tmp_path / "heavy")
     _, crystal, _ = only(heavy)
     assert crystal.elements == ("D",)
     assert len(crystal.notes) == 1  # the crystal's own on its isotope
@@ -235,7 +235,7 @@ def test_deuterium_is_no_hydrogen(tmp_path):
 # Imaginary modes and states above the grid.
 
 
-def springs(strength, softness=0.0, symbol="Si", mass=28.0855):
+def force_constants(strength, softness=0.0, symbol="Si", mass=28.0855):
     """Simple cubic crystal bound to its sites, less a coupling that softens long waves."""
     phonon = Phonopy(
         PhonopyAtoms(symbols=[symbol], cell=np.eye(3) * 3.36, positions=[[0, 0, 0]], masses=[mass]),
@@ -256,7 +256,7 @@ def save(phonon, folder):
 
 
 def test_a_flat_band_keeps_all_its_states():
-    dos = total_dos(springs(5.0))
+    dos = total_dos(force_constants(5.0))
     assert dos.integral.item() == pytest.approx(3, abs=1e-9)
     expected = (
         np.sqrt(5.0 * 1.602176634e-19 * 1e20 / (28.0855 * 1.66053907e-27)) / (2e12 * np.pi) * THZ
@@ -266,13 +266,13 @@ def test_a_flat_band_keeps_all_its_states():
 
 def test_imaginary_modes_fall_off_and_many_reject(tmp_path):
     # Γ alone is softened in this supercell: the modes around it are imaginary.
-    strong = save(springs(5.0, softness=3.0), tmp_path / "strong")
+    strong = save(force_constants(5.0, softness=3.0), tmp_path / "strong")
     phonon = load_phonon(strong)
     share = total_dos(phonon).imaginary_fraction.item()
     assert share > 0.05
     text = reason(strong)
     assert f"{100 * share:.3g} % of its modes are imaginary, more than the 5 % allowed" in text
-    weak = save(springs(5.0, softness=0.8), tmp_path / "weak")
+    weak = save(force_constants(5.0, softness=0.8), tmp_path / "weak")
     share = total_dos(load_phonon(weak)).imaginary_fraction.item()
     assert 0.001 < share < 0.05
     _, crystal, spectrum = only(weak)
@@ -282,8 +282,8 @@ def test_imaginary_modes_fall_off_and_many_reject(tmp_path):
 
 
 def test_states_above_the_grid_are_told(tmp_path):
-    assert "states between 0 and 1000" in reason(save(springs(2e4), tmp_path / "hard"))
-    beyond = springs(5.0)
+    assert "states between 0 and 1000" in reason(save(force_constants(2e4), tmp_path / "hard"))
+    beyond = force_constants(5.0)
     beyond.force_constants = beyond.force_constants * np.diag([1.0, 1.0, 1000.0])
     _, crystal, _ = only(save(beyond, tmp_path / "mixed"))
     assert crystal.notes == (
@@ -388,7 +388,7 @@ def test_only_states_from_zero_on_count_and_any_normalisation_does():
     ],
 )
 def test_the_recipe_refuses_what_is_no_spectrum(frequency, density, text):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         published_recipe(frequency, density.double())
     assert text in str(refused.value)
 
@@ -493,7 +493,7 @@ def test_what_is_missing_is_named(copy):
     (folder / "phonopy.conf").write_text("DIM = 2 2\n")
     assert "phonopy.conf" in reason(folder)
     (folder / "phonopy.conf").write_text("dim = 2 2 2\nPRIMITIVE_AXES = 1/1 0 0 0 1 0 0 0 1\n")
-    assert not isinstance(only(folder), Rejected)
+    assert not isinstance(only(folder), FailedInput)
 
 
 def test_bad_born_charges_are_told(copy):
@@ -503,13 +503,13 @@ def test_bad_born_charges_are_told(copy):
 
 
 def test_no_folder_and_nothing_in_it(tmp_path):
-    with pytest.raises(Refusal, match="there is no such folder"):
+    with pytest.raises(InputError, match="there is no such folder"):
         next(read_phonopy_folders(tmp_path / "nowhere"))
     file = tmp_path / "a-file"
     file.write_text("")
-    with pytest.raises(Refusal, match="it is no folder"):
+    with pytest.raises(InputError, match="it is no folder"):
         next(read_phonopy_folders(file))
-    with pytest.raises(Refusal, match="no force constants and no folders"):
+    with pytest.raises(InputError, match="no force constants and no folders"):
         next(read_phonopy_folders(tmp_path))
     (tmp_path / "empty").mkdir()
     assert "it holds neither a phonopy record nor forces" in reason(tmp_path)
@@ -520,7 +520,7 @@ def test_without_phonopy_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "phonopy" else find(name)
     )
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         next(read_phonopy_folders(tmp_path))
     assert refused.value.fix == "pip install 'debye[phonopy]'"
 
@@ -540,11 +540,11 @@ def test_a_folder_of_calculations_is_a_collection(saved, tmp_path):
     (root / "broken" / "phonopy_params.yaml").write_text("")
     (root / ".hidden").mkdir()
     (root / "notes.txt").write_text("not a calculation")
-    collection, rejected = read_collection(root)
+    collection, failed = read_collection(root)
     assert collection.names == ("al", "cuau", "cuau-constants", "cuau-sets")
     assert collection.elements == {"Al", "Au", "Cu"}
     assert collection.spectra.density.shape == (4, 51)
-    assert [row.source for row in rejected] == ["broken"]
+    assert [row.source for row in failed] == ["broken"]
     one, none_rejected = read_collection(root / "al")
     assert one.names == ("al",)
     assert none_rejected == []

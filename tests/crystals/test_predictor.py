@@ -11,8 +11,8 @@ from debye.crystals.predict import predictor as module
 from debye.crystals.predict.predictor import Prediction, Predictor, model_card
 from debye.crystals.predict.records import record, summary, table_row
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import Rejected
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput
+from debye.errors import InputError
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -29,13 +29,15 @@ def predictor(model_file):
 def test_batches_of_any_size_give_the_same_in_the_same_order(predictor, monkeypatch):
     crystals = [salt(side=5 + 0.1 * i, name=str(i)) for i in range(9)]
     lonely = Crystal(["Na"], [[0, 0, 0]], 40 * np.eye(3), source="lonely.cif")
-    bad = Rejected("bad.cif", Refusal("cannot read bad.cif", why="bad", fix="none"))
+    bad = FailedInput("bad.cif", InputError("cannot read bad.cif", why="bad", fix="none"))
     items = [bad, *crystals[:4], lonely, *crystals[4:], bad]
     for edges in (1, 60, 10**6):
         monkeypatch.setattr(module, "EDGES_AT_ONCE", edges)
         found = list(predictor(items))
-        assert [isinstance(f, Rejected) for f in found] == [i is bad or i is lonely for i in items]
-        assert "lonely.cif" in found[5].refusal.what
+        assert [isinstance(f, FailedInput) for f in found] == [
+            i is bad or i is lonely for i in items
+        ]
+        assert "lonely.cif" in found[5].error.what
         for prediction in found:
             if isinstance(prediction, Prediction):
                 alone = predictor.predict(prediction.crystal).total.density
@@ -112,7 +114,7 @@ def test_a_changed_probe_is_refused(tmp_path, predictor):
     path = tmp_path / "m.safetensors"
     card = model_card(predictor.model, elements=["Na"])
     checkpoint.save_model(path, predictor.model, {**card, "probe_mean_frequency_cm-1": 1.0})
-    with pytest.raises(Refusal, match="will not use the model") as caught:
+    with pytest.raises(InputError, match="will not use the model") as caught:
         Predictor.load(path)
     assert "where its maker had 1.00 cm-1" in caught.value.why
 
@@ -121,7 +123,7 @@ def test_a_card_without_a_probe_is_refused(tmp_path, predictor):
     path = tmp_path / "m.safetensors"
     del (card := model_card(predictor.model, elements=["Na"]))["probe_mean_frequency_cm-1"]
     checkpoint.save_model(path, predictor.model, card)
-    with pytest.raises(Refusal, match="will not use the model") as caught:
+    with pytest.raises(InputError, match="will not use the model") as caught:
         Predictor.load(path)
     assert "no probe prediction" in caught.value.why
 
@@ -129,6 +131,6 @@ def test_a_card_without_a_probe_is_refused(tmp_path, predictor):
 def test_a_training_checkpoint_is_no_model(tmp_path):
     path = tmp_path / "last.safetensors"
     checkpoint.save(path, {"step": 1}, {})
-    with pytest.raises(Refusal, match="as a PhononNet") as caught:
+    with pytest.raises(InputError, match="as a PhononNet") as caught:
         Predictor.load(path)
     assert "no model" in caught.value.why

@@ -17,14 +17,14 @@ from ase.db import connect
 from debye.core import executors
 from debye.core.checkpoint import read_card
 from debye.crystals.screening import run as campaign_file
-from debye.crystals.screening.run import campaign
+from debye.crystals.screening.run import run_shards
 from debye.crystals.screening.shards import files_of, shards, source_of
 from debye.crystals.screening.store import begin, parts
 from debye.crystals.screening.worker import Job, screen
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import Rejected, make, pieces, read_structures
+from debye.crystals.structure_io.read import FailedInput, make, pieces, read_structures
 from debye.crystals.structure_io.write import to_cif, to_poscar
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -106,8 +106,8 @@ def test_tables_hold_structures(tmp_path, suffix, form):
 def test_a_bad_row_of_a_table_does_not_stop_the_next(tmp_path):
     entries = [to_cif(salt()), "no structure", "", None, to_poscar(salt())]
     found = list(read_structures(written(tmp_path / "t.parquet", "structure", entries)))
-    assert [isinstance(item, Rejected) for item in found] == [False, True, True, True, False]
-    assert "neither JSON nor CIF nor POSCAR" in found[1].refusal.why
+    assert [isinstance(item, FailedInput) for item in found] == [False, True, True, True, False]
+    assert "neither JSON nor CIF nor POSCAR" in found[1].error.why
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_bad_tables(tmp_path, content, why):
     else:
         path.write_bytes(content)
     (found,) = read_structures(path)
-    assert why in found.refusal.why
+    assert why in found.error.why
 
 
 # Shards.
@@ -195,17 +195,17 @@ def test_large_whole_files_count_by_their_bytes(tmp_path):
 def test_a_file_that_vanishes_is_a_row(tmp_path):
     (shard,) = shards([tmp_path / "gone.cif"], 5)
     ((found,),) = [list(make(piece)) for piece in shard.pieces]
-    assert "no such file" in found.refusal.why
+    assert "no such file" in found.error.why
 
 
 def test_refusals_travel_between_processes():
-    for kind in (Refusal, Failure):
+    for kind in (InputError, ComputationError):
         before = kind("what", why="why", fix="fix")
         after = sent(before)
         assert (type(after), str(after)) == (kind, str(before))
 
 
-# The campaign, with an executor that dies on order.
+# The run_shards, with an executor that dies on order.
 
 
 class Inline(Executor):
@@ -220,21 +220,21 @@ class Inline(Executor):
         future = Future()
         found = given.pieces if hasattr(given, "pieces") else given
         self.calls.append([source_of(piece) for piece in found])
-        if any(self.deadly(piece) for piece in found if not isinstance(piece, Rejected)):
+        if any(self.deadly(piece) for piece in found if not isinstance(piece, FailedInput)):
             self.broken = True
             future.set_exception(BrokenExecutor("a worker died"))
         else:
             try:
                 future.set_result(work(job, given))
-            except Refusal as refusal:
-                future.set_exception(refusal)
+            except DebyeError as error:
+                future.set_exception(error)
         return future
 
 
 def inline(deadly=lambda piece: False, width=1):
     calls = []
-    engine = executors.Engine(lambda stack: Inline(deadly, calls), width, (BrokenExecutor,))
-    return engine, calls
+    executor = executors.ExecutorPool(lambda stack: Inline(deadly, calls), width, (BrokenExecutor,))
+    return executor, calls
 
 
 @pytest.fixture
@@ -257,8 +257,8 @@ def test_no_more_is_read_than_is_worked_on(file, job):
             read.append(shard.number)
             yield shard
 
-    engine, _ = inline(width=2)
-    reports = campaign(watched(), job, engine)
+    executor, _ = inline(width=2)
+    reports = run_shards(watched(), job, executor)
     first = next(reports).number
     assert len(read) <= campaign_file.AHEAD * 2
     assert sorted([first, *(report.number for report in reports)]) == list(range(12))
@@ -267,9 +267,9 @@ def test_no_more_is_read_than_is_worked_on(file, job):
 @pytest.mark.parametrize("deadly", [(3,), (0, 11), (4, 5, 6)])
 def test_what_kills_workers_is_found_and_the_rest_kept(file, job, deadly):
     names = {f"{file}[{i}]" for i in deadly}
-    engine, _ = inline(lambda piece: piece.source in names)
+    executor, _ = inline(lambda piece: piece.source in names)
     told = []
-    reports = list(campaign(shards([file], 6), job, engine, notify=told.append))
+    reports = list(run_shards(shards([file], 6), job, executor, notify=told.append))
     assert sum(report.structures for report in reports) == 12
     assert {row["id"] for row in rows(job) if row["error"]} == names
     assert all("a worker died" in row["error"] for row in rows(job) if row["error"])
@@ -278,41 +278,41 @@ def test_what_kills_workers_is_found_and_the_rest_kept(file, job, deadly):
 
 def test_an_innocent_shard_is_done_again(file, job):
     deaths = iter([True] + [False] * 100)
-    engine, _ = inline(lambda piece: next(deaths, False))
-    assert sum(r.structures for r in campaign(shards([file], 6), job, engine)) == 12
+    executor, _ = inline(lambda piece: next(deaths, False))
+    assert sum(r.structures for r in run_shards(shards([file], 6), job, executor)) == 12
     assert not any(row["error"] for row in rows(job))
 
 
 def test_workers_that_die_of_anything_end_the_run(file, job):
-    engine, _ = inline(lambda piece: True)
-    with pytest.raises(Failure, match="whichever"):
-        list(campaign(shards([file], 12), job, engine))
+    executor, _ = inline(lambda piece: True)
+    with pytest.raises(ComputationError, match="whichever"):
+        list(run_shards(shards([file], 12), job, executor))
 
 
 def test_parts_that_are_there_are_not_done_again(file, job):
-    engine, calls = inline()
+    executor, calls = inline()
     in_order = attrgetter("number")  # parts end in any order
-    first = sorted(campaign(shards([file], 5), job, engine), key=in_order)
+    first = sorted(run_shards(shards([file], 5), job, executor), key=in_order)
     list(parts(job.folder).values())[1].unlink()
     calls.clear()
-    assert sorted(campaign(shards([file], 5), job, engine), key=in_order) == first
+    assert sorted(run_shards(shards([file], 5), job, executor), key=in_order) == first
     assert calls == [[f"{file}[{i}]" for i in range(5, 10)]]
 
 
 def test_parts_without_inputs_are_refused(file, job):
-    engine, _ = inline()
-    list(campaign(shards([file], 5), job, engine))
-    with pytest.raises(Refusal, match="no longer there"):
-        list(campaign([], job, engine))
+    executor, _ = inline()
+    list(run_shards(shards([file], 5), job, executor))
+    with pytest.raises(InputError, match="no longer there"):
+        list(run_shards([], job, executor))
 
 
 def test_another_model_at_a_worker_is_refused(file, job):
     from debye.crystals.screening.worker import _predictor
 
-    engine, _ = inline()
+    executor, _ = inline()
     _predictor.cache_clear()
-    with pytest.raises(Refusal, match="another one there"):
-        list(campaign(shards([file], 5), replace(job, checksum="0"), engine))
+    with pytest.raises(InputError, match="another one there"):
+        list(run_shards(shards([file], 5), replace(job, checksum="0"), executor))
 
 
 def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
@@ -331,14 +331,14 @@ def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
     assert "can't allocate memory" in rows(job)[2]["error"]
 
 
-# The engines, each for real: they give the same rows.
+# The executors, each for real: they give the same rows.
 
 
-def local_engine(tmp_path):
+def local_executor(tmp_path):
     return executors.local(2)
 
 
-def parsl_engine(tmp_path):
+def parsl_executor(tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     return executors.parsl({}, 2, tmp_path / "parsl")
 
@@ -346,26 +346,28 @@ def parsl_engine(tmp_path):
 def parsl_threads(tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     table = {"executors": [{"class": "ThreadPoolExecutor", "max_threads": 2}]}
-    engine = executors.parsl(table, None, tmp_path / "parsl")
-    assert engine.width == 2
-    return engine
+    executor = executors.parsl(table, None, tmp_path / "parsl")
+    assert executor.width == 2
+    return executor
 
 
-def dask_engine(tmp_path):
+def dask_executor(tmp_path):
     pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
     return executors.dask({}, 2)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("make_engine", [local_engine, parsl_engine, parsl_threads, dask_engine])
-def test_engines_give_the_same_rows(file, job, tmp_path, make_engine):
-    for report in campaign(shards([file], 3), job, make_engine(tmp_path)):
+@pytest.mark.parametrize(
+    "make_executor", [local_executor, parsl_executor, parsl_threads, dask_executor]
+)
+def test_executors_give_the_same_rows(file, job, tmp_path, make_executor):
+    for report in run_shards(shards([file], 3), job, make_executor(tmp_path)):
         assert (report.structures, report.failed) == (3, 0)
     found = rows(job)
     for part in parts(job.folder).values():
         part.unlink()
-    engine, _ = inline()
-    list(campaign(shards([file], 3), job, engine))
+    executor, _ = inline()
+    list(run_shards(shards([file], 3), job, executor))
     assert found == rows(job)
 
 
@@ -374,16 +376,16 @@ def test_engines_give_the_same_rows(file, job, tmp_path, make_engine):
 
 # Asking for the machine's addresses, Parsl leaves the sockets of those without one open.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.parametrize("path", sorted(DOCS.glob("engines/parsl-*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(DOCS.glob("executors/parsl-*.toml")), ids=lambda p: p.stem)
 def test_documented_parsl_configs_are_understood(path, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
     from debye.cli.common import read_toml
 
-    engine = executors.parsl(read_toml(path), None, tmp_path)
-    assert engine.width > 4
+    executor = executors.parsl(read_toml(path), None, tmp_path)
+    assert executor.width > 4
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("engines/dask-*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(DOCS.glob("executors/dask-*.toml")), ids=lambda p: p.stem)
 def test_documented_dask_configs_are_understood(path, monkeypatch):
     """The script of a job is what is written of it; nothing is submitted."""
     pytest.importorskip("dask_jobqueue", reason="python -m pip install 'debye[dask]'")
@@ -408,7 +410,7 @@ def test_documented_dask_configs_are_understood(path, monkeypatch):
 )
 def test_bad_parsl_configs(config, why, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         executors.parsl(config, 1, tmp_path)
 
 
@@ -421,12 +423,12 @@ def test_bad_parsl_configs(config, why, tmp_path):
 )
 def test_bad_dask_configs(config, why):
     pytest.importorskip("distributed", reason="python -m pip install 'debye[dask]'")
-    with pytest.raises(Refusal, match=why), executors.dask(config, 1):
+    with pytest.raises(InputError, match=why), executors.dask(config, 1):
         pass
 
 
 @pytest.mark.parametrize(("kind", "call"), [("parsl", (None, Path())), ("distributed", (None,))])
 def test_a_missing_extra_is_told(kind, call, monkeypatch):
     monkeypatch.setitem(sys.modules, kind, None)
-    with pytest.raises(Refusal, match="not installed"):
+    with pytest.raises(InputError, match="not installed"):
         (executors.parsl if kind == "parsl" else executors.dask)({}, *call)

@@ -20,7 +20,7 @@ from debye.crystals.dos_io.layouts import (
     to_phonopy,
     to_record,
 )
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 
 GRID = np.arange(0.0, 601.0, 20.0)
 
@@ -136,16 +136,16 @@ def test_pymatgen_reads_ours_and_we_read_pymatgens(total):
 def test_numbers_of_unknown_count_are_refused(total):
     short = to_phonon_dos(0.45 * total)
     with pytest.raises(
-        Refusal, match=r"its integral is 4\.05, where 3 states were expected"
+        InputError, match=r"its integral is 4\.05, where 3 states were expected"
     ) as told:
         from_phonon_dos(short)
     assert "n_atoms" in told.value.fix
-    with pytest.raises(Refusal, match=r"Spectrum\.from_unit"):
+    with pytest.raises(InputError, match=r"Spectrum\.from_unit"):
         from_phonon_dos(short, n_atoms=3)
     cut = to_phonon_dos(total.clip(upper=380.0)[0])
     assert from_phonon_dos(cut, n_atoms=3).n_atoms.item() == 3
     directions = to_phonopy(Spectrum(GRID, total.density / 9), projected=False)
-    with pytest.raises(Refusal, match="its integral is 1"):
+    with pytest.raises(InputError, match="its integral is 1"):
         from_phonopy(directions, projected=True)
 
 
@@ -199,7 +199,7 @@ RECORD = {"format": "debye spectrum", "version": 1, "normalisation": "3N"}
 def test_a_malformed_file_is_refused_by_name_and_cause(tmp_path, content, message):
     path = tmp_path / "some_dos"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(Refusal, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_spectrum(path)
     assert "some_dos" in caught.value.what
     assert caught.value.fix
@@ -208,12 +208,12 @@ def test_a_malformed_file_is_refused_by_name_and_cause(tmp_path, content, messag
 
 def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path / "missing.csv", tmp_path):
-        with pytest.raises(Refusal, match="cannot read a spectrum from"):
+        with pytest.raises(InputError, match="cannot read a spectrum from"):
             read_spectrum(path)
     huge = tmp_path / "huge.csv"
     with huge.open("wb") as stream:
         stream.truncate(100 * 2**20)
-    with pytest.raises(Refusal, match="100 MB"):
+    with pytest.raises(InputError, match="100 MB"):
         read_spectrum(huge)
 
 
@@ -224,12 +224,12 @@ def test_what_cannot_be_written_is_refused(tmp_path, total, sites):
         ("dos.csv", "yaml", "no layout 'yaml'"),
         ("missing/dos.csv", None, "there is no folder"),
     ):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(InputError, match=message):
             write_spectrum(total, tmp_path / name, layout=layout)
     batch = Spectrum(GRID, sites.density[None])
-    with pytest.raises(Refusal, match="one crystal at a time"):
+    with pytest.raises(InputError, match="one crystal at a time"):
         batch.write(tmp_path / "dos.csv")
-    with pytest.raises(Refusal, match="unknown frequency unit"):
+    with pytest.raises(InputError, match="unknown frequency unit"):
         total.write(tmp_path / "dos.csv", unit="Hz")
     assert list(tmp_path.iterdir()) == []
 
@@ -261,7 +261,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failure, match="No space left") as caught:
+    with pytest.raises(ComputationError, match="No space left") as caught:
         atomic_write(path, "new")
     assert caught.value.exit_code == 1
     monkeypatch.undo()
@@ -271,13 +271,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
 
 def test_what_cannot_be_replaced_is_refused_or_written_straight(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(Refusal, match="it is a folder") as caught:
+    with pytest.raises(InputError, match="it is a folder") as caught:
         atomic_write(tmp_path / "folder", "x")
     assert caught.value.exit_code == 2
     (tmp_path / "file").touch()
-    with pytest.raises(Refusal, match="there is no folder"):
+    with pytest.raises(InputError, match="there is no folder"):
         atomic_write(tmp_path / "file" / "below", "x")
-    with pytest.raises(Refusal, match="too long"):
+    with pytest.raises(InputError, match="too long"):
         atomic_write(tmp_path / ("x" * 300), "x")
     assert str(atomic_write("/dev/null", "x")) == "/dev/null"
 
@@ -285,7 +285,7 @@ def test_what_cannot_be_replaced_is_refused_or_written_straight(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(Refusal, match="may not be written"):
+    with pytest.raises(InputError, match="may not be written"):
         atomic_write(tmp_path / "data", "x")
 
 
@@ -294,6 +294,6 @@ def test_a_read_only_file_system_is_refused(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(Refusal, match="may not be written") as caught:
+    with pytest.raises(InputError, match="may not be written") as caught:
         atomic_write(tmp_path / "data", "x")
     assert caught.value.exit_code == 2

@@ -18,8 +18,13 @@ from hypothesis import strategies as st
 
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io import read as structures
-from debye.crystals.structure_io.read import Rejected, read_file, read_structures, write_structures
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import (
+    FailedInput,
+    read_file,
+    read_structures,
+    write_structures,
+)
+from debye.errors import InputError
 
 DEMO = Path(structures.__file__).parents[2] / "data" / "demo"
 PETRETTO = Path(__file__).parents[2] / ".." / "shared" / "data" / "petretto2018" / "data.csv"
@@ -141,15 +146,15 @@ def test_many_blocks_and_one_bad_among_them(tmp_path):
     good, bad = cif(["Si1 Si 0 0 0"]), cif(["X1 Xx 0 0 0"])
     (tmp_path / "many.cif").write_text(good + bad + "data_text\n_publ_title 'no atoms'\n" + good)
     items = list(read_file(tmp_path / "many.cif"))
-    assert [type(item) for item in items] == [Crystal, Rejected, Crystal]
+    assert [type(item) for item in items] == [Crystal, FailedInput, Crystal]
     assert [item.source for item in items] == [f"{tmp_path}/many.cif[{i}]" for i in range(3)]
-    assert "unknown species 'Xx'" in items[1].refusal.why
+    assert "unknown species 'Xx'" in items[1].error.why
     (tmp_path / "broken.cif").write_text(
         good + "data_broken\nloop_\n_atom_site_fract_x\n_b\n1 2 3\n" + good
     )
     items = list(read_file(tmp_path / "broken.cif"))
-    assert [type(item) for item in items] == [Crystal, Rejected, Crystal]
-    assert "not a valid CIF" in items[1].refusal.why
+    assert [type(item) for item in items] == [Crystal, FailedInput, Crystal]
+    assert "not a valid CIF" in items[1].error.why
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def test_many_blocks_and_one_bad_among_them(tmp_path):
     ],
 )  # fmt: skip
 def test_bad_cifs_are_refused_by_their_cause(tmp_path, text, why):
-    with pytest.raises(Refusal, match=why) as caught:
+    with pytest.raises(InputError, match=why) as caught:
         read_text(tmp_path, text)
     assert "test.cif" in caught.value.what
 
@@ -222,7 +227,7 @@ def test_mixed_sites_come_back(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a.xyz", "a.vasp"])
 def test_mixed_sites_are_not_written_where_they_do_not_fit(tmp_path, name):
-    with pytest.raises(Refusal, match="mixed or partly vacant"):
+    with pytest.raises(InputError, match="mixed or partly vacant"):
         SIGE.write(tmp_path / name)
     assert not (tmp_path / name).exists()
 
@@ -234,7 +239,7 @@ def test_several_in_a_file(tmp_path, name):
     assert [c.formula for c in Crystal.read_all(path)] == ["Po", "Si", "Po"]
     assert [c.source for c in Crystal.read_all(path)] == [f"{path}[{i}]" for i in range(3)]
     assert Crystal.read(path, 1).formula == Crystal.read(path, -2).formula == "Si"
-    with pytest.raises(Refusal, match="it holds 3 structures"):
+    with pytest.raises(InputError, match="it holds 3 structures"):
         Crystal.read(path, 3)
 
 
@@ -244,7 +249,7 @@ def test_several_in_a_file(tmp_path, name):
      ("no/a.cif", PO, "there is no folder")],
 )  # fmt: skip
 def test_writing_is_refused_by_its_cause(tmp_path, name, crystals, why):
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         write_structures(tmp_path / name, crystals)
 
 
@@ -271,12 +276,12 @@ def test_ase_database(tmp_path):
         database.write(PO.to_atoms())
     rutile, nothing, polonium = read_file(path)
     assert (rutile.formula, rutile.name, rutile.source) == ("TiO2", "rutile", f"{path}[0]")
-    assert "no atoms" in nothing.refusal.why
+    assert "no atoms" in nothing.error.why
     assert polonium.formula == "Po"
     (tmp_path / "b.db").write_bytes(path.read_bytes()[:3000])
-    assert [type(item) for item in read_file(tmp_path / "b.db")] == [Rejected]
+    assert [type(item) for item in read_file(tmp_path / "b.db")] == [FailedInput]
     (tmp_path / "c.db").write_text("no database")
-    with pytest.raises(Refusal, match="no SQLite database"):
+    with pytest.raises(InputError, match="no SQLite database"):
         Crystal.read(tmp_path / "c.db")
 
 
@@ -294,10 +299,10 @@ def test_json_of_every_kind(tmp_path):
         assert [crystal.name for crystal in Crystal.read_all(path)] == names
     for text, why in (("{", "not valid JSON"), ("{}", "no structure"), ("[]", "no structure"), ("3", "no structure"),
                       ("[" * 100_000, "not valid JSON"), ('{"numbers": [1]}', "'positions' is missing")):  # fmt: skip
-        with pytest.raises(Refusal, match=why):
+        with pytest.raises(InputError, match=why):
             read_text(tmp_path, text, "bad.json")
     (tmp_path / "a.jsonl").write_text(json.dumps(plain) + "\n{oops\n\n" + json.dumps(plain))
-    assert [type(i) for i in read_file(tmp_path / "a.jsonl")] == [Crystal, Rejected, Crystal]
+    assert [type(i) for i in read_file(tmp_path / "a.jsonl")] == [Crystal, FailedInput, Crystal]
 
 
 def test_pymatgen_json(tmp_path):
@@ -320,14 +325,14 @@ def test_a_bad_frame_does_not_stop_the_next(tmp_path):
               "1\n" + good.replace("Po", "Zz"), "\n\n1\n" + good]  # fmt: skip
     (tmp_path / "a.xyz").write_text("".join(frames))
     items = list(read_structures(tmp_path / "a.xyz"))
-    assert [type(item) for item in items] == [Crystal, *[Rejected] * 3, Crystal]
-    whys = [item.refusal.why for item in items if isinstance(item, Rejected)]
+    assert [type(item) for item in items] == [Crystal, *[FailedInput] * 3, Crystal]
+    whys = [item.error.why for item in items if isinstance(item, FailedInput)]
     assert [any(w in why for w in ("no cell", "NaN", "'Zz'")) for why in whys] == [True] * 3
     (tmp_path / "b.xyz").write_text(frames[0] + "what?\n" + frames[0])
     first, rest = read_structures(tmp_path / "b.xyz")
     assert isinstance(first, Crystal)
-    assert "should be the number of atoms and is 'what?'" in rest.refusal.why
-    with pytest.raises(Refusal, match="should be the number of atoms"):
+    assert "should be the number of atoms and is 'what?'" in rest.error.why
+    with pytest.raises(InputError, match="should be the number of atoms"):
         Crystal.read(tmp_path / "b.xyz", 5)
 
 
@@ -345,7 +350,7 @@ def test_a_bad_frame_does_not_stop_the_next(tmp_path):
     ],
 )  # fmt: skip
 def test_bad_xyz(tmp_path, text, why):
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         read_text(tmp_path, text, "a.xyz")
 
 
@@ -396,7 +401,7 @@ def test_poscar_variants(tmp_path, fields):
     ],
 )
 def test_bad_poscar(tmp_path, text, why):
-    with pytest.raises(Refusal, match=why):
+    with pytest.raises(InputError, match=why):
         read_text(tmp_path, text, "POSCAR")
 
 
@@ -452,25 +457,25 @@ def test_bad_files_are_refused_by_their_cause_and_the_rest_is_read(tmp_path, nam
     if content is not None:
         (tmp_path / name).write_bytes(content)
     bad, good = read_structures([tmp_path / name, DEMO / "rutile.cif"])
-    assert why in bad.refusal.why
-    assert bad.source in bad.refusal.what
+    assert why in bad.error.why
+    assert bad.source in bad.error.what
     assert good.formula == "TiO2"
-    with pytest.raises(Refusal):
+    with pytest.raises(InputError):
         Crystal.read(tmp_path / name)
-    with pytest.raises(Refusal):
+    with pytest.raises(InputError):
         Crystal.read_all(tmp_path / name)
 
 
 def test_folders_without_structures_and_patterns_without_matches(tmp_path):
-    assert "no structure file is in the folder" in next(read_structures(tmp_path)).refusal.why
-    assert "matches no file" in next(read_structures(str(tmp_path / "*.cif"))).refusal.why
-    assert "no regular file" in next(read_structures("/dev/null")).refusal.why
+    assert "no structure file is in the folder" in next(read_structures(tmp_path)).error.why
+    assert "matches no file" in next(read_structures(str(tmp_path / "*.cif"))).error.why
+    assert "no regular file" in next(read_structures("/dev/null")).error.why
 
 
 def test_large_files(tmp_path, monkeypatch):
     monkeypatch.setattr(structures, "LARGEST_TEXT", 1000)
     path = write_structures(tmp_path / "large.cif", [PO] * 10)
-    with pytest.raises(Refusal, match="may have 0 MB"):
+    with pytest.raises(InputError, match="may have 0 MB"):
         Crystal.read(path)
     path = write_structures(tmp_path / "large.xyz", [PO] * 100)
     assert sum(isinstance(item, Crystal) for item in read_structures(path)) == 100
@@ -481,10 +486,10 @@ def test_a_hundred_megabytes_of_nothing(tmp_path):
     with path.open("wb") as stream:
         stream.write(b"data_x\n")
         stream.truncate(100_000_000)
-    assert "binary" in next(read_file(path)).refusal.why
+    assert "binary" in next(read_file(path)).error.why
     with path.open("r+b") as stream:
         stream.write(b"data_x\n" + b"# filling\n" * 2000)
-    assert "100 MB; a cif file may have 50 MB" in next(read_file(path)).refusal.why
+    assert "100 MB; a cif file may have 50 MB" in next(read_file(path)).error.why
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
@@ -494,7 +499,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    assert next(read_file(path)).refusal.why == "Permission denied"
+    assert next(read_file(path)).error.why == "Permission denied"
 
 
 def test_warnings_of_parsers_become_notes(monkeypatch):
@@ -580,7 +585,7 @@ def test_symmetrised_cifs_hold_the_same_crystal(tmp_path, listed):
         assert not [note for note in crystal.notes if "left open" not in note]
 
 
-# Fuzz: whatever the bytes, a Crystal or a Rejected.
+# Fuzz: whatever the bytes, a Crystal or a FailedInput.
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -597,12 +602,12 @@ SEEDS = {
 def survives(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     for item in read_structures(tmp_path / name):
-        assert isinstance(item, Crystal | Rejected)
+        assert isinstance(item, Crystal | FailedInput)
         if isinstance(item, Crystal):
             assert np.isfinite(item.positions).all()
             assert item.formula
         else:
-            assert item.refusal.why
+            assert item.error.why
 
 
 @FUZZ

@@ -13,7 +13,7 @@ from debye.crystals.dos import thermo
 from debye.crystals.dos.debye_model import DEFINITIONS, debye_heat_capacity, debye_temperature
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import BASES, thermodynamics
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import CM1_TO_K, R
 
 GRID = np.arange(0.0, 1001.0, 20.0)
@@ -264,7 +264,7 @@ def test_the_table_names_its_units():
     assert rows[0].startswith("0.0,0.0,0.0,")
     assert table.to_dict()["zero_point_energy_kJ_per_kg"] == table.zero_point_energy.item()
     batch = Spectrum(GRID, torch.stack([random_spectrum().density] * 2), 2.0)
-    with pytest.raises(Refusal, match="batch"):
+    with pytest.raises(InputError, match="batch"):
         thermodynamics(batch, T).to_csv()
 
 
@@ -287,7 +287,7 @@ def test_the_table_names_its_units():
     ],
 )
 def test_bad_arguments_are_refused(call, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         call(random_spectrum())
 
 

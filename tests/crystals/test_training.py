@@ -18,7 +18,7 @@ from debye.crystals.predict.predictor import Predictor
 from debye.crystals.training.config import Settings
 from debye.crystals.training.loss import DensityLoss
 from debye.crystals.training.run import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 
 TABLES = {
     "batch_size": 4,
@@ -113,17 +113,17 @@ def test_resume_refuses_what_has_changed(rows, tmp_path):
         ({"network": {"channels": 8}}, "network.channels"),
         ({"loss": {"kl": 2.0}}, "loss.kl"),
     ):
-        with pytest.raises(Refusal, match="cannot resume this training") as caught:
+        with pytest.raises(InputError, match="cannot resume this training") as caught:
             start(rows, tmp_path, settings=settings(**changes), resume=True)
         assert f"the config has changed in {name}" in caught.value.why
     parts = rows.take(PAIRS[1:9]), rows.take(PAIRS[8:])
-    with pytest.raises(Refusal, match="cannot resume") as caught:
+    with pytest.raises(InputError, match="cannot resume") as caught:
         TrainingRun(*parts, tmp_path, settings(), resume=True)
     assert "the data has changed in the training rows" in caught.value.why
 
 
 def test_resume_without_a_run(rows, tmp_path):
-    with pytest.raises(Refusal, match="there is no run to resume"):
+    with pytest.raises(InputError, match="there is no run to resume"):
         start(rows, tmp_path / "none", resume=True)
     assert not (tmp_path / "none").exists()
 
@@ -131,14 +131,14 @@ def test_resume_without_a_run(rows, tmp_path):
 def test_resume_from_a_model_file(rows, tmp_path):
     finish(start(rows, tmp_path))
     (tmp_path / LAST).write_bytes((tmp_path / BEST).read_bytes())
-    with pytest.raises(Refusal, match="cannot resume"):
+    with pytest.raises(InputError, match="cannot resume"):
         start(rows, tmp_path, resume=True)
 
 
 def test_a_run_is_not_overwritten(rows, tmp_path):
     finish(start(rows, tmp_path))
     for name in (LAST, BEST):
-        with pytest.raises(Refusal, match="already holds a run") as caught:
+        with pytest.raises(InputError, match="already holds a run") as caught:
             start(rows, tmp_path)
         assert name in caught.value.why
         (tmp_path / name).unlink()
@@ -146,7 +146,7 @@ def test_a_run_is_not_overwritten(rows, tmp_path):
 
 def test_a_folder_that_cannot_be_made(rows, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refusal, match="cannot make the folder"):
+    with pytest.raises(InputError, match="cannot make the folder"):
         start(rows, tmp_path / "file" / "run")
 
 
@@ -164,9 +164,9 @@ def test_a_row_without_neighbours_is_left_out(tmp_path):
     run = TrainingRun(train, rows.take(PAIRS[8:]), tmp_path / "run", settings())
     assert run.rows.names == PAIRS[:8]
     assert len(run.graphs) == 8
-    assert [r.source for r in run.rejected] == ["gas"]
-    assert "no neighbour" in run.rejected[0].refusal.what
-    with pytest.raises(Refusal, match="no row is left"):
+    assert [r.source for r in run.failed] == ["gas"]
+    assert "no neighbour" in run.failed[0].error.what
+    with pytest.raises(InputError, match="no row is left"):
         TrainingRun(rows.take(["gas"]), rows, tmp_path / "other", settings())
 
 
@@ -179,7 +179,7 @@ def test_a_loss_that_becomes_nan_keeps_the_last_good(rows, tmp_path, monkeypatch
         return {name: scale * term for name, term in terms(loss, density, *others).items()}
 
     monkeypatch.setattr(DensityLoss, "terms", broken)
-    with pytest.raises(Failure, match="training stopped") as caught:
+    with pytest.raises(ComputationError, match="training stopped") as caught:
         finish(run)
     assert caught.value.exit_code == 1
     monkeypatch.undo()
@@ -193,7 +193,7 @@ def test_weights_that_predict_nan_end_the_run(rows, tmp_path):
     steps = run.steps()
     next(steps)
     run.training.average["density.mlp.1.weight"].fill_(math.nan)
-    with pytest.raises(Failure, match="training stopped in epoch 1") as caught:
+    with pytest.raises(ComputationError, match="training stopped in epoch 1") as caught:
         next(steps)
     assert "not finite" in caught.value.why
     assert not (tmp_path / BEST).exists()
@@ -264,7 +264,7 @@ def test_loss_vanishes_for_the_truth_with_finite_gradients():
     ],
 )
 def test_settings_refuse(tables, what):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         Settings.from_tables(tables)
     assert what in caught.value.what
 

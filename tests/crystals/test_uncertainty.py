@@ -21,13 +21,13 @@ from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.coverage import coverage, rejection_gain
-from debye.crystals.uncertainty.features import FEATURES, Evidence, Readings
+from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
-from debye.errors import Refusal
+from debye.errors import InputError
 
 CATIONS, ANIONS = ("Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba"), ("F", "Cl", "Br", "O", "S")
-KINDS, ANSWERS = ("springs", "density"), (1,)
+KINDS, ANSWERS = ("force_constants", "density"), (1,)
 OMEGA = np.array(FREQUENCY)
 
 
@@ -43,31 +43,31 @@ def peak(centre, width):
 
 
 def labelled(n, seed):
-    """Salts, and readings that miss their labels the more the more they disagree."""
+    """Salts, and head_outputs that miss their labels the more the more they disagree."""
     rng = np.random.default_rng(seed)
     pairs = list(product(CATIONS, ANIONS))
     crystals = [salt(*pairs[i % len(pairs)], side=rng.uniform(5, 6.5)) for i in range(n)]
     truth = rng.uniform(200, 600, n)
     doubt = rng.exponential(15, n) + 3  # cm⁻¹
-    readings = torch.stack([peak(truth + doubt * rng.normal(size=n), 60) for _ in KINDS], dim=1)
+    head_outputs = torch.stack([peak(truth + doubt * rng.normal(size=n), 60) for _ in KINDS], dim=1)
     spectra = Spectrum(FREQUENCY, peak(truth, 60), 2.0, "1").to("max")
     spectra = Spectrum(FREQUENCY, spectra.density, np.full(n, 2.0), "max")
     rows = Collection(tuple(f"row {i}" for i in range(n)), tuple(crystals), spectra)
-    return rows, Readings(readings, KINDS, ANSWERS)
+    return rows, HeadOutputs(head_outputs, KINDS, ANSWERS)
 
 
 @pytest.fixture(scope="module")
 def calibration():
-    rows, readings = labelled(300, seed=0)
-    return calibrate(readings, rows, reach=5.0)
+    rows, head_outputs = labelled(300, seed=0)
+    return calibrate(head_outputs, rows, cutoff=5.0)
 
 
 @pytest.fixture(scope="module")
 def unseen(calibration):
     """Uncertainties of 1000 rows that the calibration has not seen, and their truth."""
-    rows, readings = labelled(1000, seed=1)
-    novelties = [calibration.training.novelty(c) for c in rows.crystals]
-    evidence = Evidence.of(readings, FREQUENCY, novelties)
+    rows, head_outputs = labelled(1000, seed=1)
+    applicabilities = [calibration.training.applicability(c) for c in rows.crystals]
+    evidence = UncertaintyFeatures.of(head_outputs, FREQUENCY, applicabilities)
     return Uncertainty.of(calibration, evidence), truth_of(rows.spectra)
 
 
@@ -104,28 +104,28 @@ def test_weighted_scores_cover_the_level_of_each_row_on_average():
 
 
 def test_too_few_rows_are_refused():
-    with pytest.raises(Refusal, match="cannot calibrate") as caught:
+    with pytest.raises(InputError, match="cannot calibrate") as caught:
         conformal_quantiles(torch.ones(98))
     assert "98 rows are too few" in caught.value.why
-    rows, readings = labelled(60, seed=0)
-    with pytest.raises(Refusal, match="cannot calibrate"):
-        calibrate(readings, rows, reach=5.0)
+    rows, head_outputs = labelled(60, seed=0)
+    with pytest.raises(InputError, match="cannot calibrate"):
+        calibrate(head_outputs, rows, cutoff=5.0)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.4, 0.995, 1.0, float("nan")])
 def test_levels_outside_the_table_are_refused(level):
-    with pytest.raises(Refusal, match="no interval of level"):
+    with pytest.raises(InputError, match="no interval of level"):
         row_of(level)
 
 
 def test_readings_of_other_rows_are_refused():
-    rows, readings = labelled(120, seed=0)
-    with pytest.raises(Refusal, match="cannot calibrate with these readings"):
-        calibrate(readings._replace(densities=readings.densities[:-1]), rows, reach=5.0)
-    bad = readings.densities.clone()
+    rows, head_outputs = labelled(120, seed=0)
+    with pytest.raises(InputError, match="cannot calibrate with these head_outputs"):
+        calibrate(head_outputs._replace(densities=head_outputs.densities[:-1]), rows, cutoff=5.0)
+    bad = head_outputs.densities.clone()
     bad[3, 0, 0] = torch.nan
-    with pytest.raises(Refusal, match="cannot calibrate with these readings"):
-        calibrate(readings._replace(densities=bad), rows, reach=5.0)
+    with pytest.raises(InputError, match="cannot calibrate with these head_outputs"):
+        calibrate(head_outputs._replace(densities=bad), rows, cutoff=5.0)
 
 
 # Intervals.
@@ -214,11 +214,13 @@ def test_expected_error_ranks_errors_and_never_falls_with_novelty(calibration, u
 
 
 def test_many_members_give_the_evidence_of_one_on_average():
-    rows, readings = labelled(20, seed=4)
+    rows, head_outputs = labelled(20, seed=4)
     training = TrainingSet.of(rows.crystals, 5.0)
-    novelties = [training.novelty(c) for c in rows.crystals]
-    twice = Readings(readings.densities.repeat(1, 3, 1), KINDS * 3, (1, 3, 5))
-    one, three = (Evidence.of(r, FREQUENCY, novelties) for r in (readings, twice))
+    applicabilities = [training.applicability(c) for c in rows.crystals]
+    twice = HeadOutputs(head_outputs.densities.repeat(1, 3, 1), KINDS * 3, (1, 3, 5))
+    one, three = (
+        UncertaintyFeatures.of(r, FREQUENCY, applicabilities) for r in (head_outputs, twice)
+    )
     torch.testing.assert_close(one.features, three.features)
     torch.testing.assert_close(one.gap, three.gap)
     torch.testing.assert_close(one.spectra.density, three.spectra.density)
@@ -226,9 +228,9 @@ def test_many_members_give_the_evidence_of_one_on_average():
 
 def test_cells_of_any_choice_have_one_evidence():
     training = TrainingSet.of([salt(), salt("K")], 5.0)
-    readings = Readings(peak([300.0, 320.0], 60)[None], KINDS, ANSWERS)
+    head_outputs = HeadOutputs(peak([300.0, 320.0], 60)[None], KINDS, ANSWERS)
     found = [
-        Evidence.of(readings, FREQUENCY, [training.novelty(c)]).features
+        UncertaintyFeatures.of(head_outputs, FREQUENCY, [training.applicability(c)]).features
         for c in (salt(), salt().supercell(2))
     ]
     torch.testing.assert_close(*found)
@@ -261,7 +263,7 @@ def test_round_trip_through_json(calibration, unseen):
     ],
 )
 def test_a_calibration_that_is_not_this_models_is_refused(calibration, change, why):
-    with pytest.raises(Refusal, match="will not use the calibration") as caught:
+    with pytest.raises(InputError, match="will not use the calibration") as caught:
         Calibration.from_card({**calibration.to_card("me"), **change}, "me")
     assert why in caught.value.why
     assert "debye calibrate" in caught.value.fix
@@ -269,12 +271,12 @@ def test_a_calibration_that_is_not_this_models_is_refused(calibration, change, w
 
 @pytest.fixture(scope="module")
 def calibrated_file(model_file, tmp_path_factory):
-    """The small model with a calibration: its readings are of one kind."""
-    rows, readings = labelled(120, seed=5)
-    one = Readings(readings.densities[:, 1:], ("density",), (0,))
+    """The small model with a calibration: its head_outputs are of one kind."""
+    rows, head_outputs = labelled(120, seed=5)
+    one = HeadOutputs(head_outputs.densities[:, 1:], ("density",), (0,))
     path = tmp_path_factory.mktemp("model") / "calibrated.safetensors"
     predictor = Predictor.load(model_file)
-    card = calibrate(one, rows, reach=5.0).to_card(checkpoint.fingerprint(predictor.model))
+    card = calibrate(one, rows, cutoff=5.0).to_card(checkpoint.fingerprint(predictor.model))
     checkpoint.amend(model_file, path, {"calibration": card})
     return path
 
@@ -315,7 +317,7 @@ def test_a_calibration_of_another_model_is_refused_on_load(calibrated_file, mode
         "calibration": checkpoint.read_card(calibrated_file)["calibration"],
     }
     checkpoint.save_model(tmp_path / "other.safetensors", other, card)
-    with pytest.raises(Refusal, match="will not use the calibration"):
+    with pytest.raises(InputError, match="will not use the calibration"):
         Predictor.load(tmp_path / "other.safetensors")
 
 
@@ -351,8 +353,8 @@ def test_a_usual_crystal_is_not_warned_of(calibration):
 
 def test_a_row_left_out_is_new_to_the_others():
     known = TrainingSet(("NaCl", "KCl", "MgO"), (0.8, 1.1), (0.2, 0.6), 2, 0)
-    assert known.novelty(salt()).distance == 0
-    left_out = known.novelty(salt(), left_out=0)
+    assert known.applicability(salt()).distance == 0
+    left_out = known.applicability(salt(), left_out=0)
     assert (left_out.nearest, left_out.distance, left_out.rarest) == ("KCl", 0.5, 0)
 
 
@@ -372,7 +374,7 @@ def test_screened_rows_carry_it(debye, calibrated_file, salts_file, tmp_path):
     sure = [predictor.predict(c).uncertainty for c in read_crystals(salts_file)]
     for row, one in zip(rows, sure, strict=True):
         assert row["expected_error_cm-1"] == pytest.approx(one.expected_error.item(), abs=1e-4)
-        assert row["nearest_training_formula"] == one.novelty.nearest
+        assert row["nearest_training_formula"] == one.applicability.nearest
         heat = one.interval("heat_capacity", [300.0])
         kilograms = 1e-3 * row["mass_per_atom_u"]
         for name, end in zip(("lower", "upper"), heat, strict=True):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from debye.cli import app
-from debye.speckle.fitting.model_file import load_law
+from debye.speckle.fitting.model_file import load_fitted
 
 PLAN = """
 [[stages]]
@@ -97,7 +97,7 @@ def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
     assert "taking that of the kuramoto study" in done.stderr
     with h5py.File(frames) as source:
         gain = source["entry/process/gain"][()]
-    assert load_law(tmp_path / "law").gain == pytest.approx(gain, rel=1e-4)
+    assert load_fitted(tmp_path / "law").gain == pytest.approx(gain, rel=1e-4)
     wrong = debye("learn", bare, "--system", "drift", "--output", tmp_path / "law")
     assert wrong.exit_code == 2
 

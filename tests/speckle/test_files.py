@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
 from debye.speckle.data.hdf5 import load_frames, save_frames, writing
 from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
-from debye.speckle.fitting.model_file import load_law
+from debye.speckle.fitting.model_file import load_fitted
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
 from debye.speckle.studies.evaluate import shortened
 from debye.speckle.studies.making import make_frames
@@ -81,7 +81,7 @@ def frames_of(**changes):
     ],
 )
 def test_bad_frames_are_refused_by_name(changes, words):
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         frames_of(**changes)
 
 
@@ -152,7 +152,7 @@ def test_a_detector_that_is_mostly_broken_is_refused(file):
         detector["data"] = values
 
     edit(file, spoil)
-    with pytest.raises(Refusal, match=r"open pixels .* broken"):
+    with pytest.raises(InputError, match=r"open pixels .* broken"):
         load_frames(file)
 
 
@@ -204,7 +204,7 @@ DATA = "entry/instrument/detector/data"
 )
 def test_hostile_files_are_refused_before_they_are_read(file, change, message):
     change(file)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         load_frames(file)
 
 
@@ -218,12 +218,12 @@ def test_a_link_within_the_folder_is_followed(file):
 @pytest.mark.parametrize("keep", [0, 100, 3000])
 def test_truncated_files_are_refused(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(Refusal, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         load_frames(file)
 
 
 def test_damaged_files_are_refused_or_read_but_never_crash(file):
-    """Bytes are changed at random; a crash or another exception than a Refusal fails the test."""
+    """Bytes are changed at random; a crash, or anything but an InputError, fails the test."""
     whole, dice = file.read_bytes(), random.Random(0)
     refused = 0
     for k in range(60):
@@ -233,24 +233,24 @@ def test_damaged_files_are_refused_or_read_but_never_crash(file):
         file.write_bytes(damaged)
         try:
             load_frames(file)
-        except Refusal:
+        except DebyeError:
             refused += 1
     assert refused > 10
 
 
 def test_missing_files_and_folders(tmp_path):
-    with pytest.raises(Refusal, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         load_frames(tmp_path / "none.h5")
-    with pytest.raises(Refusal, match="there is no folder"), writing(tmp_path / "a" / "b.h5"):
+    with pytest.raises(InputError, match="there is no folder"), writing(tmp_path / "a" / "b.h5"):
         pass
-    with pytest.raises(Refusal, match="cannot read"):
-        load_law(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="cannot read"):
+        load_fitted(tmp_path / "none.safetensors")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "f.h5"
     path.write_text("old")
-    with pytest.raises(Failure, match="free some space"), writing(path):
+    with pytest.raises(ComputationError, match="free some space"), writing(path):
         raise OSError(28, "No space left on device")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f.h5"]
@@ -300,7 +300,7 @@ def test_the_published_layout_is_read(scan):
 )
 def test_a_broken_scan_is_refused_with_its_reason(scan, change, message):
     change(scan)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         read_scan_folder(scan, side=8)
 
 
@@ -342,7 +342,7 @@ def test_cxi_and_plain_stacks(tmp_path):
     assert found.pixel == pytest.approx(wavelength * 2.0 / (8 * 50e-6))
     assert found.in_pixels().shape == (4, 2)
     assert read_stack(f"{path}::/entry_1/data_1/data", frames=slice(1, 3)).shape == (2, 8, 8)
-    with pytest.raises(Refusal, match="there is none"):
+    with pytest.raises(InputError, match="there is none"):
         read_stack(str(path))
-    with pytest.raises(Refusal, match="fewer frames at a time"):
+    with pytest.raises(InputError, match="fewer frames at a time"):
         read_stack(f"{path}::/entry_1/data_1/data", max_bytes=100)

@@ -6,12 +6,12 @@ import pytest
 import scipy.integrate
 import torch
 
-from debye.errors import Refusal
-from debye.speckle.dynamics.solver import Outcome, SolveFailure, Solver, solve
+from debye.errors import InputError
+from debye.speckle.dynamics.solver import Outcome, SolveError, Solver, solve
 from debye.speckle.dynamics.tableaux import METHODS, tableau
 
 
-def spring(t, y):
+def values(t, y):
     """A forced, damped, nonlinear oscillator: depends on time, so the tableau's c is tested too."""
     return torch.stack([y[1] * (1 + 0.1 * t), -y[0] - 0.1 * y[1] ** 2 + 0.3 * math.cos(t)])
 
@@ -23,7 +23,7 @@ TIMES = [0.0, 0.7, 1.0, 2.5]
 @pytest.fixture(scope="module")
 def reference():
     found = scipy.integrate.solve_ivp(
-        lambda t, y: spring(t, torch.as_tensor(y)).numpy(),
+        lambda t, y: values(t, torch.as_tensor(y)).numpy(),
         (0, 2.5),
         START.numpy(),
         "DOP853",
@@ -37,7 +37,7 @@ def reference():
 @pytest.mark.parametrize("method", METHODS)
 def test_order_of_convergence(method, reference):
     error = [
-        (Solver(method, step=h).solve(spring, START, TIMES).states[-1] - reference[-1]).norm()
+        (Solver(method, step=h).solve(values, START, TIMES).states[-1] - reference[-1]).norm()
         for h in (0.1, 0.05)
     ]
     assert math.log2(error[0] / error[1]) == pytest.approx(tableau(method).order, abs=0.45)
@@ -45,7 +45,7 @@ def test_order_of_convergence(method, reference):
 
 @pytest.mark.parametrize("method", ["dopri5", "tsit5"])
 def test_adaptive_agrees_with_scipy_at_every_time(method, reference):
-    path = Solver(method, rtol=1e-9, atol=1e-11).solve(spring, START, TIMES)
+    path = Solver(method, rtol=1e-9, atol=1e-11).solve(values, START, TIMES)
     torch.testing.assert_close(path.states, reference, rtol=1e-7, atol=1e-8)
     assert path.outcome is Outcome.DONE
     assert 0 < path.steps < 100
@@ -69,14 +69,14 @@ def test_dense_output_ends_where_the_step_does(method):
 def test_agrees_with_torchdiffeq():
     torchdiffeq = pytest.importorskip("torchdiffeq")
     theirs = torchdiffeq.odeint(
-        lambda t, y: spring(float(t), y),
+        lambda t, y: values(float(t), y),
         START,
         torch.tensor(TIMES).double(),
         rtol=1e-10,
         atol=1e-12,
         method="dopri5",
     )
-    ours = solve(spring, START, TIMES, method="dopri5", rtol=1e-10, atol=1e-12)
+    ours = solve(values, START, TIMES, method="dopri5", rtol=1e-10, atol=1e-12)
     # Between steps both interpolate, each in its own way.
     torch.testing.assert_close(ours.states, theirs, rtol=1e-6, atol=1e-7)
 
@@ -102,8 +102,8 @@ def test_batch_equals_loop():
 
 
 def test_uneven_times_are_the_same_path():
-    path = solve(spring, START, [0.0, 0.1, 0.15, 1.0], rtol=1e-10, atol=1e-12)
-    plain = solve(spring, START, [0.0, 1.0], rtol=1e-10, atol=1e-12)
+    path = solve(values, START, [0.0, 0.1, 0.15, 1.0], rtol=1e-10, atol=1e-12)
+    plain = solve(values, START, [0.0, 1.0], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(path.states[-1], plain.states[-1])
 
 
@@ -115,8 +115,8 @@ def test_uneven_times_are_the_same_path():
     ],
 )
 def test_a_spent_budget_says_where_and_what_to_try(options, outcome, advice):
-    with pytest.raises(SolveFailure, match=advice) as caught:
-        Solver(rtol=1e-10, **options).solve(spring, START, [0.0, 1e-6, 50.0])
+    with pytest.raises(SolveError, match=advice) as caught:
+        Solver(rtol=1e-10, **options).solve(values, START, [0.0, 1e-6, 50.0])
     assert caught.value.trajectory.outcome is outcome
     assert len(caught.value.trajectory) >= 1
     assert caught.value.exit_code == 1
@@ -124,14 +124,14 @@ def test_a_spent_budget_says_where_and_what_to_try(options, outcome, advice):
 
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "step": 0.1}])
 def test_an_equation_that_blows_up_stops(options):
-    with pytest.raises(SolveFailure, match="stopped at t = ") as caught:
+    with pytest.raises(SolveError, match="stopped at t = ") as caught:
         Solver(**options).solve(lambda t, y: y**2, torch.ones(1), [0.0, 0.5, 4.0])
     assert caught.value.trajectory.states.isfinite().all() or options
     assert caught.value.trajectory.states[1].item() == pytest.approx(2.0, rel=1e-3)
 
 
 def test_nan_from_the_first_is_named():
-    with pytest.raises(SolveFailure, match="stopped being finite"):
+    with pytest.raises(SolveError, match="stopped being finite"):
         Solver().solve(lambda t, y: y * math.nan, torch.ones(1), [0.0, 1.0])
 
 
@@ -141,13 +141,13 @@ def test_nan_from_the_first_is_named():
         (lambda: Solver("rk5"), "the methods are euler"),
         (lambda: Solver("rk4"), "rk4 needs a step"),
         (lambda: Solver(rtol=0.0), "rtol = 0.0"),
-        (lambda: solve(spring, START, [0.0, 2.0, 1.0]), "time 2 is 1, after 2"),
-        (lambda: solve(spring, START, []), "there are none"),
-        (lambda: solve(spring, START * math.nan, [0.0, 1.0]), "NaN"),
+        (lambda: solve(values, START, [0.0, 2.0, 1.0]), "time 2 is 1, after 2"),
+        (lambda: solve(values, START, []), "there are none"),
+        (lambda: solve(values, START * math.nan, [0.0, 1.0]), "NaN"),
     ],
 )
 def test_refusals(call, words):
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         call()
 
 

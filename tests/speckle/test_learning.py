@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
 from debye.speckle.dynamics.learnable import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
-from debye.speckle.dynamics.solver import SolveFailure, Solver
+from debye.speckle.dynamics.solver import SolveError, Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
 from debye.speckle.fitting.fit import Experiment, Plan, Stage, learn, prepare
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
-from debye.speckle.fitting.model_file import covariance, load_law, resume, save_law
+from debye.speckle.fitting.model_file import covariance, load_fitted, resume, save_fitted
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud
 from debye.speckle.scattering.noise import EXACT
 from debye.speckle.scattering.optics import Detector, GaussianProbe
@@ -49,15 +49,15 @@ def small_lattice():
     return simulate(truth, eye, y0, 0.25 * torch.arange(5).double(), solver=SOLVER)
 
 
-def force_error(hole):
+def force_error(term):
     r = torch.linspace(0.1, 0.8, 200, dtype=torch.float64)
-    return relative(pair_force(hole, r), pair_force(SwarmForce(), r))
+    return relative(pair_force(term, r), pair_force(SwarmForce(), r))
 
 
 def test_gauss_newton_finds_the_swarm_force(small_swarm):
     system = Swarm(RadialSpline(12), L=2.0)
     learning = learn(system, small_swarm, Plan((Stage(6, 3, 1, 10, 3),)), solver=SOLVER)
-    assert force_error(system.hole) < 0.01
+    assert force_error(system.term) < 0.01
     spread = covariance(learning)
     assert spread.shape == (13, 13)
     assert (spread.diagonal() > 0).all()
@@ -67,7 +67,7 @@ def test_gauss_newton_finds_the_swarm_force(small_swarm):
 def test_gauss_newton_finds_the_kernel(small_lattice, symmetric):
     system = Kuramoto(Kernel(5, symmetric=symmetric))
     learn(system, small_lattice, Plan((Stage(3, 2, 1, 8),)), solver=SOLVER)
-    assert relative(system.hole(), MexicanHat(5)()) < 1e-3
+    assert relative(system.term(), MexicanHat(5)()) < 1e-3
 
 
 @pytest.mark.parametrize(("method", "iterations"), [("lbfgs", 25), ("adam", 60)])
@@ -75,7 +75,7 @@ def test_gradient_methods_descend_too(small_lattice, method, iterations):
     system = Kuramoto(Kernel(5, symmetric=True))
     plan = Plan((Stage(3, 2, 1, iterations),), method=method, rate=3e-2)
     learn(system, small_lattice, plan, solver=Solver("rk4", step=0.125))
-    assert relative(system.hole(), MexicanHat(5)()) < 0.1
+    assert relative(system.term(), MexicanHat(5)()) < 0.1
 
 
 def test_the_derivative_carried_forward_is_the_one_by_finite_differences(small_swarm):
@@ -85,7 +85,7 @@ def test_the_derivative_carried_forward_is_the_one_by_finite_differences(small_s
     vector, pieces = to_vector(experiment), [small_swarm.window(0, 3, slice(0, 1))]
     _, slope = fit.linearise(vector, pieces)
     count = int(small_swarm.mask.sum()) * 2
-    for k in (0, 3):  # the reach, and a coefficient
+    for k in (0, 3):  # the cutoff, and a coefficient
         step = torch.zeros_like(vector)
         step[k] = 1e-6
         up, down = (fit.loss(vector + s * step, pieces) for s in (1, -1))
@@ -102,8 +102,8 @@ def test_the_phase_coupling_of_a_swarmalator_is_learned():
     data = simulate(truth, eye, y0, 0.2 * torch.arange(6).double(), solver=SOLVER)
     system = Swarmalator(SwarmForce(), PhaseSeries(2), L=2.0)
     learn(system, data, Plan((Stage(3, 3, 1, 5, 3), Stage(6, 3, 1, 2, 3))), solver=SOLVER)
-    assert system.hole.even.tolist() == pytest.approx([0.5, 0.0], abs=0.01)
-    assert system.hole.odd.tolist() == pytest.approx([1.5, 0.0], abs=0.05)
+    assert system.term.even.tolist() == pytest.approx([0.5, 0.0], abs=0.01)
+    assert system.term.odd.tolist() == pytest.approx([1.5, 0.0], abs=0.05)
 
 
 def test_a_swarm_in_space_is_learned_from_its_projection():
@@ -115,7 +115,7 @@ def test_a_swarm_in_space_is_learned_from_its_projection():
     )
     system = Swarm(RadialSpline(8), L=2.0, D=3)
     learn(system, data, Plan((Stage(4, 3, 1, 6, 3),)), solver=SOLVER)
-    assert force_error(system.hole) < 0.1
+    assert force_error(system.term) < 0.1
 
 
 def test_a_kernel_in_space_is_learned_from_its_projection():
@@ -128,7 +128,7 @@ def test_a_kernel_in_space_is_learned_from_its_projection():
     data = simulate(truth, eye, y0, 0.1 * torch.arange(4).double(), solver=SOLVER)
     system = Kuramoto(Kernel(3, axes=3, symmetric=True), axes=3)
     learn(system, data, Plan((Stage(4, 2, 1, 8),)), solver=SOLVER)
-    assert relative(system.hole(), MexicanHat(3, axes=3)()) < 1e-3
+    assert relative(system.term(), MexicanHat(3, axes=3)()) < 1e-3
 
 
 def test_same_seed_same_law_other_seed_other_frames():
@@ -159,7 +159,7 @@ def test_error_bars_are_as_long_as_the_errors(small_lattice):
     system = Kuramoto(Kernel(5))
     learning = learn(system, counted, Plan((Stage(5, 2, 1, 10),)), solver=SOLVER)
     truth = MexicanHat(5)().flatten()
-    error = system.hole.weights.detach() - truth[torch.arange(25) != 12]
+    error = system.term.weights.detach() - truth[torch.arange(25) != 12]
     chi2 = float(error @ learning.curvature @ error) / 24
     assert 0.4 < chi2 < 2.0
 
@@ -170,7 +170,7 @@ def test_uneven_times_are_learned_from(small_lattice):
     data = simulate(truth, small_lattice.scattering, y0, times, solver=SOLVER)
     system = Kuramoto(Kernel(5))
     learn(system, data, Plan((Stage(3, 2, 3, 8),)), solver=SOLVER)
-    assert relative(system.hole(), MexicanHat(5)()) < 1e-3
+    assert relative(system.term(), MexicanHat(5)()) < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_every_study_has_its_table_and_page(case, changes, tmp_path):
     solver = Solver("tsit5", rtol=1e-4, atol=1e-5, max_steps=3000)
     small = shortened(case, solver=solver, careful=solver, **changes)
     frames = 5 if case is SCAN else 2
-    with contextlib.suppress(SolveFailure):  # a law of one step may not last to the horizon
+    with contextlib.suppress(SolveError):  # a law of one step may not last to the horizon
         report = conduct(small, plan=Plan((Stage(frames, 1, 1, 2, 1),)), photons=1e3, quick=True)
         assert all(math.isfinite(row.value) for row in report.rows)
         assert save(study_figure(report), tmp_path / "page.png").stat().st_size > 10_000
@@ -211,7 +211,7 @@ def test_reaction_and_diffusion_scatter(name):
     frames = make_frames(case, runs=1, until=3 * case.times[2])
     assert frames.data.shape == (1, 4, 84, 84)
     assert frames.states.isfinite().all()
-    with pytest.raises(Refusal, match=f"no study of {name}"):
+    with pytest.raises(InputError, match=f"no study of {name}"):
         conduct(case)
 
 
@@ -227,21 +227,21 @@ def test_resumed_learning_ends_where_an_unbroken_one_does(small_lattice, tmp_pat
     part = fresh()
     path = tmp_path / "law.safetensors"
     for k, _ in enumerate(part.run()):
-        save_law(path, part)
+        save_fitted(path, part)
         if k == 1:
             break
     again = fresh()
     resume(path, again)
     rest = [step.loss for step in again.run()]
     assert rest[-1] == pytest.approx(losses[-1], rel=1e-6, abs=1e-12)
-    torch.testing.assert_close(again.experiment.system.hole(), whole.experiment.system.hole())
+    torch.testing.assert_close(again.experiment.system.term(), whole.experiment.system.term())
 
 
 def test_resume_refuses_another_plan(small_lattice, tmp_path):
     learning = prepare(Kuramoto(Kernel(5)), small_lattice, Plan((Stage(2, 1),)), solver=SOLVER)
-    save_law(tmp_path / "law", learning)
+    save_fitted(tmp_path / "law", learning)
     other = prepare(Kuramoto(Kernel(5)), small_lattice, Plan((Stage(3, 1),)), solver=SOLVER)
-    with pytest.raises(Refusal, match="changed in stages"):
+    with pytest.raises(InputError, match="changed in stages"):
         resume(tmp_path / "law", other)
 
 
@@ -250,10 +250,10 @@ def test_a_law_survives_its_file(small_lattice, tmp_path):
         Kuramoto(Kernel(5)), small_lattice, Plan((Stage(2, 1, 1, 2),)), solver=SOLVER
     )
     list(learning.run())
-    save_law(tmp_path / "law.safetensors", learning, study="test")
-    law = load_law(tmp_path / "law.safetensors")
+    save_fitted(tmp_path / "law.safetensors", learning, study="test")
+    law = load_fitted(tmp_path / "law.safetensors")
     y0 = small_lattice.states[0, 0]
-    here = SOLVER.solve(learning.experiment.system.field(), y0, [0.0, 0.3]).states.detach()
+    here = SOLVER.solve(learning.experiment.system.vector_field(), y0, [0.0, 0.3]).states.detach()
     torch.testing.assert_close(law.extrapolate(y0, torch.tensor([0.0, 0.3])).states, here)
     assert law.card["study"] == "test"
     assert law.covariance.shape == (24, 24)
@@ -271,12 +271,12 @@ def test_every_study_can_be_described_and_built_again(case):
 def test_a_law_that_blows_up_says_so_and_keeps_the_last_good_weights(small_lattice):
     system = Kuramoto(Kernel(5))
     with torch.no_grad():
-        system.hole.weights.fill_(1e9)
+        system.term.weights.fill_(1e9)
     eager = Solver("tsit5", rtol=1e-6, max_steps=50)
     learning = prepare(system, small_lattice, Plan((Stage(3, 1),)), solver=eager)
-    with pytest.raises(Failure, match="blows up within the window"):
+    with pytest.raises(ComputationError, match="blows up within the window"):
         list(learning.run())
-    assert (system.hole.weights == 1e9).all()
+    assert (system.term.weights == 1e9).all()
 
 
 def test_a_step_that_blows_up_is_shortened():
@@ -289,7 +289,7 @@ def test_a_step_that_blows_up_is_shortened():
 
         def forward(self, piece):
             if self.x.detach().abs().max() > 2.5:
-                raise Failure("too far", why="a wall", fix="turn back")
+                raise ComputationError("too far", why="a wall", fix="turn back")
             return torch.tanh(self.x) * piece
 
     from debye.speckle.scattering.noise import SQUARES
@@ -316,21 +316,21 @@ def test_a_step_that_blows_up_is_shortened():
     ],
 )
 def test_refusals(call, words):
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         call()
 
 
 def test_frames_without_states_or_geometry_are_refused_with_what_to_add():
     bare = Frames(torch.ones(1, 3, 8, 8), torch.arange(3.0), torch.ones(8, 8, dtype=torch.bool))
-    with pytest.raises(Refusal, match="pass scattering="):
+    with pytest.raises(InputError, match="pass scattering="):
         prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER)
     eye = RigidCloud(Detector(8, 1.0, 2.0), GaussianProbe(0.25, 2.0), R=0.1)
-    with pytest.raises(Refusal, match="/entry/sample/states"):
+    with pytest.raises(InputError, match="/entry/sample/states"):
         prepare(Drift(Flow(2)), bare, Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye)
     scaled = prepare(
         Drift(Flow(2)), replace(bare, gain=1.0), Plan((Stage(2, 1),)), solver=SOLVER, scattering=eye
     )
-    with pytest.raises(Refusal, match="/entry/sample/states"):
+    with pytest.raises(InputError, match="/entry/sample/states"):
         list(scaled.run())
 
 
@@ -347,7 +347,7 @@ def test_field_and_scattering_stay_on_the_device_of_the_state(name):
     case = study(name)
     start, specimen = case.starts(1, torch.Generator().manual_seed(0))
     state = start.to("meta")
-    assert case.model().to("meta").field()(0.0, state).device.type == "meta"
+    assert case.model().to("meta").vector_field()(0.0, state).device.type == "meta"
     cloud = None if specimen is None else specimen.to("meta")
     light = case.scattering().to("meta")(torch.stack([state, state], dim=1), cloud)
     assert light.device.type == "meta"

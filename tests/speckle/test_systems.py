@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.known import (
     GrayScott,
     MexicanHat,
@@ -93,15 +93,15 @@ def test_force_vanishes_smoothly_at_the_cutoff_and_is_finite_everywhere():
     )
 
 
-@pytest.mark.parametrize("hole", [RadialSpline, RadialNetwork])
-def test_gradient_through_the_table_against_finite_differences(hole):
+@pytest.mark.parametrize("term", [RadialSpline, RadialNetwork])
+def test_gradient_through_the_table_against_finite_differences(term):
     """The shortcut's own gradient, float64, in a random direction of the coefficients.
 
     The step is small, because a piecewise linear table has kinks that a larger one would cross.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        y, law = particles(1), Swarm(hole().double())
+        y, law = particles(1), Swarm(term().double())
     way = [
         torch.randn(p.shape, generator=torch.Generator().manual_seed(1)).to(p)
         for p in law.parameters()
@@ -109,7 +109,7 @@ def test_gradient_through_the_table_against_finite_differences(hole):
     target = torch.randn(y.shape, generator=torch.Generator().manual_seed(2), dtype=y.dtype)
 
     def value():
-        path = Solver("rk4", step=0.5).solve(law.field(), y, [0.0, 1.0])
+        path = Solver("rk4", step=0.5).solve(law.vector_field(), y, [0.0, 1.0])
         return (path.states[-1] * target).sum()
 
     slopes = torch.autograd.grad(value(), list(law.parameters()))
@@ -126,15 +126,15 @@ def test_gradient_through_the_table_against_finite_differences(hole):
 def test_kuramoto_is_its_equation():
     generator = torch.Generator().manual_seed(0)
     theta = 6.28 * torch.rand(2, 16, 16, generator=generator, dtype=torch.float64)
-    hole = Kernel(5)
+    term = Kernel(5)
     with torch.no_grad():
-        hole.weights.copy_(torch.randn(24, generator=generator))
-    kernel, by_hand = hole(), torch.zeros_like(theta)
+        term.weights.copy_(torch.randn(24, generator=generator))
+    kernel, by_hand = term(), torch.zeros_like(theta)
     for a in range(5):
         for b in range(5):
             ahead = torch.roll(theta, (2 - a, 2 - b), (-2, -1))  # θ at r + (a − 2, b − 2)
             by_hand = by_hand + kernel[a, b] * torch.sin(ahead - theta)
-    torch.testing.assert_close(Kuramoto(hole, K=3.0, omega=0.2)(0.0, theta), 0.2 + 3 * by_hand)
+    torch.testing.assert_close(Kuramoto(term, K=3.0, omega=0.2)(0.0, theta), 0.2 + 3 * by_hand)
 
 
 def test_kuramoto_keeps_a_common_phase_and_translation():
@@ -151,7 +151,7 @@ def test_kuramoto_in_three_dimensions():
     torch.testing.assert_close(
         law(0.0, theta.rot90(dims=(0, 2))), law(0.0, theta).rot90(dims=(0, 2))
     )
-    with pytest.raises(Refusal, match="does not fit a lattice"):
+    with pytest.raises(InputError, match="does not fit a lattice"):
         transfer_function(torch.ones(5, 5), (4, 4))
 
 
@@ -212,5 +212,5 @@ def test_spiral_law_follows_the_fermat_spiral():
 
 
 def test_a_swarm_in_four_dimensions_is_refused():
-    with pytest.raises(Refusal, match="D is 2 or 3"):
+    with pytest.raises(InputError, match="D is 2 or 3"):
         Swarm(SwarmForce(), D=4)

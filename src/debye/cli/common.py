@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -37,9 +37,9 @@ def warn(message: str) -> None:
     tell(f"warning: {message}")
 
 
-def complain(refusal: Refusal) -> None:
+def complain(error: DebyeError) -> None:
     """Say what was refused, on stderr."""
-    tell(f"error: {refusal}")
+    tell(f"error: {error}")
 
 
 class Warnings:
@@ -100,7 +100,7 @@ def _finite(value: object) -> object:
 def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     """Turn what a verb returns or raises into an exit code.
 
-    A verb returns its code, or None for done. A `Refusal` is printed and gives its own code; no
+    A verb returns its code, or None for done. A `InputError` is printed and gives its own code; no
     traceback is shown for it, nor where the machine has no more memory or disk.
     """
 
@@ -108,20 +108,22 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     def run(*args: object, **kwargs: object) -> None:
         try:
             code = function(*args, **kwargs) or DONE
-        except Refusal as refusal:
-            complain(refusal)
-            code = refusal.exit_code
+        except DebyeError as error:
+            complain(error)
+            code = error.exit_code
         except KeyboardInterrupt:
             tell("interrupted")
             code = INTERRUPTED
         except MemoryError:
-            complain(Failure("out of memory", why="the work is too large", fix="do it in parts"))
+            complain(
+                ComputationError("out of memory", why="the work is too large", fix="do it in parts")
+            )
             code = FAILED
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # of torch, which need not be loaded
                 raise
             complain(
-                Failure(
+                ComputationError(
                     "the device is out of memory",
                     why=str(error).partition(". ")[0],
                     fix="use smaller batches, more processes, or --device cpu",
@@ -129,7 +131,9 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
             )
             code = FAILED
         except OSError as error:
-            complain(Failure("stopped", why=str(error), fix="check the disk and permissions"))
+            complain(
+                ComputationError("stopped", why=str(error), fix="check the disk and permissions")
+            )
             code = FAILED
         raise typer.Exit(code)
 
@@ -141,12 +145,12 @@ def parse_range(text: str, what: str, least: float = -inf, most: float = inf) ->
 
     Args:
         text: What was given.
-        what: Which option; named in the refusal.
+        what: Which option; named in the error.
         least: None may be less.
         most: None may be more.
 
     Raises:
-        Refusal: It is neither, the step leads away from the stop, or a number is out of range.
+        InputError: It is neither, the step leads away from the stop, or a number is out of range.
 
     Example:
         >>> parse_range("0:1:0.25", "fractions")
@@ -154,7 +158,7 @@ def parse_range(text: str, what: str, least: float = -inf, most: float = inf) ->
         >>> parse_range("300", "temperatures")
         [300.0]
     """
-    bad = Refusal(
+    bad = InputError(
         f"cannot understand {what} {text!r}",
         why="it is neither start:stop:step nor numbers with commas between",
         fix="write for example 0:1000:10, or 77,300",
@@ -183,7 +187,7 @@ def check_range(number: float, what: str, least: float = -inf, most: float = inf
     """Refuse an option's number that is not finite or out of range."""
     if not (isfinite(number) and least <= number <= most):
         limits = f"{least:g} or above" if most == inf else f"from {least:g} to {most:g}"
-        raise Refusal(
+        raise InputError(
             f"cannot use {what} {number:g}", why=f"it must be {limits}", fix="give such a number"
         )
 
@@ -192,7 +196,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a config file.
 
     Raises:
-        Refusal: It cannot be read or is no TOML.
+        InputError: It cannot be read or is no TOML.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -202,7 +206,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read the config {path}", why=str(error), fix="give a TOML file"
         ) from error
 
@@ -211,7 +215,7 @@ def folder(path: Path) -> Path:
     """A folder to write into, made if missing.
 
     Raises:
-        Refusal: It cannot be made, or is a file, or cannot be written into.
+        InputError: It cannot be made, or is a file, or cannot be written into.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -219,7 +223,7 @@ def folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             return path
     except OSError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot write into the folder {path}",
             why=error.strerror or str(error),
             fix="choose another one",
@@ -235,17 +239,19 @@ def writable(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> 
         suffixes: What its name may end in; anything if empty.
 
     Raises:
-        Refusal: It ends in something else, is a folder, or its folder cannot be written into.
+        InputError: It ends in something else, is a folder, or its folder cannot be written into.
     """
     if path is None:
         return None
     if suffixes and path.suffix.lower() not in suffixes:
         why = f"its name ends in {path.suffix!r}" if path.suffix else "its name has no ending"
-        raise Refusal(
+        raise InputError(
             f"cannot use {option} {path}", why=why, fix=f"end it in {', '.join(suffixes)}"
         )
     if path.is_dir():
-        raise Refusal(f"cannot use {option} {path}", why="it is a folder", fix="name a file in it")
+        raise InputError(
+            f"cannot use {option} {path}", why="it is a folder", fix="name a file in it"
+        )
     folder(path.parent)
     return path
 

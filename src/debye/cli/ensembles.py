@@ -13,7 +13,7 @@ import typer
 
 from debye.cli.common import DONE, FAILED, SOME_FAILED, folder, read_toml, show, tell, to_json, verb
 from debye.cli.labelled import Data, read_labelled
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.data.split import Split
@@ -51,22 +51,22 @@ def ensemble(
 
     kinds = [path.stem for path in config]
     if len(set(kinds)) < len(kinds):
-        raise Refusal(
+        raise InputError(
             "two configs have one name", why=f"{', '.join(kinds)} name the runs", fix="rename one"
         )
     for path in config:
         Settings.from_tables(read_toml(path))  # refused now, not in the log of every training
-    rows, rejected, _ = read_labelled(data, None)
+    rows, failed, _ = read_labelled(data, None)
     splits = make_folds(rows, folds)
     runs = list(_runs(folder(output), splits, config))
     with ThreadPoolExecutor(jobs) as pool:
-        failed = [
+        unfinished = [
             run
             for run, code in zip(runs, pool.map(lambda r: _train(data, *r), runs), strict=True)
             if code
         ]
-    if failed:
-        tell(f"{len(failed)} of {len(runs)} trainings did not finish; run again to go on")
+    if unfinished:
+        tell(f"{len(unfinished)} of {len(runs)} trainings did not finish; run again to go on")
         return FAILED
     loaded = [crossval.load_final(run) for run, _ in runs]
     nets = [net for net, _ in loaded]
@@ -94,7 +94,7 @@ def ensemble(
     checkpoint.save_model(output / crossval.ENSEMBLE, model, card)
     show(to_json(crossval.summary(left_out, judged), indent=2))
     show(f"{output / crossval.ENSEMBLE}")
-    return SOME_FAILED if rejected else DONE
+    return SOME_FAILED if failed else DONE
 
 
 def _runs(output: Path, splits: list[Split], configs: list[Path]) -> Iterator[tuple[Path, Path]]:

@@ -30,7 +30,7 @@ from debye.cli.inversion_options import (
     UnderIt,
     Window,
     candidates_of,
-    freedom_of,
+    free_parameters_of,
     json_or_folder,
     measured_of,
     replacements_of,
@@ -114,7 +114,7 @@ def rank(
     give(to_json(told) if as_json else ranking_table(ranking, top), told, place, needed=not plot)
     if figure:
         draw_ranking(ranking, figure, measured.unit)
-    return SOME_FAILED if found.rejected else DONE
+    return SOME_FAILED if found.failed else DONE
 
 
 def refine(
@@ -166,10 +166,13 @@ def refine(
     figure = writable(plot, "--plot", FIGURES)
     measured = measured_of(spectrum, unit)
     widths, part = resolutions_of(resolution, measured), window_of(window, measured)
-    freedom, predictor = freedom_of(structure, free, toward), load_predictor(model, "cpu")
+    free_parameters, predictor = (
+        free_parameters_of(structure, free, toward),
+        load_predictor(model, "cpu"),
+    )
     found, width = refined_over(
         predictor,
-        freedom,
+        free_parameters,
         measured,
         widths,
         window=part,

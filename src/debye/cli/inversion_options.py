@@ -10,13 +10,13 @@ import typer
 
 from debye.cli.common import complain, folder, tell, warn, writable
 from debye.cli.spectra import Unit
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.dos_io.measured import Measured
     from debye.crystals.inversion.design import Target
     from debye.crystals.inversion.instrument import Resolution
-    from debye.crystals.inversion.parameters import Freedom
+    from debye.crystals.inversion.parameters import FreeParameters
     from debye.crystals.inversion.rank import Candidates
     from debye.crystals.predict.predictor import Predictor
 
@@ -97,7 +97,7 @@ def window_of(text: str | None, measured: Measured) -> tuple[float, float] | Non
         low = high = 0.0
     if not low < high:
         why = "it is not low:high with low below high"
-        raise Refusal(f"cannot use the window {text!r}", why=why, fix="write for example 5:80")
+        raise InputError(f"cannot use the window {text!r}", why=why, fix="write for example 5:80")
     factor = frequency_factor(measured.unit, "cm-1")
     return low * factor, high * factor
 
@@ -111,37 +111,39 @@ def candidates_of(names: list[str], predictor: Predictor, *, neutron: bool) -> C
         if neutron:
             why = "a screened folder holds total densities, and the weights are each element's"
             fix = "give the structures themselves, or leave --neutron out"
-            raise Refusal("cannot weight a screening as neutrons would", why=why, fix=fix)
+            raise InputError("cannot weight a screening as neutrons would", why=why, fix=fix)
         return screened(Path(names[0]), predictor.card["sha256"], predictor.calibration)
     found = predicted(predictor, read_structures(names), neutron=neutron)
-    for item in found.rejected:
-        complain(item.refusal)
-    if found.rejected:
-        tell(f"{len(found.rejected)} candidates left out, {len(found)} compared")
+    for item in found.failed:
+        complain(item.error)
+    if found.failed:
+        tell(f"{len(found.failed)} candidates left out, {len(found)} compared")
     return found
 
 
-def freedom_of(structure: Path, free: list[str] | None, toward: Path | None) -> Freedom:
+def free_parameters_of(
+    structure: Path, free: list[str] | None, toward: Path | None
+) -> FreeParameters:
     """The structure with what the options free of it."""
-    from debye.crystals.inversion.parameters import Freedom
+    from debye.crystals.inversion.parameters import FreeParameters
     from debye.crystals.structure_io.read import read_crystal
 
     start = read_crystal(structure)
     if toward is not None:
-        freedom = Freedom.between(start, read_crystal(toward))
+        free_parameters = FreeParameters.between(start, read_crystal(toward))
     else:
-        freedom, free = Freedom.of(start), free or ["lattice"]
+        free_parameters, free = FreeParameters.of(start), free or ["lattice"]
     for word in dict.fromkeys(free or []):
         if word == "lattice":
-            freedom = freedom.with_lattice()
+            free_parameters = free_parameters.with_lattice()
         elif word == "positions":
-            freedom = freedom.with_positions()
+            free_parameters = free_parameters.with_positions()
         elif word.count("=") == 1:
-            freedom = freedom.with_fraction(*word.split("="))
+            free_parameters = free_parameters.with_fraction(*word.split("="))
         else:
             why = "it is none of lattice, positions, or two elements as in Sb=Bi"
-            raise Refusal(f"cannot free {word!r}", why=why, fix="free one of them")
-    return freedom
+            raise InputError(f"cannot free {word!r}", why=why, fix="free one of them")
+    return free_parameters
 
 
 def target_of(kind: Goal, value: str, temperature: float) -> Target:
@@ -155,10 +157,10 @@ def target_of(kind: Goal, value: str, temperature: float) -> Target:
     wanted = 2 if kind is Goal.GAP else 1
     if len(numbers) != wanted or not all(0 <= x < float("inf") for x in numbers):
         why = "a gap needs low:high in cm-1" if wanted == 2 else "it is no number ≥ 0"
-        raise Refusal(f"cannot use --value {value!r}", why=why, fix="write 150, or 120:200")
+        raise InputError(f"cannot use --value {value!r}", why=why, fix="write 150, or 120:200")
     if kind is Goal.GAP:
         if not numbers[0] < numbers[1]:
-            raise Refusal(
+            raise InputError(
                 f"cannot use --value {value!r}", why="the gap is empty", fix="put the lower first"
             )
         return designs.gap(*numbers)
@@ -176,7 +178,7 @@ def replacements_of(words: list[str]) -> dict[str, list[str]]:
         options = [t.strip() for t in takes.split(",") if t.strip()]
         if not equals or not options:
             why = "it does not name an element and what may replace it"
-            raise Refusal(f"cannot use --replace {word!r}", why=why, fix="write Sb=As,Bi")
+            raise InputError(f"cannot use --replace {word!r}", why=why, fix="write Sb=As,Bi")
         found.setdefault(gives.strip(), []).extend(options)
     return found
 

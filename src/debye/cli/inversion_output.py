@@ -91,13 +91,17 @@ def refined_record(
             "at_bound": at,
         }
         for p, x, e, at in zip(
-            found.freedom.parameters, found.values, found.errors, found.at_bound, strict=True
+            found.free_parameters.parameters,
+            found.values,
+            found.errors,
+            found.at_bound,
+            strict=True,
         )
     ]
     return {
         "spectrum": str(path),
         "unit": measured.unit,
-        "structure": found.freedom.name,
+        "structure": found.free_parameters.name,
         "parameters": parameters,
         "covariance": found.covariance.tolist(),
         "directions": [d._asdict() for d in found.directions],
@@ -115,7 +119,7 @@ def refined_table(found: Refined) -> str:
     """A refinement as a table: values with errors, and what the spectrum tells."""
     before, after = float(found.before.misfit[0]), float(found.fits.misfit[0])
     lines = [f"{'':<40} {'start':>9} {'refined':>9} {'error':>8}"]
-    for p, x, e in zip(found.freedom.parameters, found.values, found.errors, strict=True):
+    for p, x, e in zip(found.free_parameters.parameters, found.values, found.errors, strict=True):
         value = float(x) + p.offset
         lines.append(f"{p.name:<40} {p.offset:>9.4f} {value:>9.4f} {float(e):>8.4f}")
     lines.append(f"misfit {before:.2f} before, {after:.2f} after")
@@ -167,12 +171,12 @@ def design_table(proposals: list[Proposal], goal: Target) -> str:
 def _standing(proposal: Proposal) -> str:
     """The expected error of a proposal, and the training crystal nearest in composition."""
     sure = proposal.prediction.uncertainty
-    if sure is None or sure.novelty is None:
+    if sure is None or sure.applicability is None:
         return ""
-    off = 100 * sure.novelty.distance
+    off = 100 * sure.applicability.distance
     return (
-        f"  (error {sure.expected_error.item():.3g} cm⁻¹; nearest known: {sure.novelty.nearest}, "
-        f"{off:.0f} % of the atoms other)"
+        f"  (error {sure.expected_error.item():.3g} cm⁻¹; nearest known: "
+        f"{sure.applicability.nearest}, {off:.0f} % of the atoms other)"
     )
 
 

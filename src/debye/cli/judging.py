@@ -23,7 +23,7 @@ from debye.cli.common import (
 from debye.cli.labelled import Data, SplitFile, read_labelled
 from debye.cli.output import Device, load_predictor
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.data.labels import Collection
@@ -67,7 +67,7 @@ def evaluate(
     from debye.crystals.training import metrics
 
     if subset and not split:
-        raise Refusal(
+        raise InputError(
             f"there is no subset {subset!r}", why="no split was given", fix="add --split, a CSV"
         )
     part = subset or "valid"
@@ -78,7 +78,7 @@ def evaluate(
             "note: every row this model was made from has trained some of its members; on those "
             "rows its errors come out too small; the cross-validation that made it has true ones"
         )
-    collection, rejected, parts = read_labelled(data, split)
+    collection, left_out, parts = read_labelled(data, split)
     rows = rows_of(collection, parts, part) if split else collection
     found, rows, failed = _predict(predictor, rows)
     predicted = _spectra(found)
@@ -99,7 +99,7 @@ def evaluate(
     show(text, needed=not figure)
     if figure:
         _draw_gallery(rows, predicted, figure)
-    return SOME_FAILED if rejected or failed else DONE
+    return SOME_FAILED if left_out or failed else DONE
 
 
 def calibrate(
@@ -125,11 +125,12 @@ def calibrate(
 
     from debye.core.checkpoint import amend, fingerprint
     from debye.crystals.data.split import subset as rows_of
+    from debye.crystals.model.upgrade import upgraded
     from debye.crystals.uncertainty.calibration import calibrate as fitted
-    from debye.crystals.uncertainty.features import Readings
+    from debye.crystals.uncertainty.features import HeadOutputs
 
     if split is None:
-        raise Refusal(
+        raise InputError(
             "cannot calibrate without a split",
             why="rows that the model was trained on say nothing of its errors on others",
             fix="give --split with the split.csv of the training",
@@ -137,21 +138,26 @@ def calibrate(
     target = output or model
     writable(target, "--output", (".safetensors",))
     predictor = load_predictor(model, device)
-    collection, rejected, parts = read_labelled(data, split)
+    collection, left_out, parts = read_labelled(data, split)
     found, rows, failed = _predict(predictor, rows_of(collection, parts, subset))
     calibration = fitted(
-        Readings(
-            torch.stack([p.readings for p in found]),
+        HeadOutputs(
+            torch.stack([p.head_outputs for p in found]),
             predictor.model.kinds,
             tuple(predictor.model.answers),
         ),
         rows,
-        reach=predictor.model.r_max,
+        cutoff=predictor.model.r_max,
         training=rows_of(collection, parts, "train"),
     )
-    amend(model, target, {"calibration": calibration.to_card(fingerprint(predictor.model))})
+    amend(
+        model,
+        target,
+        {"calibration": calibration.to_card(fingerprint(predictor.model))},
+        upgraded,
+    )
     tell(f"calibrated on {len(rows)} rows; wrote {target}")
-    return SOME_FAILED if rejected or failed else DONE
+    return SOME_FAILED if left_out or failed else DONE
 
 
 def _predict(predictor: Predictor, rows: Collection) -> tuple[list[Prediction], Collection, int]:
@@ -165,9 +171,9 @@ def _predict(predictor: Predictor, rows: Collection) -> tuple[list[Prediction], 
             found.append(item)
         else:
             failed += 1
-            complain(item.refusal)
+            complain(item.error)
     if not kept:
-        raise Refusal(
+        raise InputError(
             "nothing to judge", why="no row could be predicted", fix="see the errors above"
         )
     return found, rows.take(kept), failed

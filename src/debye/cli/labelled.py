@@ -12,7 +12,7 @@ from debye.cli.common import complain, tell
 if TYPE_CHECKING:
     from debye.crystals.data.labels import Collection
     from debye.crystals.data.split import Split
-    from debye.crystals.structure_io.read import Rejected
+    from debye.crystals.structure_io.read import FailedInput
 
 Data = Annotated[
     Path,
@@ -26,22 +26,22 @@ SplitFile = Annotated[
 ]
 
 
-def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[Rejected], Split]:
+def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[FailedInput], Split]:
     """The usable rows, the others, which are told on stderr, and the split without those."""
     from debye.crystals.data.dataset import read_collection
     from debye.crystals.data.split import read_split
 
-    collection, rejected = read_collection(data)
-    tell_rejected(rejected, len(collection))
-    lost = {row.source for row in rejected} - set(collection.names)
+    collection, failed = read_collection(data)
+    tell_failed(failed, len(collection))
+    lost = {row.source for row in failed} - set(collection.names)
     parts = read_split(split) if split else {}
     kept = {part: [n for n in names if n not in lost] for part, names in parts.items()}
-    return collection, rejected, kept
+    return collection, failed, kept
 
 
-def tell_rejected(rejected: list[Rejected], used: int) -> None:
+def tell_failed(failed: list[FailedInput], used: int) -> None:
     """Say on stderr which rows are left out and why."""
-    for row in rejected:
-        complain(row.refusal)
-    if rejected:
-        tell(f"{len(rejected)} rows left out, {used} used")
+    for row in failed:
+        complain(row.error)
+    if failed:
+        tell(f"{len(failed)} rows left out, {used} used")

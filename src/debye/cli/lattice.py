@@ -25,7 +25,7 @@ from debye.cli.common import (
 from debye.cli.output import Device, load_predictor
 from debye.cli.spectra import Json, ModelFile, Plot, Unit
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
 if TYPE_CHECKING:
     from debye.crystals.dos.spectrum import Spectrum
@@ -39,7 +39,7 @@ class Found:
     """What one call of `bands` makes."""
 
     bands: Bands
-    springs: ForceConstants
+    force_constants: ForceConstants
     sites: Spectrum
     """Density of states of each site."""
     notes: tuple[str, ...]
@@ -101,7 +101,7 @@ def _found(
     """Read, predict, solve."""
     from debye.crystals.lattice.bands import Bands, QPath
     from debye.crystals.lattice.dos import mesh_for, site_densities
-    from debye.crystals.lattice.force_constants import mean_springs
+    from debye.crystals.lattice.force_constants import mean_force_constants
     from debye.crystals.structure.symmetry import primitive
 
     given = _single(file)
@@ -109,7 +109,7 @@ def _found(
     way = QPath.of(crystal.cell, path, points)
     predictor = load_predictor(model, device)
     members = predictor.force_constants(crystal)
-    springs, others = mean_springs(members), members if len(members) > 1 else []
+    force_constants, others = mean_force_constants(members), members if len(members) > 1 else []
     mesh = mesh_for(crystal.n_sites)
     with progress_bar() as bar:
         task = bar.add_task(
@@ -120,22 +120,26 @@ def _found(
             bar.advance(task, count)
 
         bands = Bands.of(
-            crystal, springs, way, members=others, velocities=velocities, progress=advance
+            crystal, force_constants, way, members=others, velocities=velocities, progress=advance
         )
-        sites = site_densities(springs, mesh, progress=advance) * crystal.occupancies
-    return Found(bands, springs, sites, _notes(given, bands, predictor.predict(crystal).warnings))
+        sites = site_densities(force_constants, mesh, progress=advance) * crystal.occupancies
+    return Found(
+        bands, force_constants, sites, _notes(given, bands, predictor.predict(crystal).warnings)
+    )
 
 
 def _single(file: str) -> Crystal:
     """The one structure of a file."""
-    from debye.crystals.structure_io.read import Rejected, read_structures
+    from debye.crystals.structure_io.read import FailedInput, read_structures
 
     first, *more = islice(read_structures([file]), 2)
-    if isinstance(first, Rejected):
-        raise first.refusal
+    if isinstance(first, FailedInput):
+        raise first.error
     if more:
         why = "it holds several structures, and a band structure is of one"
-        raise Refusal(f"cannot draw the bands of {file}", why=why, fix="give a file that holds one")
+        raise InputError(
+            f"cannot draw the bands of {file}", why=why, fix="give a file that holds one"
+        )
     return first
 
 
@@ -172,11 +176,11 @@ def _elastic(found: Found) -> dict[str, Any]:
 
     from debye.crystals.lattice.elastic import debye_temperature, elastic_constants, rotational_cost
 
-    crystal, springs = found.bands.crystal, found.springs
-    cost = rotational_cost(springs, torch.tensor(crystal.cell))
+    crystal, force_constants = found.bands.crystal, found.force_constants
+    cost = rotational_cost(force_constants, torch.tensor(crystal.cell))
     return {
-        "elastic_constants_GPa": elastic_constants(crystal, springs).tolist(),
-        "debye_temperature_of_sound_K": debye_temperature(crystal, springs),
+        "elastic_constants_GPa": elastic_constants(crystal, force_constants).tolist(),
+        "debye_temperature_of_sound_K": debye_temperature(crystal, force_constants),
         "rotational_cost_forces": cost.forces,
         "rotational_cost_stress": cost.stress,
     }
@@ -225,9 +229,9 @@ def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None
     atomic_write(place / "band.yaml", band_yaml(found.bands))
     found.sites.sum().write(place / "dos.csv", unit=unit)
     try:
-        write_phonopy(place / "phonopy_params.yaml", found.bands.crystal, found.springs)
-    except Refusal as refusal:  # the rest stands: phonopy is optional, and knows no mixed sites
-        warn(f"phonopy_params.yaml is not written: {refusal.what}; {refusal.why}; {refusal.fix}")
+        write_phonopy(place / "phonopy_params.yaml", found.bands.crystal, found.force_constants)
+    except DebyeError as error:  # the rest stands: phonopy is optional, and knows no mixed sites
+        warn(f"phonopy_params.yaml is not written: {error.what}; {error.why}; {error.fix}")
     tell(f"wrote the bands to {place}")
 
 

@@ -22,11 +22,11 @@ from debye.cli.common import (
     tell,
     verb,
 )
-from debye.cli.labelled import Data, SplitFile, read_labelled, tell_rejected
+from debye.cli.labelled import Data, SplitFile, read_labelled, tell_failed
 from debye.cli.output import Device
 
 if TYPE_CHECKING:
-    from debye.core.distributed import Ranks
+    from debye.core.distributed import ProcessGroup
     from debye.crystals.data.split import Split
     from debye.crystals.training.config import Settings
     from debye.crystals.training.run import TrainingRun
@@ -86,7 +86,7 @@ def train(
         settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
         # Accelerators lack some such algorithms: there it is a warning.
         torch.use_deterministic_algorithms(deterministic, warn_only=ranks.device != "cpu")
-        run, rejected = _prepare(settings, data, split, output, ranks, resume=resume)
+        run, failed = _prepare(settings, data, split, output, ranks, resume=resume)
         try:
             with graceful_stop() as stop:
                 _follow(run, stop)
@@ -97,17 +97,23 @@ def train(
         if not run.finished:
             tell(f"stopped at step {run.training.step}; go on with --resume")
             return INTERRUPTED
-        return SOME_FAILED if rejected else DONE
+        return SOME_FAILED if failed else DONE
 
 
 def _prepare(
-    settings: Settings, data: Path, split: Path | None, output: Path, ranks: Ranks, *, resume: bool
+    settings: Settings,
+    data: Path,
+    split: Path | None,
+    output: Path,
+    ranks: ProcessGroup,
+    *,
+    resume: bool,
 ) -> tuple[TrainingRun, int]:
     """The run as it stands before its next step, told on stderr, and how many rows it lacks."""
     from debye.crystals.data.split import element_balanced_split, subset
     from debye.crystals.training.run import SPLIT, TrainingRun
 
-    collection, rejected, parts = read_labelled(data, split or (output / SPLIT if resume else None))
+    collection, failed, parts = read_labelled(data, split or (output / SPLIT if resume else None))
     parts = parts or element_balanced_split(collection)
     run = TrainingRun(
         subset(collection, parts, "train"),
@@ -120,9 +126,9 @@ def _prepare(
         device=ranks.device,
         ranks=ranks,
     )
-    tell_rejected(run.rejected, len(run.rows) + len(run.valid))
+    tell_failed(run.failed, len(run.rows) + len(run.valid))
     _describe(run, data, parts)
-    return run, len(rejected) + len(run.rejected)
+    return run, len(failed) + len(run.failed)
 
 
 def _describe(run: TrainingRun, data: Path, parts: Split) -> None:

@@ -24,7 +24,7 @@ from debye.cli.common import (
     writable,
 )
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.predict.predictor import Prediction, Predictor
@@ -44,7 +44,7 @@ class Output:
         single: Suffixes of files that hold one result.
 
     Raises:
-        Refusal: The suffix is none of these, or the place cannot be written.
+        InputError: The suffix is none of these, or the place cannot be written.
     """
 
     def __init__(self, path: Path | None, single: tuple[str, ...] = ()) -> None:
@@ -54,7 +54,7 @@ class Output:
         if path is not None and self.is_folder:
             folder(path)
         elif path is not None and path.suffix not in (".jsonl", *single):
-            raise Refusal(
+            raise InputError(
                 f"cannot write to {path}",
                 why=f"{path.suffix} is none of {', '.join(('.jsonl', *single))}",
                 fix="choose one of them, or name a folder",
@@ -89,7 +89,7 @@ class Output:
             record: Gives the result as a record.
 
         Raises:
-            Refusal: A file for one result is given a second one.
+            InputError: A file for one result is given a second one.
         """
         if self.path is None:
             return
@@ -98,7 +98,7 @@ class Output:
         elif self.path.suffix == ".jsonl":
             self.lines.append(to_json(record()))
         elif self.names:
-            raise Refusal(
+            raise InputError(
                 f"cannot write a second result to {self.path}",
                 why="such a file holds one",
                 fix="name a folder or a .jsonl file with --output",
@@ -164,16 +164,16 @@ class Predictions:
         return self.predictor.calibration is not None
 
     def __iter__(self) -> Iterator[Prediction]:
-        from debye.crystals.structure_io.read import Rejected, read_structures
+        from debye.crystals.structure_io.read import FailedInput, read_structures
 
         warnings = Warnings()
         with progress_bar() as bar:
             task = bar.add_task("structures", total=None)
             for item in self.predictor(read_structures(self.files)):
                 bar.advance(task)
-                if isinstance(item, Rejected):
+                if isinstance(item, FailedInput):
                     self.bad += 1
-                    complain(item.refusal)
+                    complain(item.error)
                     continue
                 self.good += 1
                 for message in item.warnings:

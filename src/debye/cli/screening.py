@@ -29,15 +29,15 @@ from debye.cli.common import (
 from debye.cli.figures import draw_screening
 from debye.cli.output import Device, Printer
 from debye.cli.spectra import Files, Json, ModelFile, Partial, Plot
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
-    from debye.core.executors import Engine
+    from debye.core.executors import ExecutorPool
     from debye.crystals.screening.rank import Query
     from debye.crystals.screening.worker import Job
 
 
-class EngineName(str, Enum):
+class ExecutorName(str, Enum):
     """Who does the work."""
 
     LOCAL = "local"
@@ -75,14 +75,14 @@ def screen(
     ] = "293.15",
     top: Top = 10,
     partial: Annotated[Partial, typer.Option(help="Keep partial spectra too.")] = Partial.NONE,
-    engine: Annotated[EngineName, typer.Option(help="Who does the work.")] = EngineName.LOCAL,
-    engine_config: Annotated[
-        Path | None, typer.Option(help="TOML file that describes a Parsl or Dask engine.")
+    executor: Annotated[ExecutorName, typer.Option(help="Who does the work.")] = ExecutorName.LOCAL,
+    executor_config: Annotated[
+        Path | None, typer.Option(help="TOML file that describes a Parsl or Dask executor.")
     ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Shards in work at a time; the cores of this machine, or what "
-                     "the engine's config has, by default."),
+                     "the executor's config has, by default."),
     ] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Structures of a shard.")] = 1000,
     model: ModelFile = None,
@@ -127,7 +127,7 @@ def screen(
         device,
     )
     with place.locked(output):
-        chosen = _engine(engine, engine_config, workers, job)
+        chosen = _executor_pool(executor, executor_config, workers, job)
         place.begin(output, told)
         code = _run(found, shard_size, job, chosen)
     if code in (DONE, SOME_FAILED) and top:
@@ -137,38 +137,40 @@ def screen(
     return code
 
 
-def _engine(name: EngineName, config: Path | None, workers: int | None, job: Job) -> Engine:
-    """The engine that is asked for, with its config."""
+def _executor_pool(
+    name: ExecutorName, config: Path | None, workers: int | None, job: Job
+) -> ExecutorPool:
+    """The executor that is asked for, with its config."""
     from debye.core import executors
     from debye.core.device import pick_device
 
-    if name is EngineName.LOCAL:
+    if name is ExecutorName.LOCAL:
         if config is not None:
-            raise Refusal(
-                f"--engine-config {config} would not be used",
+            raise InputError(
+                f"--executor-config {config} would not be used",
                 why="local processes need no config",
-                fix="add --engine parsl or --engine dask",
+                fix="add --executor parsl or --executor dask",
             )
         pick_device(job.device)  # elsewhere it is the workers' devices that count
         return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
     table = read_toml(config) if config else {}
-    if name is EngineName.PARSL:
+    if name is ExecutorName.PARSL:
         return executors.parsl(table, workers, job.folder / "parsl")
     return executors.dask(table, workers)
 
 
-def _run(found: list[Path], shard_size: int, job: Job, engine: Engine) -> int:
+def _run(found: list[Path], shard_size: int, job: Job, executor: ExecutorPool) -> int:
     """Screen what is missing; the exit code."""
     from debye.crystals.screening import store as place
-    from debye.crystals.screening.run import campaign
+    from debye.crystals.screening.run import run_shards
     from debye.crystals.screening.shards import shards
 
     done = structures = failed = 0
     stop = graceful_stop("stopping once the shards in work are done")
     with stop as stopping, progress_bar() as bar:
         task = bar.add_task("structures", total=None)
-        for report in campaign(
-            shards(found, shard_size), job, engine, stopping=stopping, notify=warn
+        for report in run_shards(
+            shards(found, shard_size), job, executor, stopping=stopping, notify=warn
         ):
             done, structures = done + 1, structures + report.structures
             failed += report.failed

@@ -24,12 +24,12 @@ from debye.cli.common import (
 )
 from debye.cli.output import Device
 from debye.cli.study import Json, Photons, Seed, StudyName
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
-    from debye.speckle.fitting.fit import Learning, Plan
+    from debye.speckle.fitting.fit import Fitting, Plan
     from debye.speckle.scattering.models import Scattering
 
 
@@ -101,7 +101,9 @@ def simulate(
 
 def learn(
     frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Law to write, .safetensors.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option(help="FittedSystem to write, .safetensors.", show_default=False)
+    ],
     system: Annotated[
         StudyName | None, typer.Option(help="Equation; the file's own by default.")
     ] = None,
@@ -124,7 +126,7 @@ def learn(
     from debye.speckle.data.hdf5 import load_frames
     from debye.speckle.fitting.fit import prepare
     from debye.speckle.fitting.model_file import resume as take_up
-    from debye.speckle.fitting.model_file import save_law
+    from debye.speckle.fitting.model_file import save_fitted
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.scan import first_guess
 
@@ -143,7 +145,7 @@ def learn(
     if resume:
         take_up(output, learning)
     stopped = _follow(
-        learning, lambda: save_law(output, learning, study=case.name, frames=frames.name)
+        learning, lambda: save_fitted(output, learning, study=case.name, frames=frames.name)
     )
     if stopped:
         tell("stopped; go on with --resume")
@@ -160,7 +162,7 @@ def _eye(data: Frames, case: Any) -> Scattering:  # noqa: ANN401
         return expected
     seen, wanted = type(data.scattering).__name__, type(expected).__name__
     if seen != wanted:
-        raise Refusal(
+        raise InputError(
             f"cannot learn {case.name} from these frames",
             why=f"they are of a {seen}, and its equation moves a {wanted}",
             fix="leave --system out, or give frames of such a system",
@@ -170,9 +172,9 @@ def _eye(data: Frames, case: Any) -> Scattering:  # noqa: ANN401
 
 def _model(make: Any, name: str) -> System:  # noqa: ANN401 - a function without arguments
     if make is None:
-        raise Refusal(
+        raise InputError(
             f"cannot learn {name}",
-            why="no hole is left in its equation",
+            why="no term is left in its equation",
             fix="fill one yourself with debye.speckle, as docs/speckle.md shows",
         )
     return make()
@@ -191,14 +193,14 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         given = {k: v for k, v in flags.items() if v is not None}
         return replace(case.quick if quick else case.plan, **{**changes, **given})
     except TypeError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot follow the config {config}",
             why=str(error),
             fix="use the fields of Plan and Stage in debye.speckle.fitting.fit",
         ) from error
 
 
-def _follow(learning: Learning, keep: Any) -> bool:  # noqa: ANN401 - a function without arguments
+def _follow(learning: Fitting, keep: Any) -> bool:  # noqa: ANN401 - a function without arguments
     """Learn with a progress bar, keeping the law after every step; True if stopped."""
     stages = learning.plan.stages
     total = sum(stage.iterations for stage in stages)
@@ -218,7 +220,7 @@ def _follow(learning: Learning, keep: Any) -> bool:  # noqa: ANN401 - a function
 
 
 def extrapolate(
-    law: Annotated[Path, typer.Argument(help="Law of debye learn.", show_default=False)],
+    law: Annotated[Path, typer.Argument(help="FittedSystem of debye learn.", show_default=False)],
     until: Annotated[float, typer.Option(help="Last time.", show_default=False)],
     source: Annotated[
         Path | None,
@@ -238,15 +240,15 @@ def extrapolate(
     import torch
 
     from debye.speckle.data.hdf5 import load_frames, save_frames
-    from debye.speckle.fitting.model_file import load_law
+    from debye.speckle.fitting.model_file import load_fitted
     from debye.speckle.scattering.noise import expose
     from debye.speckle.studies.metrics import frame_error
 
-    output, found = writable(output, "--output"), load_law(law)
+    output, found = writable(output, "--output"), load_fitted(law)
     source = source or _learned_from(law, found.card)
     known = load_frames(source).runs(runs)
     if known.states is None:
-        raise Refusal(
+        raise InputError(
             f"cannot start from {source}", why="it holds no states", fix="give frames with states"
         )
     check_range(until, "--until", least=float(known.times[1]))
@@ -280,7 +282,7 @@ def _learned_from(law: Path, card: dict[str, Any]) -> Path:
     name = str(card.get("frames") or "")
     found = [folder / name for folder in (law.parent, Path()) if name and (folder / name).exists()]
     if not found:
-        raise Refusal(
+        raise InputError(
             f"nothing to start {law} from",
             why=f"the frames it was learned from, {name or 'unknown'}, are not beside it",
             fix="name frames, whose first states are taken, with --from",

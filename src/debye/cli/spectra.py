@@ -25,7 +25,7 @@ from debye.cli.common import (
 from debye.cli.figures import draw_alloy, draw_spectra, draw_thermodynamics
 from debye.cli.output import Device, Output, Predictions, Printer, load_predictor
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.dos.spectrum import Spectrum
@@ -339,7 +339,7 @@ def _reference(path: Path | None, plot: Path | None) -> Spectrum | None:
     if path is None:
         return None
     if plot is None:
-        raise Refusal(
+        raise InputError(
             "--reference would not be seen", why="it is drawn in the figure", fix="add --plot"
         )
     return read_label(path) or Spectrum.read(path)

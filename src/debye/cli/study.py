@@ -49,7 +49,7 @@ def study(
     as_json: Json = False,
 ) -> int:
     """Simulate, learn, judge on unseen initial states, extrapolate: a published case in one go."""
-    from debye.speckle.fitting.model_file import save_law
+    from debye.speckle.fitting.model_file import save_fitted
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.evaluate import conduct
 
@@ -67,9 +67,9 @@ def study(
             if bar.disable:
                 tell(line)
 
-        def keep(learning: Any) -> None:  # noqa: ANN401 - a Learning
+        def keep(learning: Any) -> None:  # noqa: ANN401 - a Fitting
             if place:
-                save_law(place / f"{case.name}.safetensors", learning, study=case.name)
+                save_fitted(place / f"{case.name}.safetensors", learning, study=case.name)
 
         report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch, keep=keep)
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else _table(report))

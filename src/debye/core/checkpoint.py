@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
-FORMAT = 1
-"""Raised when an older debye could no longer read the files."""
+FORMAT = 2
+"""Raised when an older debye could no longer read the files; 0.1.0 wrote 1."""
 
 LONGEST_HEADER = 100_000_000
 """Bytes, as the safetensors format has it."""
 
 Card = dict[str, Any]
+Upgrade = Callable[[Card, dict[str, Tensor]], tuple[Card, dict[str, Tensor]]]
 
 
 def arguments_of(model: nn.Module) -> dict[str, Any]:
@@ -37,8 +38,8 @@ def arguments_of(model: nn.Module) -> dict[str, Any]:
 
     Example:
         >>> from debye.core.radial import RadialMLP
-        >>> arguments_of(RadialMLP(reach=5.0, outputs=3))
-        {'reach': 5.0, 'outputs': 3, 'basis': 10, 'hidden': 64}
+        >>> arguments_of(RadialMLP(cutoff=5.0, outputs=3))
+        {'cutoff': 5.0, 'outputs': 3, 'basis': 10, 'hidden': 64}
     """
     names = inspect.signature(type(model).__init__).parameters
     return {name: getattr(model, name) for name in names if name != "self"}
@@ -49,12 +50,12 @@ def fingerprint(model: nn.Module) -> str:
 
     Example:
         >>> from debye.core.radial import RadialMLP
-        >>> f, g = RadialMLP(reach=5.0, outputs=1), RadialMLP(reach=5.0, outputs=1)
+        >>> f, g = RadialMLP(cutoff=5.0, outputs=1), RadialMLP(cutoff=5.0, outputs=1)
         >>> fingerprint(f) == fingerprint(f), fingerprint(f) == fingerprint(g)
         (True, False)
     """
     tensors = {name: t.detach().cpu() for name, t in model.state_dict().items()}
-    return _digest(arguments_of(model), tensors)
+    return digest(arguments_of(model), tensors)
 
 
 def save(
@@ -63,10 +64,10 @@ def save(
     """Write a card and tensors as one safetensors file, atomically.
 
     Raises:
-        Refusal: The file cannot be written.
+        InputError: The file cannot be written.
     """
     kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    card = {**card, "format": FORMAT, "sha256": _digest(card, kept)}
+    card = {**card, "format": FORMAT, "sha256": digest(card, kept)}
     header = json.dumps(card, allow_nan=False)  # NaN is no JSON, and other readers refuse it
     atomic_write(path, save_tensors(kept, metadata={"debye": header}))
 
@@ -75,8 +76,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
     """Read a card and tensors, and check that they are what was written.
 
     Raises:
-        Refusal: The file is missing, no safetensors file, a pickle, truncated, of a newer format,
-            not written by debye, or changed since.
+        InputError: The file is missing, no safetensors file, a pickle, truncated, of a newer
+            format, not written by debye, or changed since.
     """
     content = _read(Path(path))
     card = _card(Path(path), content)
@@ -85,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
     except (SafetensorError, ValueError) as error:
         raise _broken(path, f"its tensors cannot be read, as if cut short ({error})") from error
     bare = {k: v for k, v in card.items() if k not in ("format", "sha256")}
-    if card.get("sha256") != _digest(bare, tensors):
+    if card.get("sha256") != digest(bare, tensors):
         raise _broken(path, "its content does not match its checksum: it was edited or damaged")
     return card, tensors
 
@@ -96,7 +97,10 @@ def read_card(path: str | os.PathLike[str]) -> Card:
 
 
 def amend(
-    path: str | os.PathLike[str], output: str | os.PathLike[str], facts: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    facts: Mapping[str, Any],
+    upgrade: Upgrade | None = None,
 ) -> None:
     """Write a model file again with more in its card, or other values; the tensors stay.
 
@@ -104,11 +108,14 @@ def amend(
         path: The file to read.
         output: The file to write; it may be the same.
         facts: What to put into the card.
+        upgrade: As for `load_model`.
 
     Raises:
-        Refusal: What `load` and `save` refuse.
+        InputError: What `load` and `save` refuse.
     """
     card, tensors = load(path)
+    if upgrade and card["format"] < FORMAT:
+        card, tensors = upgrade(card, tensors)
     kept = {k: v for k, v in card.items() if k not in ("format", "sha256")}
     save(output, {**kept, **facts}, tensors)
 
@@ -125,20 +132,23 @@ def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str
     save(path, {**made, **card}, model.state_dict())
 
 
-def load_model(path: str | os.PathLike[str], *kinds: type[Any]) -> tuple[Any, Card]:
+def load_model(
+    path: str | os.PathLike[str], *kinds: type[Any], upgrade: Upgrade | None = None
+) -> tuple[Any, Card]:
     """Build a saved model again, in evaluation mode.
 
     Args:
         path: A file of `save_model`.
         kinds: The classes it may hold.
+        upgrade: Turns a card and tensors of an older format into those of today.
 
     Raises:
-        Refusal: What `load` refuses, or the file holds another class or other tensors.
+        InputError: What `load` refuses, or the file holds another class or other tensors.
 
     Example:
         >>> import tempfile
         >>> from debye.core.radial import RadialMLP
-        >>> f = RadialMLP(reach=5.0, outputs=1)
+        >>> f = RadialMLP(cutoff=5.0, outputs=1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_model(f"{folder}/f.safetensors", f, {"licence": "CC-BY-4.0"})
         ...     g, card = load_model(f"{folder}/f.safetensors", RadialMLP)
@@ -146,10 +156,12 @@ def load_model(path: str | os.PathLike[str], *kinds: type[Any]) -> tuple[Any, Ca
         ('CC-BY-4.0', True)
     """
     card, tensors = load(path)
+    if upgrade and card["format"] < FORMAT:
+        card, tensors = upgrade(card, tensors)
     kind = next((k for k in kinds if k.__name__ == card.get("class")), None)
     if kind is None:
         wanted = " or ".join(k.__name__ for k in kinds)
-        raise Refusal(
+        raise InputError(
             f"cannot load {path} as a {wanted}",
             why=f"it holds {card.get('class', 'no model; perhaps the checkpoint of a training')}",
             fix=f"give a file that holds a {wanted}, such as a training's best.safetensors",
@@ -157,6 +169,8 @@ def load_model(path: str | os.PathLike[str], *kinds: type[Any]) -> tuple[Any, Ca
     try:
         model = kind(**card["arguments"])
         model.load_state_dict(tensors)
+    except DebyeError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _broken(path, f"its tensors and arguments do not fit together: {error}") from error
     for name, made in model.state_dict().items():
@@ -173,7 +187,7 @@ def _read(path: Path) -> bytes:
             _check_start(path, start)
             return start + stream.read()
     except OSError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}", why=str(error.strerror), fix="check the path and its permissions"
         ) from error
 
@@ -183,7 +197,7 @@ def _check_start(path: Path, start: bytes) -> None:
     if len(start) == 8 and int.from_bytes(start, "little") <= LONGEST_HEADER:
         return
     if start.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        raise Refusal(
+        raise InputError(
             f"will not load {path}",
             why="it is a pickle (a .pt or .torch file), and reading one can run any code",
             fix="use a .safetensors file written by debye, or train the model again",
@@ -204,7 +218,7 @@ def _card(path: Path, content: bytes) -> Card:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _broken(path, "its header is not one that debye writes") from error
     if made_in > FORMAT:
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}",
             why=f"it has format {made_in}, and this debye knows formats up to {FORMAT}",
             fix="install a newer debye",
@@ -212,15 +226,16 @@ def _card(path: Path, content: bytes) -> Card:
     return dict(card)
 
 
-def _broken(path: str | os.PathLike[str], why: str) -> Refusal:
-    return Refusal(
+def _broken(path: str | os.PathLike[str], why: str) -> InputError:
+    return InputError(
         f"cannot load {path}",
         why=why,
         fix="give a .safetensors file written by debye, copied whole",
     )
 
 
-def _digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+def digest(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """A checksum of JSON values and tensors."""
     total = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
     for name in sorted(tensors):
         total.update(name.encode())

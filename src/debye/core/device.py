@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 def pick_device(name: str = "auto", local: int | None = None, *, precise: bool = False) -> str:
@@ -20,7 +20,7 @@ def pick_device(name: str = "auto", local: int | None = None, *, precise: bool =
         precise: Only one that computes in double precision will do, which ``mps`` does not.
 
     Raises:
-        Refusal: The name is unknown, or this machine has no such device, or too few.
+        InputError: The name is unknown, or this machine has no such device, or too few.
 
     Example:
         >>> pick_device("cpu")
@@ -36,16 +36,16 @@ def pick_device(name: str = "auto", local: int | None = None, *, precise: bool =
     kind, _, index = (present[0] if name == "auto" else name).partition(":")
     if kind not in present:
         why = f"this machine has {', '.join(present)}" + " for double precision" * precise
-        raise _refusal(name, why)
+        raise _no_device(name, why)
     count = getattr(torch, kind).device_count() if kind != "cpu" else 1
     if index and not (index.isdecimal() and int(index) < count):
-        raise _refusal(name, f"this machine has {count} of them, counted from 0")
+        raise _no_device(name, f"this machine has {count} of them, counted from 0")
     if local is None or kind == "cpu":
         return f"{kind}:{index}" if index else kind
     if index:
-        raise _refusal(name, "each of several processes takes a device of its own")
+        raise _no_device(name, "each of several processes takes a device of its own")
     if local >= count > 1:
-        raise _refusal(name, f"process {local} of this machine finds {count} of them")
+        raise _no_device(name, f"process {local} of this machine finds {count} of them")
     return f"{kind}:{local if count > 1 else 0}"
 
 
@@ -72,7 +72,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
-def _refusal(name: str, why: str) -> Refusal:
-    return Refusal(
+def _no_device(name: str, why: str) -> InputError:
+    return InputError(
         f"cannot compute on {name!r}", why=why, fix="use --device auto, or one that is there"
     )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from debye.core.device import pick_device
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -33,7 +33,7 @@ FAREWELL = 3.0
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among those it was launched with.
 
     Attributes:
@@ -57,7 +57,7 @@ class Ranks:
         """This process's part of so many things; the parts differ by one at most.
 
         Example:
-            >>> [range(5)[Ranks(rank, 2).share(5)] for rank in (0, 1)]
+            >>> [range(5)[ProcessGroup(rank, 2).share(5)] for rank in (0, 1)]
             [range(0, 2), range(2, 5)]
         """
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
@@ -86,7 +86,7 @@ class Ranks:
             facts: By name, what must be the same on all processes.
 
         Raises:
-            Refusal: One is not; raised by every process.
+            InputError: One is not; raised by every process.
         """
         if self.size == 1:
             return
@@ -97,14 +97,14 @@ class Ranks:
         distributed.all_reduce(high, distributed.ReduceOp.MAX)
         if not torch.equal(low, high):
             differ = [k for k, same in zip(facts, (low == high).tolist(), strict=True) if not same]
-            raise Refusal(
+            raise InputError(
                 f"the {self.size} processes do not work on the same thing",
                 why=f"they differ in {', '.join(differ)}",
                 fix="start all with the same command, on files that every machine sees alike",
             )
 
 
-ALONE = Ranks()
+ALONE = ProcessGroup()
 
 
 class Launcher(NamedTuple):
@@ -152,15 +152,15 @@ LAUNCHERS = (
 """In the order of who is asked first: srun may have started mpiexec, and either torchrun."""
 
 
-def launched(environment: Mapping[str, str]) -> Ranks:
+def launched(environment: Mapping[str, str]) -> ProcessGroup:
     """Who this process is, in the words of torchrun, mpiexec or srun; alone if none started it.
 
     Raises:
-        Refusal: The launcher's variables are incomplete, or contradict each other.
+        InputError: The launcher's variables are incomplete, or contradict each other.
 
     Example:
         >>> launched({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
-        Ranks(rank=3, size=4, local=1, device='cpu')
+        ProcessGroup(rank=3, size=4, local=1, device='cpu')
     """
     launcher = next((x for x in LAUNCHERS if x.sign in environment), None)
     if launcher is None:
@@ -170,19 +170,19 @@ def launched(environment: Mapping[str, str]) -> Ranks:
         for names in (launcher.rank, launcher.size, launcher.local)
     )
     if not local <= rank < size:
-        raise Refusal(
+        raise InputError(
             f"cannot be process {rank} of {size}",
             why=f"{launcher.name} counts them from 0, and this is number {local} on its machine",
             fix=f"correct {launcher.rank[0]} and {launcher.size[0]}, or unset {launcher.sign}",
         )
-    return Ranks(rank, size, local)
+    return ProcessGroup(rank, size, local)
 
 
 def _number(environment: Mapping[str, str], names: tuple[str, ...], launcher: str) -> int:
     name = next((name for name in names if name in environment), None)
     if name is None or not environment[name].isdecimal():
         told = f"{name} is {environment[name]!r}" if name else f"{' or '.join(names)} is not set"
-        raise Refusal(
+        raise InputError(
             "cannot tell which of the launched processes this is",
             why=f"it looks started by {launcher}, but {told}",
             fix="start it with torchrun, mpiexec or srun, or set RANK, WORLD_SIZE and LOCAL_RANK",
@@ -194,17 +194,17 @@ JOB = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PBS_JOBID", "PALS_APID", "PMIX_NAMESPAC
 """What names a launch, alike on all its processes and unlike any other's."""
 
 
-def address(environment: Mapping[str, str], ranks: Ranks) -> tuple[str, int]:
+def address(environment: Mapping[str, str], ranks: ProcessGroup) -> tuple[str, int]:
     """Host and port where the first process waits for the others.
 
     They are MASTER_ADDR and MASTER_PORT where set; else this machine if all are on it, else the
     first host of the Slurm or PBS job, and a port that follows from the job's name.
 
     Raises:
-        Refusal: The host cannot be found, or the port is none.
+        InputError: The host cannot be found, or the port is none.
 
     Example:
-        >>> address({"SLURM_STEP_NODELIST": "nid[007-010,12],login1"}, Ranks(0, 4))
+        >>> address({"SLURM_STEP_NODELIST": "nid[007-010,12],login1"}, ProcessGroup(0, 4))
         ('nid007', 29500)
     """
     host = environment.get("MASTER_ADDR") or _first_host(environment, ranks)
@@ -212,7 +212,7 @@ def address(environment: Mapping[str, str], ranks: Ranks) -> tuple[str, int]:
     default = 20_000 + int(sha256(job.encode()).hexdigest(), 16) % 10_000 if job else 29_500
     port = environment.get("MASTER_PORT") or str(default)
     if not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise Refusal(
+        raise InputError(
             f"cannot meet at port {port!r}",
             why="MASTER_PORT must be a number from 1 to 65535",
             fix="set it, alike for all processes",
@@ -220,7 +220,7 @@ def address(environment: Mapping[str, str], ranks: Ranks) -> tuple[str, int]:
     return host, int(port)
 
 
-def _first_host(environment: Mapping[str, str], ranks: Ranks) -> str:
+def _first_host(environment: Mapping[str, str], ranks: ProcessGroup) -> str:
     here = {name for launcher in LAUNCHERS for name in launcher.local_size} & environment.keys()
     if any(environment[name] == str(ranks.size) for name in here):
         return "127.0.0.1"
@@ -230,7 +230,7 @@ def _first_host(environment: Mapping[str, str], ranks: Ranks) -> str:
             return "".join(part or "" for part in found.groups())
     if (nodes := Path(environment.get("PBS_NODEFILE", ""))).is_file():
         return nodes.read_text().split()[0]
-    raise Refusal(
+    raise InputError(
         f"cannot find the first of the {ranks.size} processes",
         why="MASTER_ADDR is not set, and neither Slurm nor PBS names the hosts of the job",
         fix="set MASTER_ADDR to the host of rank 0 for all processes, and MASTER_PORT if 29500"
@@ -239,7 +239,7 @@ def _first_host(environment: Mapping[str, str], ranks: Ranks) -> str:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[Ranks]:
+def joined(device: str = "auto") -> Iterator[ProcessGroup]:
     """This process among those it was launched with, as long as the work inside takes.
 
     All but the first are silent. Of those that fail the first tells, the others leave with the
@@ -249,8 +249,8 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         device: As `pick_device` takes it.
 
     Raises:
-        Refusal: They cannot come together, or there is no such device.
-        Failure: The others were lost.
+        InputError: They cannot come together, or there is no such device.
+        ComputationError: The others were lost.
         SystemExit: This process failed, after another one had told why.
     """
     ranks = launched(os.environ)
@@ -262,7 +262,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         place = pick_device(device, ranks.local)
         kind = place.partition(":")[0]
         if kind == "mps":
-            raise Refusal(
+            raise InputError(
                 "cannot train on mps with several processes",
                 why="torch has no collective operations there",
                 fix="train with one process, or add --device cpu",
@@ -285,7 +285,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
             distributed.destroy_process_group()
 
 
-def _meet(ranks: Ranks) -> Store:
+def _meet(ranks: ProcessGroup) -> Store:
     """A store that all processes see; they agree there on how many and who they are."""
     from torch.distributed.rendezvous import rendezvous
 
@@ -298,7 +298,7 @@ def _meet(ranks: Ranks) -> Store:
         size = int(store.compare_set("size", "", str(ranks.size)))
         namesakes = store.add(f"rank {ranks.rank}", 1) - 1
     except (RuntimeError, OSError) as error:
-        raise Failure(
+        raise ComputationError(
             f"process {ranks.rank} of {ranks.size} found no other at {host}:{port}",
             why=_first_line(error),
             fix="set MASTER_ADDR to the host of rank 0 and MASTER_PORT to a free port, alike for"
@@ -306,7 +306,7 @@ def _meet(ranks: Ranks) -> Store:
         ) from error
     if size != ranks.size or namesakes:
         why = "another has the same rank" if namesakes else f"another says they are {size}"
-        raise Refusal(
+        raise InputError(
             f"cannot work as process {ranks.rank} of {ranks.size}",
             why=why,
             fix="start all processes with one launcher, and nothing else at this MASTER_PORT",
@@ -315,12 +315,12 @@ def _meet(ranks: Ranks) -> Store:
 
 
 @contextmanager
-def _told_once(ranks: Ranks, store: Store) -> Iterator[None]:
+def _told_once(ranks: ProcessGroup, store: Store) -> Iterator[None]:
     """Let the first process that fails say so, and the others leave in silence."""
     try:
         yield
-    except (Refusal, RuntimeError) as error:
-        failure = error if isinstance(error, Refusal) else _lost(ranks, error)
+    except (DebyeError, RuntimeError) as error:
+        failure = error if isinstance(error, DebyeError) else _lost(ranks, error)
         if _already_told(ranks, store):
             raise SystemExit(failure.exit_code) from error
         if failure is error:
@@ -328,7 +328,7 @@ def _told_once(ranks: Ranks, store: Store) -> Iterator[None]:
         raise failure from error
 
 
-def _already_told(ranks: Ranks, store: Store) -> bool:
+def _already_told(ranks: ProcessGroup, store: Store) -> bool:
     """Whether another process failed before; the first, who may hold the store, lets all ask."""
     with suppress(RuntimeError):  # the store went with the first process
         told = store.add("failures", 1) > 1
@@ -341,12 +341,12 @@ def _already_told(ranks: Ranks, store: Store) -> bool:
     return False
 
 
-def _lost(ranks: Ranks, error: RuntimeError) -> Refusal:
+def _lost(ranks: ProcessGroup, error: RuntimeError) -> ComputationError:
     """What an error of the process group means; any other is raised as it is."""
     about_group = isinstance(error, distributed.DistError)
     if not (about_group or re.search("gloo|nccl|xccl|connection|store", str(error), re.IGNORECASE)):
         raise error
-    return Failure(
+    return ComputationError(
         f"process {ranks.rank} of {ranks.size} lost the others",
         why=_first_line(error),
         fix="see what ended the first of them; what was saved before stays good",

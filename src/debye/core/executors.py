@@ -27,7 +27,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -40,7 +40,7 @@ worker_number: int | None = None
 
 
 @dataclass
-class Engine:
+class ExecutorPool:
     """Executors as a screening uses them: entered, given work, made again when broken.
 
     Args:
@@ -55,7 +55,7 @@ class Engine:
     _stack: ExitStack = field(default_factory=ExitStack)
     _executor: Executor | None = None
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> ExecutorPool:
         self._executor = self.open(self._stack)
         return self
 
@@ -87,7 +87,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def local(workers: int, preload: Sequence[str] = ()) -> Engine:
+def local(workers: int, preload: Sequence[str] = ()) -> ExecutorPool:
     """Processes of this machine.
 
     Args:
@@ -103,7 +103,7 @@ def local(workers: int, preload: Sequence[str] = ()) -> Engine:
         stack.callback(executor.shutdown, cancel_futures=True)
         return executor
 
-    return Engine(pool, workers, (BrokenExecutor,))
+    return ExecutorPool(pool, workers, (BrokenExecutor,))
 
 
 def _context(preload: Sequence[str]) -> Any:  # noqa: ANN401 - the contexts share no public class
@@ -147,7 +147,7 @@ KEPT = {
 asked for again at every step, would then cost as much in the kernel as in the network."""
 
 
-def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engine:
+def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> ExecutorPool:
     """Parsl's executors: allocations of PBS, Slurm and others, or this machine.
 
     Args:
@@ -157,7 +157,7 @@ def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engi
         scratch: Where Parsl keeps its logs, unless the config has a ``run_dir``.
 
     Raises:
-        Refusal: Parsl is missing, or the config names what there is not.
+        InputError: Parsl is missing, or the config names what there is not.
     """
     try:
         from parsl import Config, executors, launchers, providers
@@ -178,7 +178,7 @@ def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Engi
         return stack.enter_context(ParslPoolExecutor(made))
 
     width = workers or sum(map(_workers_of, made.executors))
-    return Engine(pool, width, (WorkerLost, ManagerLost))
+    return ExecutorPool(pool, width, (WorkerLost, ManagerLost))
 
 
 def _this_machine(workers: int | None) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _workers_of(executor: Any) -> int:  # noqa: ANN401 - any of Parsl's
     return int(nodes * here)
 
 
-def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
+def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
     """A Dask cluster: one that runs, one to be started, or workers on this machine.
 
     Args:
@@ -217,7 +217,7 @@ def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
         workers: Shards in work at a time; if None, as many as the cluster has threads.
 
     Raises:
-        Refusal: Dask is missing, the config names what there is not, or nobody answers.
+        InputError: Dask is missing, the config names what there is not, or nobody answers.
     """
     try:
         import dask.config
@@ -246,11 +246,11 @@ def dask(config: Mapping[str, Any], workers: int | None) -> Engine:
             client = stack.enter_context(Client(**place))
         except (OSError, ValueError) as error:
             raise _misfit("dask", f"no scheduler answers at {place}: {error}") from error
-        engine.width = workers or max(sum(client.nthreads().values()), config.get("jobs", 1))
+        pool.width = workers or max(sum(client.nthreads().values()), config.get("jobs", 1))
         return client.get_executor(pure=False)
 
-    engine = Engine(executor, workers or 1, (KilledWorker,))
-    return engine
+    pool = ExecutorPool(executor, workers or 1, (KilledWorker,))
+    return pool
 
 
 def _local_cluster(workers: int | None) -> dict[str, Any]:
@@ -282,18 +282,18 @@ def build(
     Args:
         table: Its values may be such tables again, or lists of them.
         known: The classes that ``class`` may name.
-        what: Where the table stands in the config; named in the refusal.
+        what: Where the table stands in the config; named in the error.
         kind: The class, where the table names none.
 
     Raises:
-        Refusal: The class is not known, or does not take these arguments.
+        InputError: The class is not known, or does not take these arguments.
 
     Example:
         >>> build({"class": "dict", "a": {"class": "dict", "b": 1}}, {"dict": dict}, "config")
         {'a': {'b': 1}}
         >>> build({"class": "os.system"}, {"dict": dict}, "config")
         Traceback (most recent call last):
-        debye.errors.Refusal: cannot use the engine's config: config
+        debye.errors.InputError: cannot use the executor's config: config
           why: there is no class 'os.system'
           fix: name one of dict
     """
@@ -314,16 +314,16 @@ def build(
         raise _misfit(what, str(error)) from error
 
 
-def _misfit(what: str, why: str, fix: str = "see the library's own manual of it") -> Refusal:
-    return Refusal(f"cannot use the engine's config: {what}", why=why, fix=fix)
+def _misfit(what: str, why: str, fix: str = "see the library's own manual of it") -> InputError:
+    return InputError(f"cannot use the executor's config: {what}", why=why, fix=fix)
 
 
-def _missing(library: str, error: ImportError) -> Refusal:
+def _missing(library: str, error: ImportError) -> InputError:
     extra = library.partition("-")[0]
-    return Refusal(
+    return InputError(
         f"cannot screen with {library}",
         why=f"it is not installed ({error})",
-        fix=f"python -m pip install 'debye[{extra}]', or use --engine local",
+        fix=f"python -m pip install 'debye[{extra}]', or use --executor local",
     )
 
 

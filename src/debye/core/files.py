@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
@@ -25,8 +25,8 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
         The path written.
 
     Raises:
-        Refusal: The folder is missing or cannot be written, or the path is a folder.
-        Failure: The disk is full or failed while writing.
+        InputError: The folder is missing or cannot be written, or the path is a folder.
+        ComputationError: The disk is full or failed while writing.
 
     Example:
         >>> import tempfile
@@ -46,7 +46,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
     return target
 
 
-def remove_drafts(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what `atomic_write` had begun in a folder when its process was killed.
 
     Nobody else may be writing there.
@@ -90,19 +90,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _explain(target: Path, error: OSError) -> Refusal:
+def _explain(target: Path, error: OSError) -> DebyeError:
     """Say what the operating system's error means for the person who chose the path."""
     what = f"cannot write {target}"
     if isinstance(error, IsADirectoryError):
-        return Refusal(what, why="it is a folder", fix="give the name of a file in it")
+        return InputError(what, why="it is a folder", fix="give the name of a file in it")
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         why = f"there is no folder {target.parent}"
-        return Refusal(what, why=why, fix="create the folder, or choose another")
+        return InputError(what, why=why, fix="create the folder, or choose another")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         why = f"the folder {target.parent} or the file may not be written ({error.strerror})"
-        return Refusal(what, why=why, fix="choose a folder you may write to")
+        return InputError(what, why=why, fix="choose a folder you may write to")
     if error.errno == errno.ENAMETOOLONG:
-        return Refusal(what, why="its name is too long", fix="choose a shorter name")
-    return Failure(
+        return InputError(what, why="its name is too long", fix="choose a shorter name")
+    return ComputationError(
         what, why=str(error), fix="free some space or choose another disk, and try again"
     )

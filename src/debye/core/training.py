@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.device import seeded
-from debye.core.distributed import ALONE, Ranks
-from debye.errors import Failure, Refusal
+from debye.core.distributed import ALONE, ProcessGroup
+from debye.errors import ComputationError, InputError
 
 Batch = TypeVar("Batch")
 Loss = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
@@ -46,12 +46,12 @@ def check_numbers(where: str, values: object, ranges: Mapping[str, tuple[float, 
     """Refuse settings that are no numbers, or are out of range.
 
     Args:
-        where: What the settings are of; named in the refusal.
+        where: What the settings are of; named in the error.
         values: Holds one attribute or key for each range; what it lacks is not checked.
         ranges: Least and largest value by name; whole numbers where the least is an ``int``.
 
     Raises:
-        Refusal: The first value at fault.
+        InputError: The first value at fault.
 
     Example:
         >>> check_numbers("[network]", {"layers": 2}, {"layers": (1, 8)})
@@ -62,7 +62,7 @@ def check_numbers(where: str, values: object, ranges: Mapping[str, tuple[float, 
         whole = isinstance(low, int)
         number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
         if not number or not low <= value <= high:
-            raise Refusal(
+            raise InputError(
                 f"{where} {name} is {value!r}",
                 why=f"it must be a {'whole ' if whole else ''}number from {low:g} to {high:g}",
                 fix="correct it in the config or the options",
@@ -87,7 +87,7 @@ class Recipe:
         seed: Seed of everything random.
 
     Raises:
-        Refusal: A value is no number or outside `RANGES`.
+        InputError: A value is no number or outside `RANGES`.
     """
 
     epochs: int = 36
@@ -168,7 +168,7 @@ class Training(Generic[Batch]):
     model: nn.Module
     loss: Loss[Batch]
     recipe: Recipe
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = ALONE
     step: int = 0
     rate_scale: float = 1.0
     mean_loss: float | None = None
@@ -194,8 +194,8 @@ class Training(Generic[Batch]):
             steps_per_epoch: How many there are.
 
         Raises:
-            Failure: The loss was bad more often than the recipe allows.
-            Refusal: An epoch has fewer batches than announced.
+            ComputationError: The loss was bad more often than the recipe allows.
+            InputError: An epoch has fewer batches than announced.
         """
         total = self.recipe.epochs * steps_per_epoch
         while self.step < total:
@@ -203,7 +203,7 @@ class Training(Generic[Batch]):
             for batch in islice(batches(epoch), begun, steps_per_epoch):
                 yield self._advance(batch, epoch, self._rate(total), steps_per_epoch)
             if self.step < (epoch + 1) * steps_per_epoch:
-                raise Refusal(
+                raise InputError(
                     f"epoch {epoch} ended after {self.step % steps_per_epoch} batches",
                     why=f"{steps_per_epoch} were announced",
                     fix="announce as many as every epoch has",
@@ -261,7 +261,7 @@ class Training(Generic[Batch]):
         """The moving average is sound as long as the steps taken were: no other copy is kept."""
         self.rewinds += 1
         if self.rewinds > self.recipe.rewinds:
-            raise Failure(
+            raise ComputationError(
                 f"training stopped at step {self.step}: the loss is {loss:g}",
                 why=f"it was bad {self.rewinds} times, though the rate was halved each time",
                 fix="look for a broken row, or lower peak_rate; what was saved before stays good",
@@ -288,10 +288,10 @@ class Training(Generic[Batch]):
         """Take up a saved state.
 
         Raises:
-            Refusal: It is no such state, was made by another recipe, or is of another model.
+            InputError: It is no such state, was made by another recipe, or is of another model.
         """
         if "recipe" not in numbers:
-            raise Refusal(
+            raise InputError(
                 "cannot resume from this file",
                 why="it holds no training, perhaps a finished model",
                 fix="resume from the checkpoint that the training wrote",
@@ -328,17 +328,17 @@ def check_unchanged(what: str, saved: Mapping[str, Any], now: Mapping[str, Any])
     """Refuse to resume a run whose settings or data are no longer those it was started with.
 
     Args:
-        what: Whose they are; named in the refusal.
+        what: Whose they are; named in the error.
         saved: By name, as they were.
         now: By name, as they are.
 
     Raises:
-        Refusal: Some differ; their names are told.
+        InputError: Some differ; their names are told.
     """
     changed = sorted(k for k in saved.keys() | now.keys() if saved.get(k) != now.get(k))
     if changed:
         first = changed[0]
-        raise Refusal(
+        raise InputError(
             "cannot resume this training",
             why=f"{what} has changed in {', '.join(changed[:5])}"
             f" ({first} was {saved.get(first)}, is {now.get(first)})",

@@ -17,7 +17,7 @@ from torch import Tensor
 from debye.core.neighbors import pairs_within, sum_onto
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES, SYMBOLS
-from debye.errors import Refusal
+from debye.errors import InputError
 
 NATURAL_MASS = torch.tensor([0.0, *(MASSES[symbol] for symbol in SYMBOLS[1:])])
 """Mean mass of the isotopes of each element, u, by atomic number."""
@@ -84,9 +84,9 @@ class Graph:
         """Sum a quantity of the sites (N, …) over each crystal: (B, …)."""
         return sum_onto(self.crystal, values, self.n_crystals)
 
-    def totals(self, readings: Tensor) -> Tensor:
+    def totals(self, head_outputs: Tensor) -> Tensor:
         """Densities of full sites (…, N, F) summed over each crystal's atoms: (…, B, F)."""
-        sites = self.occupancy.unsqueeze(-1) * readings
+        sites = self.occupancy.unsqueeze(-1) * head_outputs
         return self.per_crystal(sites.movedim(-2, 0)).movedim(0, -2)
 
     def to(self, device: torch.device | str) -> Graph:
@@ -95,30 +95,30 @@ class Graph:
         return replace(self, **moved)
 
     @staticmethod
-    def of(crystal: Crystal, reach: float) -> Graph:
-        """The graph of one crystal, with an edge to every site and image within reach.
+    def of(crystal: Crystal, cutoff: float) -> Graph:
+        """The graph of one crystal, with an edge to every site and image within the cutoff.
 
         Args:
             crystal: What to turn into a graph.
-            reach: Cutoff distance, Å.
+            cutoff: Cutoff distance, Å.
 
         Raises:
-            Refusal: A site has no neighbour within reach, so nothing holds it.
+            InputError: A site has no neighbour within the cutoff, so nothing holds it.
 
         Example:
             >>> from debye.crystals.structure.crystal import Crystal
             >>> cell = 2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
             >>> salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.82, 0, 0]], cell)
-            >>> len(Graph.of(salt, reach=3.0).center)
+            >>> len(Graph.of(salt, cutoff=3.0).center)
             12
         """
-        pairs = pairs_within(crystal.positions, crystal.cell, reach)
+        pairs = pairs_within(crystal.positions, crystal.cell, cutoff)
         alone = np.setdiff1d(np.arange(len(crystal.species)), pairs.center)
         if len(alone):
             label = crystal.source or crystal.name or crystal.formula
-            raise Refusal(
+            raise InputError(
                 f"cannot predict {label}: site {alone[0]} has no neighbour",
-                why=f"nothing lies within {reach:g} Å of it",
+                why=f"nothing lies within {cutoff:g} Å of it",
                 fix="check the cell and the length unit; isolated atoms have no phonons",
             )
         species = [(i, s, f) for i, site in enumerate(crystal.species) for s, f in site.items()]

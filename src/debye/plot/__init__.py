@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from debye import __version__
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import InputError
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
 """The colours of Okabe and Ito, told apart by colour-blind readers; black is kept for totals."""
@@ -104,7 +104,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200.0) ->
         The path written.
 
     Raises:
-        Refusal: The name ends in something else, or the file cannot be written.
+        InputError: The name ends in something else, or the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -116,7 +116,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200.0) ->
     if suffix not in _METADATA:
         why = f"its name ends in {suffix!r}" if suffix else "its name has no ending"
         fix = f"end it in {', '.join(_METADATA)}"
-        raise Refusal(f"cannot write the figure {Path(path)}", why=why, fix=fix)
+        raise InputError(f"cannot write the figure {Path(path)}", why=why, fix=fix)
     stream = io.BytesIO()
     with style():
         figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import COLUMN, DARK, new_figure, style
 from debye.plot.dos import Array, alike, array, frequency_limits, numbers, tint
 from debye.plot.text import FREQUENCY_LABELS, UNIT_NAMES, formula_text
@@ -45,7 +45,7 @@ def draw_waterfall(
         overlap: Height of the highest peak in steps of the fraction.
 
     Raises:
-        Refusal: There is not one fraction per spectrum, or a reference without its fraction.
+        InputError: There is not one fraction per spectrum, or a reference without its fraction.
 
     Example:
         >>> series = Spectrum([0, 100, 200], [[0, 0.03, 0], [0, 0.03, 0]])
@@ -120,10 +120,10 @@ def _check_series(
     what = "cannot draw the waterfall"
     if tuple(spectra.shape) != x.shape or not x.size:
         why = f"spectra of shape {tuple(spectra.shape)} and fractions of shape {x.shape}"
-        raise Refusal(what, why=why, fix="give one fraction per spectrum")
+        raise InputError(what, why=why, fix="give one fraction per spectrum")
     if reference is not None and at is None:
         why = "its reference has no fraction"
-        raise Refusal(what, why=why, fix="give reference_at")
+        raise InputError(what, why=why, fix="give reference_at")
 
 
 def _along(x: Array, value: float) -> tuple[float, ...]:

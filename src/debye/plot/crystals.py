@@ -17,7 +17,7 @@ from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import thermodynamics
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import COLUMN, PAGE, PALETTE, new_figure, style
 from debye.plot.alloy import draw_waterfall, waterfall_figure
 from debye.plot.dos import draw_dos
@@ -154,7 +154,7 @@ def overview_figure(
         width: Inches.
 
     Raises:
-        Refusal: There are none.
+        InputError: There are none.
 
     Example:
         >>> from debye.crystals.structure.crystal import Crystal
@@ -167,7 +167,7 @@ def overview_figure(
     """
     shown = list(predictions)[:MOST]
     if not shown:
-        raise Refusal("cannot draw an overview", why="there are no predictions", fix="give some")
+        raise InputError("cannot draw an overview", why="there are no predictions", fix="give some")
     most = 2 if width < 5 else (4 if len(shown) > 9 else 3)
     columns = 2 if len(shown) == 4 else min(most, len(shown))
     rows = -(-len(shown) // columns)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import check_same_axis
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import DARK, PALETTE
 from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
 from debye.units import frequency_factor
@@ -74,7 +74,7 @@ def draw_dos(
         title: Above the axes and the names, ready for matplotlib.
 
     Raises:
-        Refusal: A spectrum is a batch, partials have no labels or another axis, or the unit is
+        InputError: A spectrum is a batch, partials have no labels or another axis, or the unit is
             unknown.
 
     Example:
@@ -115,7 +115,7 @@ def check_single(spectrum: Spectrum, what: str) -> None:
     """Refuse a batch where one spectrum is meant."""
     if spectrum.shape:
         why = f"it is a batch of shape {tuple(spectrum.shape)}"
-        raise Refusal(f"cannot draw {what} as one curve", why=why, fix="give one row of it")
+        raise InputError(f"cannot draw {what} as one curve", why=why, fix="give one row of it")
 
 
 def numbers(spectrum: Spectrum, unit: str) -> tuple[Array, Array]:
@@ -181,7 +181,7 @@ def _stack(total: Spectrum, partials: Spectrum, unit: str) -> list[tuple[str, Ar
     if len(partials.shape) != 1 or not partials.labels:
         why = f"their shape is {tuple(partials.shape)} and their labels are {partials.labels}"
         fix = "give one row per element or site, with labels"
-        raise Refusal("cannot draw the partial spectra", why=why, fix=fix)
+        raise InputError("cannot draw the partial spectra", why=why, fix=fix)
     check_same_axis(total.frequency, partials.frequency)
     # States are shared out in the count of the whole: per atom each would have its own atoms.
     scale = (total.integral / total.to("3N").integral).item()
@@ -271,16 +271,16 @@ def _place(
     """Centre of the roomiest place inside an area where a text fits, if there is one."""
     fine = np.linspace(omega[0], omega[-1], 400)
     below, above = np.interp(fine, omega, lower), np.interp(fine, omega, upper)
-    reach = max(1, int(np.ceil(0.5 * size[0] / (fine[1] - fine[0]))))
-    if 2 * reach + 1 > len(fine):
+    half_width = max(1, int(np.ceil(0.5 * size[0] / (fine[1] - fine[0]))))
+    if 2 * half_width + 1 > len(fine):
         return None
     windows = np.lib.stride_tricks.sliding_window_view
-    floor = windows(below, 2 * reach + 1).max(-1)
-    ceiling = windows(above, 2 * reach + 1).min(-1)
+    floor = windows(below, 2 * half_width + 1).max(-1)
+    ceiling = windows(above, 2 * half_width + 1).min(-1)
     best = int((ceiling - floor).argmax())
     if ceiling[best] - floor[best] < size[1]:
         return None
-    return float(fine[best + reach]), float((ceiling[best] + floor[best]) / 2)
+    return float(fine[best + half_width]), float((ceiling[best] + floor[best]) / 2)
 
 
 def _legends(pen: _Pen, lines: Sequence[Artist], areas: Sequence[Artist]) -> int:

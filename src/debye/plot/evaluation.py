@@ -15,7 +15,7 @@ from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.coverage import rejection_curve
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import COLUMN, GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import array, frequency_limits, numbers, tint
 from debye.plot.text import FREQUENCY_LABELS, formula_text
@@ -55,7 +55,7 @@ def quartile_gallery(
         width: Inches.
 
     Raises:
-        Refusal: There are fewer than four rows, or not one error and name each.
+        InputError: There are fewer than four rows, or not one error and name each.
 
     Example:
         >>> dos = Spectrum([0, 100, 200], [[0, 0.03, 0]] * 8)
@@ -127,7 +127,7 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
         history: Rows as of `debye.crystals.training.run.TrainingRun.history`.
 
     Raises:
-        Refusal: The history is empty.
+        InputError: The history is empty.
 
     Example:
         >>> from types import SimpleNamespace as Row
@@ -139,7 +139,7 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
     """
     if not history:
         why = "the history has no epoch"
-        raise Refusal("cannot draw a learning curve", why=why, fix="train for one epoch first")
+        raise InputError("cannot draw a learning curve", why=why, fix="train for one epoch first")
     epochs = [row.epoch for row in history]
     ax.plot(epochs, [row.train_loss for row in history], color=GREY, label="training")
     ax.plot(epochs, [row.valid_loss for row in history], color=PALETTE[0], label="validation")
@@ -188,7 +188,7 @@ def draw_rejection(ax: Axes, score: Tensor | ArrayLike, error: Tensor | ArrayLik
         >>> ax = new_figure().subplots()
         >>> draw_rejection(ax, [1.0, 3.0, 2.0], [10.0, 30.0, 25.0])
         >>> ax.get_xlabel()
-        'Crystals rejected (%)'
+        'Crystals left out (%)'
     """
     expected, found = (torch.as_tensor(x, dtype=torch.float64) for x in (score, error))
     share = 100 * np.arange(len(found)) / len(found)
@@ -200,7 +200,7 @@ def draw_rejection(ax: Axes, score: Tensor | ArrayLike, error: Tensor | ArrayLik
     ax.axhline(found.mean().item(), color=GREY, linewidth=0.7, dashes=(3, 1.5), label="at random")
     ax.set_xlim(0, 100)
     ax.set_ylim(0, 1.15 * found.mean().item())
-    ax.set_xlabel("Crystals rejected (%)")
+    ax.set_xlabel("Crystals left out (%)")
     ax.set_ylabel("Mean error of the others (cm⁻¹)")
     ax.legend()
 
@@ -236,4 +236,4 @@ def _check_rows(
     if len(set(sizes)) > 1 or errors.size < 4:
         why = "true, predicted, errors and names are of shapes " + ", ".join(map(str, sizes))
         fix = "give one of each per row, and four rows or more"
-        raise Refusal("cannot draw the quartiles", why=why, fix=fix)
+        raise InputError("cannot draw the quartiles", why=why, fix=fix)

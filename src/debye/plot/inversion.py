@@ -55,8 +55,8 @@ def draw_fit(
     below.axhline(0.0, color=colour, linewidth=0.8)
     ax.tick_params(labelbottom=False)
     ax.set_title(title, loc="left")
-    reach = 1.1 * max(0.1, float(np.abs(y - fitted).max()))
-    below.set_ylim(-reach, reach)
+    limit = 1.1 * max(0.1, float(np.abs(y - fitted).max()))
+    below.set_ylim(-limit, limit)
     below.set_xlabel(FREQUENCY_LABELS[unit])
 
 
@@ -133,7 +133,7 @@ def refined_figure(found: Refined, *, unit: str = "cm-1", width: float = PAGE) -
 def _draw_parameters(ax: Axes, found: Refined) -> None:
     """Each parameter with its error, in widths of its prior, which is the grey band."""
     rows = np.arange(len(found.values))
-    widths = np.array([p.width for p in found.freedom.parameters])
+    widths = np.array([p.width for p in found.free_parameters.parameters])
     ax.axvspan(-1, 1, color=GREY, alpha=0.2, linewidth=0)
     ax.errorbar(
         array(found.values) / widths,
@@ -146,7 +146,9 @@ def _draw_parameters(ax: Axes, found: Refined) -> None:
     )
     labels = [
         f"{plain_text(p.name)}\n{float(x) + p.offset:.3f} ± {float(e):.3f}"
-        for p, x, e in zip(found.freedom.parameters, found.values, found.errors, strict=True)
+        for p, x, e in zip(
+            found.free_parameters.parameters, found.values, found.errors, strict=True
+        )
     ]
     ax.set_yticks(rows, labels)
     ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -209,8 +211,8 @@ def percent(share: float) -> str:
 
 def _same_reach(ranking: Ranking, below: Axes, n: int) -> None:
     rest = array(ranking.observed.intensity - ranking.fits.curve[:n])
-    reach = 1.15 * max(0.1, float(np.abs(rest).max()) / array(ranking.observed.intensity).max())
-    below.set_ylim(-reach, reach)
+    limit = 1.15 * max(0.1, float(np.abs(rest).max()) / array(ranking.observed.intensity).max())
+    below.set_ylim(-limit, limit)
 
 
 def _draw_probabilities(ax: Axes, ranking: Ranking, most: int = 10) -> None:

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import Tensor
 
 from debye.core.files import atomic_write
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import GREY, new_figure, style
 from debye.plot.speckle import (
     BEYOND,
@@ -61,10 +61,10 @@ def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: i
         fps: Pictures a second.
 
     Raises:
-        Refusal: The name ends in something else, or the file cannot be written.
+        InputError: The name ends in something else, or the file cannot be written.
     """
     if Path(path).suffix.lower() != ".gif":
-        raise Refusal(
+        raise InputError(
             f"cannot write the movie {path}",
             why="its name does not end in .gif",
             fix="end it in .gif",

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import DARK, GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.text import formula_text
 from debye.units import R
@@ -47,7 +47,7 @@ def screening_figure(
         width: Inches.
 
     Raises:
-        Refusal: There are no crystals.
+        InputError: There are no crystals.
 
     Example:
         >>> figure = screening_figure([20, 30], [900, 700], [["Li"], ["Na"]], label="C (J/K/kg)")
@@ -57,7 +57,7 @@ def screening_figure(
     masses, values = np.asarray(mass, dtype=float), np.asarray(value, dtype=float)
     if not len(masses):
         why = "it holds no crystals that fit"
-        raise Refusal("cannot draw the screening", why=why, fix="ask for less, or screen more")
+        raise InputError("cannot draw the screening", why=why, fix="ask for less, or screen more")
     with style():
         figure = new_figure(width, 0.46 * width)
         left, right = figure.subplots(1, 2, width_ratios=[1.5, 1], sharey=True)

@@ -16,7 +16,7 @@ from debye.plot import DARK, GREY, PALETTE
 
 if TYPE_CHECKING:
     from debye.core.training import Step
-    from debye.speckle.fitting.model_file import Law
+    from debye.speckle.fitting.model_file import FittedSystem
     from debye.speckle.studies.report import Report
 
 TRUE, LEARNED = DARK, PALETTE[4]
@@ -93,13 +93,13 @@ def draw_loss(ax: Axes, taken: Sequence[Step]) -> None:
         ax.plot(
             steps, [losses[i - 1] for i in steps], "o-", ms=2.5, color=PALETTE[stage % len(PALETTE)]
         )
-    ax.set(xlabel="step", ylabel="mean loss per pixel", title="Learning (a colour per stage)")
+    ax.set(xlabel="step", ylabel="mean loss per pixel", title="Fitting (a colour per stage)")
     if max(losses) > 5 * min(losses):  # else a logarithmic axis has no tick to show
         ax.set_yscale("log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def error_band(law: Law, curve: Callable[[], Tensor]) -> np.ndarray:
+def error_band(law: FittedSystem, curve: Callable[[], Tensor]) -> np.ndarray:
     """Standard deviation of each point of a curve that depends on the law's coefficients."""
     if law.covariance is None:
         return np.zeros(len(curve()))
@@ -124,7 +124,7 @@ def draw_force(ax: Axes, report: Report) -> None:
     from debye.speckle.studies.metrics import pair_force
 
     r = torch.linspace(0.06, 0.9, 120, dtype=torch.float64)
-    h, h0 = report.law.system.hole, report.study.truth().hole
+    h, h0 = report.law.system.term, report.study.truth().term
     found = pair_force(h, r)
     ax.axhline(0, color=GREY, lw=0.5)
     if report.data.photons:
@@ -142,18 +142,18 @@ def draw_force(ax: Axes, report: Report) -> None:
 
 
 def draw_h(ax: Axes, report: Report) -> None:
-    """H itself, on the branch that falls to 0 at the reach."""
+    """H itself, on the branch that falls to 0 at the cutoff."""
     from debye.speckle.studies.metrics import falling_branch
 
     r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
-    h, h0 = report.law.system.hole, report.study.truth().hole
+    h, h0 = report.law.system.term, report.study.truth().term
     ax.plot(*numbers(r, falling_branch(h0, r)), color=TRUE, lw=2.2, label="truth")
     ax.plot(*numbers(r, falling_branch(h, r)), color=LEARNED, label="learned")
-    ax.axvline(float(h.reach), color=LEARNED, lw=0.6, ls=":")
+    ax.axvline(float(h.cutoff), color=LEARNED, lw=0.6, ls=":")
     ax.set(
         xlabel="distance r",
         ylabel="interaction h(r)",
-        title="h itself, the falling branch (dotted: its reach)",
+        title="h itself, the falling branch (dotted: its cutoff)",
     )
     ax.legend()
 
@@ -163,7 +163,7 @@ def draw_kernels(axes: list[Axes], report: Report) -> None:
     from debye.speckle.dynamics.systems import transfer_function
 
     truth, found = report.study.truth(), report.law.system
-    k0, k = (20 * s.hole().detach() for s in (truth, found))
+    k0, k = (20 * s.term().detach() for s in (truth, found))
     top = float(k0.abs().max())
     for ax, kernel, name in ((axes[0], k0, "true kernel"), (axes[1], k, "learned kernel")):
         image = ax.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-top, vmax=top, origin="lower")

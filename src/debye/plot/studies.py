@@ -171,8 +171,8 @@ def drift_figure(report: Report) -> Figure:
         light, fields, series, late = stacked(figure, [1.3, 1.6, 1.0, 1.1])
         draw_speckle(light, report, len(report.times) - 1)
         left, right = fields.subplots(1, 2)
-        draw_flow(left, report, report.study.truth().hole, "True velocity, and the orbit")
-        draw_flow(right, report, report.law.system.hole, "Learned velocity")
+        draw_flow(left, report, report.study.truth().term, "True velocity, and the orbit")
+        draw_flow(right, report, report.law.system.term, "Learned velocity")
         early, end = series.subplots(1, 2, sharey=True)
         for ax, span in ((early, report.times <= 50), (end, report.times >= report.times[-1] - 50)):
             for k, name in enumerate("xy"):

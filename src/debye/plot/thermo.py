@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.thermo_table import Thermodynamics
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.plot import GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import Array, array, tint
 from debye.plot.text import formula_text
@@ -73,7 +73,7 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         table: For one spectrum, quantities of shape (T,).
 
     Raises:
-        Refusal: The table holds a batch.
+        InputError: The table holds a batch.
 
     Example:
         >>> from debye.crystals.dos.spectrum import Spectrum
@@ -86,7 +86,9 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
     """
     if table.heat_capacity.dim() != 1:
         why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
-        raise Refusal("cannot draw the thermodynamics", why=why, fix="take one spectrum at a time")
+        raise InputError(
+            "cannot draw the thermodynamics", why=why, fix="take one spectrum at a time"
+        )
     amount = AMOUNTS[table.basis]
     band = table.bounds.get("heat_capacity")
     draw_heat_capacity(axes[0], table.temperature, table.heat_capacity, amount=amount, band=band)

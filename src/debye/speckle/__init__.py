@@ -26,7 +26,7 @@ _HOMES = {
     "data.frames": ("Frames", "simulate"),
     "data.hdf5": ("load_frames", "save_frames"),
     "fitting.fit": ("Plan", "Stage", "learn"),
-    "fitting.model_file": ("Law", "load_law", "save_law"),
+    "fitting.model_file": ("FittedSystem", "load_fitted", "save_fitted"),
     "studies.evaluate": ("conduct",),
     "studies.cases": ("study",),
 }

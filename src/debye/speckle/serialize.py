@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics import known as truths
 from debye.speckle.dynamics import learnable as holes
 from debye.speckle.dynamics import systems
@@ -48,6 +48,8 @@ KNOWN: dict[str, type] = {
     name: getattr(room, name) for room, names in _ROOMS.items() for name in names
 }
 """Every class that a file may name."""
+OLD = {"reach": "cutoff"}
+"""Arguments that 0.1.0 called otherwise."""
 
 
 def arguments(thing: object) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
         at: Path of the thing itself.
 
     Raises:
-        Refusal: A class is not known, so the file could not be read back.
+        InputError: A class is not known, so the file could not be read back.
 
     Example:
         >>> describe(optics.Detector(n=16, dq=0.5, L=2.0))
@@ -79,14 +81,14 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
         return [describe(x, tensors, f"{at}.{i}") for i, x in enumerate(thing)]
     if isinstance(thing, Tensor):
         if tensors is None:
-            raise Refusal(
+            raise InputError(
                 f"cannot describe {at}", why="it is a tensor", fix="pass a dictionary for tensors"
             )
         tensors[at.lstrip(".")] = thing
         return {"tensor": at.lstrip(".")}
     name = type(thing).__name__
     if KNOWN.get(name) is not type(thing):
-        raise Refusal(
+        raise InputError(
             f"cannot save a {name}",
             why="only the classes of debye can be named in a file",
             fix="keep your own class in code, and save its state with debye.core.checkpoint.save",
@@ -99,7 +101,7 @@ def build(plan: Any, tensors: dict[str, Tensor] | None = None) -> Any:  # noqa: 
     """The thing that `describe` described.
 
     Raises:
-        Refusal: The plan names an unknown class, or its arguments do not fit.
+        InputError: The plan names an unknown class, or its arguments do not fit.
 
     Example:
         >>> build({"class": "Detector", "arguments": {"n": 16, "dq": 0.5, "L": 2.0}}).pixels
@@ -113,15 +115,15 @@ def build(plan: Any, tensors: dict[str, Tensor] | None = None) -> Any:  # noqa: 
         return (tensors or {})[plan["tensor"]]
     name = plan.get("class")
     if name not in KNOWN:
-        raise Refusal(
+        raise InputError(
             f"cannot build {name!r}",
             why=f"known are {', '.join(sorted(KNOWN))}",
             fix="check the file, or install the debye that wrote it",
         )
-    made = {k: build(v, tensors) for k, v in plan.get("arguments", {}).items()}
+    made = {OLD.get(k, k): build(v, tensors) for k, v in plan.get("arguments", {}).items()}
     try:
         return KNOWN[name](**made)
     except TypeError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot build a {name}", why=str(error), fix="check the arguments in the file"
         ) from error

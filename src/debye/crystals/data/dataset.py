@@ -20,11 +20,11 @@ from debye.crystals.data.labels import FREQUENCY, Collection, Row, published_vie
 from debye.crystals.data.phonopy_folders import read_phonopy_folders
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import Rejected
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput
+from debye.errors import DebyeError, InputError
 
 
-def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Rejected]]:
+def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[FailedInput]]:
     """Read labelled crystals.
 
     Args:
@@ -36,7 +36,7 @@ def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Reje
         The rows that can be used, and those that cannot: their names as sources, and why.
 
     Raises:
-        Refusal: Nothing there can be used.
+        InputError: Nothing there can be used.
     """
     path = Path(path)
     folders = path.is_dir()
@@ -44,24 +44,24 @@ def read_collection(path: str | os.PathLike[str]) -> tuple[Collection, list[Reje
     return _collect(rows, path)
 
 
-def _by_folder_name(row: Row | Rejected) -> Row | Rejected:
-    return replace(row, source=Path(row.source).name) if isinstance(row, Rejected) else row
+def _by_folder_name(row: Row | FailedInput) -> Row | FailedInput:
+    return replace(row, source=Path(row.source).name) if isinstance(row, FailedInput) else row
 
 
-def _collect(rows: Iterable[Row | Rejected], path: Path) -> tuple[Collection, list[Rejected]]:
+def _collect(rows: Iterable[Row | FailedInput], path: Path) -> tuple[Collection, list[FailedInput]]:
     good: dict[str, Row] = {}
-    bad: list[Rejected] = []
+    bad: list[FailedInput] = []
     for row in rows:
-        if isinstance(row, Rejected):
+        if isinstance(row, FailedInput):
             bad.append(row)
         elif row[0] in good:
-            bad.append(_rejected(path, row[0], "its name stands in an earlier row too"))
+            bad.append(_failed_row(path, row[0], "its name stands in an earlier row too"))
         else:
             good[row[0]] = row
     if not good:
-        raise Refusal(
+        raise InputError(
             f"no labelled crystal in {path}",
-            why=bad[0].refusal.why if bad else "it holds no rows",
+            why=bad[0].error.why if bad else "it holds no rows",
             fix="see the columns described in `debye train --help`",
         )
     names, crystals, spectra = zip(*good.values(), strict=True)
@@ -71,19 +71,20 @@ def _collect(rows: Iterable[Row | Rejected], path: Path) -> tuple[Collection, li
     return Collection(names, crystals, Spectrum(grid, density, atoms, "max")), bad
 
 
-def _rejected(path: Path, name: str, why: str) -> Rejected:
-    return Rejected(
-        name, Refusal(f"cannot use {path} row {name}", why=why, fix="repair the row or remove it")
+def _failed_row(path: Path, name: str, why: str) -> FailedInput:
+    return FailedInput(
+        name,
+        InputError(f"cannot use {path} row {name}", why=why, fix="repair the row or remove it"),
     )
 
 
-def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
+def _csv_rows(path: Path) -> Iterator[Row | FailedInput]:
     """Rows of the tutorial's CSV; literals are parsed, never evaluated."""
     columns, rows = read_table(path)
     key = next((c for c in NAMES if c in columns), None)
     missing = sorted({"structure", "phfreq", "phdos"} - set(columns))
     if key is None or missing:
-        raise Refusal(
+        raise InputError(
             f"{path} is not a table of labelled crystals",
             why=f"it lacks the column {missing[0] if missing else NAMES[0]!r}",
             fix="give a CSV with the columns mp_id, structure, phfreq, phdos",
@@ -91,13 +92,13 @@ def _csv_rows(path: Path) -> Iterator[Row | Rejected]:
     for n, row in enumerate(rows, 1):
         name = (row[key] or "").strip()
         if not name:
-            yield _rejected(path, str(n), f"its {key} is empty")
+            yield _failed_row(path, str(n), f"its {key} is empty")
             continue
         try:
             yield name, *_labelled(row, name, path)
-        except Refusal as refusal:
-            told = f"{path} row {name}" in refusal.what
-            yield _rejected(path, name, refusal.why if told else f"{refusal.what}: {refusal.why}")
+        except DebyeError as error:
+            told = f"{path} row {name}" in error.what
+            yield _failed_row(path, name, error.why if told else f"{error.what}: {error.why}")
 
 
 NAMES = ("mp_id", "name", "id")
@@ -115,7 +116,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
             return columns, list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         why = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}", why=why, fix="give a CSV file in UTF-8 that you may read"
         ) from error
     finally:
@@ -125,7 +126,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
 def _labelled(row: Mapping[str, str | None], name: str, path: Path) -> tuple[Crystal, Spectrum]:
     structure = _literal(row, "structure")
     if not isinstance(structure, dict):
-        raise Refusal(
+        raise InputError(
             "column structure is no dictionary",
             why=f"it is {str(structure)[:40]!r}",
             fix="repair it",
@@ -142,7 +143,7 @@ def _literal(row: Mapping[str, str | None], column: str) -> object:
         # NaN is no Python literal, yet tables hold it; a float that overflows says the same.
         return ast.literal_eval(text.replace("nan", "1e999").replace("NaN", "1e999"))
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise Refusal(
+        raise InputError(
             f"column {column} is no literal", why=f"{text[:40]!r}…: {error}", fix="repair it"
         ) from error
 
@@ -151,7 +152,7 @@ def read_label(path: str | os.PathLike[str]) -> Spectrum | None:
     """The spectrum of the first row of a labelled CSV; None if the file is no such table.
 
     Raises:
-        Refusal: The row has no spectrum on the published grid.
+        InputError: The row has no spectrum on the published grid.
     """
     if Path(path).suffix.lower() != ".csv":
         return None

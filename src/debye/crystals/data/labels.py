@@ -16,7 +16,7 @@ from torch import Tensor
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.dos import DEGREE, WINDOW
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import InputError
 
 FREQUENCY = tuple(20.0 * k for k in range(51))
 """The published grid, cm⁻¹."""
@@ -52,13 +52,13 @@ class Collection:
         """The rows of these names, in their order.
 
         Raises:
-            Refusal: A name is in no row.
+            InputError: A name is in no row.
         """
         row = {name: i for i, name in enumerate(self.names)}
         wanted = list(names)
         unknown = [name for name in wanted if name not in row]
         if unknown:
-            raise Refusal(
+            raise InputError(
                 f"the split names {len(unknown)} unknown row(s), first {unknown[0]!r}",
                 why="the labelled data have no row of that name",
                 fix="use the split that belongs to these data, or remove those rows from it",
@@ -81,12 +81,12 @@ def published_view(frequency: object, density: object, n_atoms: float) -> Spectr
     """A spectrum on the published grid, scaled to a maximum of 1, as float32.
 
     Raises:
-        Refusal: It is not on the published grid, or no spectrum at all.
+        InputError: It is not on the published grid, or no spectrum at all.
     """
     spectrum = Spectrum(frequency, density, n_atoms, "max").to("max")  # type: ignore[arg-type]
     grid = spectrum.frequency.tolist()
     if len(grid) != len(FREQUENCY) or not np.allclose(grid, FREQUENCY, atol=1e-6):
-        raise Refusal(
+        raise InputError(
             f"the spectrum has {len(grid)} points from {grid[0]:g} to {grid[-1]:g} cm-1",
             why="the network is trained on 51 points from 0 to 1000 cm-1",
             fix="bring it onto that grid",
@@ -119,7 +119,7 @@ def published_recipe(frequency: Tensor | ArrayLike, density: Tensor | ArrayLike)
         y, (51,), float64.
 
     Raises:
-        Refusal: They are no spectrum, or it is empty between 0 and 1000 cm⁻¹.
+        InputError: They are no spectrum, or it is empty between 0 and 1000 cm⁻¹.
 
     Example:
         >>> omega = torch.arange(0.0, 600.0)
@@ -139,7 +139,7 @@ def published_recipe(frequency: Tensor | ArrayLike, density: Tensor | ArrayLike)
     view = np.interp(FREQUENCY, axis, smooth).clip(min=0.0)
     if not view.max() > 0:
         low, high = raw.frequency[0].item(), raw.frequency[-1].item()
-        raise Refusal(
+        raise InputError(
             "the spectrum has no published view",
             why=f"it holds no states between 0 and 1000 cm-1 (its axis: {low:g} to {high:g})",
             fix="check its unit; the recipe takes cm-1",

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import Rejected, attempt
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -63,7 +63,7 @@ def load_phonon(folder: Path) -> Phonopy:
         folder: See the module for what it must hold.
 
     Raises:
-        Refusal: Something is missing, damaged, or does not fit the cell.
+        InputError: Something is missing, damaged, or does not fit the cell.
     """
     from phonopy import Phonopy
 
@@ -139,7 +139,7 @@ def _poscar_setup(folder: Path) -> PhonopyYamlData:
             missing = "the unit cell is missing"
         else:
             missing = "the size of the supercell (DIM in phonopy.conf) is missing"
-        raise Refusal(f"cannot read {folder}", why=missing, fix=f"it must hold {REQUIRED}")
+        raise InputError(f"cannot read {folder}", why=missing, fix=f"it must hold {REQUIRED}")
     crystal = Crystal.read(path)
     axes = settings.get("PRIMITIVE_AXES", settings.get("PRIMITIVE_AXIS"))
     return PhonopyYamlData(
@@ -199,7 +199,7 @@ def _solve(phonon: Phonopy, dataset: dict[str, Any] | None, sets: Path) -> None:
     if not _has_forces(dataset):
         if not sets.is_file():
             why = "it holds neither forces nor force constants"
-            raise Refusal(f"cannot read {source}", why=why, fix=f"it must hold {REQUIRED}")
+            raise InputError(f"cannot read {source}", why=why, fix=f"it must hold {REQUIRED}")
         dataset, source = _parsed(sets, lambda: _force_sets(sets, atoms)), sets
     assert dataset is not None  # noqa: S101 - for the type checker
     rows = dataset.get("first_atoms", [dataset])
@@ -272,8 +272,8 @@ def _parsed(path: Path, parse: Callable[[], Result]) -> Result:
             raise _damaged(path, "it ends too early") from error
 
     made = attempt(str(path), reading)
-    if isinstance(made, Rejected):
-        raise made.refusal
+    if isinstance(made, FailedInput):
+        raise made.error
     return made
 
 
@@ -283,5 +283,7 @@ def _finite(values: NDArray[np.float64], source: Path) -> NDArray[np.float64]:
     return values
 
 
-def _damaged(path: Path, why: str) -> Refusal:
-    return Refusal(f"cannot read {path}", why=why, fix="write it again, or copy it again in full")
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(
+        f"cannot read {path}", why=why, fix="write it again, or copy it again in full"
+    )

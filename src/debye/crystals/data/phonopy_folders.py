@@ -17,8 +17,8 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.structure.convert import with_isotope
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import MASSES
-from debye.crystals.structure_io.read import Rejected, attempt
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ NOTED = 1e-3
 """Share of lost states that a crystal's notes tell."""
 
 
-def read_phonopy_folders(path: Path) -> Iterator[Row | Rejected]:
+def read_phonopy_folders(path: Path) -> Iterator[Row | FailedInput]:
     """Labelled crystals from phonopy calculations, in the published view.
 
     The crystal is phonopy's primitive cell; its notes tell states that the label lost, imaginary
@@ -48,13 +48,13 @@ def read_phonopy_folders(path: Path) -> Iterator[Row | Rejected]:
             names; see the module for what each must hold.
 
     Yields:
-        The folder's name, the crystal and its spectrum; or `Rejected` in their place.
+        The folder's name, the crystal and its spectrum; or `FailedInput` in their place.
 
     Raises:
-        Refusal: phonopy is not installed, or there is no folder. Told with the first row.
+        InputError: phonopy is not installed, or there is no folder. Told with the first row.
     """
     if importlib.util.find_spec("phonopy") is None:
-        raise Refusal(
+        raise InputError(
             f"cannot read the calculations in {path}",
             why="phonopy is not installed",
             fix="pip install 'debye[phonopy]'",
@@ -77,7 +77,7 @@ def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> 
         Normalised to 3N, on whole wavenumbers from below the lowest mode to above the highest.
 
     Raises:
-        Refusal: The frequencies are not finite, or impossibly high.
+        InputError: The frequencies are not finite, or impossibly high.
     """
     # phonopy measures the length in the calculator's unit, which may be the Bohr radius.
     phonon.run_mesh(length / _angstrom(phonon))
@@ -90,7 +90,7 @@ def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> 
 def _calculations(path: Path) -> list[Path]:
     """The folder itself if it is a calculation, or else the folders in it."""
     if not path.is_dir():
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}",
             why="it is no folder" if path.exists() else "there is no such folder",
             fix="give a phonopy calculation, or a folder of them",
@@ -99,7 +99,7 @@ def _calculations(path: Path) -> list[Path]:
         return [path]
     folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
-        raise Refusal(
+        raise InputError(
             f"no phonopy calculation in {path}",
             why="it holds no force constants and no folders",
             fix=f"give a folder that holds {REQUIRED}; or a folder of such folders",
@@ -116,7 +116,7 @@ def _row(folder: Path) -> Row:
         dos = total_dos(phonon)
     imaginary = dos.imaginary_fraction.item()
     if imaginary > IMAGINARY:
-        raise Refusal(
+        raise InputError(
             f"cannot use {folder}",
             why=f"{100 * imaginary:.3g} % of its modes are imaginary, more than the "
             f"{100 * IMAGINARY:g} % allowed",

@@ -13,7 +13,7 @@ import numpy as np
 from debye.core.files import atomic_write
 from debye.crystals.data.dataset import NAMES, read_table
 from debye.crystals.data.labels import Collection
-from debye.errors import Refusal
+from debye.errors import InputError
 
 SUBSETS = ("train", "valid", "test")
 
@@ -25,7 +25,7 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     """Read a split: CSV with a column of names (``mp_id`` or ``name``) and a column ``split``.
 
     Raises:
-        Refusal: The columns are missing, a name stands twice, or there are no rows.
+        InputError: The columns are missing, a name stands twice, or there are no rows.
     """
     path = Path(path)
     columns, rows = read_table(path)
@@ -46,8 +46,8 @@ def read_split(path: str | os.PathLike[str]) -> Split:
     return split
 
 
-def _no_split(path: Path, why: str) -> Refusal:
-    return Refusal(
+def _no_split(path: Path, why: str) -> InputError:
+    return InputError(
         f"{path} is not a split",
         why=why,
         fix="give a CSV with the columns mp_id and split, each name in one subset",
@@ -67,10 +67,10 @@ def subset(collection: Collection, split: Split, name: str) -> Collection:
     """The rows of one subset.
 
     Raises:
-        Refusal: The split has no such subset, or names rows that are not in the data.
+        InputError: The split has no such subset, or names rows that are not in the data.
     """
     if not split.get(name):
-        raise Refusal(
+        raise InputError(
             f"the split has no rows in the subset {name!r}",
             why=f"its subsets are {', '.join(split) or 'none'}",
             fix="name one of them, or put rows into that one",
@@ -113,10 +113,10 @@ def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
         seed: Seed of the shuffle.
 
     Raises:
-        Refusal: There are fewer than two folds, or fewer rows than folds.
+        InputError: There are fewer than two folds, or fewer rows than folds.
     """
     if not 2 <= count <= len(collection):
-        raise Refusal(
+        raise InputError(
             f"cannot make {count} folds of {len(collection)} rows",
             why="each needs a row, and something to train on besides",
             fix="ask for 5, or another number between 2 and the rows",

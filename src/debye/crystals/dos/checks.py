@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.quadrature import trapezoid_weights
-from debye.errors import Refusal
+from debye.errors import InputError
 
 NORMALISATIONS = {
     "3N": "∫ g dω = 3 n_atoms, the states of all atoms",
@@ -31,21 +31,23 @@ def check_same_axis(one: Tensor, other: Tensor) -> None:
     if not torch.equal(one, other):
         axes = [f"{len(axis)} points {axis[0]:g}..{axis[-1]:g} cm-1" for axis in (one, other)]
         why = f"their axes differ: {axes[0]}, and {axes[1]}"
-        raise Refusal("cannot combine two spectra", why=why, fix="resample() one onto the other")
+        raise InputError("cannot combine two spectra", why=why, fix="resample() one onto the other")
 
 
 def check_counts_states(normalisation: str, verb: str) -> None:
     """Refuse arithmetic on numbers that do not count states."""
     if normalisation != "3N":
         why = f"its normalisation is {normalisation!r}, and only '3N' counts states"
-        raise Refusal(f"cannot {verb} the spectrum", why=why, fix="use .to('3N') first")
+        raise InputError(f"cannot {verb} the spectrum", why=why, fix="use .to('3N') first")
 
 
 def check_normalisation(normalisation: str) -> None:
     """Refuse a name that is not in the table."""
     if normalisation not in NORMALISATIONS:
         why = "; ".join(f"{name!r}: {meaning}" for name, meaning in NORMALISATIONS.items())
-        raise Refusal(f"unknown normalisation {normalisation!r}", why=why, fix="use one of these")
+        raise InputError(
+            f"unknown normalisation {normalisation!r}", why=why, fix="use one of these"
+        )
 
 
 def real_tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
@@ -54,11 +56,13 @@ def real_tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
         found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, float))
     except (TypeError, ValueError) as error:
         why = f"{error}"
-        raise Refusal(f"{name} is not numbers", why=why, fix="give one number for each") from error
+        raise InputError(
+            f"{name} is not numbers", why=why, fix="give one number for each"
+        ) from error
     found = found if found.is_floating_point() else found.double()
     if not bool(found.isfinite().all()):
         why = "it holds NaN or infinity"
-        raise Refusal(f"cannot use the {name}", why=why, fix="remove or repair the bad values")
+        raise InputError(f"cannot use the {name}", why=why, fix="remove or repair the bad values")
     return found
 
 
@@ -66,11 +70,13 @@ def checked_axis(frequency: Tensor) -> Tensor:
     """A frequency axis that increases, (F,)."""
     if frequency.dim() != 1 or len(frequency) < 2:
         why = f"its shape is {tuple(frequency.shape)}"
-        raise Refusal("cannot use the frequency axis", why=why, fix="give two points or more, (F,)")
+        raise InputError(
+            "cannot use the frequency axis", why=why, fix="give two points or more, (F,)"
+        )
     if not bool((frequency.diff() > 0).all()):
         at = int((frequency.diff() <= 0).nonzero()[0])
         why = f"{frequency[at]:g} is followed by {frequency[at + 1]:g} at point {at + 1}"
-        raise Refusal("the frequencies do not increase", why=why, fix="sort them, drop repeats")
+        raise InputError("the frequencies do not increase", why=why, fix="sort them, drop repeats")
     return frequency
 
 
@@ -78,13 +84,13 @@ def checked_density(density: Tensor, frequency: Tensor) -> Tensor:
     """A density that fits its axis, with rounding below zero removed."""
     if density.dim() == 0 or density.shape[-1] != len(frequency):
         why = f"the density has shape {tuple(density.shape)}, the axis {len(frequency)} points"
-        raise Refusal("density and frequency differ in length", why=why, fix="give one for each")
+        raise InputError("density and frequency differ in length", why=why, fix="give one for each")
     if not bool((density < 0).any()):
         return density
     if bool((density < -ROUNDING * density.amax(-1, keepdim=True)).any()):
         why = f"its least value is {density.min().item():.3g}"
         fix = "clip it at zero if it is noise; a difference of spectra is no spectrum"
-        raise Refusal("the density of states is negative", why=why, fix=fix)
+        raise InputError("the density of states is negative", why=why, fix=fix)
     return density.clamp(min=0.0)
 
 
@@ -92,14 +98,16 @@ def checked_atoms(n_atoms: Tensor, density: Tensor) -> Tensor:
     """Atoms for each leading axis of the density."""
     if bool((n_atoms < 0).any()):
         why = f"it is {n_atoms.min().item():g}"
-        raise Refusal(
+        raise InputError(
             "n_atoms is negative", why=why, fix="give the number of atoms, or a share ≥ 0"
         )
     try:
         return n_atoms.expand(density.shape[:-1])
     except RuntimeError as error:
         why = f"n_atoms has shape {tuple(n_atoms.shape)}, the spectra {tuple(density.shape[:-1])}"
-        raise Refusal("n_atoms does not fit", why=why, fix="give one, or one for each") from error
+        raise InputError(
+            "n_atoms does not fit", why=why, fix="give one, or one for each"
+        ) from error
 
 
 def check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisation: str) -> None:
@@ -108,14 +116,14 @@ def check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisati
     if bool(((states <= 0) & (n_atoms > 0)).any()):
         at = ((states <= 0) & (n_atoms > 0)).nonzero()[0].tolist()
         why = "the density is zero everywhere" + (f" in row {at}" if at else "")
-        raise Refusal("the spectrum holds no states", why=why, fix="check the data and the axis")
+        raise InputError("the spectrum holds no states", why=why, fix="check the data and the axis")
     if normalisation not in ("3N", "3"):
         return
     share = states / or_one(3 * n_atoms if normalisation == "3N" else torch.full_like(states, 3))
     if bool((share > OVERCOUNT).any()):
         why = f"it holds {share.max().item():.4g} times the states of its n_atoms"
         fix = "give n_atoms, or the normalisation the numbers are in: '3N', '3', '1' or 'max'"
-        raise Refusal(
+        raise InputError(
             f"the density is not in the normalisation {normalisation!r}", why=why, fix=fix
         )
 
@@ -125,7 +133,7 @@ def check_labels(labels: Sequence[str], density: Tensor) -> None:
     rows = density.shape[-2] if density.dim() > 1 else 0
     if labels and (len(labels) != rows or len(set(labels)) != rows or isinstance(labels, str)):
         why = f"{len(set(labels))} different labels for {rows} rows"
-        raise Refusal("the labels do not fit", why=why, fix="give each row a name of its own")
+        raise InputError("the labels do not fit", why=why, fix="give each row a name of its own")
 
 
 def or_one(value: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from debye.crystals.dos.quadrature import integration_weights
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import heat_capacity
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import CM1_TO_K, R
 
 DEFINITIONS = {
@@ -72,7 +72,7 @@ def debye_temperature(
         K, shape (...); differentiable.
 
     Raises:
-        Refusal: An unknown definition, an argument of another one, a temperature that is not
+        InputError: An unknown definition, an argument of another one, a temperature that is not
             positive, or no states to fit.
 
     Example:
@@ -95,15 +95,15 @@ def _check_arguments(definition: str, temperature: float | None, fit_below: floa
     what = f"no Debye temperature {definition!r}"
     if definition not in DEFINITIONS:
         why = "; ".join(f"{name}: {meaning}" for name, meaning in DEFINITIONS.items())
-        raise Refusal(what, why=f"the definitions are {why}", fix="choose one of them")
+        raise InputError(what, why=f"the definitions are {why}", fix="choose one of them")
     if (temperature is None) == (definition == "heat-capacity"):
         why = "'heat-capacity' needs a temperature, and no other definition takes one"
-        raise Refusal(what, why=why, fix="give temperature= with 'heat-capacity' alone")
+        raise InputError(what, why=why, fix="give temperature= with 'heat-capacity' alone")
     if temperature is not None and not (temperature > 0 and np.isfinite(temperature)):
         why = f"the temperature is {temperature:g} K"
-        raise Refusal(what, why=why, fix="give one above zero; 1 K shows the limit")
+        raise InputError(what, why=why, fix="give one above zero; 1 K shows the limit")
     if fit_below is not None and definition != "low-frequency":
-        raise Refusal(what, why="only 'low-frequency' fits", fix="leave fit_below out")
+        raise InputError(what, why="only 'low-frequency' fits", fix="leave fit_below out")
 
 
 def _second_moment(spectrum: Spectrum) -> Tensor:
@@ -125,7 +125,7 @@ def _low_frequency(spectrum: Spectrum, fit_below: float | None) -> Tensor:
     a = (fitted * density * omega**2).sum(-1) / (fitted * omega**4).sum(-1)
     if not bool((a > 0).all()):  # also where no point lies below: 0 / 0
         why = f"no states at the points below {end.max().item():g} cm-1"
-        raise Refusal("no Debye temperature 'low-frequency'", why=why, fix="raise fit_below")
+        raise InputError("no Debye temperature 'low-frequency'", why=why, fix="raise fit_below")
     return CM1_TO_K * (9 * spectrum.n_atoms / a) ** (1 / 3)
 
 

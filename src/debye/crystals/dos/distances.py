@@ -10,7 +10,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import check_same_axis
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 
 VIEWS = {
     "max": "each spectrum divided by its own peak",
@@ -30,7 +30,7 @@ def published_view(predicted: Spectrum, true: Spectrum, view: str = "max") -> tu
         Predicted and true numbers, shape (..., F) each.
 
     Raises:
-        Refusal: Another view, or axes that differ.
+        InputError: Another view, or axes that differ.
 
     Example:
         >>> truth = Spectrum([0, 1, 2], [0.0, 2.0, 2.0], normalisation="max")
@@ -44,7 +44,7 @@ def published_view(predicted: Spectrum, true: Spectrum, view: str = "max") -> tu
         guess = guess * (truth.sum(-1) / guess.sum(-1))[..., None]
     elif view != "max":
         why = "; ".join(f"{name!r}: {meaning}" for name, meaning in VIEWS.items())
-        raise Refusal(f"no view {view!r}", why=f"the views are {why}", fix="choose one of them")
+        raise InputError(f"no view {view!r}", why=f"the views are {why}", fix="choose one of them")
     return guess, truth
 
 
@@ -83,7 +83,7 @@ def wasserstein(predicted: Spectrum, true: Spectrum) -> Tensor:
         cm⁻¹, shape (...).
 
     Raises:
-        Refusal: The axes differ.
+        InputError: The axes differ.
 
     Example:
         >>> one = Spectrum([0, 20, 40, 60], [0.0, 1.0, 0.0, 0.0], normalisation="max")
@@ -103,7 +103,7 @@ def hellinger(predicted: Spectrum, true: Spectrum) -> Tensor:
         Shape (...). Its gradient at equal spectra is infinite, as the distance's own.
 
     Raises:
-        Refusal: The axes differ.
+        InputError: The axes differ.
 
     Example:
         >>> one = Spectrum([0, 20, 40, 60], [0.0, 1.0, 0.0, 0.0], normalisation="max")
@@ -133,7 +133,7 @@ def r_squared(
         One number, shape ().
 
     Raises:
-        Refusal: Another definition or view, axes that differ.
+        InputError: Another definition or view, axes that differ.
 
     Example:
         >>> true = Spectrum([0, 1, 2], [[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]], normalisation="max")
@@ -150,7 +150,7 @@ def r_squared(
     if definition == "per-bin":
         return 1 - error.sum() / (truth - truth.mean(0)).square().sum()
     why = "the definitions are 'flattened', 'per-sample' and 'per-bin'"
-    raise Refusal(f"no R² {definition!r}", why=why, fix="choose one of them")
+    raise InputError(f"no R² {definition!r}", why=why, fix="choose one of them")
 
 
 def _on_points(spectrum: Spectrum) -> Tensor:

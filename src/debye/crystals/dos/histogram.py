@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 
 FASTEST = 20_000.0
 """No solid vibrates faster, cm⁻¹ (H₂: 4,400); beyond, the force constants are damaged."""
@@ -38,7 +38,7 @@ def spectrum_of_modes(
         On whole wavenumbers from below the lowest mode to above the highest.
 
     Raises:
-        Refusal: The frequencies are not finite, or impossibly high.
+        InputError: The frequencies are not finite, or impossibly high.
 
     Example:
         >>> dos = spectrum_of_modes(np.array([99.5, 100.0, 100.5]), np.ones(3), 1, sigma=1.0)
@@ -47,7 +47,7 @@ def spectrum_of_modes(
     """
     if not np.abs(omega).max() < FASTEST:  # NaN is not
         why = f"a mode lies at {np.abs(omega).max():.3g} cm-1"
-        raise Refusal(
+        raise InputError(
             "the force constants make no sense", why=why, fix="check them, and the calculator named"
         )
     margin = int(np.ceil(6 * sigma)) + 1

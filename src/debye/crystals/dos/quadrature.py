@@ -101,8 +101,8 @@ def _debye_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
     start, end = frequency[interval], frequency[interval + 1]
     # States above zero of the two hat functions: the linear interpolant's own count.
     positive = end - start.clamp(min=0.0)
-    reach = positive / (end - start)
-    of_left, of_right = positive * reach / 2, positive * (1 - reach / 2)
+    extent = positive / (end - start)
+    of_left, of_right = positive * extent / 2, positive * (1 - extent / 2)
     place, share = _gauss_legendre(frequency)
     octave = 2.0 ** -torch.arange(OCTAVES, dtype=frequency.dtype, device=frequency.device)
     begin = torch.cat([octave[1:], torch.zeros_like(octave[:1])])  # 1/2, 1/4, ..., 2^-15, 0

@@ -34,7 +34,7 @@ from debye.crystals.dos.quadrature import (
     resampled,
     trapezoid_weights,
 )
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 __all__ = ["NORMALISATIONS", "Spectrum", "trapezoid_weights"]
@@ -61,7 +61,7 @@ class Spectrum:
         labels: Names along the last leading axis, such as sites; none if empty.
 
     Raises:
-        Refusal: NaN or infinity, a density below zero, frequencies that do not increase, no
+        InputError: NaN or infinity, a density below zero, frequencies that do not increase, no
             states at all, far more states than 3 n_atoms where the density claims to count
             them, shapes that do not fit, an unknown normalisation.
 
@@ -134,7 +134,7 @@ class Spectrum:
         by zero, the Debye-like rule `integration_weights` over the real modes alone.
 
         Raises:
-            Refusal: n ≤ -3 diverges in three dimensions.
+            InputError: n ≤ -3 diverges in three dimensions.
 
         Example:
             >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
@@ -143,7 +143,9 @@ class Spectrum:
         """
         if order <= -3:
             why = "∫ ωⁿ g dω diverges at ω = 0, where g ∝ ω²"
-            raise Refusal(f"no moment of order {order:g}", why=why, fix="ask for an order above -3")
+            raise InputError(
+                f"no moment of order {order:g}", why=why, fix="ask for an order above -3"
+            )
         if order < 0:
             weights = integration_weights(self.frequency, lambda omega: omega**order)
             return self.density @ weights / (self.density @ self._real_weights())
@@ -176,7 +178,7 @@ class Spectrum:
         from them fills 3 n_atoms.
 
         Raises:
-            Refusal: The normalisation is unknown.
+            InputError: The normalisation is unknown.
 
         Example:
             >>> Spectrum([0, 100, 200], [0, 1, 0], 2, "max").to("3N").density.tolist()
@@ -270,7 +272,7 @@ class Spectrum:
         if isinstance(row, str):
             if row not in self.labels:
                 why = f"the labels are {', '.join(self.labels) or 'none'}"
-                raise Refusal(f"no partial spectrum {row!r}", why=why, fix="ask for one of them")
+                raise InputError(f"no partial spectrum {row!r}", why=why, fix="ask for one of them")
             column = self.labels.index(row)
             density, atoms = self.density[..., column, :], self.n_atoms[..., column]
             return replace(self, density=density, n_atoms=atoms, labels=())
@@ -292,7 +294,7 @@ class Spectrum:
         """
         check_counts_states(self.normalisation, "sum")
         if not self.shape:
-            raise Refusal("nothing to sum", why="the spectrum has no leading axis", fix="use it")
+            raise InputError("nothing to sum", why="the spectrum has no leading axis", fix="use it")
         axis = range(len(self.shape))[axis]
         labels = () if axis == len(self.shape) - 1 else self.labels
         return Spectrum(
@@ -310,7 +312,7 @@ class Spectrum:
             frequency: New points, cm⁻¹, increasing, shape (P,).
 
         Raises:
-            Refusal: More than 0.1 % of the states lie outside the new axis; `clip` first if
+            InputError: More than 0.1 % of the states lie outside the new axis; `clip` first if
                 that is meant.
 
         Example:
@@ -326,7 +328,7 @@ class Spectrum:
         if bool((lost[self.n_atoms > 0] > LOSS).any()):
             why = f"{100 * lost.max().item():.3g} % of its states lie outside the new axis"
             fix = "choose a wider axis, or cut it with clip() first if that is meant"
-            raise Refusal("cannot resample the spectrum", why=why, fix=fix)
+            raise InputError("cannot resample the spectrum", why=why, fix=fix)
         return replace(self, frequency=axis, density=density)
 
     def broaden(self, *, fwhm: float | None = None, sigma: float | None = None) -> Spectrum:
@@ -340,7 +342,7 @@ class Spectrum:
             sigma: Standard deviation, cm⁻¹; give one of the two.
 
         Raises:
-            Refusal: Both or neither given, or a width that is not positive.
+            InputError: Both or neither given, or a width that is not positive.
 
         Example:
             >>> dos = Spectrum([0, 10, 20, 30, 40], [0.0, 0.0, 0.3, 0.0, 0.0])
@@ -366,7 +368,7 @@ class Spectrum:
             The spectrum, and the lost share of its states, shape (...).
 
         Raises:
-            Refusal: Nothing lies between the two.
+            InputError: Nothing lies between the two.
 
         Example:
             >>> dos, lost = Spectrum([-100, 0, 100], [0.01, 0.01, 0.03]).clip(lower=0)
@@ -378,7 +380,7 @@ class Spectrum:
         high = axis[-1].item() if upper is None else min(upper, axis[-1].item())
         if not low < high:
             why = f"the axis runs from {axis[0].item():g} to {axis[-1].item():g} cm-1"
-            raise Refusal("nothing to keep of the spectrum", why=why, fix="choose a wider range")
+            raise InputError("nothing to keep of the spectrum", why=why, fix="choose a wider range")
         points, density = cut(axis, self.density, low, high)
         kept = replace(self, frequency=points, density=density)
         return kept, 1 - kept.integral / or_one(self.integral)
@@ -387,7 +389,7 @@ class Spectrum:
         """The real modes, and the share of the states that the imaginary ones held.
 
         Raises:
-            Refusal: No real mode is left.
+            InputError: No real mode is left.
         """
         return self.clip(lower=0.0)
 
@@ -421,8 +423,10 @@ def _gaussian_width(fwhm: float | None, sigma: float | None) -> float:
     """Standard deviation, from whichever width is given."""
     if (fwhm is None) == (sigma is None):
         why = "both a fwhm and a sigma" if fwhm is not None else "neither a fwhm nor a sigma"
-        raise Refusal("cannot broaden the spectrum", why=f"{why} given", fix="give one of them")
+        raise InputError("cannot broaden the spectrum", why=f"{why} given", fix="give one of them")
     width = sigma if sigma is not None else (fwhm or 0.0) / math.sqrt(8 * math.log(2))
     if not (width > 0 and math.isfinite(width)):
-        raise Refusal("cannot broaden the spectrum", why=f"the width is {width:g}", fix="give > 0")
+        raise InputError(
+            "cannot broaden the spectrum", why=f"the width is {width:g}", fix="give > 0"
+        )
     return width

@@ -26,7 +26,7 @@ from torch import Tensor
 from debye.crystals.dos.checks import real_tensor
 from debye.crystals.dos.quadrature import integration_weights
 from debye.crystals.dos.spectrum import Spectrum, trapezoid_weights
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import CM1_TO_J, CM1_TO_K, N_A, C, H, R, U
 
 KJ_PER_MOL = 1e-3 * N_A * CM1_TO_J
@@ -50,7 +50,7 @@ def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tenso
         J/(K mol), per mole of cells, shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite.
+        InputError: A temperature is negative or not finite.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -74,7 +74,7 @@ def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) ->
         J/(K mol), per mole of cells, shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite.
+        InputError: A temperature is negative or not finite.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -100,7 +100,7 @@ def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
         J/(K mol), per mole of cells, shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite.
+        InputError: A temperature is negative or not finite.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -121,7 +121,7 @@ def internal_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Ten
         kJ/mol, per mole of cells, shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite.
+        InputError: A temperature is negative or not finite.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -144,7 +144,7 @@ def helmholtz_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Te
         kJ/mol, per mole of cells, shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite.
+        InputError: A temperature is negative or not finite.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -193,7 +193,7 @@ def mean_square_displacement(
         Å², shape (..., T) or (...).
 
     Raises:
-        Refusal: A temperature is negative or not finite, or a mass is not positive.
+        InputError: A temperature is negative or not finite, or a mass is not positive.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -204,7 +204,7 @@ def mean_square_displacement(
     masses = real_tensor(mass, "mass").to(spectrum.density)
     if not bool(((masses > 0) & masses.isfinite()).all()):
         why = "a mass must be a positive number of u"
-        raise Refusal("cannot compute a displacement", why=why, fix="give each site's mass")
+        raise InputError("cannot compute a displacement", why=why, fix="give each site's mass")
     per_direction = _thermal(
         spectrum.to("3"), T, lambda omega, x, T: (1 + 2 * _bose(x)) / (3 * omega)
     )
@@ -223,7 +223,7 @@ def b_factor(
         Å², shape (..., T) or (...).
 
     Raises:
-        Refusal: As for `mean_square_displacement`.
+        InputError: As for `mean_square_displacement`.
 
     Example:
         >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
@@ -238,10 +238,12 @@ def checked_temperatures(temperatures: Tensor | ArrayLike, like: Tensor) -> Tens
     found = real_tensor(temperatures, "temperatures").to(like)
     if found.dim() > 1:
         why = f"their shape is {tuple(found.shape)}"
-        raise Refusal("cannot use the temperatures", why=why, fix="give a list of them")
+        raise InputError("cannot use the temperatures", why=why, fix="give a list of them")
     if not bool(((found >= 0) & found.isfinite()).all()):
         why = "a temperature is negative or not finite"
-        raise Refusal("cannot use the temperatures", why=why, fix="give them in kelvin, 0 or above")
+        raise InputError(
+            "cannot use the temperatures", why=why, fix="give them in kelvin, 0 or above"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from debye.crystals.dos import thermo
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 
 BASES = {
     "per-atom": "mol_atoms",
@@ -80,7 +80,7 @@ class Thermodynamics:
         """A table with one row per temperature and units in its header.
 
         Raises:
-            Refusal: The result is a batch; take one spectrum at a time.
+            InputError: The result is a batch; take one spectrum at a time.
 
         Example:
             >>> dos = Spectrum([0, 100, 200], [0, 0.03, 0])
@@ -89,7 +89,7 @@ class Thermodynamics:
         """
         if self.heat_capacity.dim() != 1:
             why = f"it holds a batch of shape {tuple(self.heat_capacity.shape[:-1])}"
-            raise Refusal("cannot make one table", why=why, fix="take one spectrum at a time")
+            raise InputError("cannot make one table", why=why, fix="take one spectrum at a time")
         columns = {n: v for n, v in self.to_dict().items() if isinstance(v, list)}
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
@@ -122,7 +122,7 @@ def thermodynamics(
         The functions, with the share of imaginary modes that had to be left out.
 
     Raises:
-        Refusal: An unknown basis, a basis without its number, or a bad temperature.
+        InputError: An unknown basis, a basis without its number, or a bad temperature.
 
     Example:
         >>> cell = Spectrum([0, 100, 200], [0.0, 0.06, 0.0], n_atoms=2)
@@ -155,7 +155,7 @@ def _amount(
     """How much of the basis one mole of cells is, shape (...)."""
     what = f"cannot give quantities {basis!r}"
     if basis not in BASES:
-        raise Refusal(what, why=f"the choices are {', '.join(BASES)}", fix="choose one of them")
+        raise InputError(what, why=f"the choices are {', '.join(BASES)}", fix="choose one of them")
     one = spectrum.n_atoms.new_tensor(1.0).expand(spectrum.shape)
     if basis == "per-mole-of-cells":
         return one
@@ -164,5 +164,5 @@ def _amount(
     name, number = ("mass", mass) if basis == "per-kg" else ("formula_units", formula_units)
     if number is None or not number > 0:
         why = f"{name} is {number}"
-        raise Refusal(what, why=why, fix=f"give {name}= of the cell, a positive number")
+        raise InputError(what, why=why, fix=f"give {name}= of the cell, a positive number")
     return one * (number * 1e-3 if basis == "per-kg" else number)  # u is g/mol

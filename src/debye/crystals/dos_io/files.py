@@ -22,7 +22,7 @@ from debye.crystals.dos_io.layouts import (
     to_record,
 )
 from debye.crystals.dos_io.measured import read_measured
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
 LARGEST = 64 * 2**20
 """Bytes; a spectrum is kilobytes, and a larger file is something else."""
@@ -47,7 +47,7 @@ def read_spectrum(
         One spectrum, or one row per partial with its label; ``.sum()`` is then the total.
 
     Raises:
-        Refusal: The file is missing, empty, binary, huge, malformed or of no known layout, or
+        InputError: The file is missing, empty, binary, huge, malformed or of no known layout, or
             does not tell how many states it counts.
 
     Example:
@@ -62,9 +62,9 @@ def read_spectrum(
     text = read_text(Path(path))
     try:
         return _READERS[_layout_of(Path(path), text)](text, n_atoms)
-    except Refusal as refusal:
-        why = f"{refusal.what}: {refusal.why}"
-        raise Refusal(f"cannot read a spectrum from {path}", why=why, fix=refusal.fix) from refusal
+    except DebyeError as error:
+        why = f"{error.what}: {error.why}"
+        raise InputError(f"cannot read a spectrum from {path}", why=why, fix=error.fix) from error
 
 
 def write_spectrum(
@@ -89,7 +89,8 @@ def write_spectrum(
         The path written.
 
     Raises:
-        Refusal: The layout is unknown or cannot hold the spectrum, or the file cannot be written.
+        InputError: The layout is unknown or cannot hold the spectrum.
+        ComputationError: The file cannot be written.
 
     Example:
         >>> import tempfile
@@ -109,7 +110,7 @@ def write_spectrum(
         text = to_phonopy(spectrum, projected=found == "projected_dos.dat")
     else:
         why = f"the layouts are {', '.join(_READERS)}"
-        raise Refusal(f"no layout {found!r} for a spectrum", why=why, fix="choose one of them")
+        raise InputError(f"no layout {found!r} for a spectrum", why=why, fix="choose one of them")
     return atomic_write(path, text)
 
 
@@ -135,7 +136,7 @@ def _layout_of(path: Path, text: str) -> str:
     if width == 2:
         return "total_dos.dat"
     why = "it holds none of JSON, a table with a header, or columns of numbers"
-    raise Refusal("the layout is unknown", why=why, fix=f"give one of {', '.join(_READERS)}")
+    raise InputError("the layout is unknown", why=why, fix=f"give one of {', '.join(_READERS)}")
 
 
 def _layout_named(path: Path) -> str:
@@ -147,14 +148,14 @@ def _layout_named(path: Path) -> str:
         return "projected_dos.dat" if "projected" in path.name.lower() else "total_dos.dat"
     why = f"{suffix or 'no'!r} names no layout"
     fix = "name it .csv, .json, total_dos.dat or projected_dos.dat, or give layout="
-    raise Refusal(f"cannot write a spectrum to {path}", why=why, fix=fix)
+    raise InputError(f"cannot write a spectrum to {path}", why=why, fix=fix)
 
 
 def read_text(path: Path) -> str:
     """The text of a file that can hold a spectrum.
 
     Raises:
-        Refusal: It is missing, empty, binary or huge.
+        InputError: It is missing, empty, binary or huge.
     """
     what = f"cannot read a spectrum from {path}"
     try:
@@ -162,18 +163,18 @@ def read_text(path: Path) -> str:
         data = path.read_bytes() if size <= LARGEST else b""
     except OSError as error:
         why = error.strerror or str(error)
-        raise Refusal(what, why=why, fix="check the path and its permissions") from error
+        raise InputError(what, why=why, fix="check the path and its permissions") from error
     if size > LARGEST:
         why = f"it has {size / 2**20:.0f} MB, and a spectrum has less than one"
-        raise Refusal(what, why=why, fix="give the file that holds the spectrum alone")
+        raise InputError(what, why=why, fix="give the file that holds the spectrum alone")
     if not data.strip():
-        raise Refusal(what, why="the file is empty", fix="export it again")
+        raise InputError(what, why="the file is empty", fix="export it again")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise Refusal(what, why="it is binary", fix="give CSV, JSON or phonopy's .dat")
+        raise InputError(what, why="it is binary", fix="give CSV, JSON or phonopy's .dat")
     return text
 
 

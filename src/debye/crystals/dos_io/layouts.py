@@ -19,7 +19,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import check_normalisation, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 FORMAT, VERSION = "debye spectrum", 1
@@ -73,10 +73,10 @@ def from_csv(text: str) -> Spectrum:
     try:
         header, *lines = csv.reader(io.StringIO(text.strip()))
     except csv.Error as error:
-        raise Refusal("it is not CSV", why=f"{error}", fix="export it again") from error
+        raise InputError("it is not CSV", why=f"{error}", fix="export it again") from error
     if len(header) < 2:
         why = f"its header is {header[0]!r}"
-        raise Refusal("the table has no density", why=why, fix="give frequency and densities")
+        raise InputError("the table has no density", why=why, fix="give frequency and densities")
     unit = header[0].strip().removeprefix("frequency_")
     columns = _table(lines, len(header), first=2)
     found = [COLUMN.fullmatch(name.strip()) for name in header[1:]]
@@ -86,7 +86,7 @@ def from_csv(text: str) -> Spectrum:
             continue
         if match is None or match["unit"] not in (None, unit):
             why, fix = f"column {name!r}", f"name columns like total_3N_per_{unit}_of_2_atoms"
-            raise Refusal("a column does not say what it counts", why=why, fix=fix)
+            raise InputError("a column does not say what it counts", why=why, fix=fix)
         rows.append((match["label"], match["atoms"], column))
         counts.add(match["count"])
     return _assemble(unit, columns[0], counts, rows)
@@ -129,7 +129,7 @@ def from_record(record: dict[str, Any]) -> Spectrum:
     """
     if record.get("version") != VERSION:
         why = f"it is version {record.get('version')!r}, this debye reads {VERSION}"
-        raise Refusal("the record is of another version", why=why, fix="update debye")
+        raise InputError("the record is of another version", why=why, fix="update debye")
     axes = [name for name in record if name.startswith("frequency_")]
     unit = axes[0].removeprefix("frequency_") if axes else ""
     count = str(record.get("normalisation"))
@@ -142,7 +142,7 @@ def from_record(record: dict[str, Any]) -> Spectrum:
         ]
     except (KeyError, TypeError) as error:
         why, fix = f"{error} is missing or misplaced", "export the spectrum again"
-        raise Refusal("the record is incomplete", why=why, fix=fix) from error
+        raise InputError("the record is incomplete", why=why, fix=fix) from error
     return _assemble(unit, record[axes[0]] if axes else [], {count}, rows)
 
 
@@ -177,7 +177,7 @@ def from_phonopy(text: str, n_atoms: float | None = None, *, projected: bool = F
         projected: One column per atom, even if there is only one.
 
     Raises:
-        Refusal: A row is not numbers, or the columns do not hold 3 states per atom, which those
+        InputError: A row is not numbers, or the columns do not hold 3 states per atom, which those
             of ``XYZ_PROJECTION`` and ``PROJECTION_DIRECTION`` do not.
 
     Example:
@@ -225,7 +225,7 @@ def from_phonon_dos(record: dict[str, Any], n_atoms: float | None = None) -> Spe
     missing = {"frequencies", "densities"} - record.keys()
     if missing:
         why, fix = f"{' and '.join(sorted(missing))} missing", "give PhononDos.as_dict()"
-        raise Refusal("this is no PhononDos", why=why, fix=fix)
+        raise InputError("this is no PhononDos", why=why, fix=fix)
     return _counted("THz", record["frequencies"], record["densities"], n_atoms)
 
 
@@ -240,13 +240,13 @@ def from_json(text: str, n_atoms: float | None = None) -> Spectrum:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         why, fix = f"{error}", "export it again; it may be cut off"
-        raise Refusal("it is not JSON", why=why, fix=fix) from error
+        raise InputError("it is not JSON", why=why, fix=fix) from error
     if isinstance(record, dict) and record.get("format") == FORMAT:
         return from_record(record)
     if isinstance(record, dict) and "densities" in record:
         return from_phonon_dos(record, n_atoms)
     why = f"neither a record of format {FORMAT!r} nor a pymatgen PhononDos"
-    raise Refusal("this JSON holds no spectrum", why=why, fix="export the spectrum again")
+    raise InputError("this JSON holds no spectrum", why=why, fix="export the spectrum again")
 
 
 def _rows(spectrum: Spectrum) -> list[tuple[str, Spectrum]]:
@@ -255,7 +255,7 @@ def _rows(spectrum: Spectrum) -> list[tuple[str, Spectrum]]:
         return [("total", spectrum)]
     if len(spectrum.shape) > 1:
         why = f"its leading axes are {tuple(spectrum.shape)}"
-        raise Refusal("cannot write the spectra", why=why, fix="take one crystal at a time")
+        raise InputError("cannot write the spectra", why=why, fix="take one crystal at a time")
     total = spectrum.to("3N").sum().to(spectrum.normalisation)
     labels = spectrum.labels or [str(i + 1) for i in range(len(spectrum.density))]
     return [("total", total), *((label, spectrum[i]) for i, label in enumerate(labels))]
@@ -279,7 +279,7 @@ def _assemble(
     """One spectrum from a total, or rows from the partials beside it."""
     if len(counts) != 1:
         why, fix = "its columns do not share one normalisation", "export the spectrum again"
-        raise Refusal("cannot tell what the numbers count", why=why, fix=fix)
+        raise InputError("cannot tell what the numbers count", why=why, fix=fix)
     normalisation = counts.pop()
     atoms = real_tensor([row[1] for row in rows], "n_atoms")
     if len(rows) == 1:
@@ -302,7 +302,7 @@ def _counted(unit: str, frequency: Numbers, density: Numbers, n_atoms: float | N
         fix = "make Spectrum.from_unit() with the normalisation the numbers are in"
     if not close:
         why = f"its integral is {states:.4g}, where {3 * n_atoms:g} states were expected"
-        raise Refusal("cannot tell what the numbers count", why=why, fix=fix)
+        raise InputError("cannot tell what the numbers count", why=why, fix=fix)
     return Spectrum(shape.frequency, shape.density, n_atoms)
 
 
@@ -316,10 +316,12 @@ def _table(lines: Sequence[Sequence[str]], width: int, first: int) -> list[list[
             rows.append([float(cell) for cell in line])
         except ValueError as error:
             why = f"line {number}: {error}"
-            raise Refusal("it is not a table of numbers", why=why, fix="repair the line") from error
+            raise InputError(
+                "it is not a table of numbers", why=why, fix="repair the line"
+            ) from error
         if len(line) != width or width < 2:
             why = f"line {number} has {len(line)} columns, where {max(width, 2)} are needed"
-            raise Refusal("the table is ragged", why=why, fix="repair it; it may be cut off")
+            raise InputError("the table is ragged", why=why, fix="repair it; it may be cut off")
     return _transposed(rows) if rows else [[] for _ in range(max(width, 2))]
 
 

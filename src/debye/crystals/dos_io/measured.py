@@ -12,7 +12,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import checked_axis, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 from debye.units import frequency_factor
 
 MOST_POINTS = 20_000
@@ -42,7 +42,7 @@ class Measured:
         notes: What a reader of results should know about the input.
 
     Raises:
-        Refusal: Frequencies that do not increase, numbers that are not finite, intensities
+        InputError: Frequencies that do not increase, numbers that are not finite, intensities
             below zero further than their errors explain, errors that are not positive.
 
     Example:
@@ -85,7 +85,7 @@ def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Meas
         unit: ``meV``, ``THz``, ``cm-1`` or ``K``; None to take it from the header.
 
     Raises:
-        Refusal: The file cannot be read, is not such a table, or does not tell its unit; the
+        InputError: The file cannot be read, is not such a table, or does not tell its unit; the
             header names another unit than was given; or what `Measured` refuses.
 
     Example:
@@ -103,9 +103,9 @@ def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Meas
         if text.lstrip().startswith(("{", "[", "frequency_")):
             return _of_spectrum(read_spectrum(path))
         return _of_columns(text, unit)
-    except Refusal as refusal:
-        why = f"{refusal.what}: {refusal.why}"
-        raise Refusal(f"cannot use the spectrum {path}", why=why, fix=refusal.fix) from refusal
+    except DebyeError as error:
+        why = f"{error.what}: {error.why}"
+        raise InputError(f"cannot use the spectrum {path}", why=why, fix=error.fix) from error
 
 
 def _of_spectrum(spectrum: Spectrum) -> Measured:
@@ -118,7 +118,9 @@ def _of_columns(text: str, unit: str | None) -> Measured:
     told = unit_named(header)
     if unit and told and told != unit:
         why = f"its header names {told}, and {unit} was asked for"
-        raise Refusal("the unit is not clear", why=why, fix=f"ask for {told}, or mend the header")
+        raise InputError(
+            "the unit is not clear", why=why, fix=f"ask for {told}, or mend the header"
+        )
     columns = torch.tensor(rows, dtype=torch.float64).T
     chosen = unit or told
     if chosen is None:
@@ -127,7 +129,7 @@ def _of_columns(text: str, unit: str | None) -> Measured:
         columns = columns.flip(-1)
     if len(columns) > 3:
         why = f"it has {len(columns)} columns"
-        raise Refusal("the table is too wide", why=why, fix="give energy, intensity and error")
+        raise InputError("the table is too wide", why=why, fix="give energy, intensity and error")
     error = columns[2] if len(columns) == 3 else None
     return Measured(columns[0] * frequency_factor(chosen, "cm-1"), columns[1], error, chosen)
 
@@ -148,17 +150,17 @@ def _table(text: str) -> tuple[str, list[list[float]]]:
             if rows:
                 why = f"line {number}: {error}"
                 fix = "repair the line, or give the part with the spectrum alone"
-                raise Refusal("it is not a table of numbers", why=why, fix=fix) from error
+                raise InputError("it is not a table of numbers", why=why, fix=fix) from error
             header.append(line)
             continue
         if len(rows[-1]) != len(rows[0]) or len(cells) < 2:
             why = f"line {number} has {len(cells)} columns"
             fix = "give energy, intensity and, if known, error on every line"
-            raise Refusal("the table is ragged or has no intensity", why=why, fix=fix)
+            raise InputError("the table is ragged or has no intensity", why=why, fix=fix)
     if not 2 <= len(rows) <= MOST_POINTS:
         why = f"it holds {len(rows)} lines of numbers"
         fix = f"give 2 to {MOST_POINTS} points; rebin a longer one"
-        raise Refusal("there is no spectrum in it", why=why, fix=fix)
+        raise InputError("there is no spectrum in it", why=why, fix=fix)
     return "\n".join(header), rows
 
 
@@ -185,11 +187,11 @@ def likely_units(end: float) -> list[str]:
     return [unit for unit in units if low <= end * frequency_factor(unit, "cm-1") <= high]
 
 
-def _no_unit(energy: Tensor) -> Refusal:
+def _no_unit(energy: Tensor) -> InputError:
     end = float(energy.max())
     guess = likely_units(end)
     why = f"its header names none; an axis that ends at {end:g} could be in {' or '.join(guess)}"
-    return Refusal(
+    return InputError(
         "the unit of the energies is not told",
         why=why if guess else f"its header names none, and its axis ends at {end:g}",
         fix="give it with --unit (unit= in Python), or write it into the header",
@@ -212,19 +214,19 @@ def _check_intensity(intensity: Tensor, error: Tensor | None) -> None:
         at = int((error <= 0).nonzero()[0])
         why = f"that of point {at + 1} is {float(error[at]):g}"
         fix = "drop the points that were not measured, or leave the column out"
-        raise Refusal("an error is not positive", why=why, fix=fix)
+        raise InputError("an error is not positive", why=why, fix=fix)
     lowest = int(intensity.argmin() if error is None else (intensity / error).argmin())
     if error is None and float(intensity[lowest]) < 0:
         why = f"point {lowest + 1} is {float(intensity[lowest]):g}, and there is no error column"
         fix = "give the errors as a third column, or set what is noise to zero"
-        raise Refusal("an intensity is negative", why=why, fix=fix)
+        raise InputError("an intensity is negative", why=why, fix=fix)
     if error is not None and float(intensity[lowest]) < -BELOW_ZERO * float(error[lowest]):
         why = (
             f"point {lowest + 1} is {float(intensity[lowest]):g} with an error of "
             f"{float(error[lowest]):g}"
         )
         fix = "check the background that was subtracted, and the errors"
-        raise Refusal("an intensity is far below zero", why=why, fix=fix)
+        raise InputError("an intensity is far below zero", why=why, fix=fix)
     if not bool((intensity > 0).any()):
         why = "no point lies above zero"
-        raise Refusal("the spectrum is empty", why=why, fix="give the measured intensities")
+        raise InputError("the spectrum is empty", why=why, fix="give the measured intensities")

@@ -1,6 +1,7 @@
 """Design: which substitutions bring a property of the spectrum to a wanted value.
 
-    start, replacements → Freedom → network → spectrum → property;  minimise (property − goal)²
+    start, replacements → FreeParameters → network → spectrum → property
+    minimise (property − goal)²
 
 Each combination of replacements is predicted whole, and mixed: from the middle, gradients through
 the network move the fractions of all of them together. The cell grows with the covalent radii.
@@ -20,13 +21,13 @@ from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import heat_capacity
 from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError
-from debye.crystals.inversion.parameters import Array, Freedom
+from debye.crystals.inversion.parameters import Array, FreeParameters
 from debye.crystals.inversion.refine import double, value_and_gradient
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.predict.predictor import Prediction, Predictor
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, covalent_radius
-from debye.errors import Refusal
+from debye.errors import InputError
 
 MOST_COMBINATIONS = 1000
 """Combinations of replacements; more belong into a screening."""
@@ -131,27 +132,35 @@ def design(
         error: Of the model, for the uncertainty.
 
     Raises:
-        Refusal: A species is not in the crystal, or there are too many combinations.
+        InputError: A species is not in the crystal, or there are too many combinations.
     """
-    whole = Freedom.of(start)
+    whole = FreeParameters.of(start)
     options = [[(gives, t) for t in (None, *takes)] for gives, takes in replacements.items()]
     combinations = list(product(*options))
     if len(combinations) > MOST_COMBINATIONS:
         why = f"there are {len(combinations)} combinations, and {MOST_COMBINATIONS} at most"
         fix = "name fewer elements, or write the structures out and screen them"
-        raise Refusal("too much to design at once", why=why, fix=fix)
+        raise InputError("too much to design at once", why=why, fix=fix)
     model = double(predictor.model)
     proposals = []
     for combination in combinations:
-        freedom = whole
+        free_parameters = whole
         for gives, takes in combination:
             if takes is not None:
                 growth = _growth(whole, gives, takes)
-                freedom = freedom.with_fraction(gives, takes, stretch=growth)
-        proposals.append(_proposal(predictor, freedom, _ones(freedom), target, error))
-        if freedom.parameters:
+                free_parameters = free_parameters.with_fraction(gives, takes, stretch=growth)
+        proposals.append(
+            _proposal(predictor, free_parameters, _ones(free_parameters), target, error)
+        )
+        if free_parameters.parameters:
             proposals.append(
-                _proposal(predictor, freedom, _mixed(model, freedom, target), target, error)
+                _proposal(
+                    predictor,
+                    free_parameters,
+                    _mixed(model, free_parameters, target),
+                    target,
+                    error,
+                )
             )
     ends = {frozenset(p.replaced): p for p in proposals[::-1] if set(p.replaced.values()) <= {1.0}}
     kept = [p for p in proposals if set(p.replaced.values()) <= {1.0} or _worth(p, ends)]
@@ -165,48 +174,53 @@ def _worth(mixture: Proposal, ends: Mapping[frozenset[str], Proposal]) -> bool:
     return mixture.distance < BETTER * min(p.distance for p in parents)
 
 
-def _growth(freedom: Freedom, gives: str, takes: str) -> float:
+def _growth(free_parameters: FreeParameters, gives: str, takes: str) -> float:
     """Relative growth of the cell when one element comes for another, by covalent radii."""
-    radius = {s: covalent_radius(ATOMIC_NUMBERS[s]) for s in {*freedom.symbols, takes}
+    radius = {s: covalent_radius(ATOMIC_NUMBERS[s]) for s in {*free_parameters.symbols, takes}
               if s in ATOMIC_NUMBERS}  # fmt: skip
     if takes not in radius:
         why = "it is no element symbol"
-        raise Refusal(f"cannot put {takes!r} in", why=why, fix="name elements, as in Sb=Bi,As")
+        raise InputError(f"cannot put {takes!r} in", why=why, fix="name elements, as in Sb=Bi,As")
     before = sum(
-        x * radius[s] for s, x in zip(freedom.symbols, freedom.fraction.tolist(), strict=True)
+        x * radius[s]
+        for s, x in zip(free_parameters.symbols, free_parameters.fraction.tolist(), strict=True)
     )
     held = sum(
-        x for s, x in zip(freedom.symbols, freedom.fraction.tolist(), strict=True) if s == gives
+        x
+        for s, x in zip(free_parameters.symbols, free_parameters.fraction.tolist(), strict=True)
+        if s == gives
     )
     return held * (radius[takes] - radius.get(gives, radius[takes])) / before
 
 
-def _ones(freedom: Freedom) -> Tensor:
-    return torch.tensor([p.high for p in freedom.parameters], dtype=torch.float64)
+def _ones(free_parameters: FreeParameters) -> Tensor:
+    return torch.tensor([p.high for p in free_parameters.parameters], dtype=torch.float64)
 
 
-def _mixed(model: Ensemble, freedom: Freedom, target: Target) -> Tensor:
+def _mixed(model: Ensemble, free_parameters: FreeParameters, target: Target) -> Tensor:
     """Fractions that bring the property nearest to its goal, from the middle downhill."""
     from scipy.optimize import minimize
 
     scale = max(abs(target.goal), 1.0 if target.goal else 0.1)
 
     def cost(values: Tensor) -> Tensor:
-        return ((_property(model, freedom, values, target) - target.goal) / scale) ** 2
+        return ((_property(model, free_parameters, values, target) - target.goal) / scale) ** 2
 
-    unit = torch.ones(len(freedom.parameters), dtype=torch.float64)
+    unit = torch.ones(len(free_parameters.parameters), dtype=torch.float64)
 
     def both(x: Array) -> tuple[float, Array]:
         return value_and_gradient(cost, x, unit)
 
-    bounds = [(p.low, p.high) for p in freedom.parameters]
+    bounds = [(p.low, p.high) for p in free_parameters.parameters]
     middle = np.array([(low + high) / 2 for low, high in bounds])
     found = minimize(both, middle, jac=True, method="L-BFGS-B", bounds=bounds, tol=1e-10)
     return torch.from_numpy(found.x)
 
 
-def _property(model: Ensemble, freedom: Freedom, values: Tensor, target: Target) -> Tensor:
-    graph = freedom.graph(values, model.r_max)
+def _property(
+    model: Ensemble, free_parameters: FreeParameters, values: Tensor, target: Target
+) -> Tensor:
+    graph = free_parameters.graph(values, model.r_max)
     atoms = graph.fraction.sum()
     density = (graph.occupancy @ model(graph).sites) / atoms
     frequency = torch.tensor(model.frequency, dtype=torch.float64)
@@ -214,9 +228,13 @@ def _property(model: Ensemble, freedom: Freedom, values: Tensor, target: Target)
 
 
 def _proposal(
-    predictor: Predictor, freedom: Freedom, values: Tensor, target: Target, error: ModelError
+    predictor: Predictor,
+    free_parameters: FreeParameters,
+    values: Tensor,
+    target: Target,
+    error: ModelError,
 ) -> Proposal:
-    prediction = predictor.predict(freedom.crystal(values))
+    prediction = predictor.predict(free_parameters.crystal(values))
     crystal, total = prediction.crystal, prediction.total
     mass = torch.tensor(crystal.mass / crystal.n_atoms).double()
     frequency = total.frequency.double()
@@ -226,7 +244,7 @@ def _proposal(
         error = error.scaled(prediction.uncertainty.size.item())
     (kernel,) = torch.autograd.grad(value, density)
     spread = error.deviation(frequency, density.detach() / 3, 3 * kernel)
-    shares = (values + torch.tensor([p.offset for p in freedom.parameters])).tolist()
-    names = [p.name.removeprefix("fraction of ") for p in freedom.parameters]
+    shares = (values + torch.tensor([p.offset for p in free_parameters.parameters])).tolist()
+    names = [p.name.removeprefix("fraction of ") for p in free_parameters.parameters]
     replaced = {n: round(x, 6) for n, x in zip(names, shares, strict=True)}
     return Proposal(prediction, value.item(), spread, abs(value.item() - target.goal), replaced)

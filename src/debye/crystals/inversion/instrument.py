@@ -20,7 +20,7 @@ from debye.core.neighbors import sum_onto
 from debye.crystals.dos.quadrature import broadened, resampled
 from debye.crystals.predict.predictor import Prediction
 from debye.crystals.structure.elements import MASSES
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 # fmt: off
@@ -52,14 +52,14 @@ def cross_section(symbol: str) -> float:
     """Bound total scattering cross-section of an element, barn.
 
     Raises:
-        Refusal: None is known.
+        InputError: None is known.
 
     Example:
         >>> cross_section("V")
         5.1
     """
     if symbol not in CROSS_SECTIONS:
-        raise Refusal(
+        raise InputError(
             f"cannot weight the spectrum of {symbol} as neutrons would",
             why="no scattering cross-section of it is tabulated",
             fix="compare without --neutron, or leave the structure out",
@@ -99,7 +99,7 @@ class Resolution:
             unit: Unit of the energies in it.
 
         Raises:
-            Refusal: It is none of these, or negative.
+            InputError: It is none of these, or negative.
 
         Example:
             >>> Resolution.parse("2%"), Resolution.parse("10")
@@ -116,7 +116,7 @@ class Resolution:
         if not all(0 <= x < float("inf") for x in numbers):
             why = "it is no standard deviation, share or polynomial with coefficients ≥ 0"
             fix = "write for example 1.5, 2% or 1,0.02"
-            raise Refusal(f"cannot use the resolution {text!r}", why=why, fix=fix)
+            raise InputError(f"cannot use the resolution {text!r}", why=why, fix=fix)
         return cls(tuple(numbers)) if any(numbers) else cls()
 
 
@@ -127,7 +127,7 @@ def site_weights(symbols: Sequence[str], *, neutron: bool) -> Tensor:
     cross-section over its mass (barn/u).
 
     Raises:
-        Refusal: An element's cross-section is not known.
+        InputError: An element's cross-section is not known.
 
     Example:
         >>> [round(w, 2) for w in site_weights(["O", "H"], neutron=True).tolist()]
@@ -153,7 +153,7 @@ def seen_of(prediction: Prediction, *, neutron: bool) -> Tensor:
     """The density that an instrument sees of a predicted crystal, (F,).
 
     Raises:
-        Refusal: An element's cross-section is not known.
+        InputError: An element's cross-section is not known.
     """
     species = prediction.crystal.species
     sites = prediction.sites.density

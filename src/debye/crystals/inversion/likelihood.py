@@ -36,7 +36,7 @@ from torch import Tensor
 
 from debye.crystals.dos.quadrature import resampled, trapezoid_weights
 from debye.crystals.dos_io.measured import Measured, likely_units
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 NODES = 12
@@ -148,7 +148,7 @@ class Observation:
             window: Part of the axis to compare, cm⁻¹; all that was measured if None.
 
         Raises:
-            Refusal: Fewer than six points of the grid lie in the window and the measured range,
+            InputError: Fewer than six points of the grid lie in the window and the measured range,
                 or nothing was measured there.
 
         Example:
@@ -169,7 +169,7 @@ class Observation:
         if area <= 0:
             why = f"its integral from {onto[0]:g} to {onto[-1]:g} cm-1 is {area:.3g}"
             fix = "give the intensities without subtracting more than the background"
-            raise Refusal("the measured spectrum is empty", why=why, fix=fix)
+            raise InputError("the measured spectrum is empty", why=why, fix=fix)
         noise = None
         if measured.error is not None:
             noise = (to_cells * measured.error.square()) @ to_cells.T / area**2
@@ -214,15 +214,15 @@ def fit(
         size: How much larger than usual each candidate's error is, (C,); 1 if None.
 
     Raises:
-        Refusal: There is neither noise nor an error of the model, or an unknown background.
+        InputError: There is neither noise nor an error of the model, or an unknown background.
     """
     if error is None and observed.covariance is None:
         why = "the spectrum has no errors, and the predictions were declared exact"
         fix = "give the errors as a third column, or leave the model its error"
-        raise Refusal("nothing says how large a misfit matters", why=why, fix=fix)
+        raise InputError("nothing says how large a misfit matters", why=why, fix=fix)
     if background not in BACKGROUNDS:
         why = f"the kinds are {', '.join(BACKGROUNDS)}"
-        raise Refusal(f"no background {background!r}", why=why, fix="choose one of them")
+        raise InputError(f"no background {background!r}", why=why, fix="choose one of them")
     sizes = torch.ones(len(predicted), dtype=torch.float64) if size is None else size.double()
     parts = [
         _fit(observed, rows, BACKGROUNDS[background], error, s)
@@ -310,11 +310,11 @@ def _unit_rows(rows: range, axis: Tensor) -> Tensor:
 
 def _no_overlap(
     measured: Measured, grid: Tensor, window: tuple[float, float], points: int
-) -> Refusal:
+) -> InputError:
     end = float(measured.frequency[-1]) * frequency_factor("cm-1", measured.unit)
     others = [unit for unit in likely_units(end) if unit != measured.unit]
     guess = f"; an axis that ends at {end:g} may be in {' or '.join(others)}" if others else ""
-    return Refusal(
+    return InputError(
         "the measured range and the model's hardly overlap",
         why=(
             f"{points} of the model's points, {grid[0]:g} to {grid[-1]:g} cm-1, lie between "

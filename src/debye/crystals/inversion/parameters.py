@@ -23,7 +23,7 @@ from debye.crystals.structure.alloy import interpolate
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES
 from debye.crystals.structure.symmetry import Symmetry, operations_of
-from debye.errors import Refusal
+from debye.errors import InputError
 
 STRAIN, SHIFT, SHARE = 0.02, 0.1, 12**-0.5
 """Prior widths: of a strain, a displacement in Å and a fraction, whose prior is flat."""
@@ -64,7 +64,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Freedom:
+class FreeParameters:
     """A structure and the parameters that it may be moved by.
 
     Args:
@@ -79,7 +79,7 @@ class Freedom:
     Example:
         >>> cell = 2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
         >>> salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.82, 0, 0]], cell)
-        >>> [p.name for p in Freedom.of(salt).with_lattice().with_positions().parameters]
+        >>> [p.name for p in FreeParameters.of(salt).with_lattice().with_positions().parameters]
         ['strain xx+yy+zz']
     """
 
@@ -92,7 +92,7 @@ class Freedom:
     name: str = ""
 
     @classmethod
-    def of(cls, crystal: Crystal) -> Freedom:
+    def of(cls, crystal: Crystal) -> FreeParameters:
         """A structure in which nothing is free yet."""
         entries = [(i, s, x) for i, site in enumerate(crystal.species) for s, x in site.items()]
         site, symbols, fraction = zip(*entries, strict=True)
@@ -100,11 +100,11 @@ class Freedom:
         return cls(crystal.cell, crystal.fractional, site, symbols, np.array(fraction), (), label)
 
     @classmethod
-    def between(cls, a: Crystal, b: Crystal, start: float = 0.5) -> Freedom:
+    def between(cls, a: Crystal, b: Crystal, start: float = 0.5) -> FreeParameters:
         """An alloy a₁₋ₓ bₓ of two parents (`interpolate`), with x free from 0 to 1.
 
         Raises:
-            Refusal: The parents do not match.
+            InputError: The parents do not match.
         """
         mean = cls.of(interpolate(a, b, 0.5))
         ends = [interpolate(a, b, x) for x in (0.0, 1.0)]
@@ -148,7 +148,7 @@ class Freedom:
 
     # What may be freed.
 
-    def with_lattice(self, width: float = STRAIN) -> Freedom:
+    def with_lattice(self, width: float = STRAIN) -> FreeParameters:
         """Free the strains that keep the symmetry: 1 for a cubic crystal, 6 for a triclinic."""
         rotations = [self.cell.T @ W @ np.linalg.inv(self.cell.T) for W in self.symmetry.rotations]
         modes = []
@@ -170,7 +170,7 @@ class Freedom:
             for D in strains
         )
 
-    def with_positions(self, width: float = SHIFT) -> Freedom:
+    def with_positions(self, width: float = SHIFT) -> FreeParameters:
         """Free the displacements that keep the symmetry, the site that moves furthest by 1 Å."""
         modes = reduced_rows(_symmetric_displacements(self.fractional, self.cell, self.symmetry))
         parameters = []
@@ -192,7 +192,7 @@ class Freedom:
             )
         return self._with(parameters)
 
-    def with_fraction(self, gives: str, takes: str, *, stretch: float = 0.0) -> Freedom:
+    def with_fraction(self, gives: str, takes: str, *, stretch: float = 0.0) -> FreeParameters:
         """Free how much of one species another replaces, on every site where it stands.
 
         Args:
@@ -201,13 +201,13 @@ class Freedom:
             stretch: By how much a whole replacement lengthens the cell, (l₁ − l₀)/l₀.
 
         Raises:
-            Refusal: No site holds the first.
+            InputError: No site holds the first.
         """
         sites = [i for i, s in self.entries if s == gives]
         if not sites or gives == takes or takes not in ATOMIC_NUMBERS:
             why = f"its species are {', '.join(dict.fromkeys(self.symbols))}"
             fix = "name one of them, and another element, as in Sb=Bi"
-            raise Refusal(f"cannot replace {gives} by {takes} in {self.name}", why=why, fix=fix)
+            raise InputError(f"cannot replace {gives} by {takes} in {self.name}", why=why, fix=fix)
         entries = self.entries + [(i, takes) for i in sites if (i, takes) not in self.entries]
         known = dict(zip(self.entries, self.fraction, strict=True))
         fraction = np.array([known.get(entry, 0.0) for entry in entries])
@@ -221,7 +221,7 @@ class Freedom:
         if max(shares) - min(shares) > ABSENT:
             why = f"it takes {min(shares):g} to {max(shares):g} of the sites that it shares"
             fix = "give a structure whose sites are shared alike"
-            raise Refusal(f"cannot free the fraction of {takes}", why=why, fix=fix)
+            raise InputError(f"cannot free the fraction of {takes}", why=why, fix=fix)
         widened = [replace(p, change=np.concatenate([p.change, padding])) for p in self.parameters]
         x = Parameter(
             f"fraction of {takes} for {gives}",
@@ -239,7 +239,7 @@ class Freedom:
             self, site=site, symbols=symbols, fraction=fraction, parameters=(*widened, x)
         )
 
-    def _with(self, parameters: Sequence[Parameter] | object) -> Freedom:
+    def _with(self, parameters: Sequence[Parameter] | object) -> FreeParameters:
         return replace(self, parameters=(*self.parameters, *parameters))  # type: ignore[misc]
 
     # Where the parameters lead.
@@ -257,21 +257,21 @@ class Freedom:
         stretch = torch.eye(3).to(values) + sum_of("deformation")
         return start[0] @ stretch, start[1] + sum_of("displacement"), start[2] + sum_of("change")
 
-    def graph(self, values: Tensor, reach: float) -> Graph:
+    def graph(self, values: Tensor, cutoff: float) -> Graph:
         """The graph at values (P,), differentiable in them, in their precision.
 
-        Its edges are found anew; one that enters or leaves at the reach has no weight there.
+        Its edges are found anew; one that enters or leaves at the cutoff has no weight there.
 
         Raises:
-            Refusal: A site has no neighbour within reach.
+            InputError: A site has no neighbour within the cutoff.
         """
         cell, fractional, fraction = self.moved(values)
         positions = fractional @ cell
-        pairs = pairs_within(positions.detach().numpy(), cell.detach().numpy(), reach)
+        pairs = pairs_within(positions.detach().numpy(), cell.detach().numpy(), cutoff)
         if len(np.unique(pairs.center)) < len(positions):
-            why = f"a site has no neighbour within {reach:g} Å"
+            why = f"a site has no neighbour within {cutoff:g} Å"
             fix = "allow smaller strains, or check the structure"
-            raise Refusal(f"cannot predict {self.name} as it was moved", why=why, fix=fix)
+            raise InputError(f"cannot predict {self.name} as it was moved", why=why, fix=fix)
         center, other = torch.from_numpy(pairs.center), torch.from_numpy(pairs.other)
         shift = torch.from_numpy(pairs.shift).to(values)
         return Graph(

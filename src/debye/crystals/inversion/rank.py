@@ -20,9 +20,9 @@ from debye.crystals.predict.predictor import Prediction, Predictor
 from debye.crystals.predict.rows import EXPECTED_ERROR
 from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import RESULTS, Rejected
+from debye.crystals.structure_io.read import RESULTS, FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Candidates:
         frequency: The model's grid, cm⁻¹, (F,).
         density: As the instrument weights it, any scale, (C, F).
         warnings: What the model says of each.
-        rejected: What could not be read or predicted.
+        failed: What could not be read or predicted.
         size: Expected error of each over the usual one, (C,); None if the model is not calibrated.
     """
 
@@ -44,7 +44,7 @@ class Candidates:
     frequency: Tensor
     density: Tensor
     warnings: tuple[tuple[str, ...], ...]
-    rejected: tuple[Rejected, ...] = ()
+    failed: tuple[FailedInput, ...] = ()
     size: Tensor | None = None
 
     def __len__(self) -> int:
@@ -52,7 +52,7 @@ class Candidates:
 
 
 def predicted(
-    predictor: Predictor, structures: Iterable[Crystal | Rejected], *, neutron: bool = False
+    predictor: Predictor, structures: Iterable[Crystal | FailedInput], *, neutron: bool = False
 ) -> Candidates:
     """Predict every structure, and keep what cannot be predicted apart.
 
@@ -62,18 +62,18 @@ def predicted(
         neutron: Weight the partial densities as neutrons do.
 
     Raises:
-        Refusal: There is none, or all of them failed.
+        InputError: There is none, or all of them failed.
     """
     good: list[tuple[Prediction, Tensor]] = []
-    bad: list[Rejected] = []
+    bad: list[FailedInput] = []
     for item in predictor(structures):
-        if isinstance(item, Rejected):
+        if isinstance(item, FailedInput):
             bad.append(item)
             continue
         try:
             good.append((item, seen_of(item, neutron=neutron)))
-        except Refusal as refusal:
-            bad.append(Rejected(item.crystal.source or item.crystal.formula, refusal))
+        except DebyeError as error:
+            bad.append(FailedInput(item.crystal.source or item.crystal.formula, error))
     _check_any(len(good), bad)
     sizes = [p.uncertainty.size for p, _ in good if p.uncertainty is not None]
     return Candidates(
@@ -87,14 +87,14 @@ def predicted(
     )
 
 
-def _check_any(good: int, bad: list[Rejected]) -> None:
+def _check_any(good: int, bad: list[FailedInput]) -> None:
     if good:
         return
     if bad:
-        why = f"all {len(bad)} failed, the first so: {bad[0].refusal.what}: {bad[0].refusal.why}"
-        raise Refusal("no candidate can be compared", why=why, fix=bad[0].refusal.fix)
+        why = f"all {len(bad)} failed, the first so: {bad[0].error.what}: {bad[0].error.why}"
+        raise InputError("no candidate can be compared", why=why, fix=bad[0].error.fix)
     why = "no structure was found in what was given"
-    raise Refusal(
+    raise InputError(
         "there are no candidates", why=why, fix="name files, folders or a screened folder"
     )
 
@@ -113,14 +113,14 @@ def screened(folder: Path, model_sha256: str, calibration: Calibration | None = 
         calibration: Of that model, if it has one.
 
     Raises:
-        Refusal: The folder comes from another model or version, cannot be read, or holds no
+        InputError: The folder comes from another model or version, cannot be read, or holds no
             spectrum.
     """
     frequency = _screened_grid(folder, model_sha256)
     rows = [row for part in parts(folder).values() for row in _rows(part)]
     if not rows:
         why = "its parts are missing, or every row of them tells an error"
-        raise Refusal(f"no spectrum in {folder}", why=why, fix="look at the screening's errors")
+        raise InputError(f"no spectrum in {folder}", why=why, fix="look at the screening's errors")
     return Candidates(
         tuple(row["formula"] for row in rows),
         tuple(row["id"] for row in rows),
@@ -147,11 +147,11 @@ def _screened_grid(folder: Path, model_sha256: str) -> Tensor:
     except (ValueError, KeyError, TypeError) as error:
         why = f"{RESULTS} is incomplete ({error})"
         fix = "screen again with this version of debye"
-        raise Refusal(f"cannot use the screening {folder}", why=why, fix=fix) from error
+        raise InputError(f"cannot use the screening {folder}", why=why, fix=fix) from error
     if made_by != model_sha256:
         why = f"its model is {made_by[:12]}…, and that in use {model_sha256[:12]}…"
         fix = "give the model that made it with --model, or screen again"
-        raise Refusal(f"{folder} was screened with another model", why=why, fix=fix)
+        raise InputError(f"{folder} was screened with another model", why=why, fix=fix)
     return frequency
 
 
@@ -227,7 +227,7 @@ def rank(
         window: Part of the axis to compare, cm⁻¹.
 
     Raises:
-        Refusal: Nothing to compare, see `Observation.of`, or no candidate fits at all.
+        InputError: Nothing to compare, see `Observation.of`, or no candidate fits at all.
     """
     observed = Observation.of(measured, candidates.frequency, window)
     tried = [
@@ -245,7 +245,7 @@ def rank(
     if not bool(best.isfinite().any()):
         why = "each would have to be turned upside down to fit"
         fix = "allow less background, or check that the measurement is a density of states"
-        raise Refusal("no candidate explains the spectrum", why=why, fix=fix)
+        raise InputError("no candidate explains the spectrum", why=why, fix=fix)
     order = best.argsort(descending=True, stable=True)
     columns = [torch.stack([vars(f)[name] for f in tried]) for name in vars(tried[0])]
     chosen = Fits(*(column[which[order], order] for column in columns))

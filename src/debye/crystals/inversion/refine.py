@@ -1,6 +1,7 @@
 """Refine a structure against a measured spectrum, by gradients through the network.
 
-    values → Freedom → Graph → network → instrument → likelihood;  posterior ∝ likelihood · prior
+    values → FreeParameters → Graph → network → instrument → likelihood
+    posterior ∝ likelihood · prior
 
 Parameters are counted in widths of their priors, which are normal, but flat within the bounds
 for fractions. Near its maximum the posterior is taken
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response, seen
 from debye.crystals.inversion.likelihood import SHIPPED_ERROR, Fits, ModelError, Observation, fit
-from debye.crystals.inversion.parameters import Array, Freedom
+from debye.crystals.inversion.parameters import Array, FreeParameters
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 
 STEP = 1e-3
 """Of the prior's width: for the curvature, from differences of the gradient."""
@@ -44,7 +45,7 @@ class Objective:
 
     Args:
         predictor: The model; it is evaluated in double precision.
-        freedom: The structure and what is free in it.
+        free_parameters: The structure and what is free in it.
         observed: The measured spectrum.
         resolution: Of the instrument.
         background: ``none``, ``constant`` or ``linear``.
@@ -55,7 +56,7 @@ class Objective:
     def __init__(
         self,
         predictor: Predictor,
-        freedom: Freedom,
+        free_parameters: FreeParameters,
         observed: Observation,
         *,
         resolution: Resolution | None = None,
@@ -63,21 +64,23 @@ class Objective:
         neutron: bool = False,
         error: ModelError | None = SHIPPED_ERROR,
     ) -> None:
-        if not freedom.parameters:
-            why = f"the symmetry of {freedom.name} leaves nothing to move, or nothing was freed"
-            raise Refusal("there is nothing to refine", why=why, fix="free something else of it")
+        if not free_parameters.parameters:
+            why = f"the symmetry of {free_parameters.name} leaves nothing, or nothing was freed"
+            raise InputError("there is nothing to refine", why=why, fix="free something else of it")
         self.model = double(predictor.model)
-        self.freedom, self.observed = freedom, observed
+        self.free_parameters, self.observed = free_parameters, observed
         self.background, self.error = background, error
-        self.weights = freedom.weights(neutron=neutron)
+        self.weights = free_parameters.weights(neutron=neutron)
         grid = torch.tensor(predictor.model.frequency, dtype=torch.float64)
         self.response = response(grid, observed.frequency, resolution or Resolution())
-        self.width = torch.tensor([p.width for p in freedom.parameters], dtype=torch.float64)
-        self.pull = np.array([0.0 if p.flat else 1.0 for p in freedom.parameters])
+        self.width = torch.tensor(
+            [p.width for p in free_parameters.parameters], dtype=torch.float64
+        )
+        self.pull = np.array([0.0 if p.flat else 1.0 for p in free_parameters.parameters])
 
     def density(self, values: Tensor) -> Tensor:
         """What the instrument sees of the structure at values (P,), on the model's grid, (F,)."""
-        graph = self.freedom.graph(values, self.model.r_max)
+        graph = self.free_parameters.graph(values, self.model.r_max)
         return seen(self.model(graph).sites, graph.site, graph.fraction, self.weights)
 
     def fits(self, values: Tensor) -> Fits:
@@ -101,7 +104,7 @@ class Objective:
     @property
     def bounds(self) -> list[tuple[float, float]]:
         """Least and greatest step of each parameter."""
-        return [(p.low / p.width, p.high / p.width) for p in self.freedom.parameters]
+        return [(p.low / p.width, p.high / p.width) for p in self.free_parameters.parameters]
 
 
 def double(model: Network) -> Network:
@@ -133,7 +136,7 @@ class Refined:
     """What a refinement found.
 
     Args:
-        freedom: What was free.
+        free_parameters: What was free.
         values: At the maximum of the posterior, (P,).
         covariance: Of the values, (P, P).
         at_bound: Whether each value lies at its bound, where its error means little.
@@ -144,7 +147,7 @@ class Refined:
         samples: Values drawn from the posterior, (S, P); none unless asked for.
     """
 
-    freedom: Freedom
+    free_parameters: FreeParameters
     values: Tensor
     covariance: Tensor
     at_bound: tuple[bool, ...]
@@ -157,7 +160,7 @@ class Refined:
     @property
     def crystal(self) -> Crystal:
         """The structure at the maximum of the posterior."""
-        return self.freedom.crystal(self.values)
+        return self.free_parameters.crystal(self.values)
 
     @property
     def errors(self) -> Tensor:
@@ -177,7 +180,7 @@ class Refined:
         ]
         met = [
             f"{p.name} lies at its bound, so its error is no more than a guide"
-            for p, at in zip(self.freedom.parameters, self.at_bound, strict=True)
+            for p, at in zip(self.free_parameters.parameters, self.at_bound, strict=True)
             if at
         ]
         return (*untold, *met)
@@ -192,12 +195,12 @@ def refine(objective: Objective) -> Refined:
         objective: What to minimise.
 
     Raises:
-        Failure: No beginning leads to a finite posterior.
+        ComputationError: No beginning leads to a finite posterior.
     """
     best = min((_descended(objective, start) for start in _starts(objective)), key=lambda r: r[0])
     if not np.isfinite(best[0]):
         why = "the spectrum of the structure would have to be turned upside down to fit"
-        raise Failure("the refinement found nothing", why=why, fix="allow less background")
+        raise ComputationError("the refinement found nothing", why=why, fix="allow less background")
     steps = best[1]
     curvature = _curvature(objective, steps)
     values = torch.from_numpy(steps) * objective.width
@@ -206,11 +209,11 @@ def refine(objective: Objective) -> Refined:
     with torch.no_grad():
         fits, before = objective.fits(values), objective.fits(torch.zeros_like(values))
     return Refined(
-        objective.freedom,
+        objective.free_parameters,
         values,
         objective.width[:, None] * posterior * objective.width,
         tuple(((steps - low < 1e-3) | (high - steps < 1e-3)).tolist()),
-        _directions(objective.freedom, curvature),
+        _directions(objective.free_parameters, curvature),
         fits,
         before,
         objective.observed,
@@ -220,7 +223,7 @@ def refine(objective: Objective) -> Refined:
 
 def refined_over(
     predictor: Predictor,
-    freedom: Freedom,
+    free_parameters: FreeParameters,
     measured: Measured,
     resolutions: Sequence[Resolution],
     *,
@@ -236,8 +239,8 @@ def refined_over(
     Arguments are those of `Observation.of`, `Objective` and `refine`. The error of a calibrated
     model is as large as is expected of the structure at the beginning.
     """
-    start = torch.zeros(len(freedom.parameters), dtype=torch.float64)
-    sure = predictor.predict(freedom.crystal(start)).uncertainty
+    start = torch.zeros(len(free_parameters.parameters), dtype=torch.float64)
+    sure = predictor.predict(free_parameters.crystal(start)).uncertainty
     if error is not None and sure is not None:
         error = error.scaled(sure.size.item())
     grid = torch.tensor(predictor.model.frequency, dtype=torch.float64)
@@ -246,7 +249,7 @@ def refined_over(
     for resolution in resolutions:
         objective = Objective(
             predictor,
-            freedom,
+            free_parameters,
             observed,
             resolution=resolution,
             background=background,
@@ -264,8 +267,8 @@ def refined_over(
 
 def _starts(objective: Objective) -> list[Array]:
     """The beginning, and where there is one fraction, values along it."""
-    n = len(objective.freedom.parameters)
-    shares = [i for i, p in enumerate(objective.freedom.parameters) if p.change.any()]
+    n = len(objective.free_parameters.parameters)
+    shares = [i for i, p in enumerate(objective.free_parameters.parameters) if p.change.any()]
     if len(shares) != 1:
         return [np.zeros(n)]
     low, high = objective.bounds[shares[0]]
@@ -304,9 +307,9 @@ def _curvature(objective: Objective, steps: Array) -> Tensor:
     return vectors @ torch.diag(eigenvalues.clamp(min=0.0)) @ vectors.T
 
 
-def _directions(freedom: Freedom, curvature: Tensor) -> tuple[Direction, ...]:
+def _directions(free_parameters: FreeParameters, curvature: Tensor) -> tuple[Direction, ...]:
     eigenvalues, vectors = torch.linalg.eigh(curvature)  # ascending: the least told first
-    names = [p.name for p in freedom.parameters]
+    names = [p.name for p in free_parameters.parameters]
     return tuple(
         Direction(_in_words(vector.tolist(), names), float((1 + told) ** -0.5))
         for told, vector in zip(eigenvalues, vectors.T, strict=True)

@@ -28,7 +28,7 @@ from debye.crystals.lattice.dynamical_matrix import Progress, solved
 from debye.crystals.lattice.elastic import group_velocities
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 Points = Mapping[str, NDArray[np.float64]]
@@ -49,7 +49,7 @@ def special_points(cell: NDArray[np.float64]) -> tuple[Points, Runs]:
         path as runs of labels, with a jump between one run and the next.
 
     Raises:
-        Refusal: The lattice cannot be recognised.
+        InputError: The lattice cannot be recognised.
 
     Example:
         >>> points, runs = special_points(2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
@@ -64,7 +64,7 @@ def special_points(cell: NDArray[np.float64]) -> tuple[Points, Runs]:
     try:
         path = Cell(right).bandpath(npoints=0)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise Refusal(
+        raise InputError(
             "cannot find the standard path of this lattice",
             why=str(error) or type(error).__name__,
             fix="give the structure in its conventional or its primitive cell",
@@ -80,7 +80,7 @@ def parse_path(text: str, points: Points) -> Runs:
         points: The labels that the lattice has.
 
     Raises:
-        Refusal: A label is not a point of the lattice, or a run has fewer than two.
+        InputError: A label is not a point of the lattice, or a run has fewer than two.
 
     Example:
         >>> parse_path("Γ X | L G", {"G": np.zeros(3), "X": np.zeros(3), "L": np.zeros(3)})
@@ -92,7 +92,7 @@ def parse_path(text: str, points: Points) -> Runs:
     ]
     unknown = [label for run in runs for label in run if label not in points]
     if unknown or any(len(run) < 2 for run in runs):
-        raise Refusal(
+        raise InputError(
             f"cannot follow the path {text!r}",
             why=f"this lattice has no point {unknown[0]}"
             if unknown
@@ -125,7 +125,7 @@ class QPath:
             points: About how many, shared out by length; each segment has at least two.
 
         Raises:
-            Refusal: The lattice has no such point, or the points are too few.
+            InputError: The lattice has no such point, or the points are too few.
 
         Example:
             >>> path = QPath.of(2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]), "G X W", 30)
@@ -136,7 +136,7 @@ class QPath:
         if path != "auto":
             runs = parse_path(path, known)
         if points < 2:
-            raise Refusal(
+            raise InputError(
                 f"cannot draw bands through {points} points",
                 why="a segment has two ends",
                 fix="ask for 2 or more",
@@ -192,7 +192,7 @@ def _along(cell: NDArray[np.float64], known: Points, runs: Runs, points: int) ->
     if not way.all():
         label = ends[int(way.argmin())][0]
         why = f"two of its points in a row are both {label}"
-        raise Refusal("cannot draw bands along this path", why=why, fix="name each point once")
+        raise InputError("cannot draw bands along this path", why=why, fix="name each point once")
     counts = np.maximum(2, np.round(points * way / way.sum()).astype(int))
     q = np.concatenate(
         [np.linspace(known[a], known[b], count) for (a, b), count in zip(ends, counts, strict=True)]
@@ -226,7 +226,7 @@ class Bands:
     def of(
         cls,
         crystal: Crystal,
-        springs: ForceConstants,
+        force_constants: ForceConstants,
         path: QPath,
         *,
         members: Sequence[ForceConstants] = (),
@@ -236,8 +236,8 @@ class Bands:
         """The bands of force constants.
 
         Args:
-            crystal: Primitive; its cell is what ``path`` and ``springs`` are in units of.
-            springs: Its force constants.
+            crystal: Primitive; its cell is what ``path`` and ``force_constants`` are in units of.
+            force_constants: Its force constants.
             path: Where.
             members: Other estimates of the force constants, whose spread becomes ``range``.
             velocities: Whether to find group velocities too.
@@ -245,15 +245,15 @@ class Bands:
                 constants, for every member, and for its velocities.
 
         Raises:
-            Refusal: The force constants are of several crystals.
-            Failure: See `solved`.
+            InputError: The force constants are of several crystals.
+            ComputationError: See `solved`.
         """
-        frequency, velocity = _frequencies(springs, path, progress), None
+        frequency, velocity = _frequencies(force_constants, path, progress), None
         others = [_frequencies(member, path, progress) for member in members]
         low_high = torch.stack(others).aminmax(dim=0) if others else None
         if velocities:
             cell = torch.tensor(crystal.cell)
-            velocity = group_velocities(springs, cell, path.q, path.direction, progress)
+            velocity = group_velocities(force_constants, cell, path.q, path.direction, progress)
         between = (low_high.min, low_high.max) if low_high else None
         return cls(crystal, path, frequency, velocity, between)
 
@@ -267,8 +267,10 @@ class Bands:
         return self.frequency[self.path.labels.index(label)]
 
 
-def _frequencies(springs: ForceConstants, path: QPath, progress: Progress | None) -> Tensor:
-    return torch.cat([frequencies(square) for _, square, _ in solved(springs, path.q, progress)])
+def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progress | None) -> Tensor:
+    return torch.cat(
+        [frequencies(square) for _, square, _ in solved(force_constants, path.q, progress)]
+    )
 
 
 NOT_TRAINED = (

@@ -104,7 +104,7 @@ def mesh_for(n_sites: int) -> Tensor:
 
 
 def site_densities(
-    springs: ForceConstants,
+    force_constants: ForceConstants,
     q: Tensor | None = None,
     *,
     sigma: float = SIGMA,
@@ -113,7 +113,7 @@ def site_densities(
     """Density of states of each site: g_i(ω) = 1/Q Σ_qν |e_i,qν|² G_σ(ω - ω_qν).
 
     Args:
-        springs: Of one crystal.
+        force_constants: Of one crystal.
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors; `mesh_for` if None.
         sigma: Standard deviation of the Gaussian, cm⁻¹.
         progress: Is told how many wave vectors are newly done.
@@ -122,13 +122,13 @@ def site_densities(
         (n, F) on whole wavenumbers; each row integrates to 3, their sum is the total.
 
     Raises:
-        Refusal: There are several crystals, or a mode is impossibly fast.
-        Failure: See `solved`.
+        InputError: There are several crystals, or a mode is impossibly fast.
+        ComputationError: See `solved`.
     """
-    n = len(springs.mass)
+    n = len(force_constants.mass)
     q = mesh_for(n) if q is None else q
     omegas, shares = [], []
-    for _, square, vectors in solved(springs, q, progress):
+    for _, square, vectors in solved(force_constants, q, progress):
         omegas.append(frequencies(square).flatten())
         share = vectors.abs().square().unflatten(-2, (n, 3)).sum(-2)  # [q, site, mode]
         shares.append(share.movedim(1, 0).flatten(1) / len(q))

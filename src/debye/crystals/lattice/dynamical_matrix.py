@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 from debye.units import FORCE_CONSTANT_TO_CM1
 
 AT_ONCE = 128_000_000
@@ -32,12 +32,12 @@ Progress = Callable[[int], None]
 
 
 def solved(
-    springs: ForceConstants, q: Tensor, progress: Progress | None = None
+    force_constants: ForceConstants, q: Tensor, progress: Progress | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Eigenvalues and eigenvectors of D(q) of one crystal, some wave vectors at a time.
 
     Args:
-        springs: Of one crystal; computed with in double precision.
+        force_constants: Of one crystal; computed with in double precision.
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
         progress: See `Progress`.
 
@@ -46,38 +46,38 @@ def solved(
         (Q', 3n, 3n) as columns.
 
     Raises:
-        Refusal: There are several crystals.
-        Failure: The force constants are not finite, or the eigenvalues cannot be found.
+        InputError: There are several crystals.
+        ComputationError: The force constants are not finite, or the eigenvalues cannot be found.
     """
-    check_single(springs)
-    springs = springs.double()
-    for part in q.double().split(_chunk(springs)):
-        yield part, *_eigh(springs, part)
+    check_single(force_constants)
+    force_constants = force_constants.double()
+    for part in q.double().split(_chunk(force_constants)):
+        yield part, *_eigh(force_constants, part)
         if progress:
             progress(len(part))
 
 
-def check_single(springs: ForceConstants) -> None:
+def check_single(force_constants: ForceConstants) -> None:
     """Refuse a batch, and force constants with which nothing can be computed."""
-    if springs.n_crystals != 1:
-        why = f"there are {springs.n_crystals} crystals in the batch"
-        raise Refusal("cannot draw the bands of a batch", why=why, fix="give one crystal")
-    if not (springs.spring.isfinite().all() and springs.mass.isfinite().all()):
+    if force_constants.n_crystals != 1:
+        why = f"there are {force_constants.n_crystals} crystals in the batch"
+        raise InputError("cannot draw the bands of a batch", why=why, fix="give one crystal")
+    if not (force_constants.values.isfinite().all() and force_constants.mass.isfinite().all()):
         why = "the force constants or masses hold NaN or infinity"
-        raise Failure("cannot solve for the modes", why=why, fix="check what made them")
-    if not (springs.mass > 0).all():
-        why = f"a site has a mass of {springs.mass.min().item():g} u"
-        raise Refusal("cannot solve for the modes", why=why, fix="give masses above zero")
+        raise ComputationError("cannot solve for the modes", why=why, fix="check what made them")
+    if not (force_constants.mass > 0).all():
+        why = f"a site has a mass of {force_constants.mass.min().item():g} u"
+        raise InputError("cannot solve for the modes", why=why, fix="give masses above zero")
 
 
-def _chunk(springs: ForceConstants) -> int:
+def _chunk(force_constants: ForceConstants) -> int:
     """Wave vectors at a time: D stands in memory about five times over, pairs three times."""
-    numbers = 5 * (3 * len(springs.mass)) ** 2 + 3 * 9 * len(springs.first)
+    numbers = 5 * (3 * len(force_constants.mass)) ** 2 + 3 * 9 * len(force_constants.first)
     return max(1, AT_ONCE // (16 * numbers))
 
 
-def _eigh(springs: ForceConstants, q: Tensor) -> tuple[Tensor, Tensor]:
-    D = springs.dynamical_matrix(q.unsqueeze(0)).squeeze(0)
+def _eigh(force_constants: ForceConstants, q: Tensor) -> tuple[Tensor, Tensor]:
+    D = force_constants.dynamical_matrix(q.unsqueeze(0)).squeeze(0)
     try:
         square, vectors = torch.linalg.eigh(D)
     except RuntimeError as error:
@@ -98,9 +98,9 @@ def _failing(D: Tensor) -> int:
     return 0
 
 
-def _unsolved(q: Tensor, why: str) -> Failure:
+def _unsolved(q: Tensor, why: str) -> ComputationError:
     point = ", ".join(f"{x:.4g}" for x in q.tolist())
-    return Failure(
+    return ComputationError(
         f"cannot solve for the modes at q = ({point})",
         why=why,
         fix="check the force constants: they may be far too large",

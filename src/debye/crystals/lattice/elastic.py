@@ -39,7 +39,7 @@ def reciprocal_steps(cell: Tensor) -> Tensor:
 
 
 def group_velocities(
-    springs: ForceConstants,
+    force_constants: ForceConstants,
     cell: Tensor,
     q: Tensor,
     direction: Tensor,
@@ -48,7 +48,7 @@ def group_velocities(
     """Group velocities of all modes.
 
     Args:
-        springs: Of one crystal.
+        force_constants: Of one crystal.
         cell: Lattice vectors as rows, Å, (3, 3).
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
         direction: (Q, 3) Cartesian unit vectors along which degenerate modes are told apart, and
@@ -61,16 +61,18 @@ def group_velocities(
         q = 0 has none, and gets NaN.
 
     Raises:
-        Refusal: There are several crystals.
-        Failure: See `solved`.
+        InputError: There are several crystals.
+        ComputationError: See `solved`.
     """
-    springs, cell, start = springs.double(), cell.double(), 0
+    force_constants, cell, start = force_constants.double(), cell.double(), 0
     found: list[Tensor] = []
-    for part, square, vectors in solved(springs, q, progress):
+    for part, square, vectors in solved(force_constants, q, progress):
         ahead = direction[start : start + len(part)].double()
         start += len(part)
-        branches = _told_apart(springs, part, square, vectors, ahead @ reciprocal_steps(cell))
-        gradient = _gradient(springs, cell, part)
+        branches = _told_apart(
+            force_constants, part, square, vectors, ahead @ reciprocal_steps(cell)
+        )
+        gradient = _gradient(force_constants, cell, part)
         slopes = torch.stack([_expected(change, branches) for change in gradient], dim=-1)
         omega = square.abs().sqrt()
         at_rest = omega < 1e-7 * omega.max()
@@ -78,7 +80,7 @@ def group_velocities(
         velocity *= VELOCITY_TO_KM_S
         for i in _at_gamma(part):
             acoustic = square[i].abs().argsort()[:3].sort().values
-            velocity[i, acoustic] = sound(springs, cell, ahead[i : i + 1]).velocity[0]
+            velocity[i, acoustic] = sound(force_constants, cell, ahead[i : i + 1]).velocity[0]
         found.append(velocity)
     return torch.cat(found)
 
@@ -93,18 +95,18 @@ def _at_gamma(q: Tensor) -> list[int]:
     return ((q - q.round()).abs().amax(-1) < 1e-9).nonzero().squeeze(-1).tolist()
 
 
-def _gradient(springs: ForceConstants, cell: Tensor, q: Tensor) -> list[Tensor]:
+def _gradient(force_constants: ForceConstants, cell: Tensor, q: Tensor) -> list[Tensor]:
     """∂D/∂k along x, y and z, (Q, 3n, 3n) each, per Å⁻¹."""
     axes = reciprocal_steps(cell)
-    return [springs.derivative(q[None], axis.expand(1, len(q), 3))[0] for axis in axes]
+    return [force_constants.derivative(q[None], axis.expand(1, len(q), 3))[0] for axis in axes]
 
 
 def _told_apart(
-    springs: ForceConstants, q: Tensor, square: Tensor, vectors: Tensor, along: Tensor
+    force_constants: ForceConstants, q: Tensor, square: Tensor, vectors: Tensor, along: Tensor
 ) -> Tensor:
     """Degenerate eigenvectors turned so that each belongs to one branch along a direction."""
     apart = square.diff(dim=-1) > DEGENERATE * square.abs().max()
-    change = springs.derivative(q[None], along[None])[0]
+    change = force_constants.derivative(q[None], along[None])[0]
     turned = vectors.clone()
     for i in (~apart).any(-1).nonzero().squeeze(-1).tolist():
         ends = [0, *(apart[i].nonzero().squeeze(-1) + 1).tolist(), square.shape[-1]]
@@ -124,28 +126,28 @@ class Sound(NamedTuple):
     """(K, 3, 3) group velocity of each wave, [direction, wave, xyz], km/s."""
 
 
-def sound(springs: ForceConstants, cell: Tensor, direction: Tensor) -> Sound:
+def sound(force_constants: ForceConstants, cell: Tensor, direction: Tensor) -> Sound:
     """Velocities of sound from the Christoffel matrix.
 
     Γ_αβ(n) = Σ_γλ S_αβγλ n_γ n_λ,  Γ e = c² e,  v_γ = Σ e_α S_αβγλ e_β n_λ / c
 
     Args:
-        springs: Of one crystal.
+        force_constants: Of one crystal.
         cell: Lattice vectors as rows, Å, (3, 3).
         direction: (K, 3) Cartesian unit vectors.
 
     Example:
-        Springs along the edges of a simple cubic lattice carry c² = K a² / m:
+        Force constants along the edges of a simple cubic lattice carry c² = K a² / m:
 
         >>> cubic = ForceConstants(
         ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
         ...     first=torch.zeros(3, dtype=torch.long), second=torch.zeros(3, dtype=torch.long),
-        ...     step=torch.eye(3), spring=torch.diag_embed(torch.eye(3) + 1.0), n_crystals=1)
+        ...     step=torch.eye(3), values=torch.diag_embed(torch.eye(3) + 1.0), n_crystals=1)
         >>> waves = sound(cubic, 3.0 * torch.eye(3), torch.eye(3)[:1])
         >>> [round(c, 2) for c in waves.speed[0].tolist()]
         [20.84, 20.84, 29.47]
     """
-    S, n = long_waves(springs, cell), direction.double()
+    S, n = long_waves(force_constants, cell), direction.double()
     gamma = torch.einsum("abcd,kc,kd->kab", S, n, n)
     square, e = torch.linalg.eigh(gamma)
     speed = square.sign() * square.abs().sqrt()
@@ -154,7 +156,7 @@ def sound(springs: ForceConstants, cell: Tensor, direction: Tensor) -> Sound:
     return Sound(speed * VELOCITY_TO_KM_S, velocity * VELOCITY_TO_KM_S)
 
 
-def long_waves(springs: ForceConstants, cell: Tensor) -> Tensor:
+def long_waves(force_constants: ForceConstants, cell: Tensor) -> Tensor:
     """S of the acoustic modes, ω² = k² Σ S_αβγλ e_α e_β n_γ n_λ as k → 0.
 
     S_γλ = Aᵀ (½ ∂²D/∂k_γ∂k_λ − ½ (∂_γD D⁺ ∂_λD + ∂_λD D⁺ ∂_γD)) A at q = 0, where A are the three
@@ -165,20 +167,22 @@ def long_waves(springs: ForceConstants, cell: Tensor) -> Tensor:
     Returns:
         (3, 3, 3, 3) symmetric in the first two and in the last two, eV/u.
     """
-    springs, cell = springs.double(), cell.double()
+    force_constants, cell = force_constants.double(), cell.double()
     zero = cell.new_zeros(1, 3)
-    check_single(springs)
-    D = springs.dynamical_matrix(zero[None])[0, 0]
-    A = (springs.mass / springs.mass.sum()).sqrt()[:, None, None] * torch.eye(3).to(cell)
+    check_single(force_constants)
+    D = force_constants.dynamical_matrix(zero[None])[0, 0]
+    A = (force_constants.mass / force_constants.mass.sum()).sqrt()[:, None, None] * torch.eye(3).to(
+        cell
+    )
     A = A.reshape(-1, 3).to(D.dtype)
     # Motions that nothing holds, those of the whole among them, do not give way to a strain.
     giving = torch.linalg.pinv(D, rtol=1e-10, hermitian=True)
-    first = [change[0] @ A for change in _gradient(springs, cell, zero)]
+    first = [change[0] @ A for change in _gradient(force_constants, cell, zero)]
     axes = reciprocal_steps(cell)[:, None, None]
     S = cell.new_zeros(3, 3, 3, 3)
     for c in range(3):
         for d in range(3):
-            second = springs.derivative(zero[None], axes[c], axes[d])[0, 0]
+            second = force_constants.derivative(zero[None], axes[c], axes[d])[0, 0]
             soft = first[c].mH @ giving @ first[d]
             S[:, :, c, d] = (A.mH @ second @ A - soft - soft.mH).real / 2
     return S
@@ -190,7 +194,7 @@ DIRECTIONS = 1000
 """Over which an average over all directions is taken."""
 
 
-def elastic_constants(crystal: Crystal, springs: ForceConstants) -> Tensor:
+def elastic_constants(crystal: Crystal, force_constants: ForceConstants) -> Tensor:
     """Elastic constants from the velocities of sound, with the atoms of the cell free to move.
 
     C_αγβλ = ρ (S_αβγλ + S_γβαλ − S_αγβλ), with S of `long_waves`: the method of long waves, M. Born
@@ -199,14 +203,14 @@ def elastic_constants(crystal: Crystal, springs: ForceConstants) -> Tensor:
     Returns:
         (6, 6) GPa in Voigt's order. It is symmetric only as far as rotations cost nothing.
     """
-    S = long_waves(springs, torch.tensor(crystal.cell))
-    density = springs.mass.double().sum() / crystal.volume
+    S = long_waves(force_constants, torch.tensor(crystal.cell))
+    density = force_constants.mass.double().sum() / crystal.volume
     C = torch.einsum("abgl->agbl", S) + torch.einsum("gbal->agbl", S) - S
     rows = [[C[one + two] for two in VOIGT] for one in VOIGT]
     return torch.tensor(rows, dtype=C.dtype) * density * STRESS_TO_GPA
 
 
-def debye_temperature(crystal: Crystal, springs: ForceConstants) -> float:
+def debye_temperature(crystal: Crystal, force_constants: ForceConstants) -> float:
     """Debye temperature of the velocities of sound, K.
 
     Θ = ħ/k_B (6π² N/V)^⅓ c, with 1/c³ the mean of 1/c_i³ over directions and the three waves:
@@ -215,11 +219,11 @@ def debye_temperature(crystal: Crystal, springs: ForceConstants) -> float:
     Returns:
         NaN if some wave does not travel: the crystal is unstable, or falls into parts.
     """
-    speed = sound(springs, torch.tensor(crystal.cell), directions(DIRECTIONS)).speed
+    speed = sound(force_constants, torch.tensor(crystal.cell), directions(DIRECTIONS)).speed
     if not (speed > 0).all():
         return math.nan
     mean = (speed**-3).mean().item() ** (-1 / 3) / VELOCITY_TO_KM_S
-    k = (6 * math.pi**2 * len(springs.mass) / crystal.volume) ** (1 / 3)
+    k = (6 * math.pi**2 * len(force_constants.mass) / crystal.volume) ** (1 / 3)
     return mean * k * FORCE_CONSTANT_TO_CM1 * CM1_TO_K
 
 
@@ -247,7 +251,7 @@ class RotationalCost(NamedTuple):
     """Huang: neither does the cell feel a stress; elastic constants need it."""
 
 
-def rotational_cost(springs: ForceConstants, cell: Tensor) -> RotationalCost:
+def rotational_cost(force_constants: ForceConstants, cell: Tensor) -> RotationalCost:
     """How far force constants break the sum rules of rotation.
 
     Born and Huang:  Σ_j Φ_ij^αβ r_ij^γ  is symmetric in β and γ, for every atom i
@@ -257,35 +261,37 @@ def rotational_cost(springs: ForceConstants, cell: Tensor) -> RotationalCost:
     Crystal Lattices* (1954), §§ 23 and 27.
 
     Args:
-        springs: Of one crystal.
+        force_constants: Of one crystal.
         cell: Lattice vectors as rows, Å, (3, 3).
 
     Example:
-        Springs along the line between two atoms keep both; the same springs in all directions do
-        not:
+        Force constants along the line between two atoms keep both; the same in all
+        directions do not:
 
         >>> chain = ForceConstants(
         ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
         ...     first=torch.tensor([0]), second=torch.tensor([0]),
         ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
-        ...     spring=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
+        ...     values=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
         >>> rotational_cost(chain, torch.eye(3))
         RotationalCost(forces=0.0, stress=0.0)
         >>> from dataclasses import replace
-        >>> stiff = replace(chain, spring=torch.eye(3).unsqueeze(0))
+        >>> stiff = replace(chain, values=torch.eye(3).unsqueeze(0))
         >>> round(rotational_cost(stiff, torch.eye(3)).stress, 3)
         0.577
     """
-    springs = springs.double()
-    r = springs.step @ cell.double()
-    size = springs.spring.norm(dim=(1, 2)) * r.norm(dim=1)
+    force_constants = force_constants.double()
+    r = force_constants.step @ cell.double()
+    size = force_constants.values.norm(dim=(1, 2)) * r.norm(dim=1)
     # Each pair seen from both of its ends.
-    turning = torch.einsum("pab,pc->pabc", springs.spring, r)
-    back = torch.einsum("pba,pc->pabc", springs.spring, -r)
-    n = len(springs.mass)
-    of_site = sum_onto(springs.first, turning, n) + sum_onto(springs.second, back, n)
-    scale = sum_onto(springs.first, size, n) + sum_onto(springs.second, size, n)
-    of_cell = torch.einsum("pab,pc,pd->abcd", springs.spring, r, r)
+    turning = torch.einsum("pab,pc->pabc", force_constants.values, r)
+    back = torch.einsum("pba,pc->pabc", force_constants.values, -r)
+    n = len(force_constants.mass)
+    of_site = sum_onto(force_constants.first, turning, n) + sum_onto(
+        force_constants.second, back, n
+    )
+    scale = sum_onto(force_constants.first, size, n) + sum_onto(force_constants.second, size, n)
+    of_cell = torch.einsum("pab,pc,pd->abcd", force_constants.values, r, r)
     of_cell = (of_cell + of_cell.transpose(0, 1)) / 2
     return RotationalCost(
         _share(of_site - of_site.mT, scale.norm()),

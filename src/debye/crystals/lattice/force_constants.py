@@ -1,4 +1,4 @@
-"""ForceConstants: springs between pairs of atoms → dynamical matrices → modes.
+"""ForceConstants: force constants between pairs of atoms → dynamical matrices → modes.
 
     V = ½ Σ_pairs (u_i − u_j)ᵀ K_ij (u_i − u_j)            harmonic energy, K = −Φ_ij
     D_ij(q) = −Σ_R K_ij(R) e^{2πi q·(r_j + R − r_i)} / √(m_i m_j),    i ≠ j
@@ -44,7 +44,7 @@ class ForceConstants:
     """(P,) the other."""
     step: Tensor
     """(P, 3) from first to second, in units of the lattice vectors."""
-    spring: Tensor
+    values: Tensor
     """(P, 3, 3) K = −Φ, eV/Å²; K of the pair seen from its other end is the transpose."""
     n_crystals: int
 
@@ -66,7 +66,7 @@ class ForceConstants:
                 first=new_site[self.first[pairs]],
                 second=new_site[self.second[pairs]],
                 step=self.step[pairs],
-                spring=self.spring[pairs],
+                values=self.values[pairs],
                 n_crystals=int(chosen.sum()),
             )
             yield chosen.nonzero().squeeze(-1), sites.nonzero().squeeze(-1), part
@@ -87,7 +87,7 @@ class ForceConstants:
             ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
             ...     first=torch.tensor([0]), second=torch.tensor([0]),
             ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
-            ...     spring=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
+            ...     values=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
             >>> chain.dynamical_matrix(torch.tensor([[[0.5, 0.0, 0.0]]]))[0, 0, 0, 0].real.item()
             6.0
         """
@@ -115,7 +115,7 @@ class ForceConstants:
             ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
             ...     first=torch.tensor([0]), second=torch.tensor([0]),
             ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
-            ...     spring=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
+            ...     values=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
             >>> q, along = torch.tensor([[[0.25, 0.0, 0.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
             >>> round(chain.derivative(q, along)[0, 0, 0, 0].real.item() / torch.pi, 5)
             6.0
@@ -133,7 +133,7 @@ class ForceConstants:
     def _waves(self, q: Tensor) -> Tensor:
         """−K e^{2πi q·step} / √(m_i m_j) of each pair, [pair, q, xyz, xyz]."""
         root = self.mass.rsqrt()
-        weighted = self.spring * (root[self.first] * root[self.second])[:, None, None]
+        weighted = self.values * (root[self.first] * root[self.second])[:, None, None]
         angle = self._angle(q)
         phase = torch.polar(torch.ones_like(angle), angle)
         return -phase[..., None, None] * weighted.unsqueeze(1)
@@ -153,8 +153,8 @@ class ForceConstants:
 
     def on_site(self) -> Tensor:
         """Φ_ii = Σ_j K_ij of each site, which the acoustic sum rule asks for, (N, 3, 3), eV/Å²."""
-        total = self.spring.new_zeros(len(self.mass), 3, 3)
-        return total.index_add(0, self.first, self.spring).index_add(0, self.second, self.spring.mT)
+        total = self.values.new_zeros(len(self.mass), 3, 3)
+        return total.index_add(0, self.first, self.values).index_add(0, self.second, self.values.mT)
 
     def double(self) -> ForceConstants:
         """The same in double precision, on the processor, without gradients."""
@@ -175,9 +175,9 @@ class ForceConstants:
         return Modes(square, squares.unflatten(-2, (n, 3)).sum(-2).mT)
 
 
-def mean_springs(members: Sequence[ForceConstants]) -> ForceConstants:
+def mean_force_constants(members: Sequence[ForceConstants]) -> ForceConstants:
     """The mean of several estimates of one batch's force constants."""
-    return replace(members[0], spring=torch.stack([m.spring for m in members]).mean(0))
+    return replace(members[0], values=torch.stack([m.values for m in members]).mean(0))
 
 
 def frequencies(square: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from debye.core.files import atomic_write
 from debye.crystals.lattice.dynamical_matrix import check_single
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.structure.crystal import Crystal
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -44,29 +44,29 @@ def phonopy_installed() -> bool:
 # To phonopy.
 
 
-def write_phonopy(path: str | Path, crystal: Crystal, springs: ForceConstants) -> Path:
+def write_phonopy(path: str | Path, crystal: Crystal, force_constants: ForceConstants) -> Path:
     """Write ``phonopy_params.yaml``, force constants included, as ``phonopy.load`` reads it.
 
     Args:
         path: The file.
         crystal: Ordered; its sites are those of the force constants.
-        springs: Of this one crystal.
+        force_constants: Of this one crystal.
 
     Returns:
         The path written.
 
     Raises:
-        Refusal: phonopy is not installed, a site is mixed or vacant, or there are several
+        InputError: phonopy is not installed, a site is mixed or vacant, or there are several
             crystals.
     """
-    phonon = to_phonopy(crystal, springs)
+    phonon = to_phonopy(crystal, force_constants)
     with tempfile.TemporaryDirectory() as folder:  # phonopy writes in place
         draft = Path(folder) / "phonopy_params.yaml"
         phonon.save(draft, settings={"force_constants": True})
         return atomic_write(path, draft.read_bytes())
 
 
-def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
+def to_phonopy(crystal: Crystal, force_constants: ForceConstants) -> Phonopy:
     """The phonopy object of force constants, in compact form.
 
     Φ_ij(R) = −K_ij(R) for i ≠ j or R ≠ 0, and Φ_ii(0) = Σ K. The supercell's heights exceed twice
@@ -74,10 +74,10 @@ def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
     looked for; phonopy finds it when it loads what is saved.
 
     Raises:
-        Refusal: See `write_phonopy`.
+        InputError: See `write_phonopy`.
     """
     if not phonopy_installed():
-        raise Refusal(
+        raise InputError(
             "cannot export to phonopy",
             why="phonopy is not installed",
             fix="pip install 'debye[phonopy]'",
@@ -85,28 +85,28 @@ def to_phonopy(crystal: Crystal, springs: ForceConstants) -> Phonopy:
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
 
-    check_single(springs)
-    springs = springs.double()
+    check_single(force_constants)
+    force_constants = force_constants.double()
     cell = PhonopyAtoms(
         symbols=["H" if s in "DT" else s for s in crystal.symbols("a phonopy cell")],
         cell=crystal.cell,
         positions=crystal.positions,
-        masses=springs.mass.numpy(),
+        masses=force_constants.mass.numpy(),
     )
-    matrix = _supercell(crystal, springs)
+    matrix = _supercell(crystal, force_constants)
     # phonopy's matrices hold lattice vectors as columns.
     phonon = Phonopy(cell, matrix.T, primitive_matrix=np.eye(3), is_symmetry=False)
-    phonon.force_constants = _compact(phonon, crystal, springs, matrix)
+    phonon.force_constants = _compact(phonon, crystal, force_constants, matrix)
     return phonon
 
 
-def _supercell(crystal: Crystal, springs: ForceConstants) -> NDArray[np.int64]:
+def _supercell(crystal: Crystal, force_constants: ForceConstants) -> NDArray[np.int64]:
     """The smallest supercell tried whose heights all exceed twice the longest pair, (3, 3).
 
     Rows are its lattice vectors in units of those of the crystal: near to a cube, or multiples;
     and as symmetric as the lattice, without which phonopy would lose symmetry.
     """
-    pairs = springs.step.numpy() @ crystal.cell
+    pairs = force_constants.step.numpy() @ crystal.cell
     least = 2 * np.linalg.norm(pairs, axis=-1).max(initial=0.0) + 1e-3
     inverse = np.linalg.inv(crystal.cell)
     times = np.floor(least * np.linalg.norm(inverse, axis=0)).astype(int) + 1
@@ -147,7 +147,7 @@ def _height(cell: NDArray[np.float64]) -> float:
 
 
 def _compact(
-    phonon: Phonopy, crystal: Crystal, springs: ForceConstants, matrix: NDArray[np.int64]
+    phonon: Phonopy, crystal: Crystal, force_constants: ForceConstants, matrix: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Force constants between the atoms of one cell and all of the supercell."""
     size = round(np.linalg.det(matrix))
@@ -167,13 +167,15 @@ def _compact(
     def number(site: NDArray[np.int64], cells: NDArray[np.float64]) -> NDArray[np.int64]:
         return order[np.searchsorted(keys, key(site, cells), sorter=order)]
 
-    first, second, spring = (x.numpy() for x in (springs.first, springs.second, springs.spring))
-    jump = springs.step.numpy() - crystal.fractional[second] + crystal.fractional[first]
+    first, second, values = (
+        x.numpy() for x in (force_constants.first, force_constants.second, force_constants.values)
+    )
+    jump = force_constants.step.numpy() - crystal.fractional[second] + crystal.fractional[first]
     found = np.zeros((crystal.n_sites, len(site), 3, 3))
-    np.add.at(found, (first, number(second, jump)), -spring)
-    np.add.at(found, (second, number(first, -jump)), -np.swapaxes(spring, 1, 2))
+    np.add.at(found, (first, number(second, jump)), -values)
+    np.add.at(found, (second, number(first, -jump)), -np.swapaxes(values, 1, 2))
     sites = np.arange(crystal.n_sites)
-    found[sites, number(sites, np.zeros((len(sites), 3)))] += springs.on_site().numpy()
+    found[sites, number(sites, np.zeros((len(sites), 3)))] += force_constants.on_site().numpy()
     return found
 
 
@@ -190,16 +192,16 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
         phonon: With force constants, in eV/Å².
 
     Raises:
-        Refusal: There are no force constants, they break the acoustic sum rule, or Born charges
+        InputError: There are no force constants, they break the acoustic sum rule, or Born charges
             are set, whose long-range forces no pairs stand for.
     """
     if phonon.force_constants is None:
         why, fix = "it has no force constants", "produce or read them first"
-        raise Refusal("cannot take force constants from phonopy", why=why, fix=fix)
+        raise InputError("cannot take force constants from phonopy", why=why, fix=fix)
     if phonon.nac_params is not None:
-        raise Refusal(
+        raise InputError(
             "cannot take force constants from phonopy",
-            why="it has Born charges, whose long-range forces are not springs between pairs",
+            why="it has Born charges, whose long-range forces no pairs hold",
             fix="set its nac_params to None, for bands without the splitting of LO and TO modes",
         )
     primitive = phonon.primitive
@@ -227,7 +229,7 @@ def _rows(phonon: Phonopy) -> NDArray[np.float64]:
 def _check_balance(rows: NDArray[np.float64]) -> None:
     force = np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300)
     if not force < UNBALANCED:
-        raise Refusal(
+        raise InputError(
             "cannot take force constants from phonopy",
             why=f"they break the acoustic sum rule by {force:.2g} of the largest",
             fix="call symmetrize_force_constants() of the phonopy object first",
@@ -239,13 +241,13 @@ def _each_once(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     step: NDArray[np.float64],
-    spring: NDArray[np.float64],
+    values: NDArray[np.float64],
 ) -> ForceConstants:
     """Pairs told from both of their ends, each once, with the mean of what the ends tell."""
     places = np.round(step, 5) + 0.0  # no minus zero
-    strength = np.abs(spring).max((1, 2))
+    strength = np.abs(values).max((1, 2))
     moved = (np.abs(places).max(1) > 0) & (strength > NOTHING * strength.max())
-    first, second, step, spring = first[moved], second[moved], step[moved], spring[moved]
+    first, second, step, values = first[moved], second[moved], step[moved], values[moved]
     places = places[moved]
     leading = places[np.arange(len(places)), (places != 0).argmax(1)]
     turn = (first > second) | ((first == second) & (leading < 0))
@@ -254,7 +256,7 @@ def _each_once(
     keys, member = np.unique(
         np.c_[ends, np.where(flip, -places, places) + 0.0], axis=0, return_inverse=True
     )
-    seen = np.where(turn[:, None, None], np.swapaxes(spring, 1, 2), spring)
+    seen = np.where(turn[:, None, None], np.swapaxes(values, 1, 2), values)
     total, way = np.zeros((len(keys), 3, 3)), np.zeros((len(keys), 3))
     np.add.at(total, member.ravel(), seen / 2)
     way[member.ravel()] = np.where(flip, -step, step)
@@ -264,6 +266,6 @@ def _each_once(
         first=torch.from_numpy(keys[:, 0].astype(np.int64)),
         second=torch.from_numpy(keys[:, 1].astype(np.int64)),
         step=torch.from_numpy(way),
-        spring=torch.from_numpy(total),
+        values=torch.from_numpy(total),
         n_crystals=1,
     )

@@ -1,8 +1,8 @@
 """Ensemble: networks that predict on their own, and agree the better the more is known.
 
-The density of states of the ensemble is the mean of its members' answers; how far all readings
+The density of states of the ensemble is the mean of its members' answers; how far all head_outputs
 are apart is a first hint at the error. Force constants are told member by member; their mean is a
-spring again (`mean_springs`).
+force constant again (`mean_force_constants`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from debye.core.checkpoint import arguments_of
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.network import PhononNet, SiteDensities
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 class Ensemble(nn.Module):
-    """Several `PhononNet`, all of one grid and reach.
+    """Several `PhononNet`, all of one grid and cutoff.
 
     Args:
         members: Constructor arguments of each.
 
     Raises:
-        Refusal: Grids or reaches differ.
+        InputError: Grids or cutoffs differ.
 
     Example:
         >>> net = PhononNet([0.0, 10.0, 20.0], channels=4)
@@ -41,7 +41,7 @@ class Ensemble(nn.Module):
         self.members = [dict(member) for member in members]
         self.nets = nn.ModuleList(PhononNet(**member) for member in self.members)
         if len({(tuple(net.frequency), net.r_max) for net in self._each()}) != 1:
-            raise Refusal(
+            raise InputError(
                 "these networks make no ensemble",
                 why="they differ in their frequencies or their reach, or there are none",
                 fix="put together what was trained with one grid and one r_max",
@@ -64,37 +64,37 @@ class Ensemble(nn.Module):
 
     @property
     def r_max(self) -> float:
-        """Reach of the edges, Å."""
+        """Cutoff of the edges, Å."""
         return float(self.members[0]["r_max"])
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The readout of each reading; ``corrected`` is a density that started from springs."""
+        """The head of each output; ``corrected`` is a density that began from force constants."""
         return tuple(
-            "corrected" if net.springs and kind == "density" else kind
+            "corrected" if net.force_constant_head and kind == "density" else kind
             for net in self._each()
-            for kind in net.readouts
+            for kind in net.heads
         )
 
     @property
     def answers(self) -> list[int]:
-        """Which readings are the answers of the members: the last of each."""
-        return [int(k) - 1 for k in np.cumsum([len(net.readouts) for net in self._each()])]
+        """Which head_outputs are the answers of the members: the last of each."""
+        return [int(k) - 1 for k in np.cumsum([len(net.heads) for net in self._each()])]
 
-    def readings(self, graph: Graph) -> Tensor:
-        """What each readout of each member says of each full site, (R, N, F)."""
-        return torch.cat([net.readings(graph) for net in self._each()])
+    def head_outputs(self, graph: Graph) -> Tensor:
+        """What each head of each member says of each full site, (R, N, F)."""
+        return torch.cat([net.head_outputs(graph) for net in self._each()])
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Mean densities of every site and crystal of a batch."""
-        sites = self.readings(graph)[self.answers].mean(0)
+        sites = self.head_outputs(graph)[self.answers].mean(0)
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> list[ForceConstants]:
-        """The springs of a batch, as each member that predicts them has them.
+        """The force constants of a batch, as each member that predicts them has them.
 
         Raises:
-            Refusal: None does.
+            InputError: None does.
         """
-        able = [net for net in self._each() if net.springs] or self._each()
+        able = [net for net in self._each() if net.force_constant_head] or self._each()
         return [net.force_constants(graph) for net in able]

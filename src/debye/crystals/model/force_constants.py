@@ -1,12 +1,12 @@
-"""SpringReadout: features of the sites → springs between them → modes → densities of states.
+"""ForceConstantHead: features of sites → force constants → modes → densities of states.
 
-    K_ij = w(r) S²,   S = a n nᵀ + b (1 − n nᵀ) + T            the spring of a pair
+    K_ij = w(r) S²,   S = a n nᵀ + b (1 − n nᵀ) + T            the force constant of a pair
     D(q) = M^{-½} Φ(q) M^{-½},   D e = ω² e                     `ForceConstants`
     g_i(ω) ∝ Σ_qk |e_i|² Σ_w π_w L_w(ω, ω_qk)                   what a label shows of the modes
 
 a stretches along the bond n, b across it, and T is the symmetric tensor that equivariant features
 allow besides. All three are unchanged when the two ends are exchanged, so Φ is symmetric; K is a
-square, so no spring pushes and no mode is imaginary.
+square, so none pushes and no mode is imaginary.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.layers import Features, by_order, coupling, spherical_harmonics
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
-"""Gaussian widths, cm⁻¹, of which each site mixes its line shape: what the springs cannot tell."""
+"""Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
 TENSORS = 8
-"""Tensors a site offers to its springs, and vectors."""
+"""Tensors a site offers to its force constants, and vectors."""
 
 
-class SpringDecoder(nn.Module):
-    """Features of two sites and the line between them → the spring that joins them.
+class ForceConstantDecoder(nn.Module):
+    """Features of two sites and the line between them → the force constant that joins them.
 
     What each end sees along the line, its scalars and h·Y(r̂), enters a perceptron once as the
     near and once as the far end; the sum of the two does not know which is which.
@@ -38,7 +38,7 @@ class SpringDecoder(nn.Module):
         inputs: Number of scalars of a site.
         channels: Channels of the features.
         l_max: Highest order of the features, 2 or 3.
-        reach: Length at which springs vanish, Å.
+        cutoff: Length at which force constants vanish, Å.
         basis: Number of radial functions.
         hidden: Width of the perceptron.
         dropout: Share of hidden units silenced in training.
@@ -52,13 +52,13 @@ class SpringDecoder(nn.Module):
         inputs: int,
         channels: int,
         l_max: int,
-        reach: float,
+        cutoff: float,
         basis: int,
         hidden: int,
         dropout: float,
     ) -> None:
         super().__init__()
-        self.l_max, self.reach, self.basis = l_max, reach, basis
+        self.l_max, self.cutoff, self.basis = l_max, cutoff, basis
         self.dropout = nn.Dropout(dropout)
         self.near = nn.Linear(inputs, hidden)
         self.far = nn.Linear(inputs, hidden, bias=False)
@@ -80,7 +80,7 @@ class SpringDecoder(nn.Module):
         self.register_buffer("basis_2", coupling(1, 1, 2).float(), persistent=False)
 
     def forward(self, features: Features, graph: Graph) -> ForceConstants:
-        """The springs of a batch."""
+        """The force constants of a batch."""
         pair = graph.one_way()
         i, j, vector = graph.center[pair], graph.other[pair], graph.vector[pair]
         r = vector.norm(dim=-1)
@@ -103,7 +103,7 @@ class SpringDecoder(nn.Module):
         seen_j = self._along(features.tensors[j], Y * self.parity)
         scalars = self.dropout(features.scalars)
         near, far = self.near(scalars), self.far(scalars)
-        distance = on_distinct(lambda x: self.distance(bessel_basis(x, self.reach, self.basis)), r)
+        distance = on_distinct(lambda x: self.distance(bessel_basis(x, self.cutoff, self.basis)), r)
         from_i = near[i] + far[j] + self.seen_near(seen_i) + self.seen_far(seen_j) + distance
         from_j = near[j] + far[i] + self.seen_near(seen_j) + self.seen_far(seen_i) + distance
         both = nn.functional.silu(from_i) + nn.functional.silu(from_j)
@@ -132,19 +132,19 @@ class SpringDecoder(nn.Module):
         return 0.3 * (torch.einsum("abm,pm->pab", self.basis_2, order_2) + bound + bound.mT)
 
     def _envelope(self, r: Tensor) -> Tensor:
-        """w(r) = e^{−1.2 (r − 2 Å)/Å} (1 − (r/reach)²)²: springs weaken with length."""
-        return torch.exp(-1.2 * (r - 2)) * (1 - (r / self.reach).square()).clamp(min=0).square()
+        """w(r) = e^{−1.2 (r − 2 Å)/Å} (1 − (r/cutoff)²)²: force constants weaken with length."""
+        return torch.exp(-1.2 * (r - 2)) * (1 - (r / self.cutoff).square()).clamp(min=0).square()
 
 
-class SpringReadout(nn.Module):
-    """Features of the sites → density of states of each, by way of springs and modes.
+class ForceConstantHead(nn.Module):
+    """Features of the sites → density of states of each, by way of force constants and modes.
 
     Each site mixes its line shape from Gaussians of `WIDTHS`, each seen through the filter that
     smoothed the labels (`line_shapes`). A density is non-negative and integrates to exactly 3;
     modes beyond the grid count at its end.
 
     Args:
-        springs: Predicts them.
+        force_constants: Predicts them.
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         q_points: Wave vectors times sites of a crystal; random ones in training.
@@ -154,10 +154,10 @@ class SpringReadout(nn.Module):
     cell: Tensor
 
     def __init__(
-        self, springs: SpringDecoder, inputs: int, frequency: list[float], q_points: int
+        self, decoder: ForceConstantDecoder, inputs: int, frequency: list[float], q_points: int
     ) -> None:
         super().__init__()
-        self.springs, self.q_points = springs, q_points
+        self.decoder, self.q_points = decoder, q_points
         self.mixture = nn.Linear(inputs, len(WIDTHS))
         nn.init.zeros_(self.mixture.weight)
         nn.init.zeros_(self.mixture.bias)
@@ -168,7 +168,7 @@ class SpringReadout(nn.Module):
         """(N, F) states per cm⁻¹."""
         mixture = torch.softmax(self.mixture(features.scalars), dim=-1)  # [site, width]
         density = mixture.new_zeros(graph.n_sites, self.shapes.shape[-1])
-        for _, sites, of_size in self.springs(features, graph).by_size():
+        for _, sites, of_size in self.decoder(features, graph).by_size():
             states = self._states(of_size)
             seen = (states @ self.shapes.flatten(1)).unflatten(-1, self.shapes.shape[1:])
             mixed = (mixture[sites].unsqueeze(1) @ seen).squeeze(1)
@@ -176,11 +176,11 @@ class SpringReadout(nn.Module):
         density = density.clamp(min=0) + 1e-9  # the filter rings below zero
         return 3 * density / (density * self.cell).sum(-1, keepdim=True)
 
-    def _states(self, springs: ForceConstants) -> Tensor:
+    def _states(self, decoder: ForceConstants) -> Tensor:
         """States of each site on 0, 1, 2 … cm⁻¹, (N, G), for crystals of one size."""
-        sites = len(springs.mass) // springs.n_crystals
-        q = self._wave_vectors(springs.n_crystals, sites).to(springs.spring)
-        D = springs.dynamical_matrix(q)
+        sites = len(decoder.mass) // decoder.n_crystals
+        q = self._wave_vectors(decoder.n_crystals, sites).to(decoder.values)
+        D = decoder.dynamical_matrix(q)
         return site_states(D, sites, len(self.shapes)).flatten(0, 1)
 
     def _wave_vectors(self, crystals: int, sites: int) -> Tensor:

@@ -1,10 +1,10 @@
 """PhononNet: Graph → the phonon density of states of every site.
 
-    Graph → Encoder (equivariant convolutions) → Features → DensityReadout → densities
-                                                          → SpringReadout  ↗
+    Graph → Encoder (equivariant convolutions) → Features → DensityHead → densities
+                                                          → ForceConstantHead  ↗
 
-The encoder knows nothing of spectra. The springs are force constants, whose modes make a density;
-the other readout writes the density down, from nothing or as a correction to that of the springs.
+The encoder knows nothing of spectra. One head predicts force constants, whose modes make a
+density; the other writes a density down, from nothing or as a correction to that of the modes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from debye.core.radial import RadialMLP, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.force_constants import SpringDecoder, SpringReadout
+from debye.crystals.model.force_constants import ForceConstantDecoder, ForceConstantHead
 from debye.crystals.model.layers import Convolution, Features, Gate, Linear, spherical_harmonics
 from debye.crystals.structure.elements import descriptors
-from debye.errors import Refusal
+from debye.errors import InputError
 
-READOUTS = ("density", "springs")
+HEADS = ("density", "force_constants")
 """What a network can be asked for."""
 EMPTY = 2e-3
 """States that a bin without modes counts as, of one, so that the density may fill it."""
@@ -76,7 +76,7 @@ class Interaction(nn.Module):
         l_out: Highest order that goes out.
         l_edge: Highest order of the harmonics.
         channels: Channels of each order.
-        reach: Cutoff distance, Å.
+        cutoff: Cutoff distance, Å.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours n̄.
     """
@@ -87,14 +87,14 @@ class Interaction(nn.Module):
         l_out: int,
         l_edge: int,
         channels: int,
-        reach: float,
+        cutoff: float,
         basis: int,
         neighbours: float,
     ) -> None:
         super().__init__()
         self.channels, self.norm, self.l_shared = channels, neighbours**-0.5, min(l_in, l_out)
         self.convolution = Convolution(l_in, l_edge, l_out)
-        self.filters = RadialMLP(reach, len(self.convolution.paths) * channels, basis=basis)
+        self.filters = RadialMLP(cutoff, len(self.convolution.paths) * channels, basis=basis)
         self.before = Linear(l_in, channels, channels)
         self.after = Linear(l_out, channels, channels)
         self.kept = Linear(self.l_shared, channels, channels)
@@ -147,9 +147,9 @@ class Encoder(nn.Module):
         layers: Number of message passings.
         l_max: Highest order between them.
         l_out: Highest order of the last one.
-        reach: Cutoff distance, Å.
+        cutoff: Cutoff distance, Å.
         basis: Number of radial functions.
-        neighbours: Mean number of neighbours within reach, for the norm of the messages.
+        neighbours: Mean number of neighbours within the cutoff, for the norm of the messages.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Encoder(nn.Module):
         layers: int,
         l_max: int,
         l_out: int,
-        reach: float,
+        cutoff: float,
         basis: int,
         neighbours: float,
     ) -> None:
@@ -168,7 +168,7 @@ class Encoder(nn.Module):
         l_in = [0] + [l_max] * (layers - 1)
         l_outs = [l_max] * (layers - 1) + [l_out]
         self.interactions = nn.ModuleList(
-            Interaction(i, o, l_max, channels, reach, basis, neighbours)
+            Interaction(i, o, l_max, channels, cutoff, basis, neighbours)
             for i, o in zip(l_in, l_outs, strict=True)
         )
 
@@ -185,19 +185,19 @@ class Encoder(nn.Module):
         return Features(torch.cat(scalars, dim=-1), h)
 
 
-class DensityReadout(nn.Module):
+class DensityHead(nn.Module):
     """Scalars of a site → a non-negative density of states that integrates to exactly 3.
 
     g_i(ω_k) = 3 p_k / Δ_k with p = softmax(MLP(s_i)) and Δ the trapezoid weights of the grid.
-    Where springs have spoken first, with p⁰ the states they put into each bin, the perceptron only
-    corrects them: p = softmax(MLP(s_i, p⁰) + ln(p⁰ + `EMPTY`)).
+    Where modes have spoken first, with p⁰ the states they put into each bin, the perceptron
+    only corrects them: p = softmax(MLP(s_i, p⁰) + ln(p⁰ + `EMPTY`)).
 
     Args:
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         hidden: Width of the hidden layer.
         dropout: Share of hidden units silenced in training.
-        corrects: Whether springs speak first.
+        corrects: Whether modes speak first.
     """
 
     cell: Tensor
@@ -215,12 +215,12 @@ class DensityReadout(nn.Module):
             nn.Linear(hidden, len(frequency)),
         )
 
-    def forward(self, features: Features, springs: Tensor | None = None) -> Tensor:
-        """(N, F) states per cm⁻¹, from features and what springs say, (N, F)."""
-        if springs is None:
+    def forward(self, features: Features, from_modes: Tensor | None = None) -> Tensor:
+        """(N, F) states per cm⁻¹, from features and what the modes say, (N, F)."""
+        if from_modes is None:
             logits = self.mlp(features.scalars)
         else:
-            p = springs * self.cell / 3
+            p = from_modes * self.cell / 3
             # Five times, so that a peak is of order one.
             seen = torch.cat([features.scalars, 5 * p], dim=-1)
             logits = self.mlp(seen) + (p + EMPTY).log()
@@ -241,23 +241,23 @@ class PhononNet(nn.Module):
 
     Args:
         frequency: The grid, cm⁻¹.
-        readouts: Some of `READOUTS`, each once; the last one is the network's answer.
+        heads: Some of `HEADS`, each once; the last one is the network's answer.
         channels: Channels of each order.
         layers: Number of message passings.
-        l_max: Highest order of harmonics and features; springs need 2.
-        r_max: Reach of the edges, Å.
+        l_max: Highest order of harmonics and features; force constants need 2.
+        r_max: Cutoff of the edges, Å.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours of the training set.
-        hidden: Width of the readouts.
+        hidden: Width of the heads.
         dropout: Share of units silenced in training.
-        q_points: Wave vectors times sites at which springs are asked for their modes.
+        q_points: Wave vectors times sites at which force constants are asked for their modes.
     """
 
     def __init__(
         self,
         frequency: list[float],
         *,
-        readouts: Sequence[str] = ("density",),
+        heads: Sequence[str] = ("density",),
         channels: int = 32,
         layers: int = 2,
         l_max: int = 2,
@@ -269,51 +269,51 @@ class PhononNet(nn.Module):
         q_points: int = 128,
     ) -> None:
         super().__init__()
-        self.frequency, self.readouts = list(frequency), list(readouts)
+        self.frequency, self.heads = list(frequency), list(heads)
         self.channels, self.layers = channels, layers
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
         self.hidden, self.dropout, self.q_points = hidden, dropout, q_points
-        scalars, l_out = channels * (layers + 1), l_max if "springs" in readouts else 0
+        scalars, l_out = channels * (layers + 1), l_max if "force_constants" in heads else 0
         self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
-        self.springs: SpringReadout | None = None
-        self.density: DensityReadout | None = None
-        if "springs" in readouts:
-            springs = SpringDecoder(scalars, channels, l_max, r_max, basis, hidden, dropout)
-            self.springs = SpringReadout(springs, scalars, self.frequency, q_points)
-        if "density" in readouts:
-            corrects = "springs" in readouts
-            self.density = DensityReadout(scalars, self.frequency, hidden, dropout, corrects)
+        self.force_constant_head: ForceConstantHead | None = None
+        self.density: DensityHead | None = None
+        if "force_constants" in heads:
+            decoder = ForceConstantDecoder(scalars, channels, l_max, r_max, basis, hidden, dropout)
+            self.force_constant_head = ForceConstantHead(decoder, scalars, self.frequency, q_points)
+        if "density" in heads:
+            corrects = "force_constants" in heads
+            self.density = DensityHead(scalars, self.frequency, hidden, dropout, corrects)
 
-    def readings(self, graph: Graph) -> Tensor:
-        """What each readout says of each full site, (R, N, F) states per cm⁻¹."""
+    def head_outputs(self, graph: Graph) -> Tensor:
+        """What each head says of each full site, (R, N, F) states per cm⁻¹."""
         features, said = self._features(graph), dict[str, Tensor]()
-        if self.springs:
-            said["springs"] = self.springs(features, graph)
+        if self.force_constant_head:
+            said["force_constants"] = self.force_constant_head(features, graph)
         if self.density:
-            said["density"] = self.density(features, said.get("springs"))
-        return torch.stack([said[name] for name in self.readouts])
+            said["density"] = self.density(features, said.get("force_constants"))
+        return torch.stack([said[name] for name in self.heads])
 
     def forward(self, graph: Graph) -> SiteDensities:
-        """Densities of every site and crystal of a batch, as the last readout has them."""
-        sites = self.readings(graph)[-1]
+        """Densities of every site and crystal of a batch, as the last head has them."""
+        sites = self.head_outputs(graph)[-1]
         return SiteDensities(sites, graph.totals(sites))
 
     def force_constants(self, graph: Graph) -> ForceConstants:
-        """The springs of a batch.
+        """The force constants of a batch.
 
         Raises:
-            Refusal: The network has no such readout.
+            InputError: The network has no such head.
         """
-        if not self.springs:
-            raise Refusal(
+        if not self.force_constant_head:
+            raise InputError(
                 "this model predicts no force constants",
-                why=f"its readouts are {', '.join(self.readouts)}",
-                fix="use the shipped ensemble, or train with springs among [network] readouts",
+                why=f"its heads are {', '.join(self.heads)}",
+                fix="use the shipped ensemble, or train with force_constants among the heads",
             )
-        springs: ForceConstants = self.springs.springs(self._features(graph), graph)
-        return springs
+        decoded: ForceConstants = self.force_constant_head.decoder(self._features(graph), graph)
+        return decoded
 
     def _features(self, graph: Graph) -> Features:
-        """Force constants do not know the masses: a network of springs alone is not told them."""
-        blind = self.readouts == ["springs"]
+        """Force constants do not know the masses: a network of them alone is not told."""
+        blind = self.heads == ["force_constants"]
         return cast("Features", self.encoder(graph.of_natural_mass() if blind else graph))

@@ -26,13 +26,14 @@ from debye.crystals.lattice.dos import by_element
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
+from debye.crystals.model.upgrade import upgraded
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
-from debye.crystals.structure_io.read import Rejected
+from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
-from debye.crystals.uncertainty.features import Readings
+from debye.crystals.uncertainty.features import HeadOutputs
 from debye.crystals.uncertainty.uncertainty import LEVEL, Doubt, Interval, Uncertainty, assess
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
 DATA = Path(__file__).parents[2] / "data"
 SHIPPED = DATA / "phonon-ensemble.safetensors"
@@ -59,8 +60,8 @@ class Prediction:
     Args:
         crystal: What was asked.
         sites: Density of states of each site, (N, F); labels name the sites.
-        readings: What each readout of each member says of the cell, (R, F), 3 × its atoms.
-        kinds: The readout of each reading: ``springs``, ``corrected`` or ``density``.
+        head_outputs: What each head of each member says of the cell, (R, F), 3 × its atoms.
+        kinds: The head of each output: ``force_constants``, ``corrected`` or ``density``.
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before trusting it, in plain words.
         uncertainty: Its expected error and intervals; None if the model is not calibrated.
@@ -68,7 +69,7 @@ class Prediction:
 
     crystal: Crystal
     sites: Spectrum
-    readings: Tensor
+    head_outputs: Tensor
     kinds: tuple[str, ...]
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -100,7 +101,7 @@ class Predictor:
         device: Where to compute.
 
     Raises:
-        Refusal: The card holds the calibration of another model.
+        InputError: The card holds the calibration of another model.
 
     Example:
         >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -132,12 +133,12 @@ class Predictor:
             device: Where to compute.
 
         Raises:
-            Refusal: The file cannot be used, its probe prediction has changed, or it holds the
+            InputError: The file cannot be used, its probe prediction has changed, or it holds the
                 calibration of another model.
         """
         path = model_path(path)
         model: PhononNet | Ensemble
-        model, card = checkpoint.load_model(path, PhononNet, Ensemble)
+        model, card = checkpoint.load_model(path, PhononNet, Ensemble, upgrade=upgraded)
         _check_card(model, card, path)
         return cls(model, card, device)
 
@@ -145,17 +146,19 @@ class Predictor:
         """The prediction for one crystal.
 
         Raises:
-            Refusal: It has a site without neighbours.
+            InputError: It has a site without neighbours.
         """
         return self._predict([crystal], [self._graph(crystal)])[0]
 
-    def __call__(self, structures: Iterable[Crystal | Rejected]) -> Iterator[Prediction | Rejected]:
+    def __call__(
+        self, structures: Iterable[Crystal | FailedInput]
+    ) -> Iterator[Prediction | FailedInput]:
         """Predictions in the order of the structures, each batch as soon as it is full.
 
-        What was rejected in reading, or has a site without neighbours, comes out as `Rejected`
+        What was rejected in reading, or has a site without neighbours, comes out as `FailedInput`
         in its place.
         """
-        waiting: list[Crystal | Rejected] = []
+        waiting: list[Crystal | FailedInput] = []
         graphs: list[Graph] = []
         edges = 0
         for structure in structures:
@@ -163,8 +166,8 @@ class Predictor:
                 try:
                     graphs.append(self._graph(structure))
                     edges += len(graphs[-1].center)
-                except Refusal as refusal:
-                    structure = Rejected(structure.source or structure.name, refusal)  # noqa: PLW2901
+                except DebyeError as error:
+                    structure = FailedInput(structure.source or structure.name, error)  # noqa: PLW2901
             waiting.append(structure)
             if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
                 yield from self._in_order(waiting, graphs)
@@ -175,10 +178,10 @@ class Predictor:
         """The graph of a crystal, unless its modes are too many to be found.
 
         Raises:
-            Refusal: It is too large for a model with springs, or a site has no neighbours.
+            InputError: It is too large for its modes to be found, or a site has no neighbours.
         """
-        if len(crystal.species) > MOST_SITES and "springs" in self.model.kinds:
-            raise Refusal(
+        if len(crystal.species) > MOST_SITES and "force_constants" in self.model.kinds:
+            raise InputError(
                 f"cannot predict {crystal.source or crystal.name or crystal.formula}:"
                 f" it has {len(crystal.species)} sites",
                 why=f"this model finds the modes of its cell, which is done up to {MOST_SITES}",
@@ -187,21 +190,21 @@ class Predictor:
         return Graph.of(crystal, self.model.r_max)
 
     def _in_order(
-        self, waiting: list[Crystal | Rejected], graphs: list[Graph]
-    ) -> Iterator[Prediction | Rejected]:
+        self, waiting: list[Crystal | FailedInput], graphs: list[Graph]
+    ) -> Iterator[Prediction | FailedInput]:
         crystals = [s for s in waiting if isinstance(s, Crystal)]
         predictions = iter(self._predict(crystals, graphs) if crystals else [])
         for structure in waiting:
-            yield structure if isinstance(structure, Rejected) else next(predictions)
+            yield structure if isinstance(structure, FailedInput) else next(predictions)
 
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         here = Graph.batch(graphs)
         batch = here.to(self.device)
-        readings = self.model.readings(batch)
-        mean = batch.occupancy.unsqueeze(-1) * readings[self.model.answers].mean(0)
+        head_outputs = self.model.head_outputs(batch)
+        mean = batch.occupancy.unsqueeze(-1) * head_outputs[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
-        totals = batch.totals(readings).transpose(0, 1).cpu()
+        totals = batch.totals(head_outputs).transpose(0, 1).cpu()
         doubts = self._doubts(crystals, here, totals)
         return [
             self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
@@ -211,11 +214,11 @@ class Predictor:
         """How far each prediction can be trusted, and words of caution."""
         if self.calibration is None:
             return [(None, ())] * len(crystals)
-        readings = Readings(totals, self.model.kinds, tuple(self.model.answers))
-        return assess(self.calibration, crystals, batch, readings)
+        head_outputs = HeadOutputs(totals, self.model.kinds, tuple(self.model.answers))
+        return assess(self.calibration, crystals, batch, head_outputs)
 
     def _prediction(
-        self, crystal: Crystal, sites: Tensor, readings: Tensor, doubt: Doubt
+        self, crystal: Crystal, sites: Tensor, head_outputs: Tensor, doubt: Doubt
     ) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
@@ -225,13 +228,15 @@ class Predictor:
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
         warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
-        return Prediction(crystal, spectrum, readings, self.model.kinds, unseen, warnings, doubt[0])
+        return Prediction(
+            crystal, spectrum, head_outputs, self.model.kinds, unseen, warnings, doubt[0]
+        )
 
     def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
         """The force constants of one crystal, as each member that predicts them has them.
 
         Raises:
-            Refusal: A site has no neighbours, the cell is too large for its modes to be sought,
+            InputError: A site has no neighbours, the cell is too large for its modes to be sought,
                 or no member predicts force constants.
         """
         with torch.no_grad():
@@ -310,7 +315,7 @@ def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path
         return
     else:
         why = f"its probe prediction is {found:.2f} cm-1 where its maker had {expected:.2f} cm-1"
-    raise Refusal(
+    raise InputError(
         f"will not use the model {path}",
         why=why,
         fix="use it with the debye version named in its card, or train it again",

@@ -123,9 +123,9 @@ def standing(uncertainty: Uncertainty) -> dict[str, Any]:
         "expected_error_cm-1": round(uncertainty.expected_error.item(), 4),
         "expected_error_rank": round(uncertainty.rank, 2),
     }
-    if uncertainty.novelty is not None:
-        told["nearest_training_formula"] = uncertainty.novelty.nearest
-        told["nearest_training_distance"] = round(uncertainty.novelty.distance, 4)
+    if uncertainty.applicability is not None:
+        told["nearest_training_formula"] = uncertainty.applicability.nearest
+        told["nearest_training_distance"] = round(uncertainty.applicability.distance, 4)
     return told
 
 

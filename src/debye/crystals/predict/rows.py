@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from debye.crystals.predict.predictor import Prediction
 from debye.crystals.predict.records import split, standing, summary
-from debye.crystals.structure_io.read import Rejected
+from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ def _intervals(
     return told
 
 
-def failed_row(rejected: Rejected) -> dict[str, Any]:
+def failed_row(failed: FailedInput) -> dict[str, Any]:
     """The row of a structure of which nothing could be predicted."""
-    refusal = rejected.refusal
-    return {"id": rejected.source, "error": f"{refusal.what}: {refusal.why}"}
+    error = failed.error
+    return {"id": failed.source, "error": f"{error.what}: {error.why}"}
 
 
 def schema(temperatures: Sequence[float], partial: str) -> pa.Schema:
@@ -171,13 +171,13 @@ def schema(temperatures: Sequence[float], partial: str) -> pa.Schema:
 
 
 def table(
-    items: Iterable[Prediction | Rejected], temperatures: Sequence[float], partial: str
+    items: Iterable[Prediction | FailedInput], temperatures: Sequence[float], partial: str
 ) -> pa.Table:
     """Predictions as a table, one row each, in their order."""
     import pyarrow as pa
 
     rows = [
-        failed_row(item) if isinstance(item, Rejected) else row(item, temperatures, partial)
+        failed_row(item) if isinstance(item, FailedInput) else row(item, temperatures, partial)
         for item in items
     ]
     return pa.Table.from_pylist(rows, schema=schema(temperatures, partial))

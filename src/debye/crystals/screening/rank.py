@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from debye.crystals.predict.rows import EXPECTED_ERROR, QUANTITIES, column_of, ends_of
 from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,7 @@ class Query:
         max_error: Expected error of the spectrum up to which a row counts, cm⁻¹; any if None.
 
     Raises:
-        Refusal: The folder holds no screening, or it has not been screened for that.
+        InputError: The folder holds no screening, or it has not been screened for that.
     """
 
     folder: Path
@@ -53,20 +53,22 @@ class Query:
         what = f"cannot rank {self.folder}"
         if self.target not in QUANTITIES:
             why = f"{self.target!r} is no quantity of a screening"
-            raise Refusal(what, why=why, fix=f"choose one of {', '.join(QUANTITIES)}")
+            raise InputError(what, why=why, fix=f"choose one of {', '.join(QUANTITIES)}")
         for element in (*self.contains, *self.without):
             if element not in ATOMIC_NUMBERS:
                 why = f"{element!r} is no element symbol"
-                raise Refusal(what, why=why, fix="write for example Si")
+                raise InputError(what, why=why, fix="write for example Si")
         manifest = read_manifest(self.folder)
         if self.max_error is not None and not manifest["calibrated"]:
             why = "the model that screened it is not calibrated, so its errors are not known"
-            raise Refusal(what, why=why, fix="ask for no greatest error, or see `debye calibrate`")
+            raise InputError(
+                what, why=why, fix="ask for no greatest error, or see `debye calibrate`"
+            )
         known = manifest["temperatures"]
         kelvin = known[0] if self.temperature is None else self.temperature
         if kelvin not in known:
             why = f"it was screened at {', '.join(f'{T:g}' for T in known)} K, not {kelvin:g} K"
-            raise Refusal(what, why=why, fix="ask for one of these, or screen again")
+            raise InputError(what, why=why, fix="ask for one of these, or screen again")
         object.__setattr__(self, "temperature", kelvin)
 
     @property

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from debye.crystals.structure_io.read import Piece, Rejected, find_files, pieces
+from debye.crystals.structure_io.read import FailedInput, Piece, find_files, pieces
 
 BYTES_OF_ONE = 16_384
 """A file that is read whole counts as one structure for each so many bytes."""
@@ -36,19 +36,19 @@ def files_of(inputs: Sequence[str]) -> list[Path]:
     """The files that inputs mean, each once, in order.
 
     Raises:
-        Refusal: An input means no file.
+        InputError: An input means no file.
 
     Example:
         >>> files_of(["nowhere.cif"])
         Traceback (most recent call last):
-        debye.errors.Refusal: cannot read nowhere.cif
+        debye.errors.InputError: cannot read nowhere.cif
           why: there is no such file
           fix: check the path
     """
     found: dict[Path, None] = {}
     for path in find_files(inputs):
-        if isinstance(path, Rejected):
-            raise path.refusal
+        if isinstance(path, FailedInput):
+            raise path.error
         found[path] = None
     return list(found)
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debye.core.files import atomic_write, remove_drafts
+from debye.core.files import atomic_write, remove_partial_files
 from debye.crystals.structure_io.read import RESULTS
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +38,8 @@ def write_part(folder: Path, number: int, digest: str, content: pa.Table, failed
     """Write a part, whole or not at all.
 
     Raises:
-        Refusal: The folder cannot be written.
-        Failure: The disk is full.
+        InputError: The folder cannot be written.
+        ComputationError: The disk is full.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -60,7 +60,7 @@ def counts(part: Path) -> tuple[int, int]:
     """Structures of a part, and how many of them failed.
 
     Raises:
-        Refusal: It is damaged.
+        InputError: It is damaged.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -72,9 +72,9 @@ def counts(part: Path) -> tuple[int, int]:
         raise damaged(part, error) from error
 
 
-def damaged(part: Path, error: Exception) -> Refusal:
-    """The `Refusal` of a part that cannot be read."""
-    return Refusal(
+def damaged(part: Path, error: Exception) -> InputError:
+    """The `InputError` of a part that cannot be read."""
+    return InputError(
         f"cannot read {part}",
         why=f"it is damaged ({error})",
         fix="delete it and run the same `debye screen` again, which makes it anew",
@@ -85,20 +85,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """What run a folder holds.
 
     Raises:
-        Refusal: It holds none, or one of a newer debye.
+        InputError: It holds none, or one of a newer debye.
     """
     path = folder / RESULTS
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         made_in = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refusal(
+        raise InputError(
             f"{folder} holds no screening",
             why=f"{path.name} is missing or unreadable ({error})",
             fix="give the folder that `debye screen --output` wrote",
         ) from error
     if made_in != FORMAT:
-        raise Refusal(
+        raise InputError(
             f"cannot use the screening {folder}",
             why=f"it has format {made_in}, and this debye writes and reads format {FORMAT}",
             fix="use the debye that wrote it, or screen again into another folder",
@@ -114,14 +114,14 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
         manifest: What run this is, ready for JSON.
 
     Raises:
-        Refusal: The folder holds another run, or files that are none, or cannot be written.
+        InputError: The folder holds another run, or files that are none, or cannot be written.
     """
     manifest = {"format": FORMAT, **manifest}
     if (folder / RESULTS).exists():
         known = {k: v for k, v in read_manifest(folder).items() if k != "done"}
         _check_same(folder, known, manifest)
     elif (folder / "parts").exists():
-        raise Refusal(
+        raise InputError(
             f"will not write into {folder}",
             why=f"it holds a folder 'parts' but no {RESULTS}",
             fix="name another folder",
@@ -129,8 +129,8 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
     else:
         atomic_write(folder / RESULTS, json.dumps(manifest, indent=1) + "\n")
     (folder / "parts").mkdir(exist_ok=True)
-    remove_drafts(folder)
-    remove_drafts(folder / "parts")
+    remove_partial_files(folder)
+    remove_partial_files(folder / "parts")
 
 
 def finish(folder: Path, structures: int, failed: int) -> None:
@@ -148,7 +148,7 @@ def _check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]
             f"{_short(asked.get(key))}"
             for key in differing
         )
-        raise Refusal(
+        raise InputError(
             f"will not go on in {folder}",
             why=f"it holds another screening: {told}",
             fix="name another folder with --output, or repeat the command that began it",
@@ -165,7 +165,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep a second run out of a folder; the lock goes with the process, however it ends.
 
     Raises:
-        Refusal: Another run is at work there.
+        InputError: Another run is at work there.
     """
     try:
         import fcntl
@@ -176,7 +176,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Refusal(
+            raise InputError(
                 f"will not write into {folder}",
                 why="another `debye screen` is at work there",
                 fix="wait for it, or name another folder",

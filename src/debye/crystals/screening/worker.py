@@ -22,10 +22,10 @@ from debye.crystals.predict.rows import table
 from debye.crystals.screening.shards import Shard
 from debye.crystals.screening.store import write_part
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import Piece, Rejected, attempt, make
-from debye.errors import Refusal
+from debye.crystals.structure_io.read import FailedInput, Piece, attempt, make
+from debye.errors import InputError
 
-LOCAL_RANKS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
+LOCAL_NUMBERS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 """Where ``mpiexec`` and ``srun`` say it, for workers that they started."""
 
 
@@ -63,7 +63,7 @@ def screen(job: Job, shard: Shard) -> Report:
     """Predict a shard and write its part.
 
     Raises:
-        Refusal: The model is not the run's, or the part cannot be written.
+        InputError: The model is not the run's, or the part cannot be written.
     """
     content = table(_predictions(job, shard.pieces), job.temperatures, job.partial)
     failed = len(content) - content["error"].null_count
@@ -71,13 +71,13 @@ def screen(job: Job, shard: Shard) -> Report:
     return Report(shard.number, len(content), failed)
 
 
-def rehearse(job: Job, pieces: Sequence[Piece]) -> None:
+def dry_run(job: Job, pieces: Sequence[Piece]) -> None:
     """Predict and keep nothing, to find out whether a worker survives it."""
     for _ in _predictions(job, pieces):
         pass
 
 
-def _predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | Rejected]:
+def _predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | FailedInput]:
     predictor = _predictor(job.model, job.checksum, job.device)
     structures = [structure for piece in pieces for structure in make(piece)]
     try:
@@ -87,8 +87,8 @@ def _predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | Rej
             yield _alone(predictor, structure)
 
 
-def _alone(predictor: Predictor, structure: Crystal | Rejected) -> Prediction | Rejected:
-    if isinstance(structure, Rejected):
+def _alone(predictor: Predictor, structure: Crystal | FailedInput) -> Prediction | FailedInput:
+    if isinstance(structure, FailedInput):
         return structure
     return attempt(structure.source, lambda: predictor.predict(structure))
 
@@ -98,12 +98,12 @@ def _predictor(model: Path | None, checksum: str, device: str) -> Predictor:
     """The run's model, loaded once in each process.
 
     Raises:
-        Refusal: The file here is another one.
+        InputError: The file here is another one.
     """
     torch.set_num_threads(1)
     predictor = Predictor.load(model, _shared_out(device))
     if predictor.card["sha256"] != checksum:
-        raise Refusal(
+        raise InputError(
             f"will not use the model {model or 'that comes with debye'}",
             why="a worker found another one there than the run was started with",
             fix="let every node see the same model file, and the same version of debye",
@@ -119,5 +119,5 @@ def _shared_out(device: str) -> str:
     count = getattr(torch, device).device_count()
     turn = executors.worker_number
     if turn is None:
-        turn = int(next(filter(None, map(os.environ.get, LOCAL_RANKS)), 0))
+        turn = int(next(filter(None, map(os.environ.get, LOCAL_NUMBERS)), 0))
     return f"{device}:{turn % count}" if count > 1 else device

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.validate import refusal
+from debye.crystals.structure.validate import structure_error
 
 
-def interpolate(a: Crystal, b: Crystal, fraction: float, *, reach: float = 1.0) -> Crystal:
+def interpolate(a: Crystal, b: Crystal, fraction: float, *, cutoff: float = 1.0) -> Crystal:
     """The alloy a₁₋ₓ bₓ of two parents with the same arrangement of sites (Vegard's law).
 
     Cell and positions go linearly from ``a`` to ``b``; matched sites share their species,
@@ -21,11 +21,11 @@ def interpolate(a: Crystal, b: Crystal, fraction: float, *, reach: float = 1.0) 
         a: The parent at fraction 0.
         b: The parent at fraction 1, in a cell of the same kind (setting, origin, axes).
         fraction: x, in [0, 1].
-        reach: How far, in Å, matched sites may lie apart in fractional coordinates times the
+        cutoff: How far, in Å, matched sites may lie apart in fractional coordinates times the
             mean cell.
 
     Raises:
-        Refusal: The fraction is outside [0, 1], or the parents do not match.
+        InputError: The fraction is outside [0, 1], or the parents do not match.
 
     Example:
         >>> fcc = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
@@ -35,21 +35,21 @@ def interpolate(a: Crystal, b: Crystal, fraction: float, *, reach: float = 1.0) 
         'Ag0.25Au0.75'
     """
     if not 0 <= fraction <= 1:
-        raise refusal(f"fraction {fraction}", "it is outside 0 to 1", "give 0 ≤ x ≤ 1")
+        raise structure_error(f"fraction {fraction}", "it is outside 0 to 1", "give 0 ≤ x ≤ 1")
     x = float(fraction)
     cell = (1 - x) * a.cell + x * b.cell
-    order, between = _matched_sites(a, b, reach)
+    order, between = _matched_sites(a, b, cutoff)
     positions = (a.fractional + x * between) @ cell
     species = [_mixed(site, b.species[j], x) for site, j in zip(a.species, order, strict=True)]
     source = f"{a.name or a.formula} to {b.name or b.formula} at {x:g}"
     return Crystal(species, positions, cell, source=source, notes=(*a.notes, *b.notes))
 
 
-def _matched_sites(a: Crystal, b: Crystal, reach: float) -> tuple[list[int], NDArray[np.float64]]:
+def _matched_sites(a: Crystal, b: Crystal, cutoff: float) -> tuple[list[int], NDArray[np.float64]]:
     """For each site of ``a`` the nearest of ``b``, and the fractional way there."""
     label = f"{a.source or a.formula} and {b.source or b.formula} as parents of an alloy"
     if a.n_sites != b.n_sites:
-        raise refusal(
+        raise structure_error(
             label, f"they have {a.n_sites} and {b.n_sites} sites", "give both in the same setting"
         )
     shape = [np.linalg.norm(c.cell, axis=1, keepdims=True) for c in (a, b)]
@@ -58,7 +58,7 @@ def _matched_sites(a: Crystal, b: Crystal, reach: float) -> tuple[list[int], NDA
         np.abs(np.log(shape[0] / shape[1])).max() > 0.25
         or np.abs(angles[0] - angles[1]).max() > 0.1
     ):
-        raise refusal(
+        raise structure_error(
             label,
             "their lattice vectors differ by more than 25 % or 6°",
             "give both in the same setting",
@@ -68,10 +68,10 @@ def _matched_sites(a: Crystal, b: Crystal, reach: float) -> tuple[list[int], NDA
     distance = np.linalg.norm(between @ ((a.cell + b.cell) / 2), axis=-1)
     order = distance.argmin(axis=1)
     farthest = distance[np.arange(a.n_sites), order].max()
-    if len(set(order.tolist())) < a.n_sites or farthest > reach:
-        raise refusal(
+    if len(set(order.tolist())) < a.n_sites or farthest > cutoff:
+        raise structure_error(
             label,
-            f"their sites do not match one to one within {reach:g} Å (farthest {farthest:.2f} Å)",
+            f"their sites do not match one to one within {cutoff:g} Å (farthest {farthest:.2f} Å)",
             "give both with the same origin and the same order of axes",
         )
     return order.tolist(), between[np.arange(a.n_sites), order]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from debye.crystals.structure.elements import ISOTOPES, SYMBOLS
-from debye.crystals.structure.validate import no_cell, refusal
+from debye.crystals.structure.validate import no_cell, structure_error
 
 NOT_PERIODIC = "its periodicity is switched off: treated as periodic"
 """The note for a cell with ``pbc`` off."""
@@ -20,11 +20,13 @@ def species_of_numbers(numbers: ArrayLike, label: str) -> list[str]:
     try:
         known = [SYMBOLS[n] for n in np.asarray(numbers).tolist() if n > 0 and n == int(n)]
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        raise refusal(
+        raise structure_error(
             label, f"its atomic numbers are unusable ({error})", "give 1 to 118"
         ) from error
     if len(known) != np.size(numbers):
-        raise refusal(label, "an atomic number is 0, negative or no whole number", "give 1 to 118")
+        raise structure_error(
+            label, "an atomic number is 0, negative or no whole number", "give 1 to 118"
+        )
     return known
 
 
@@ -64,7 +66,7 @@ def pymatgen_parts(
         fractional = np.array([site["abc"] for site in data["sites"]], dtype=np.float64)
         return species, fractional.reshape(-1, 3) @ cell, cell
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise refusal(
+        raise structure_error(
             label,
             f"not a pymatgen Structure as as_dict writes it ({type(error).__name__}: {error})",
             "write it again with Structure.as_dict()",

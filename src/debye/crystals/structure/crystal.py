@@ -34,9 +34,9 @@ from debye.crystals.structure.validate import (
     checked_array,
     checked_species,
     no_cell,
-    refusal,
+    structure_error,
 )
-from debye.errors import Refusal
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ class Crystal:
         notes: What a reader of results should know about the input.
 
     Raises:
-        Refusal: No atoms, shapes that do not fit, numbers that are not finite, no volume,
+        InputError: No atoms, shapes that do not fit, numbers that are not finite, no volume,
             an unknown species, occupancies outside (0, 1] or summing over 1, overlapping atoms.
 
     Example:
@@ -196,7 +196,7 @@ class Crystal:
             index: Which of several, from 0, or from the end if negative.
 
         Raises:
-            Refusal: It cannot be read, or there are not so many.
+            InputError: It cannot be read, or there are not so many.
         """
         from debye.crystals.structure_io.read import read_crystal
 
@@ -207,7 +207,7 @@ class Crystal:
         """Every structure of a file; `read_structures` takes many.
 
         Raises:
-            Refusal: Any of them cannot be read.
+            InputError: Any of them cannot be read.
         """
         from debye.crystals.structure_io.read import read_crystals
 
@@ -224,7 +224,7 @@ class Crystal:
             The path written.
 
         Raises:
-            Refusal: The format is unknown or cannot hold a mixed site, or the file cannot be
+            InputError: The format is unknown or cannot hold a mixed site, or the file cannot be
                 written.
         """
         from debye.crystals.structure_io.read import write_structures
@@ -245,7 +245,7 @@ class Crystal:
             source: See `Crystal`.
 
         Raises:
-            Refusal: There is no cell, or what `Crystal` refuses.
+            InputError: There is no cell, or what `Crystal` refuses.
         """
         species: Sequence[Species] = species_of_numbers(atoms.numbers, source)
         if atoms.has("masses"):
@@ -270,7 +270,7 @@ class Crystal:
             source: See `Crystal`.
 
         Raises:
-            Refusal: It is a ``Molecule`` (no cell), or what `Crystal` refuses.
+            InputError: It is a ``Molecule`` (no cell), or what `Crystal` refuses.
         """
         if not hasattr(structure, "lattice"):
             raise no_cell(source or type(structure).__name__)
@@ -290,7 +290,7 @@ class Crystal:
             source: See `Crystal`.
 
         Raises:
-            Refusal: Keys are missing, there is no cell, or what `Crystal` refuses.
+            InputError: Keys are missing, there is no cell, or what `Crystal` refuses.
 
         Example:
             >>> Crystal.from_dict({"numbers": [84], "positions": [[0, 0, 0]],
@@ -302,7 +302,9 @@ class Crystal:
             return cls(*pymatgen_parts(data, label), name, source)
         for key in ("numbers", "positions"):
             if key not in data:
-                raise refusal(label, f"{key!r} is missing", "give numbers, positions and cell")
+                raise structure_error(
+                    label, f"{key!r} is missing", "give numbers, positions and cell"
+                )
         cell = data.get("cell")
         if cell is None:
             raise no_cell(label)
@@ -343,7 +345,7 @@ class Crystal:
         """The crystal as ASE ``Atoms``; D and T become H with their mass.
 
         Raises:
-            Refusal: A site is mixed or partly vacant, which ``Atoms`` cannot say.
+            InputError: A site is mixed or partly vacant, which ``Atoms`` cannot say.
         """
         from ase import Atoms
 
@@ -357,13 +359,13 @@ class Crystal:
         """The symbol of each site of an ordered crystal.
 
         Args:
-            form: What they are wanted for; named in the refusal.
+            form: What they are wanted for; named in the error.
 
         Raises:
-            Refusal: A site is mixed or partly vacant.
+            InputError: A site is mixed or partly vacant.
         """
         if not self.is_ordered:
-            raise Refusal(
+            raise InputError(
                 f"cannot turn {self.source or self.formula} into {form}",
                 why="some of its sites are mixed or partly vacant",
                 fix="write CIF or JSON, which hold occupancies, or order the structure first",
@@ -377,11 +379,13 @@ class Crystal:
             n: How often: one number, or one for each vector; at least 1.
 
         Raises:
-            Refusal: ``n`` is not one or three whole numbers ≥ 1.
+            InputError: ``n`` is not one or three whole numbers ≥ 1.
         """
         times = (n,) * 3 if isinstance(n, int) else tuple(int(i) for i in n)
         if len(times) != 3 or min(times) < 1:
-            raise refusal(str(n), "a supercell needs three whole numbers ≥ 1", "give 2 or (2,2,1)")
+            raise structure_error(
+                str(n), "a supercell needs three whole numbers ≥ 1", "give 2 or (2,2,1)"
+            )
         shifts = np.array(list(product(*map(range, times)))) @ self.cell  # [image, xyz]
         return replace(
             self,

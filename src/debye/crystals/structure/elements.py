@@ -16,7 +16,7 @@ import numpy as np
 from ase.data import atomic_masses_iupac2016, chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
 """Symbol of each atomic number; number 0 is the placeholder ``X``, which is no element."""
@@ -65,14 +65,14 @@ def atomic_number(symbol: str) -> int:
         symbol: As in the periodic table, ``"Mg"``.
 
     Raises:
-        Refusal: The symbol names no element (a dummy ``X``, a vacancy, a typing error).
+        InputError: The symbol names no element (a dummy ``X``, a vacancy, a typing error).
 
     Example:
         >>> atomic_number("Mg"), atomic_number("D")
         (12, 1)
     """
     if symbol not in ATOMIC_NUMBERS:
-        raise Refusal(
+        raise InputError(
             f"unknown species {symbol!r}",
             why="it is no element symbol (H to Og, D, T)",
             fix="name the element; leave vacancies and dummy atoms out, or lower the occupancy",
@@ -80,7 +80,7 @@ def atomic_number(symbol: str) -> int:
     return ATOMIC_NUMBERS[symbol]
 
 
-def periodic_place(number: int) -> tuple[int, int, str]:
+def periodic_position(number: int) -> tuple[int, int, str]:
     """Period, group and block of an element.
 
     The f block (La to Yb, Ac to No) counts as group 3, of whose chemistry it mostly is;
@@ -90,7 +90,7 @@ def periodic_place(number: int) -> tuple[int, int, str]:
         number: Atomic number, 1 to 118.
 
     Example:
-        >>> periodic_place(14), periodic_place(60)
+        >>> periodic_position(14), periodic_position(60)
         ((3, 14, 'p'), (6, 3, 'f'))
     """
     period = next(i for i, core in enumerate(_NOBLE_CORES) if number <= core)
@@ -143,7 +143,7 @@ def descriptors() -> NDArray[np.float64]:
     """
     rows = []
     for z in range(1, len(SYMBOLS)):
-        period, group, block = periodic_place(z)
+        period, group, block = periodic_position(z)
         rows.append(
             [
                 period,

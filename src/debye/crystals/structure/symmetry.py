@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.validate import CLOSEST, TOLERANCE, close_pairs, refusal
+from debye.crystals.structure.validate import CLOSEST, TOLERANCE, close_pairs, structure_error
 
 if TYPE_CHECKING:
     import gemmi
@@ -66,7 +66,7 @@ def symmetries_by_name(symbol: str, number: str, source: str) -> list[Symmetry]:
     else:
         groups = []
     if not groups and (symbol or number):
-        raise refusal(
+        raise structure_error(
             source,
             f"unknown space group {symbol or number!r}, and no list of operations",
             "give _space_group_symop_operation_xyz, or a symbol like 'F d -3 m :2'",
@@ -175,8 +175,8 @@ def _lattice_rotations(cell: NDArray[np.float64], tolerance: float) -> list[NDAr
     metric = cell @ cell.T
     longest = np.sqrt(metric.diagonal().max()) + tolerance
     # A lattice vector no longer than this has components of at most its length over the spacing.
-    reach = np.floor(longest * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int)
-    axes = np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij")
+    extent = np.floor(longest * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int)
+    axes = np.meshgrid(*(np.arange(-r, r + 1) for r in extent), indexing="ij")
     vectors = np.stack(axes, -1).reshape(-1, 3).astype(float)
     slack = 2 * tolerance * longest
     length = np.einsum("ni,ij,nj->n", vectors, metric, vectors)

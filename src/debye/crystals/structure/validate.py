@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
-from debye.errors import Refusal
+from debye.errors import InputError
 
 Species = str | Mapping[str, float]
 """One site: a symbol, or occupancies by symbol such as ``{"Sb": 0.75, "Bi": 0.25}``."""
@@ -31,14 +31,14 @@ TOLERANCE = 5e-3
 _PURE = {symbol: {symbol: 1.0} for symbol in ATOMIC_NUMBERS}
 
 
-def refusal(label: str, why: str, fix: str) -> Refusal:
-    """The `Refusal` to use what ``label`` names."""
-    return Refusal(f"cannot use {label}", why=why, fix=fix)
+def structure_error(label: str, why: str, fix: str) -> InputError:
+    """The `InputError` to use what ``label`` names."""
+    return InputError(f"cannot use {label}", why=why, fix=fix)
 
 
-def no_cell(label: str) -> Refusal:
-    """The `Refusal` of a molecule."""
-    return refusal(
+def no_cell(label: str) -> InputError:
+    """The `InputError` of a molecule."""
+    return structure_error(
         label or "the structure",
         "no cell: it is not periodic in three dimensions",
         "give the lattice vectors; phonon spectra here are of crystals, not molecules",
@@ -48,13 +48,15 @@ def no_cell(label: str) -> Refusal:
 def checked_species(species: Sequence[Species], label: str) -> tuple[Mapping[str, float], ...]:
     """Occupancies by symbol for each site: known elements, above 0, at most 1 together."""
     if isinstance(species, str | Mapping):
-        raise refusal(label, f"one site's species {species!r}, not a list", "give one per site")
+        raise structure_error(
+            label, f"one site's species {species!r}, not a list", "give one per site"
+        )
     sites = tuple(
         _PURE[site] if isinstance(site, str) and site in _PURE else _checked_site(site, i, label)
         for i, site in enumerate(species)
     )
     if not sites:
-        raise refusal(label, "no atoms", "give a structure with at least one atom")
+        raise structure_error(label, "no atoms", "give a structure with at least one atom")
     return sites
 
 
@@ -62,20 +64,20 @@ def _checked_site(site: Species, index: int, label: str) -> Mapping[str, float]:
     content = {site: 1.0} if isinstance(site, str) else dict(site)
     for symbol, occupancy in content.items():
         if symbol not in ATOMIC_NUMBERS:
-            raise refusal(
+            raise structure_error(
                 label,
                 f"unknown species {symbol!r} on site {index}",
                 "name an element (H to Og, D, T); leave dummy atoms and vacancies out",
             )
         if not 0 < occupancy <= 1 + TOLERANCE:
-            raise refusal(
+            raise structure_error(
                 label,
                 f"the occupancy of {symbol} on site {index} is {occupancy:g}",
                 "give occupancies above 0 and up to 1",
             )
     total = sum(content.values())
     if not content or total > 1 + TOLERANCE:
-        raise refusal(
+        raise structure_error(
             label,
             f"the occupancies of site {index} sum to {total:g}: {_mixture(content)}",
             "give occupancies that sum to 1, or less for vacancies",
@@ -95,16 +97,20 @@ def checked_array(
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise refusal(
+        raise structure_error(
             label, f"its {what} are no table of numbers ({error})", "repair it"
         ) from error
     if array.shape != shape:
-        raise refusal(label, f"its {what} have shape {array.shape}, not {shape}", "repair it")
+        raise structure_error(
+            label, f"its {what} have shape {array.shape}, not {shape}", "repair it"
+        )
     largest = np.abs(array).max()
     if not np.isfinite(largest):
-        raise refusal(label, f"there is NaN or infinity in its {what}", "repair or recompute it")
+        raise structure_error(
+            label, f"there is NaN or infinity in its {what}", "repair or recompute it"
+        )
     if largest > LARGEST_LENGTH:
-        raise refusal(label, f"its {what} reach {largest:.3g} Å", "give lengths in Å")
+        raise structure_error(label, f"its {what} reach {largest:.3g} Å", "give lengths in Å")
     array.setflags(write=False)
     return array
 
@@ -115,7 +121,7 @@ def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
         raise no_cell(label)
     volume = abs(np.linalg.det(cell))
     if volume < SMALLEST_VOLUME * n_atoms:
-        raise refusal(
+        raise structure_error(
             label,
             f"its cell has a volume of {volume:.3g} Å³ for {n_atoms:g} atoms"
             f" (at least {SMALLEST_VOLUME} Å³ each)",
@@ -123,7 +129,7 @@ def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
         )
     height = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
     if height < SMALLEST_HEIGHT:
-        raise refusal(
+        raise structure_error(
             label,
             f"two faces of its cell are {height:.3g} Å apart (at least {SMALLEST_HEIGHT} Å)",
             "give the reduced (Niggli) cell of the same lattice",
@@ -140,7 +146,7 @@ def check_overlap(
     pairs = close_pairs(positions, cell, CLOSEST)
     for i, j, distance in pairs:
         a, b = _mixture(species[i]), _mixture(species[j])
-        raise refusal(
+        raise structure_error(
             label,
             f"atoms {i} ({a}) and {j} ({b}) overlap: {distance:.3f} Å apart"
             + (f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""),
@@ -149,17 +155,17 @@ def check_overlap(
 
 
 def close_pairs(
-    positions: NDArray[np.float64], cell: NDArray[np.float64], reach: float
+    positions: NDArray[np.float64], cell: NDArray[np.float64], cutoff: float
 ) -> list[tuple[int, int, float]]:
-    """Pairs of sites nearer than ``reach``, periodic images and a site's own included.
+    """Pairs of sites nearer than ``cutoff``, periodic images and a site's own included.
 
     Rounding fractional differences finds the nearest image exactly where all heights of the
-    cell exceed 2 ``reach``; for flatter cells the images that could matter are gone through.
+    cell exceed 2 ``cutoff``; for flatter cells the images that could matter are gone through.
 
     Args:
         positions: (sites, 3), Å.
         cell: (3, 3), Å.
-        reach: Å.
+        cutoff: Å.
 
     Returns:
         ``(i, j, distance)`` with ``i <= j``, the nearest pair first.
@@ -169,7 +175,7 @@ def close_pairs(
         [(0, 1, 0.2...)]
     """
     inverse = np.linalg.inv(cell)
-    most = np.floor(0.5 + reach * np.linalg.norm(inverse, axis=0)).astype(int)
+    most = np.floor(0.5 + cutoff * np.linalg.norm(inverse, axis=0)).astype(int)
     images = list(product(*(range(-n, n + 1) for n in most)))
     found: dict[tuple[int, int], float] = {}
     fractional = positions @ inverse
@@ -180,7 +186,7 @@ def close_pairs(
         for image in images:
             apart = (between + image if any(image) else between) @ cell
             square = np.einsum("ijx,ijx->ij", apart, apart)
-            for i, j in np.argwhere(square < reach**2).tolist():
+            for i, j in np.argwhere(square < cutoff**2).tolist():
                 if i < j or (i == j and any(image)):
                     key, distance = (start + i, start + j), float(square[i, j]) ** 0.5
                     found[key] = min(distance, found.get(key, distance))

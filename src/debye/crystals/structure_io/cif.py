@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES
 from debye.crystals.structure.symmetry import Site, Symmetry, merged, orbits, symmetries_by_name
-from debye.crystals.structure.validate import refusal
+from debye.crystals.structure.validate import structure_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +51,11 @@ def cif_blocks(text: str, label: str) -> Iterator[tuple[str, Callable[[], Crysta
         ``(source, make)``; ``make()`` returns the Crystal or refuses.
 
     Raises:
-        Refusal: The text has no data block.
+        InputError: The text has no data block.
     """
     documents = _documents(text)
     if not documents:
-        raise refusal(label, "no data_ block: it is no CIF, or empty", "give a CIF file")
+        raise structure_error(label, "no data_ block: it is no CIF, or empty", "give a CIF file")
     several = len(documents) > 1
     for i, block in enumerate(documents):
         source = f"{label}[{i}]" if several else label
@@ -82,7 +82,7 @@ def _crystal(block: gemmi.cif.Block | str, source: str) -> Crystal:
             block = cif.read_string(block).sole_block()
         except (RuntimeError, ValueError) as error:
             why = str(error).replace("string:", "line ", 1).split("\n")[0]
-            raise refusal(
+            raise structure_error(
                 source, f"not a valid CIF ({why})", "repair or export it again"
             ) from error
     cell = _cell(block, source)
@@ -112,7 +112,7 @@ def _cell(block: gemmi.cif.Block, source: str) -> NDArray[np.float64]:
         if not 0 < number < (180 if "angle" in name else np.inf):
             given = block.find_value(f"_cell_{name}")
             why = f"_cell_{name} is {given}" if given else f"no cell: _cell_{name} is missing"
-            raise refusal(source, why, "give all six cell parameters, in Å and degrees")
+            raise structure_error(source, why, "give all six cell parameters, in Å and degrees")
     a, b, c = numbers[:3]
     alpha, beta, gamma = np.cos(np.deg2rad(numbers[3:]))
     sine = np.sqrt(1 - gamma**2)
@@ -120,7 +120,7 @@ def _cell(block: gemmi.cif.Block, source: str) -> NDArray[np.float64]:
     square = 1 - beta**2 - along**2
     if square <= 0:
         why = "its cell angles cannot meet: the volume would be zero"
-        raise refusal(source, why, "correct _cell_angle_alpha, _beta and _gamma")
+        raise structure_error(source, why, "correct _cell_angle_alpha, _beta and _gamma")
     return np.array(
         [[a, 0, 0], [b * gamma, b * sine, 0], [c * beta, c * along, c * np.sqrt(square)]]
     )
@@ -161,11 +161,11 @@ def _listed_sites(
         if not np.isfinite([*position, amount]).all():
             why = f"atom {label or kind} has coordinates {row[0]}, {row[1]}, {row[2]}"
             why += f" and occupancy {occupancy}" if occupancy else ""
-            raise refusal(source, why, "give every atom three numbers, or leave it out")
+            raise structure_error(source, why, "give every atom three numbers, or leave it out")
         sites.append({_symbol(kind, label, known, source): amount})
         positions.append(position)
     if not sites:
-        raise refusal(
+        raise structure_error(
             source,
             "no atoms: it has no _atom_site_fract_x, _y and _z",
             "give the structure's CIF, with fractional coordinates",
@@ -182,7 +182,7 @@ def _symbol(kind: str, label: str, known: set[str], source: str) -> str:
         guesses = [s for s in ((word,) if kind else (word, word[0])) if s in ATOMIC_NUMBERS]
         if guesses:
             return next((s for s in guesses if s in known), guesses[0])
-    raise refusal(
+    raise structure_error(
         source,
         f"unknown species {kind or label!r} (atom {label!r})",
         "name an element (H to Og, D, T); leave dummy atoms and vacancies out",
@@ -205,7 +205,7 @@ def _symmetries(
             operations = list(gemmi.symops_from_hall(_value(block, _HALL)))
     except (RuntimeError, ValueError) as error:
         why = f"a symmetry operation cannot be read ({error})"
-        raise refusal(source, why, "write operations like -x,y+1/2,-z") from error
+        raise structure_error(source, why, "write operations like -x,y+1/2,-z") from error
     if operations:
         found = [Symmetry.of("listed", operations)]
     else:

@@ -17,13 +17,18 @@ from debye.core.files import atomic_write
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.cif import cif_blocks
 from debye.crystals.structure_io.tables import (
-    database_drafts,
-    json_drafts,
-    json_line_drafts,
-    parquet_drafts,
+    database_structures,
+    json_line_structures,
+    json_structures,
+    parquet_structures,
 )
-from debye.crystals.structure_io.text import Draft, poscar_drafts, sniffed, xyz_drafts
-from debye.errors import Refusal
+from debye.crystals.structure_io.text import (
+    LazyStructure,
+    poscar_structures,
+    sniffed,
+    xyz_structures,
+)
+from debye.errors import DebyeError, InputError
 
 if TYPE_CHECKING:
     from typing import IO
@@ -73,50 +78,50 @@ _MAGIC = {
 
 
 @dataclass(frozen=True)
-class Rejected:
+class FailedInput:
     """A structure that could not be read, where others could.
 
     Args:
         source: The file, and the structure in it where it holds several.
-        refusal: What happened, why, and what to do.
+        error: What happened, why, and what to do.
     """
 
     source: str
-    refusal: Refusal
+    error: DebyeError
 
 
-Piece = Draft | Rejected | Path
+Piece = LazyStructure | FailedInput | Path
 """Structures not yet made: one of a file that streams, one that is none, or a whole file."""
 
 
-def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Crystal | Rejected]:
+def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Crystal | FailedInput]:
     """Every structure of files, folders and patterns, one at a time, in order.
 
     A folder is searched through and through for files of known names; a pattern is a shell's
-    (``runs/**/*.cif``). What cannot be read is yielded as `Rejected`, and the next is read.
+    (``runs/**/*.cif``). What cannot be read is yielded as `FailedInput`, and the next is read.
 
     Args:
         inputs: Paths or patterns; one may stand alone.
 
     Yields:
-        A `Crystal`, or `Rejected` in its place.
+        A `Crystal`, or `FailedInput` in its place.
 
     Example:
-        >>> [item.refusal.why for item in read_structures("nowhere.cif")]
+        >>> [item.error.why for item in read_structures("nowhere.cif")]
         ['there is no such file']
     """
     for path in find_files(inputs):
-        if isinstance(path, Rejected):
+        if isinstance(path, FailedInput):
             yield path
         else:
             yield from read_file(path)
 
 
-def find_files(inputs: str | Path | Iterable[str | Path]) -> Iterator[Path | Rejected]:
+def find_files(inputs: str | Path | Iterable[str | Path]) -> Iterator[Path | FailedInput]:
     """The files that paths, folders and patterns mean, in order; see `read_structures`."""
     for entry in [inputs] if isinstance(inputs, str | Path) else inputs:
         found = attempt(str(entry), lambda entry=entry: _expanded(str(entry)))  # type: ignore[misc]
-        yield from [found] if isinstance(found, Rejected) else found
+        yield from [found] if isinstance(found, FailedInput) else found
 
 
 def pieces(path: Path) -> Iterator[Piece]:
@@ -131,22 +136,22 @@ def pieces(path: Path) -> Iterator[Piece]:
         yield from _drafts(path)
 
 
-def make(piece: Piece) -> Iterator[Crystal | Rejected]:
+def make(piece: Piece) -> Iterator[Crystal | FailedInput]:
     """The structures of a piece."""
     if isinstance(piece, Path):
         yield from read_file(piece)
     else:
-        yield piece if isinstance(piece, Rejected) else attempt(piece.source, piece.make)
+        yield piece if isinstance(piece, FailedInput) else attempt(piece.source, piece.make)
 
 
-def read_file(path: str | Path) -> Iterator[Crystal | Rejected]:
+def read_file(path: str | Path) -> Iterator[Crystal | FailedInput]:
     """Every structure of one file, one at a time, in order.
 
     Args:
         path: A file in a known format; the content decides where the name does not.
 
     Yields:
-        A `Crystal`, or `Rejected` in its place. A file without structures is one `Rejected`.
+        A `Crystal`, or `FailedInput` in its place. A file without structures is one `FailedInput`.
     """
     for draft in _drafts(Path(path)):
         yield from make(draft)
@@ -156,7 +161,7 @@ def read_crystals(path: str | Path) -> list[Crystal]:
     """Every structure of one file.
 
     Raises:
-        Refusal: Any of them cannot be read.
+        InputError: Any of them cannot be read.
     """
     return [_strict(item) for item in read_file(path)]
 
@@ -169,7 +174,7 @@ def read_crystal(path: str | Path, index: int = 0) -> Crystal:
         index: Which of several, from 0, or from the end if negative.
 
     Raises:
-        Refusal: It cannot be read, or there are not so many.
+        InputError: It cannot be read, or there are not so many.
     """
     if index < 0:
         items = list(read_file(path))
@@ -182,9 +187,9 @@ def read_crystal(path: str | Path, index: int = 0) -> Crystal:
     raise _unreadable(f"{path}[{index}]", f"it holds {n + 1} structures", "count from 0")
 
 
-def _strict(item: Crystal | Rejected) -> Crystal:
-    if isinstance(item, Rejected):
-        raise item.refusal
+def _strict(item: Crystal | FailedInput) -> Crystal:
+    if isinstance(item, FailedInput):
+        raise item.error
     return item
 
 
@@ -205,7 +210,7 @@ def write_structures(
         The path written.
 
     Raises:
-        Refusal: The format is unknown, cannot hold a mixed site or several structures, or the
+        InputError: The format is unknown, cannot hold a mixed site or several structures, or the
             file cannot be written.
     """
     from debye.crystals.structure_io import write as writers
@@ -223,7 +228,7 @@ def write_structures(
     elif kind == "poscar" and len(items) == 1:
         text = writers.to_poscar(items[0])
     else:
-        raise Refusal(
+        raise InputError(
             f"cannot write {path}",
             why="a POSCAR holds one structure" if kind == "poscar" else "its format is unknown",
             fix="name it .cif, .extxyz, .json or .jsonl; POSCAR and .vasp hold one structure",
@@ -278,29 +283,29 @@ def _named_format(path: Path) -> str:
 # One file.
 
 
-def _drafts(path: Path) -> Iterator[Draft | Rejected]:
-    """The structures of a file; `Rejected` ends them where it cannot be read, or not further."""
+def _drafts(path: Path) -> Iterator[LazyStructure | FailedInput]:
+    """The structures of a file; `FailedInput` ends them where it cannot be read, or not further."""
     label = str(path)
     drafts = _opened(path, label)
     empty = True
     while (draft := attempt(label, lambda: next(drafts, None))) is not None:
         empty = False
         yield draft
-        if isinstance(draft, Rejected):
+        if isinstance(draft, FailedInput):
             return
     if empty:
-        yield Rejected(label, _unreadable(label, "no structures in it", "give a file with some"))
+        yield FailedInput(label, _unreadable(label, "no structures in it", "give a file with some"))
 
 
-def _opened(path: Path, label: str) -> Iterator[Draft]:
+def _opened(path: Path, label: str) -> Iterator[LazyStructure]:
     """The structures of a file, opened in its format."""
     kind = _format(path, label)
     if kind in ("db", "parquet"):
-        yield from (database_drafts if kind == "db" else parquet_drafts)(path, label)
+        yield from (database_structures if kind == "db" else parquet_structures)(path, label)
     elif kind in ("xyz", "jsonl"):
         stream: IO[str]
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            yield from (xyz_drafts if kind == "xyz" else json_line_drafts)(stream, label)
+            yield from (xyz_structures if kind == "xyz" else json_line_structures)(stream, label)
     else:
         size = path.stat().st_size
         if size > LARGEST_TEXT:
@@ -308,9 +313,9 @@ def _opened(path: Path, label: str) -> Iterator[Draft]:
             raise _unreadable(label, why, "split it, or write many structures as .extxyz or .jsonl")
         text = _text(path.read_bytes())
         if kind == "cif":
-            yield from (Draft(*block) for block in cif_blocks(text, label))
+            yield from (LazyStructure(*block) for block in cif_blocks(text, label))
         else:
-            yield from (json_drafts if kind == "json" else poscar_drafts)(text, label)
+            yield from (json_structures if kind == "json" else poscar_structures)(text, label)
 
 
 def _format(path: Path, label: str) -> str:
@@ -350,15 +355,15 @@ def _text(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _absent(label: str) -> Refusal:
+def _absent(label: str) -> InputError:
     return _unreadable(label, "there is no such file", "check the path")
 
 
-def _unreadable(label: str, why: str, fix: str) -> Refusal:
-    return Refusal(f"cannot read {label}", why=why, fix=fix)
+def _unreadable(label: str, why: str, fix: str) -> InputError:
+    return InputError(f"cannot read {label}", why=why, fix=fix)
 
 
-def attempt(source: str, make: Callable[[], Result]) -> Result | Rejected:
+def attempt(source: str, make: Callable[[], Result]) -> Result | FailedInput:
     """What ``make`` makes, or why it could not; its warnings become the crystal's notes.
 
     The one place that catches everything: parsers of other libraries, given damaged files,
@@ -368,14 +373,18 @@ def attempt(source: str, make: Callable[[], Result]) -> Result | Rejected:
         warnings.simplefilter("always")
         try:
             made = make()
-        except Refusal as refusal:
-            return Rejected(source, refusal)
+        except DebyeError as error:
+            return FailedInput(source, error)
         except OSError as error:
             why = error.strerror or str(error)
-            return Rejected(source, _unreadable(source, why, "check the path and its permissions"))
+            return FailedInput(
+                source, _unreadable(source, why, "check the path and its permissions")
+            )
         except Exception as error:  # noqa: BLE001 - see above
             why = f"it cannot be parsed ({type(error).__name__}: {str(error)[:200]})"
-            return Rejected(source, _unreadable(source, why, "repair the file or export it again"))
+            return FailedInput(
+                source, _unreadable(source, why, "repair the file or export it again")
+            )
     if caught and isinstance(made, Crystal):
         return replace(made, notes=(*made.notes, *(str(w.message) for w in caught)))
     return made

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.validate import refusal
+from debye.crystals.structure.validate import structure_error
 from debye.crystals.structure_io.cif import cif_blocks
-from debye.crystals.structure_io.text import Draft, lines_of, poscar_drafts, sniffed
+from debye.crystals.structure_io.text import LazyStructure, lines_of, poscar_structures, sniffed
 
 COLUMNS = ("structure", "atoms", "cif", "poscar")
 """Where a record holds its structure, if it is not one itself."""
@@ -27,11 +27,11 @@ ROWS_AT_ONCE = 256
 """Of a Parquet table, held in memory together."""
 
 
-def json_drafts(text: str, label: str) -> Iterator[Draft]:
+def json_structures(text: str, label: str) -> Iterator[LazyStructure]:
     """The structures of a JSON text: one, a list, or a dictionary of them by name.
 
     Raises:
-        Refusal: It is no JSON, or holds no structure where one is looked for.
+        InputError: It is no JSON, or holds no structure where one is looked for.
     """
     record = _parsed(text, label)
     if isinstance(record, list) and record:
@@ -39,30 +39,30 @@ def json_drafts(text: str, label: str) -> Iterator[Draft]:
     elif isinstance(record, dict) and record and all(map(_is_record, record.values())):
         named = [(key, item, key) for key, item in record.items()]
     else:
-        yield Draft(label, partial(_crystal, record, label, ""))
+        yield LazyStructure(label, partial(_crystal, record, label, ""))
         return
     for key, item, name in named:
-        yield Draft(f"{label}[{key}]", partial(_crystal, item, f"{label}[{key}]", name))
+        yield LazyStructure(f"{label}[{key}]", partial(_crystal, item, f"{label}[{key}]", name))
 
 
-def json_line_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
+def json_line_structures(stream: IO[str], label: str) -> Iterator[LazyStructure]:
     """The structures of a JSON-lines text, one a line, read as they are asked for."""
     for i, line in enumerate(line for line in lines_of(stream, label) if line.strip()):
-        yield Draft(f"{label}[{i}]", partial(_line_crystal, line, f"{label}[{i}]"))
+        yield LazyStructure(f"{label}[{i}]", partial(_line_crystal, line, f"{label}[{i}]"))
 
 
-def parquet_drafts(path: Path, label: str) -> Iterator[Draft]:
+def parquet_structures(path: Path, label: str) -> Iterator[LazyStructure]:
     """The rows of a Parquet table, read a few at a time.
 
     Raises:
-        Refusal: No column of it can hold structures.
+        InputError: No column of it can hold structures.
     """
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as table:
         there = table.schema_arrow.names
         if not {*COLUMNS, "sites", "numbers"} & set(there):
-            raise refusal(
+            raise structure_error(
                 label,
                 f"no column holds structures; it has {', '.join(there)[:200] or 'none'}",
                 f"name a column {', '.join(COLUMNS)}",
@@ -71,17 +71,19 @@ def parquet_drafts(path: Path, label: str) -> Iterator[Draft]:
         index = 0
         for batch in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=wanted):
             for row in batch.to_pylist():
-                yield Draft(f"{label}[{index}]", partial(_crystal, row, f"{label}[{index}]", ""))
+                yield LazyStructure(
+                    f"{label}[{index}]", partial(_crystal, row, f"{label}[{index}]", "")
+                )
                 index += 1
 
 
-def database_drafts(path: Path, label: str) -> Iterator[Draft]:
+def database_structures(path: Path, label: str) -> Iterator[LazyStructure]:
     """The rows of an ASE database in SQLite, read as they are asked for."""
     from ase.db import connect
 
     with connect(path, type="db", use_lock_file=False) as database:
         for i, row in enumerate(database.select()):
-            yield Draft(f"{label}[{i}]", partial(_row_crystal, row, f"{label}[{i}]"))
+            yield LazyStructure(f"{label}[{i}]", partial(_row_crystal, row, f"{label}[{i}]"))
 
 
 def _row_crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
@@ -98,7 +100,7 @@ def _parsed(text: str, source: str) -> Any:  # noqa: ANN401 - anything JSON can 
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise refusal(source, f"not valid JSON ({error})", "write it again") from error
+        raise structure_error(source, f"not valid JSON ({error})", "write it again") from error
 
 
 def _is_record(value: Any) -> bool:  # noqa: ANN401
@@ -108,7 +110,7 @@ def _is_record(value: Any) -> bool:  # noqa: ANN401
 def _crystal(record: Any, source: str, name: str) -> Crystal:  # noqa: ANN401
     """The crystal of a record: of a dictionary in it, of itself, or of a text in it."""
     if not _is_record(record):
-        raise refusal(
+        raise structure_error(
             source,
             "no structure: it has neither 'sites' (pymatgen) nor 'numbers' (ASE)",
             f"write Structure.as_dict(), or numbers, positions and cell, or a column {COLUMNS[0]}",
@@ -136,8 +138,8 @@ def _text_crystal(text: str | bytes, source: str, name: str) -> Crystal:
     if kind == "cif":
         crystal = next(iter(cif_blocks(text, source)))[1]()
     elif kind == "poscar":
-        crystal = next(poscar_drafts(text, source)).make()
+        crystal = next(poscar_structures(text, source)).make()
     else:
         why = f"its text is neither JSON nor CIF nor POSCAR: {text[:40]!r}"
-        raise refusal(source, why, "write one of these into the column")
+        raise structure_error(source, why, "write one of these into the column")
     return replace(crystal, name=name or crystal.name, source=source)

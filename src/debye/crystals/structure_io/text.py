@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from debye.crystals.structure.convert import NOT_PERIODIC, with_isotope
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
-from debye.crystals.structure.validate import no_cell, refusal
+from debye.crystals.structure.validate import no_cell, structure_error
 
 LONGEST_LINE = 10_000_000
 """Characters; a longer line is no structure."""
@@ -27,7 +27,7 @@ MOST_ATOMS = 1_000_000
 """Of one xyz frame; a larger count is a damaged file."""
 
 
-class Draft(NamedTuple):
+class LazyStructure(NamedTuple):
     """One structure of a file, not yet made."""
 
     source: str
@@ -38,7 +38,7 @@ def lines_of(stream: IO[str], label: str) -> Iterator[str]:
     """The lines of a text, refused where one is too long to be of a structure."""
     while line := stream.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
-            raise refusal(label, "a line is 10 MB long", "give a structure file")
+            raise structure_error(label, "a line is 10 MB long", "give a structure file")
         yield line
 
 
@@ -50,7 +50,7 @@ _PBC = re.compile(r"""\bpbc\s*=\s*["'\[{]?([\w, ]+?)(?=["'\]}]|\s+\w+=|$)""", re
 _NAME = re.compile(r"""\b(?:name|mp_id|material_id|id)\s*=\s*(?:"([^"]*)"|(\S+))""")
 
 
-def xyz_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
+def xyz_structures(stream: IO[str], label: str) -> Iterator[LazyStructure]:
     """The frames of an xyz text, read as they are asked for.
 
     A frame whose rows are bad is one bad frame; a bad count ends the reading, because nobody
@@ -64,7 +64,7 @@ def xyz_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
         One draft per frame.
 
     Raises:
-        Refusal: A frame does not start with the number of its atoms.
+        InputError: A frame does not start with the number of its atoms.
     """
     lines = lines_of(stream, label)
     filled = (line for line in lines if line.strip())
@@ -74,14 +74,14 @@ def xyz_drafts(stream: IO[str], label: str) -> Iterator[Draft]:
         frame = list(islice(lines, n + 1))
         count = next(filled, "")
         source = f"{label}[{index}]" if index or count else label
-        yield Draft(source, partial(_xyz_crystal, frame, n, source))
+        yield LazyStructure(source, partial(_xyz_crystal, frame, n, source))
         index += 1
 
 
 def _atom_count(line: str, source: str) -> int:
     text = line.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= MOST_ATOMS):
-        raise refusal(
+        raise structure_error(
             source,
             f"its first line should be the number of atoms and is {text[:40]!r}",
             "repair the file; nothing after this line was read",
@@ -93,7 +93,7 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
     comment, rows = frame[0] if frame else "", frame[1:]
     if len(rows) < n:
         why = f"truncated: {len(rows)} of {n} atoms are there"
-        raise refusal(source, why, "copy or download the file again")
+        raise structure_error(source, why, "copy or download the file again")
     lattice = _LATTICE.search(comment)
     if not lattice:
         raise no_cell(source)
@@ -101,7 +101,9 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
         re.split(r"[\s,\[\]]+", next(filter(None, lattice.groups()), "")), source, "Lattice"
     )
     if len(cell) != 9:
-        raise refusal(source, f"its Lattice has {len(cell)} numbers", "give nine: three vectors")
+        raise structure_error(
+            source, f"its Lattice has {len(cell)} numbers", "give nine: three vectors"
+        )
     at = _xyz_columns(comment, source)
     words = [row.split() for row in rows]
     try:
@@ -109,7 +111,9 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
         positions = [row[at["pos"] : at["pos"] + 3] for row in words]
         masses = [row[at["masses"]] for row in words] if "masses" in at else None
     except IndexError as error:
-        raise refusal(source, "a row of it has too few columns", "repair the row") from error
+        raise structure_error(
+            source, "a row of it has too few columns", "repair the row"
+        ) from error
     symbols = [_symbol(word) for word in species]
     if masses:
         numbers = _numbers(masses, source, "masses")
@@ -137,7 +141,9 @@ def _xyz_columns(comment: str, source: str) -> dict[str, int]:
         columns[{"Z": "species", "numbers": "species"}.get(name, name)] = start
         start += int(count) if count.isdigit() and len(count) < 4 else 1
     if not {"species", "pos"} <= columns.keys():
-        raise refusal(source, f"its Properties are {found[1]}", "name species:S:1 and pos:R:3")
+        raise structure_error(
+            source, f"its Properties are {found[1]}", "name species:S:1 and pos:R:3"
+        )
     return columns
 
 
@@ -156,33 +162,35 @@ def _numbers(words: Any, source: str, what: str) -> NDArray[np.float64]:  # noqa
     try:
         return np.array(words, dtype=np.float64)
     except ValueError as error:
-        raise refusal(source, f"its {what} are no numbers ({error})", "repair the file") from error
+        raise structure_error(
+            source, f"its {what} are no numbers ({error})", "repair the file"
+        ) from error
 
 
 # POSCAR, as VASP 5 and 6 write it and VASP 4 with symbols in the comment.
 
 
-def poscar_drafts(text: str, label: str) -> Iterator[Draft]:
+def poscar_structures(text: str, label: str) -> Iterator[LazyStructure]:
     """The one structure of a POSCAR or CONTCAR text."""
-    yield Draft(label, partial(_poscar_crystal, text.splitlines(), label))
+    yield LazyStructure(label, partial(_poscar_crystal, text.splitlines(), label))
 
 
 def _poscar_crystal(lines: Sequence[str], source: str) -> Crystal:
     if len(lines) < 8:
         why = f"truncated: {len(lines)} lines, a POSCAR has at least 8"
-        raise refusal(source, why, "copy the file again")
+        raise structure_error(source, why, "copy the file again")
     cell, scale = _poscar_cell(lines, source)
     symbols, after = _poscar_symbols(lines, source)
     after += lines[after].strip()[:1] in ("S", "s") if after < len(lines) else 0
     mode = lines[after].strip()[:1].lower() if after < len(lines) else ""
     if mode not in ("d", "c", "k"):
         why = f"line {after + 1} should say Direct or Cartesian"
-        raise refusal(source, why, "repair the file, or copy it again")
+        raise structure_error(source, why, "repair the file, or copy it again")
     rows = [line.split()[:3] for line in lines[after + 1 : after + 1 + len(symbols)]]
     if len(rows) < len(symbols) or any(len(row) < 3 for row in rows):
         full = sum(len(row) == 3 for row in rows)
         why = f"truncated: {full} of {len(symbols)} positions are there"
-        raise refusal(source, why, "copy the file again")
+        raise structure_error(source, why, "copy the file again")
     positions = _numbers(rows, source, "positions").reshape(-1, 3)
     cartesian = positions @ cell if mode == "d" else positions * scale
     return Crystal(symbols, cartesian, cell, lines[0].strip(), source)
@@ -193,7 +201,7 @@ def _poscar_cell(lines: Sequence[str], source: str) -> tuple[NDArray[np.float64]
     vectors = _numbers([line.split()[:3] for line in lines[2:5]], source, "lattice vectors")
     factors = _numbers(lines[1].split()[:3], source, "scaling factors")
     if vectors.shape != (3, 3) or factors.size not in (1, 3):
-        raise refusal(source, "lines 2 to 5 hold no scale and cell", "give a POSCAR file")
+        raise structure_error(source, "lines 2 to 5 hold no scale and cell", "give a POSCAR file")
     if factors.size == 3:
         return vectors * factors, factors
     scale = float(factors[0])
@@ -211,9 +219,11 @@ def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
     counts = [int(word) for word in takewhile(_is_count, lines[at].split())]
     if not names or len(counts) != len(names):
         why = f"species {' '.join(words)[:40]!r} and counts {lines[at].strip()[:40]!r} do not fit"
-        raise refusal(source, why, "name the species on line 6 and their counts on line 7")
+        raise structure_error(source, why, "name the species on line 6 and their counts on line 7")
     if sum(counts) > MOST_ATOMS:
-        raise refusal(source, f"it claims {sum(counts)} atoms", f"give at most {MOST_ATOMS}")
+        raise structure_error(
+            source, f"it claims {sum(counts)} atoms", f"give at most {MOST_ATOMS}"
+        )
     return [s for s, n in zip(names, counts, strict=True) for _ in range(n)], at + 1
 
 

@@ -55,7 +55,7 @@ def to_xyz(crystal: Crystal) -> str:
     """An ordered crystal as a frame of extended xyz; numbers keep every digit.
 
     Raises:
-        Refusal: A site is mixed or partly vacant.
+        InputError: A site is mixed or partly vacant.
 
     Example:
         >>> print(to_xyz(Crystal(["Po"], [[0, 0, 0]], 3.36 * np.eye(3))), end="")
@@ -78,7 +78,7 @@ def to_poscar(crystal: Crystal) -> str:
     """An ordered crystal as a VASP 5 POSCAR, in the order of its sites.
 
     Raises:
-        Refusal: A site is mixed or partly vacant.
+        InputError: A site is mixed or partly vacant.
 
     Example:
         >>> print(to_poscar(Crystal(["Po"], [[0, 0, 0]], 3.36 * np.eye(3))).splitlines()[5:7])

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from debye.core.training import Recipe, check_numbers
-from debye.crystals.model.network import READOUTS
+from debye.crystals.model.network import HEADS
 from debye.crystals.training.loss import DensityLoss, Isotopes
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Settings:
         batch_size: Crystals a step.
 
     Raises:
-        Refusal: A value is no number or out of range.
+        InputError: A value is no number or out of range.
     """
 
     network: dict[str, Any] = field(default_factory=dict)
@@ -37,10 +37,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_numbers("[network]", self.network, NETWORK_RANGES)
-        _check_readouts(self.network.get("readouts", ["density"]), self.network.get("l_max", 2))
+        _check_heads(self.network.get("heads", ["density"]), self.network.get("l_max", 2))
         for key, value in self.data.items():
             if not isinstance(value, str):
-                raise Refusal(
+                raise InputError(
                     f"[data] {key} is {value!r}", why="a card tells it as text", fix="quote it"
                 )
         check_numbers("the config's", self, {"batch_size": (1, 1_000_000)})
@@ -50,14 +50,14 @@ class Settings:
         """Settings of a config file.
 
         Raises:
-            Refusal: A table or a key is unknown, or a value is of the wrong type or range.
+            InputError: A table or a key is unknown, or a value is of the wrong type or range.
 
         Example:
             >>> Settings.from_tables({"batch_size": 8, "recipe": {"epochs": 2}}).recipe.epochs
             2
         """
         _known(tables, [f.name for f in fields(cls)], "the config")
-        network = _table_of(tables, "network", [*NETWORK_RANGES, "readouts"])
+        network = _table_of(tables, "network", [*NETWORK_RANGES, "heads"])
         recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
         loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
         isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
@@ -86,19 +86,19 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
 """What a config may say of the network."""
 
 
-def _check_readouts(readouts: Any, l_max: int) -> None:  # noqa: ANN401
-    listed = isinstance(readouts, list) and all(name in READOUTS for name in readouts)
-    if not listed or not readouts or len(set(readouts)) < len(readouts):
-        raise Refusal(
-            f"[network] readouts is {readouts!r}",
-            why=f"it must list one or more of {', '.join(READOUTS)}, each once",
-            fix='write readouts = ["density"]',
+def _check_heads(heads: Any, l_max: int) -> None:  # noqa: ANN401
+    listed = isinstance(heads, list) and all(name in HEADS for name in heads)
+    if not listed or not heads or len(set(heads)) < len(heads):
+        raise InputError(
+            f"[network] heads is {heads!r}",
+            why=f"it must list one or more of {', '.join(HEADS)}, each once",
+            fix='write heads = ["density"]',
         )
-    if "springs" in readouts and l_max < 2:
-        raise Refusal(
-            f"[network] l_max is {l_max} with springs",
-            why="a spring is a tensor, made of features of order 2",
-            fix="raise l_max to 2 or 3, or leave springs out of readouts",
+    if "force_constants" in heads and l_max < 2:
+        raise InputError(
+            f"[network] l_max is {l_max} with force constants",
+            why="a force constant is a tensor, made of features of order 2",
+            fix="raise l_max to 2 or 3, or leave force constants out of heads",
         )
 
 
@@ -107,7 +107,7 @@ def _table_of(
 ) -> dict[str, Any]:
     table = tables.get(name, {})
     if not isinstance(table, Mapping):
-        raise Refusal(
+        raise InputError(
             f"{name} of the config is {table!r}",
             why="it is no table",
             fix=f"begin it with [{name}]",
@@ -119,7 +119,7 @@ def _table_of(
 def _known(table: Mapping[str, Any], names: list[str], where: str) -> None:
     for key in table:
         if key not in names:
-            raise Refusal(
+            raise InputError(
                 f"unknown key {key!r} in {where}",
                 why="a misspelt setting would silently do nothing",
                 fix=f"use one of {', '.join(names)}",

@@ -29,8 +29,8 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.training import metrics
 from debye.crystals.training.run import FINAL
 from debye.crystals.uncertainty.calibration import calibrate
-from debye.crystals.uncertainty.features import Readings
-from debye.errors import Refusal
+from debye.crystals.uncertainty.features import HeadOutputs
+from debye.errors import InputError
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
 AT_ONCE = 64
@@ -45,30 +45,30 @@ class OutOfFold:
     fold: Tensor
     """(rows,) from 0."""
     kinds: tuple[str, ...]
-    """The readout of each reading."""
-    readings: Tensor
+    """The head of each output."""
+    head_outputs: Tensor
     """(rows, R, F) total densities, 3 × the atoms."""
     answers: tuple[int, ...]
-    """Which readings are the answers of the networks."""
+    """Which head_outputs are the answers of the networks."""
 
     def spectra(self, rows: Collection) -> Spectrum:
         """The mean answer for each row."""
-        density = self.readings[:, list(self.answers)].mean(1)
+        density = self.head_outputs[:, list(self.answers)].mean(1)
         return Spectrum(rows.spectra.frequency, density, rows.spectra.n_atoms)
 
 
 @torch.no_grad()
-def readings_of(model: PhononNet | Ensemble, rows: Collection) -> Tensor:
-    """Total densities that every readout predicts, (rows, R, F), 3 × the atoms.
+def head_outputs_of(model: PhononNet | Ensemble, rows: Collection) -> Tensor:
+    """Total densities that every head predicts, (rows, R, F), 3 × the atoms.
 
     Raises:
-        Refusal: A row has a site without neighbours.
+        InputError: A row has a site without neighbours.
     """
     parts = []
     for start in range(0, len(rows), AT_ONCE):
         crystals = rows.crystals[start : start + AT_ONCE]
         batch = Graph.batch([Graph.of(crystal, model.r_max) for crystal in crystals])
-        parts.append(batch.totals(model.readings(batch)).transpose(0, 1))
+        parts.append(batch.totals(model.head_outputs(batch)).transpose(0, 1))
     return torch.cat(parts)
 
 
@@ -84,15 +84,15 @@ def left_out(
     """
     names: list[str] = []
     fold: list[int] = []
-    readings: list[Tensor] = []
+    head_outputs: list[Tensor] = []
     for k, (split, of_fold) in enumerate(zip(splits, nets, strict=True)):
         held = rows.take(split["valid"])
-        readings.append(torch.cat([readings_of(net, held) for net in of_fold], dim=1))
+        head_outputs.append(torch.cat([head_outputs_of(net, held) for net in of_fold], dim=1))
         names += held.names
         fold += [k] * len(held)
     like = Ensemble.of(nets[0])
     return OutOfFold(
-        tuple(names), torch.tensor(fold), like.kinds, torch.cat(readings), tuple(like.answers)
+        tuple(names), torch.tensor(fold), like.kinds, torch.cat(head_outputs), tuple(like.answers)
     )
 
 
@@ -108,7 +108,7 @@ def summary(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
         held = rows.take(
             [name for name, f in zip(result.names, result.fold, strict=True) if f == k]
         )
-        part = replace(result, readings=result.readings[result.fold == k])
+        part = replace(result, head_outputs=result.head_outputs[result.fold == k])
         of_fold.append(metrics.summary(part.spectra(held), held.spectra))
     return {
         name: {"mean": mean(each), "spread": stdev(each)}
@@ -121,10 +121,10 @@ def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
     """The network a finished run ended with.
 
     Raises:
-        Refusal: The run has not ended, or its file cannot be used.
+        InputError: The run has not ended, or its file cannot be used.
     """
     if not (folder / FINAL).exists():
-        raise Refusal(
+        raise InputError(
             f"the run {folder} is not finished", why=f"it holds no {FINAL}", fix="go on with it"
         )
     return checkpoint.load_model(folder / FINAL, PhononNet)
@@ -137,18 +137,18 @@ def save_out_of_fold(path: Path, result: OutOfFold) -> None:
         "kinds": list(result.kinds),
         "answers": list(result.answers),
     }
-    checkpoint.save(path, card, {"fold": result.fold, "readings": result.readings})
+    checkpoint.save(path, card, {"fold": result.fold, "head_outputs": result.head_outputs})
 
 
 def load_out_of_fold(path: Path) -> OutOfFold:
     """Read what `save_out_of_fold` wrote.
 
     Raises:
-        Refusal: It is no such file.
+        InputError: It is no such file.
     """
     card, tensors = checkpoint.load(path)
     if not {"names", "kinds", "answers"} <= card.keys():
-        raise Refusal(
+        raise InputError(
             f"{path} holds no cross-validation",
             why="its card names no rows",
             fix="give the out-of-fold.safetensors of a `debye ensemble`",
@@ -157,7 +157,7 @@ def load_out_of_fold(path: Path) -> OutOfFold:
         tuple(card["names"]),
         tensors["fold"],
         tuple(card["kinds"]),
-        tensors["readings"],
+        tensors["head_outputs"],
         tuple(card["answers"]),
     )
 
@@ -171,8 +171,8 @@ def calibrated(result: OutOfFold, rows: Collection, model: Ensemble) -> dict[str
         model: The ensemble.
 
     Raises:
-        Refusal: There are fewer than 99 rows.
+        InputError: There are fewer than 99 rows.
     """
-    readings = Readings(result.readings, result.kinds, result.answers)
-    calibration = calibrate(readings, rows, reach=model.r_max)
+    head_outputs = HeadOutputs(result.head_outputs, result.kinds, result.answers)
+    calibration = calibrate(head_outputs, rows, cutoff=model.r_max)
     return calibration.to_card(checkpoint.fingerprint(model))

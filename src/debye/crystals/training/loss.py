@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from debye.core.training import check_numbers
 from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.graph import Graph
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 class LabelledGraph(NamedTuple):
@@ -42,7 +42,7 @@ class DensityLoss:
     - mse: mean (p̂ − q̂)² of both scaled to a maximum of 1, the published measure.
 
     Raises:
-        Refusal: A weight is negative or no number, or all are 0.
+        InputError: A weight is negative or no number, or all are 0.
     """
 
     kl: float = 1.0
@@ -52,31 +52,31 @@ class DensityLoss:
     def __post_init__(self) -> None:
         check_numbers("[loss]", self, dict.fromkeys(vars(self), (0.0, 1e6)))
         if not any(vars(self).values()):
-            raise Refusal(
+            raise InputError(
                 "[loss] is 0 in every term", why="nothing would be learned", fix="weigh one or more"
             )
 
     def __call__(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
         """Terms of the loss of a `PhononNet` on a batch."""
-        totals = batch.graph.totals(model.readings(batch.graph))  # type: ignore[operator]
+        totals = batch.graph.totals(model.head_outputs(batch.graph))  # type: ignore[operator]
         weights = trapezoid_weights(torch.tensor(model.frequency)).to(batch.target)
-        return self.of_readings(model.readouts, totals, batch.target, weights)  # type: ignore[arg-type]
+        return self.of_head_outputs(model.heads, totals, batch.target, weights)  # type: ignore[arg-type]
 
-    def of_readings(
+    def of_head_outputs(
         self, kinds: Sequence[str], totals: Tensor, target: Tensor, weights: Tensor
     ) -> dict[str, Tensor]:
-        """Terms averaged over readouts and crystals.
+        """Terms averaged over heads and crystals.
 
-        Springs are spared the first: they leave bins empty, where its logarithm has no bound.
+        Modes are spared the first: they leave bins empty, where its logarithm has no bound.
 
         Args:
-            kinds: Which readout gave each reading.
+            kinds: Which head gave each output.
             totals: (R, B, F) densities of the crystals.
             target: (B, F) labels.
             weights: (F,) trapezoid weights of the grid.
         """
-        readings = zip(kinds, totals, strict=True)
-        terms = [(kind, self.terms(total, target, weights)) for kind, total in readings]
+        head_outputs = zip(kinds, totals, strict=True)
+        terms = [(kind, self.terms(total, target, weights)) for kind, total in head_outputs]
         spared = [{**t, "kl": t["kl"] * (kind == "density")} for kind, t in terms]
         return {name: torch.stack([t[name] for t in spared]).mean() for name in spared[0]}
 
@@ -155,7 +155,7 @@ class Isotopes:
         spread: Largest |ln s| of the factors s, drawn log-uniformly.
 
     Raises:
-        Refusal: A number is out of range.
+        InputError: A number is out of range.
     """
 
     share: float = 0.5

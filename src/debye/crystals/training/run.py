@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from debye.core import checkpoint
 from debye.core.device import seeded
-from debye.core.distributed import ALONE, Ranks
+from debye.core.distributed import ALONE, ProcessGroup
 from debye.core.files import atomic_write
 from debye.core.training import Step, Training, check_unchanged
 from debye.crystals.data.labels import Collection
@@ -33,11 +33,11 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
-from debye.crystals.structure_io.read import Rejected
+from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
 from debye.crystals.training.loss import LabelledGraph
 from debye.crystals.training.metrics import spectrum_errors
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 
 
 class Epoch(NamedTuple):
@@ -71,11 +71,11 @@ class TrainingRun:
         ranks: Processes that share every step's batch; the first alone writes into the folder.
 
     Attributes:
-        rejected: Rows left out because a site has no neighbour within reach.
+        failed: Rows left out because a site has no neighbour within the cutoff.
         history: What is known of each epoch behind.
 
     Raises:
-        Refusal: The folder holds another run, or nothing to resume, or cannot be written; or the
+        InputError: The folder holds another run, or nothing to resume, or cannot be written; or the
             run to resume had other settings or rows; or a step has fewer crystals than there are
             processes, or these do not see the same data.
     """
@@ -91,11 +91,11 @@ class TrainingRun:
         split: Split | None = None,
         resume: bool = False,
         device: str = "cpu",
-        ranks: Ranks = ALONE,
+        ranks: ProcessGroup = ALONE,
     ) -> None:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
         self.ranks = ranks
-        self.device, self.rejected = device, list[Rejected]()
+        self.device, self.failed = device, list[FailedInput]()
         self.rows, self.graphs = self._connected(train)
         self.valid, self.valid_graphs = self._connected(valid)
         self._check_shares()
@@ -115,10 +115,10 @@ class TrainingRun:
         for name, crystal in zip(rows.names, rows.crystals, strict=True):
             try:
                 graphs[name] = Graph.of(crystal, self.settings.network.get("r_max", 5.0))
-            except Refusal as refusal:
-                self.rejected.append(Rejected(name, refusal))
+            except DebyeError as error:
+                self.failed.append(FailedInput(name, error))
         if not graphs:
-            raise Refusal(
+            raise InputError(
                 "no row is left to train or validate on",
                 why="each has a site without a neighbour within r_max",
                 fix="raise r_max, or check the cells and the length unit",
@@ -137,7 +137,7 @@ class TrainingRun:
 
     def _check_shares(self) -> None:
         if self.crystals_per_step < self.ranks.size:
-            raise Refusal(
+            raise InputError(
                 f"cannot share {self.crystals_per_step} crystals a step among"
                 f" {self.ranks.size} processes",
                 why="each needs one or more",
@@ -176,7 +176,7 @@ class TrainingRun:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Refusal(
+            raise InputError(
                 f"cannot make the folder {self.folder}",
                 why=str(error),
                 fix="choose another --output",
@@ -207,8 +207,8 @@ class TrainingRun:
                 ends.
 
         Raises:
-            Failure: The loss or the weights are not finite; the folder stays as it was at the end
-                of the last good epoch.
+            ComputationError: The loss or the weights are not finite; the folder stays as it was at
+                the end of the last good epoch.
         """
         for step in self.training.run(self._batches, self.steps_per_epoch):
             if not step.rewound:
@@ -261,12 +261,14 @@ class TrainingRun:
             _batch(self.valid_graphs, self.valid, rows, self.device)
             for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
         ]
-        totals = torch.cat([p.graph.totals(model.readings(p.graph)) for p in parts], dim=1).cpu()
+        totals = torch.cat(
+            [p.graph.totals(model.head_outputs(p.graph)) for p in parts], dim=1
+        ).cpu()
         density = totals[-1]
         if not bool(density.isfinite().all()):
             raise _not_finite(step, "the averaged weights predict numbers that are not finite")
-        loss = self.settings.loss.of_readings(
-            model.readouts, totals, self.valid.spectra.density, self.valid.spectra.weights
+        loss = self.settings.loss.of_head_outputs(
+            model.heads, totals, self.valid.spectra.density, self.valid.spectra.weights
         )
         predicted = Spectrum(self.valid.spectra.frequency, density, self.valid.spectra.n_atoms)
         errors = spectrum_errors(predicted, self.valid.spectra)
@@ -314,11 +316,11 @@ def check_free(folder: Path) -> None:
     """Refuse to start a run where there is one.
 
     Raises:
-        Refusal: The folder holds a checkpoint or a model.
+        InputError: The folder holds a checkpoint or a model.
     """
     for name in (LAST, BEST):
         if (folder / name).exists():
-            raise Refusal(
+            raise InputError(
                 f"{folder} already holds a run",
                 why=f"starting anew would overwrite its {name}",
                 fix="add --resume to go on with it, or choose another --output",
@@ -329,7 +331,7 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     """The settings a run was started with, as tables for `Settings.from_tables`.
 
     Raises:
-        Refusal: The folder holds no run.
+        InputError: The folder holds no run.
     """
     settings: dict[str, Any] = _last(folder)[0].get("settings", {})
     return settings
@@ -337,7 +339,7 @@ def saved_settings(folder: Path) -> dict[str, Any]:
 
 def _last(folder: Path) -> tuple[checkpoint.Card, dict[str, Tensor]]:
     if not (folder / LAST).exists():
-        raise Refusal(
+        raise InputError(
             f"there is no run to resume in {folder}",
             why=f"it holds no {LAST}",
             fix="name the folder of the run, or start one without --resume",
@@ -363,8 +365,8 @@ def _digest(rows: Collection) -> str:
     return f"{len(rows)} rows, checksum {total.hexdigest()[:12]}"
 
 
-def _not_finite(step: Step, why: str) -> Failure:
-    return Failure(
+def _not_finite(step: Step, why: str) -> ComputationError:
+    return ComputationError(
         f"training stopped in epoch {step.epoch + 1}",
         why=why,
         fix="look for a broken row, or lower peak_rate; what was saved before stays good",

@@ -57,7 +57,7 @@ class Shape(NamedTuple):
         return Shape(bond, spheres / torch.linalg.det(graph.cell).abs())
 
 
-class Novelty(NamedTuple):
+class Applicability(NamedTuple):
     """How a crystal's composition stands to the training set's."""
 
     nearest: str
@@ -88,7 +88,7 @@ class TrainingSet:
 
     @classmethod
     def of(cls, crystals: Sequence[Crystal], reach: float) -> TrainingSet:
-        """The training set of some crystals, their neighbours sought within a reach in Å."""
+        """The training set of some crystals, their neighbours sought within a cutoff in Å."""
         shapes = [Shape.of(Graph.of(crystal, reach)) for crystal in crystals]
         bond, packing = (torch.cat(values).tolist() for values in zip(*shapes, strict=True))
         return cls(
@@ -121,7 +121,7 @@ class TrainingSet:
         """Crystals that hold no non-metal."""
         return int((self.shares[~METALS].sum(0) == 0).sum())
 
-    def novelty(self, crystal: Crystal, left_out: int | None = None) -> Novelty:
+    def applicability(self, crystal: Crystal, left_out: int | None = None) -> Applicability:
         """How new a composition is.
 
         Args:
@@ -132,8 +132,8 @@ class TrainingSet:
         Example:
             >>> known = TrainingSet(("NaCl", "KCl", "MgO"), (0.8, 1.1), (0.2, 0.6), 2, 0)
             >>> cell = 6.6 * np.eye(3)
-            >>> known.novelty(Crystal(["K", "O"], [[0, 0, 0], [3.3, 3.3, 3.3]], cell))
-            Novelty(nearest='KCl', distance=0.5, rarest=1)
+            >>> known.applicability(Crystal(["K", "O"], [[0, 0, 0], [3.3, 3.3, 3.3]], cell))
+            Applicability(nearest='KCl', distance=0.5, rarest=1)
         """
         x = composition_vector(crystal.composition)
         held = np.flatnonzero(x)
@@ -142,7 +142,7 @@ class TrainingSet:
         if left_out is not None:
             common[left_out], counts = -1.0, counts - 1
         nearest = int(common.argmax())
-        return Novelty(self.formulas[nearest], float(1 - common[nearest]), int(counts.min()))
+        return Applicability(self.formulas[nearest], float(1 - common[nearest]), int(counts.min()))
 
     def to_card(self) -> dict[str, Any]:
         """Plain values for JSON."""

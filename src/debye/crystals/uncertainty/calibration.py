@@ -2,7 +2,7 @@
 
     s(ω) = c₀ gap + c₁ σ |∂ĝ/∂ω| + (σ/ω̄) (c₂ ⟨ĝ⟩₅ + c₃ ⟨ĝ⟩₁₃ + c₄ ⟨ĝ⟩₃₁)
 
-How far the readings lie apart; what a shift by the expected error σ would do; and the level of
+How far the head_outputs lie apart; what a shift by the expected error σ would do; and the level of
 the density in windows of so many points, because a peak that is missed must come from somewhere
 near. Each term scales with the density, so a band does as well.
 
@@ -26,9 +26,9 @@ from debye.crystals.dos.distances import wasserstein
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
-from debye.crystals.uncertainty.features import Evidence, ExpectedError, Readings
+from debye.crystals.uncertainty.features import ExpectedError, HeadOutputs, UncertaintyFeatures
 from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
-from debye.errors import Refusal
+from debye.errors import DebyeError, InputError
 
 WINDOWS = (5, 13, 31)
 """Points; 80, 240 and 600 cm⁻¹ wide on the published grid."""
@@ -36,7 +36,7 @@ CARRYING = 5e-3
 """Share of the peak above which a density counts as present."""
 
 
-def band_terms(evidence: Evidence, error: Tensor) -> Tensor:
+def band_terms(evidence: UncertaintyFeatures, error: Tensor) -> Tensor:
     """The terms of the scale, (B, F, 5), in states per cm⁻¹ and atom.
 
     Args:
@@ -50,7 +50,7 @@ def band_terms(evidence: Evidence, error: Tensor) -> Tensor:
     return torch.stack([*terms, *(relative * (density @ level) for level in levels)], dim=-1)
 
 
-def fit_band(evidence: Evidence, error: Tensor, truth: Tensor) -> Tensor:
+def fit_band(evidence: UncertaintyFeatures, error: Tensor, truth: Tensor) -> Tensor:
     """The coefficients c ≥ 0 by least squares on |truth - prediction|, each row over its peak.
 
     Args:
@@ -120,12 +120,12 @@ class Scales:
     band: Tensor
 
     @classmethod
-    def fit(cls, evidence: Evidence, truth: OnGrid) -> Scales:
+    def fit(cls, evidence: UncertaintyFeatures, truth: OnGrid) -> Scales:
         """Fit the expected error first, and the band with it."""
         error = ExpectedError.fit(evidence.features, distance(evidence.spectra, truth))
         return cls(error, fit_band(evidence, error(evidence.features), truth.density))
 
-    def scores(self, evidence: Evidence, truth: OnGrid) -> dict[str, Tensor]:
+    def scores(self, evidence: UncertaintyFeatures, truth: OnGrid) -> dict[str, Tensor]:
         """|truth - prediction| / scale: (n,), (n, T), and for the band (n, F)."""
         error, found = self.error(evidence.features), {}
         for name, quantity in QUANTITIES.items():
@@ -142,7 +142,7 @@ class Calibration:
 
     Args:
         frequency: The model's grid, cm⁻¹.
-        kinds: Its readouts, each once.
+        kinds: Its heads, each once.
         rows: Rows it was fitted on.
         scales: What to expect of each crystal.
         quantiles: By how much to multiply it, for each of `conformal.LEVELS`.
@@ -160,7 +160,11 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, evidence: Evidence, truth: OnGrid, training: TrainingSet, kinds: Sequence[str]
+        cls,
+        evidence: UncertaintyFeatures,
+        truth: OnGrid,
+        training: TrainingSet,
+        kinds: Sequence[str],
     ) -> Calibration:
         """Fit on rows that the model had not seen.
 
@@ -171,10 +175,10 @@ class Calibration:
             evidence: Of n rows.
             truth: Their labels, (n, F) per atom.
             training: What the model was trained on.
-            kinds: Its readouts.
+            kinds: Its heads.
 
         Raises:
-            Refusal: There are too few rows.
+            InputError: There are too few rows.
         """
         fold = torch.arange(len(truth.density)) % FOLDS
         scored: list[dict[str, Tensor]] = []
@@ -201,7 +205,7 @@ class Calibration:
         """By how much to multiply a scale, () or (T,).
 
         Raises:
-            Refusal: The level is not tabulated.
+            InputError: The level is not tabulated.
         """
         row = self.quantiles[name][row_of(level)]
         if not temperatures:
@@ -241,7 +245,7 @@ class Calibration:
         """The inverse of `to_card`.
 
         Raises:
-            Refusal: It belongs to another model, is of a newer format, or is damaged.
+            InputError: It belongs to another model, is of a newer format, or is damaged.
         """
         if card.get("version") != VERSION:
             raise _useless(f"its format is {card.get('version')!r}, and this debye knows {VERSION}")
@@ -257,45 +261,47 @@ class Calibration:
                 _tensor(card["typical_error"]),
                 TrainingSet.from_card(card["training"]),
             )
+        except DebyeError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _useless(f"it is damaged ({error!r})") from error
 
 
 def calibrate(
-    readings: Readings,
+    head_outputs: HeadOutputs,
     rows: Collection,
     *,
-    reach: float,
+    cutoff: float,
     training: Collection | None = None,
 ) -> Calibration:
     """Fit a calibration to what a model said of labelled rows before it had seen them.
 
     Args:
-        readings: Of the n rows, by networks that were not trained on them.
+        head_outputs: Of the n rows, by networks that were not trained on them.
         rows: The n rows, with their labels.
-        reach: The model's cutoff, Å.
+        cutoff: The model's cutoff, Å.
         training: What the model was trained on, if it is not these rows themselves: then the
-            readings come from a cross-validation, and each row is compared with the others.
+            head_outputs come from a cross-validation, and each row is compared with the others.
 
     Raises:
-        Refusal: There are too few rows, or the readings are not theirs.
+        InputError: There are too few rows, or the head_outputs are not theirs.
     """
-    found = readings.densities
-    shape = (len(rows), len(readings.kinds), len(rows.spectra.frequency))
+    found = head_outputs.densities
+    shape = (len(rows), len(head_outputs.kinds), len(rows.spectra.frequency))
     if tuple(found.shape) != shape or not bool(found.isfinite().all()):
-        raise Refusal(
-            "cannot calibrate with these readings",
+        raise InputError(
+            "cannot calibrate with these head_outputs",
             why=f"their shape is {tuple(found.shape)} and not {shape}, or some are not finite",
-            fix="give, for each row, one spectrum for each readout",
+            fix="give, for each row, one spectrum for each head",
         )
     frequency = tuple(rows.spectra.frequency.tolist())
-    known = TrainingSet.of((training or rows).crystals, reach)
-    novelties = [
-        known.novelty(crystal, None if training else row)
+    known = TrainingSet.of((training or rows).crystals, cutoff)
+    applicabilities = [
+        known.applicability(crystal, None if training else row)
         for row, crystal in enumerate(rows.crystals)
     ]
-    evidence = Evidence.of(readings, frequency, novelties)
-    return Calibration.fit(evidence, truth_of(rows.spectra), known, readings.kinds)
+    evidence = UncertaintyFeatures.of(head_outputs, frequency, applicabilities)
+    return Calibration.fit(evidence, truth_of(rows.spectra), known, head_outputs.kinds)
 
 
 def truth_of(labels: Spectrum) -> OnGrid:
@@ -353,8 +359,8 @@ def _short(value: Any) -> Any:  # noqa: ANN401 - JSON
     return float(f"{value:.5g}")
 
 
-def _useless(why: str) -> Refusal:
-    return Refusal(
+def _useless(why: str) -> InputError:
+    return InputError(
         "will not use the calibration in the model's card",
         why=why,
         fix="calibrate this model with `debye calibrate`",

@@ -25,7 +25,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 LEVELS = tuple(round(0.01 * k, 2) for k in range(50, 100))
 """Levels that are tabulated; one between them takes the next above, and so holds as well."""
@@ -48,7 +48,7 @@ def conformal_quantiles(scores: Tensor, weights: Tensor | None = None) -> Tensor
         (levels,) increasing.
 
     Raises:
-        Refusal: There are fewer than 99 rows.
+        InputError: There are fewer than 99 rows.
 
     Example:
         The highest level needs the 99th of 99 scores.
@@ -58,7 +58,7 @@ def conformal_quantiles(scores: Tensor, weights: Tensor | None = None) -> Tensor
     """
     n = len(scores)
     if n < LEAST_ROWS:
-        raise Refusal(
+        raise InputError(
             "cannot calibrate the uncertainty",
             why=f"{n} rows are too few for a level of {LEVELS[-1]:g}",
             fix=f"give {LEAST_ROWS} rows or more that the model has not seen",
@@ -75,14 +75,14 @@ def row_of(level: float) -> int:
     """Where a level stands in a table by `LEVELS`: its own row, or the next above.
 
     Raises:
-        Refusal: It is outside the table.
+        InputError: It is outside the table.
 
     Example:
         >>> LEVELS[row_of(0.9)], LEVELS[row_of(0.683)]
         (0.9, 0.69)
     """
     if not LEVELS[0] <= level <= LEVELS[-1]:
-        raise Refusal(
+        raise InputError(
             f"no interval of level {level:g}",
             why=f"levels are tabulated from {LEVELS[0]:g} to {LEVELS[-1]:g}",
             fix="choose one between, such as 0.9",

@@ -1,9 +1,9 @@
-"""What is known of a prediction's quality when it is made: how readings disagree, how new it is.
+"""What is known of a prediction's quality when it is made: disagreement and distance.
 
-A *reading* is one network's spectrum of a crystal by one of its readouts; one readout of each
+A *head output* is one network's spectrum of a crystal by one of its heads; one head of each
 network is its answer, the others serve as second opinions, and a prediction is the mean of the
-answers. A calibration row has the readings of the one network that never saw it, a new crystal
-those of every member of an ensemble. So that both mean the same, readings are compared within
+answers. A calibration row has the head_outputs of the one network that never saw it, a new crystal
+those of every member of an ensemble. So that both mean the same, head_outputs are compared within
 each member, and the members' comparisons averaged: in expectation that is what one member gives,
 while the mean of the members errs less than one of them. The intervals are the safer for it.
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from debye.crystals.dos.distances import wasserstein
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.uncertainty.applicability import Novelty
+from debye.crystals.uncertainty.applicability import Applicability
 from debye.crystals.uncertainty.quantities import OnGrid
 
 FEATURES = (
@@ -34,88 +34,90 @@ FEATURES = (
 )
 """What the expected error is told by; the larger, the worse is expected.
 
-``disagreement``: log of 1 cm⁻¹ + Wasserstein distance between a member's readings;
+``disagreement``: log of 1 cm⁻¹ + Wasserstein distance between a member's head_outputs;
 ``mean_frequency``: its log; ``distance`` to the nearest training composition; ``rarity``: -log of
 1 + training crystals with the least common element; ``cut_off``: density at the end of the axis
 over its peak.
 """
 
 
-class Readings(NamedTuple):
+class HeadOutputs(NamedTuple):
     """What networks say of B crystals."""
 
     densities: Tensor
     """(B, M, F) in any normalisation."""
     kinds: tuple[str, ...]
-    """(M,) the readout of each; the i-th of each kind are one member's."""
+    """(M,) the head of each; the i-th of each kind are one member's."""
     answers: tuple[int, ...]
     """Which are the members' answers."""
 
 
-class Evidence(NamedTuple):
+class UncertaintyFeatures(NamedTuple):
     """Of B predictions."""
 
     spectra: OnGrid
     """The predictions themselves, per atom, (B, F)."""
     gap: Tensor
-    """(B, F) mean distance between the readings of a member at each frequency, per atom."""
+    """(B, F) mean distance between the head_outputs of a member at each frequency, per atom."""
     features: Tensor
     """(B, features) in the order of `FEATURES`."""
 
     @staticmethod
     def of(
-        readings: Readings,
+        head_outputs: HeadOutputs,
         frequency: Sequence[float],
-        novelties: Sequence[Novelty],
-    ) -> Evidence:
-        """The evidence of some crystals' readings.
+        applicabilities: Sequence[Applicability],
+    ) -> UncertaintyFeatures:
+        """The evidence of some crystals' head_outputs.
 
         Args:
-            readings: Of B crystals.
+            head_outputs: Of B crystals.
             frequency: Their grid, cm⁻¹.
-            novelties: Of the crystals.
+            applicabilities: Of the crystals.
         """
         axis = torch.tensor(frequency, dtype=torch.float64)
-        each = Spectrum(axis, readings.densities.double(), normalisation="1").to("3")
-        density = each.density[:, list(readings.answers)].mean(1)
-        pairs = _within_members(each.density, readings.kinds)
+        each = Spectrum(axis, head_outputs.densities.double(), normalisation="1").to("3")
+        density = each.density[:, list(head_outputs.answers)].mean(1)
+        pairs = _within_members(each.density, head_outputs.kinds)
         apart = [wasserstein(Spectrum(axis, a), Spectrum(axis, b)).mean(1) for a, b in pairs]
         gaps = [(a - b).abs().mean(1) for a, b in pairs]
         spectra = OnGrid(tuple(frequency), density)
         columns = [
             (1 + _mean(apart, density[:, 0])).log(),
             spectra.value("mean_frequency").log(),
-            torch.tensor([n.distance for n in novelties], dtype=torch.float64),
-            -torch.tensor([1.0 + n.rarest for n in novelties], dtype=torch.float64).log(),
+            torch.tensor([n.distance for n in applicabilities], dtype=torch.float64),
+            -torch.tensor([1.0 + n.rarest for n in applicabilities], dtype=torch.float64).log(),
             density[:, -1] / density.amax(-1),
         ]
-        return Evidence(spectra, _mean(gaps, density), torch.stack(columns, dim=-1))
+        return UncertaintyFeatures(spectra, _mean(gaps, density), torch.stack(columns, dim=-1))
 
     @staticmethod
-    def stack(each: Sequence[Evidence]) -> Evidence:
+    def stack(each: Sequence[UncertaintyFeatures]) -> UncertaintyFeatures:
         """Several single ones as a batch."""
         density = torch.stack([one.spectra.density for one in each])
         spectra = OnGrid(each[0].spectra.frequency, density)
         features = torch.stack([one.features for one in each])
-        return Evidence(spectra, torch.stack([one.gap for one in each]), features)
+        return UncertaintyFeatures(spectra, torch.stack([one.gap for one in each]), features)
 
-    def take(self, rows: Tensor | int) -> Evidence:
+    def take(self, rows: Tensor | int) -> UncertaintyFeatures:
         """Some of the predictions, or one of them without the leading axis."""
         frequency, density = self.spectra
-        return Evidence(OnGrid(frequency, density[rows]), self.gap[rows], self.features[rows])
+        return UncertaintyFeatures(
+            OnGrid(frequency, density[rows]), self.gap[rows], self.features[rows]
+        )
 
 
-def _within_members(readings: Tensor, kinds: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-    """For every two kinds, the readings of both, (B, members, F) each."""
+def _within_members(head_outputs: Tensor, kinds: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+    """For every two kinds, the head_outputs of both, (B, members, F) each."""
     of_kind = [
-        readings[:, [i for i, other in enumerate(kinds) if other == kind]]
+        head_outputs[:, [i for i, other in enumerate(kinds) if other == kind]]
         for kind in dict.fromkeys(kinds)
     ]
     return list(combinations(of_kind, 2))
 
 
 def _mean(values: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Zero where there is nothing: a model of one kind of readout agrees with itself."""
+    """Zero where there is nothing: a model of one kind of head agrees with itself."""
     return torch.stack([*values]).mean(0) if values else torch.zeros_like(like)
 
 

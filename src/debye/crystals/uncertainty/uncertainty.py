@@ -1,6 +1,6 @@
 """Uncertainty: intervals and a band around one prediction, or a batch of them.
 
-From a batch's readings to the uncertainty of each prediction, and what to say of it.
+From a batch's head_outputs to the uncertainty of each prediction, and what to say of it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from debye.crystals.graph import Graph
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.uncertainty.applicability import Novelty, Shape, cautions, doubt
+from debye.crystals.uncertainty.applicability import Applicability, Shape, cautions, doubt
 from debye.crystals.uncertainty.calibration import BAND, Calibration, band_terms
-from debye.crystals.uncertainty.features import Evidence, Readings
+from debye.crystals.uncertainty.features import HeadOutputs, UncertaintyFeatures
 from debye.crystals.uncertainty.quantities import QUANTITIES
 
 LEVEL = 0.9
@@ -43,29 +43,29 @@ class Uncertainty:
         calibration: Of the model that predicted.
         evidence: What is known of the predictions.
         expected_error: Wasserstein distance to expect between them and the truth, cm⁻¹, (...).
-        novelty: How new the one crystal is; None for a batch.
+        applicability: How new the one crystal is; None for a batch.
     """
 
     calibration: Calibration
-    evidence: Evidence
+    evidence: UncertaintyFeatures
     expected_error: Tensor
-    novelty: Novelty | None = None
+    applicability: Applicability | None = None
 
     @classmethod
-    def of(cls, calibration: Calibration, evidence: Evidence) -> Uncertainty:
+    def of(cls, calibration: Calibration, evidence: UncertaintyFeatures) -> Uncertainty:
         """The uncertainty of some predictions."""
         return cls(calibration, evidence, calibration.scales.error(evidence.features))
 
-    def row(self, index: int, novelty: Novelty) -> Uncertainty:
+    def row(self, index: int, applicability: Applicability) -> Uncertainty:
         """That of one prediction of a batch."""
         return Uncertainty(
-            self.calibration, self.evidence.take(index), self.expected_error[index], novelty
+            self.calibration, self.evidence.take(index), self.expected_error[index], applicability
         )
 
     @classmethod
     def stack(cls, each: Sequence[Uncertainty]) -> Uncertainty:
         """That of several predictions of one model, as a batch."""
-        evidence = Evidence.stack([one.evidence for one in each])
+        evidence = UncertaintyFeatures.stack([one.evidence for one in each])
         return cls(each[0].calibration, evidence, torch.stack([u.expected_error for u in each]))
 
     @property
@@ -93,7 +93,7 @@ class Uncertainty:
             (...), or (..., T).
 
         Raises:
-            Refusal: The level is not tabulated, or a temperature is below zero.
+            InputError: The level is not tabulated, or a temperature is below zero.
         """
         spectra, quantity = self.evidence.spectra, QUANTITIES[name]
         temperatures = temperatures if quantity.thermal else ()
@@ -123,28 +123,28 @@ def assess(
     calibration: Calibration,
     crystals: Sequence[Crystal],
     graph: Graph,
-    readings: Readings,
+    head_outputs: HeadOutputs,
 ) -> list[Doubt]:
     """How far the predictions of a batch can be trusted.
 
-    A part of the model, such as its fastest member with one readout of two, disagrees with
+    A part of the model, such as its fastest member with one head of two, disagrees with
     nobody; its uncertainty is not known.
 
     Args:
         calibration: Of the model.
         crystals: B of them.
         graph: Theirs.
-        readings: Of the model's networks.
+        head_outputs: Of the model's networks.
     """
     known = calibration.training
-    novelties = [known.novelty(crystal) for crystal in crystals]
+    applicabilities = [known.applicability(crystal) for crystal in crystals]
     bond, packing = (values.tolist() for values in Shape.of(graph))
     spoken = [tuple(cautions(*each, known)) for each in zip(crystals, bond, packing, strict=True)]
-    if set(readings.kinds) != set(calibration.kinds):
+    if set(head_outputs.kinds) != set(calibration.kinds):
         return [(None, words) for words in spoken]
-    evidence = Evidence.of(readings, calibration.frequency, novelties)
+    evidence = UncertaintyFeatures.of(head_outputs, calibration.frequency, applicabilities)
     batch = Uncertainty.of(calibration, evidence)
-    found = [batch.row(i, novelty) for i, novelty in enumerate(novelties)]
+    found = [batch.row(i, applicability) for i, applicability in enumerate(applicabilities)]
     return [
         (each, (*words, *doubt(each.expected_error.item(), each.rank)))
         for each, words in zip(found, spoken, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.xpcs.correlators import (
     Correlation,
@@ -69,15 +69,15 @@ def correlate_run(frames: Frames, run: int, count: int) -> Correlated:
         count: Number of rings, from the beamstop to the edge of the detector.
 
     Raises:
-        Refusal: There is no such run, the times are uneven, or a ring is dark.
+        InputError: There is no such run, the times are uneven, or a ring is dark.
     """
     if not 0 <= run < len(frames.data):
-        raise Refusal(
+        raise InputError(
             f"there is no run {run}", why=f"the file holds {len(frames.data)}", fix="count from 0"
         )
     gaps = frames.times.diff()
     if float((gaps - gaps[0]).abs().max()) > 1e-6 * float(gaps[0]):
-        raise Refusal(
+        raise InputError(
             "cannot correlate against delay",
             why=f"the times are uneven: steps from {float(gaps.min()):g} to {float(gaps.max()):g}",
             fix="give evenly spaced frames, or use debye.speckle.xpcs.correlators.two_time",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering
@@ -44,7 +44,7 @@ class Frames:
         about: Study, seed, version: anything JSON can hold.
 
     Raises:
-        Refusal: Shapes do not fit, times do not rise, there is one frame only, or a number is
+        InputError: Shapes do not fit, times do not rise, there is one frame only, or a number is
             not finite or negative.
 
     Example:
@@ -97,10 +97,10 @@ class Frames:
         """The frames ``start`` … ``start + length − 1`` of some runs.
 
         Raises:
-            Refusal: The state at the start is not known.
+            InputError: The state at the start is not known.
         """
         if self.states is None:
-            raise Refusal(
+            raise InputError(
                 "cannot cut a training window",
                 why="these frames hold no states",
                 fix="add the states at the window starts as /entry/sample/states",
@@ -114,10 +114,10 @@ def fitted_gain(frames: Frames, scattering: Scattering) -> float:
     """Recorded counts per unit of intensity, from the light of the first frames in all.
 
     Raises:
-        Refusal: No states are known, or the model has other pixels than the frames.
+        InputError: No states are known, or the model has other pixels than the frames.
     """
     if frames.states is None:
-        raise Refusal(
+        raise InputError(
             "cannot scale the model to these frames",
             why="they hold no states to scatter from",
             fix="add the states at the window starts as /entry/sample/states",
@@ -125,7 +125,7 @@ def fitted_gain(frames: Frames, scattering: Scattering) -> float:
     with torch.no_grad():
         light = scattering(frames.states[:, :1], frames.specimen)
     if light.shape[-2:] != frames.data.shape[-2:]:
-        raise Refusal(
+        raise InputError(
             "the geometry does not fit these frames",
             why=f"the model's detector is {tuple(light.shape[-2:])}, "
             f"a frame {tuple(frames.data.shape[-2:])}",
@@ -147,9 +147,11 @@ def check_shapes(frames: Frames) -> None:
     elif frames.states is not None and tuple(frames.states.shape[:2]) != shape[:2]:
         problem = f"the states are {tuple(frames.states.shape)} but the frames {shape}"
     if problem:
-        raise Refusal("these frames do not fit together", why=problem, fix="check the arrays' axes")
+        raise InputError(
+            "these frames do not fit together", why=problem, fix="check the arrays' axes"
+        )
     if count < 2:
-        raise Refusal(
+        raise InputError(
             "one frame says nothing of motion",
             why=f"there are {count} times",
             fix="give at least two frames a run",
@@ -162,7 +164,7 @@ def check_counts(data: Tensor, mask: Tensor) -> None:
         bad = wrong & mask
         if bad.any():
             run, time, y, x = bad.nonzero()[0].tolist()
-            raise Refusal(
+            raise InputError(
                 f"cannot use these frames: {int(bad.sum())} values are {name}",
                 why=f"the first is pixel ({y}, {x}) of frame {time} in run {run}",
                 fix="mask those pixels (Frames.cleaned does), or correct the data",
@@ -231,7 +233,7 @@ def simulate(
     frames, states = [], []
     hidden = torch.cat([times.new_tensor([since]), times]) if times[0] > since else times
     with torch.no_grad():
-        law = system.field()
+        law = system.vector_field()
         for part in torch.arange(len(starts)).split(batch):
             y = solver.solve(law, starts[part], hidden).states[-len(times) :].transpose(0, 1)
             states.append(y)  # [run, time, ...]

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from debye import __version__
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, DebyeError, InputError
 from debye.speckle.data.frames import Frames, bad_pixels
 from debye.speckle.serialize import build, describe
 
@@ -44,18 +44,20 @@ def reading(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a file for reading, with the compression filters detectors use.
 
     Raises:
-        Refusal: The file is missing, no HDF5 file, or cut short.
+        InputError: The file is missing, no HDF5 file, or cut short.
     """
     import hdf5plugin  # noqa: F401 - registers bitshuffle and its kin
 
     place = Path(path)
     if not place.is_file():
-        raise Refusal(f"cannot read {place}", why="there is no such file", fix="check the path")
+        raise InputError(f"cannot read {place}", why="there is no such file", fix="check the path")
     try:
         with h5py.File(place, "r") as file:
             yield file
+    except DebyeError:
+        raise
     except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them on damage
-        raise Refusal(
+        raise InputError(
             f"cannot read {place}",
             why=str(error).split("\n")[0],
             fix="it is no HDF5 file, or was cut short: copy it again",
@@ -67,18 +69,18 @@ def writing(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Write a file under a temporary name beside it, and rename it when it is whole.
 
     Raises:
-        Refusal: The folder is missing or cannot be written.
-        Failure: The disk is full or failed.
+        InputError: The folder is missing or cannot be written.
+        ComputationError: The disk is full or failed.
     """
     place = Path(path)
     if not place.parent.is_dir():
-        raise Refusal(
+        raise InputError(
             f"cannot write {place}",
             why=f"there is no folder {place.parent}",
             fix="create the folder, or choose another",
         )
     if place.is_dir():
-        raise Refusal(
+        raise InputError(
             f"cannot write {place}", why="it is a folder", fix="give the name of a file in it"
         )
     draft = place.with_name(f".debye-{os.getpid()}-{place.name[-64:]}.tmp")
@@ -89,7 +91,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             os.fsync(stream.fileno())
         draft.replace(place)
     except OSError as error:
-        raise Failure(
+        raise ComputationError(
             f"cannot write {place}",
             why=str(error).split("\n")[0],
             fix="free some space or choose another disk, and try again",
@@ -110,33 +112,33 @@ def dataset(
         max_bytes: Largest size in memory.
 
     Raises:
-        Refusal: It is missing, a group, behind a link to elsewhere, not numeric, too large, or of
-            another number of axes.
+        InputError: It is missing, a group, behind a link to elsewhere, not numeric, too large,
+            or of another number of axes.
     """
     what = f"cannot read {name} from {file.filename}"
     check_links(file, name)
     try:
         found = file[name]
     except (KeyError, OSError) as error:
-        raise Refusal(
+        raise InputError(
             what,
             why=f"there is none; the file holds {', '.join(list(file)[:8]) or 'nothing'}",
             fix="give the path of a dataset, such as /entry/data/data",
         ) from error
     if not isinstance(found, h5py.Dataset):
-        raise Refusal(
+        raise InputError(
             what, why="it is a group", fix=f"name one of {', '.join(list(found)[:8])} in it"
         )
     check_sources(file, found, what)
     if found.dtype.kind not in "uifcb":
-        raise Refusal(
+        raise InputError(
             what, why=f"its type is {found.dtype}, not a number", fix="name a numeric dataset"
         )
     if ndim is not None and found.ndim not in ndim:
-        raise Refusal(what, why=f"its shape is {found.shape}", fix=f"name one with {ndim} axes")
+        raise InputError(what, why=f"its shape is {found.shape}", fix=f"name one with {ndim} axes")
     size = math.prod(found.shape) * found.dtype.itemsize
     if size > max_bytes:
-        raise Refusal(
+        raise InputError(
             what,
             why=f"it declares {found.shape} {found.dtype}: {size / 2**30:.1f} GiB",
             fix="read a part of it, or raise max_bytes",
@@ -147,7 +149,9 @@ def dataset(
 def check_links(file: h5py.File, name: str, hops: int = 8) -> None:
     """Refuse a path on which a link leaves the folder of the file, or that runs in circles."""
     if hops == 0:
-        raise Refusal(f"cannot follow {name}", why="its links run in circles", fix="check the file")
+        raise InputError(
+            f"cannot follow {name}", why="its links run in circles", fix="check the file"
+        )
     here = Path(file.filename).resolve().parent
     parts = [p for p in name.split("/") if p]
     for depth in range(1, len(parts) + 1):
@@ -167,7 +171,7 @@ def check_sources(file: h5py.File, found: h5py.Dataset, what: str) -> None:
     """Refuse raw data kept in other places: external storage, virtual sources out of the folder."""
     here = Path(file.filename).resolve().parent
     if found.external:
-        raise Refusal(
+        raise InputError(
             what,
             why="its data lie in a raw file outside HDF5",
             fix="store them inside, or link HDF5 files",
@@ -181,7 +185,7 @@ def refuse_outside(here: Path, target: str, at: str) -> None:
     """Refuse a link to a file that is not in the folder ``here`` or below it."""
     full = (here / target).resolve()
     if not full.is_relative_to(here):
-        raise Refusal(
+        raise InputError(
             f"will not follow the link {at}",
             why=f"it leads to {target}, outside {here}",
             fix="copy the linked file beside the first, or merge them with h5repack",
@@ -192,13 +196,13 @@ def array(file: h5py.File, name: str, **options: Any) -> np.ndarray:  # noqa: AN
     """The dataset `dataset` finds, read whole; a read that fails is refused with its reason.
 
     Raises:
-        Refusal: What `dataset` refuses, or the stored bytes cannot be decoded.
+        InputError: What `dataset` refuses, or the stored bytes cannot be decoded.
     """
     found = dataset(file, name, **options)
     try:
         return np.asarray(found[()])
     except OSError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read {name} from {file.filename}",
             why=str(error).split("\n")[0],
             fix="the data are damaged, or use a compression filter that is not installed",
@@ -209,19 +213,19 @@ def text(file: h5py.File, name: str, limit: int = 2**20) -> str:
     """A string stored in a scalar dataset, of at most ``limit`` bytes.
 
     Raises:
-        Refusal: There is none.
+        InputError: There is none.
     """
     check_links(file, name)
     found = file.get(name)
     if not isinstance(found, h5py.Dataset) or found.shape != () or found.dtype.kind not in "OS":
-        raise Refusal(
+        raise InputError(
             f"cannot read {name} from {file.filename}",
             why="there is no such text",
             fix="check that the file was written by debye",
         )
     value = found[()]
     if len(value) > limit:
-        raise Refusal(
+        raise InputError(
             f"cannot read {name}", why=f"it is {len(value)} bytes long", fix="check the file"
         )
     return value.decode() if isinstance(value, bytes) else str(value)
@@ -238,8 +242,8 @@ def save_frames(path: str | os.PathLike[str], frames: Frames) -> None:
         frames: What to write; counts are stored as integers, intensities as float32.
 
     Raises:
-        Refusal: The folder is missing, or a class cannot be named in a file.
-        Failure: The disk is full.
+        InputError: The folder is missing, or a class cannot be named in a file.
+        ComputationError: The disk is full.
     """
     tensors: dict[str, Tensor] = {}
     plan = {
@@ -316,7 +320,7 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
         saturation: Counts at which a pixel is full; the largest of an integer type by default.
 
     Raises:
-        Refusal: The file is missing, damaged, not of this layout, links out of its folder,
+        InputError: The file is missing, damaged, not of this layout, links out of its folder,
             declares too much, or too many pixels are bad.
     """
     with reading(path) as file:
@@ -376,8 +380,10 @@ def read_process(file: h5py.File) -> dict[str, Any]:
             "about": dict(plan["about"]),
             **numbers,
         }
+    except DebyeError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read {PROCESS} from {file.filename}",
             why=f"it is damaged: {error}",
             fix="copy the file again, or simulate it anew",
@@ -388,14 +394,14 @@ def cleaned(data: Tensor, mask: Tensor, saturation: float | None) -> tuple[Tenso
     """The mask without bad pixels, and how many of each kind were open before.
 
     Raises:
-        Refusal: More than a quarter of the open pixels are bad.
+        InputError: More than a quarter of the open pixels are bad.
     """
     bad = {k: v & mask for k, v in bad_pixels(data, saturation).items()}
     counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
     good = mask & ~torch.stack(list(bad.values())).any(0)
     if int(good.sum()) < 0.75 * int(mask.sum()):
         listed = ", ".join(f"{n} {k}" for k, n in counts.items())
-        raise Refusal(
+        raise InputError(
             "cannot use these frames",
             why=f"of {int(mask.sum())} open pixels {listed}",
             fix="mask the bad part of the detector, or correct the data",

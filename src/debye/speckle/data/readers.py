@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading, tensor
 from debye.speckle.scattering.ptychography import Scan
@@ -52,10 +52,10 @@ class ScanData:
         """(time, 2) positions in pixels from their mean, as a `Scan` takes them.
 
         Raises:
-            Refusal: Positions or pixel size are unknown.
+            InputError: Positions or pixel size are unknown.
         """
         if self.positions is None or self.pixel is None:
-            raise Refusal(
+            raise InputError(
                 "cannot place this scan on its object",
                 why="its positions or its pixel size are unknown",
                 fix="pass pixel=…, or add /entry_1/data_1/translation to the file",
@@ -69,17 +69,17 @@ class ScanData:
             times: (time,) of the frames; 1, 2, 3 … by default.
 
         Raises:
-            Refusal: Object or probe are unknown, or the probe leaves the object.
+            InputError: Object or probe are unknown, or the probe leaves the object.
         """
         if self.specimen is None or self.modes is None:
-            raise Refusal(
+            raise InputError(
                 "cannot predict these frames",
                 why="object and probe were not reconstructed",
                 fix="add numeric_data/run0_object_0.csv and run0_probes_0.csv, or pass them",
             )
         eye, x = Scan(self.specimen, self.modes, stop=-1.0), self.in_pixels()
         if float(x.abs().max()) > eye.room:
-            raise Refusal(
+            raise InputError(
                 "the probe leaves the object",
                 why=f"it moves {float(x.abs().max()):.0f} pixels from the middle, and there is "
                 f"room for {eye.room:.0f}",
@@ -109,12 +109,12 @@ def read_scan_folder(
         frames: Which frames; all 963 of 512 × 512 pixels take 1 GB.
 
     Raises:
-        Refusal: A file is missing, has another size, or positions and frames differ in number.
+        InputError: A file is missing, has another size, or positions and frames differ in number.
     """
     root = Path(folder)
     files = sorted((root / "raw").glob("image_*.bin"))
     if not files:
-        raise Refusal(
+        raise InputError(
             f"cannot read a scan from {root}",
             why="there is no raw/image_000000.bin in it",
             fix="give the folder that holds raw and numeric_data",
@@ -139,7 +139,7 @@ def check_numbering(files: list[Path]) -> None:
     """Refuse a series of images with a gap in it, which would shift every later position."""
     for want, path in enumerate(files):
         if path.name != f"image_{want:06d}.bin":
-            raise Refusal(
+            raise InputError(
                 "the scan has a gap",
                 why=f"image_{want:06d}.bin is missing; the next is {path.name}",
                 fix="copy the missing frames, or renumber frames and positions together",
@@ -149,7 +149,7 @@ def check_numbering(files: list[Path]) -> None:
 def read_image(path: Path, side: int) -> Tensor:
     """One headerless little-endian float32 image."""
     if path.stat().st_size != 4 * side**2:
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}",
             why=f"it holds {path.stat().st_size} bytes; {side} × {side} float32 need {4 * side**2}",
             fix="copy the file again, or give the right side=…",
@@ -162,11 +162,11 @@ def read_positions(path: Path, count: int) -> Tensor:
     try:
         rows = np.loadtxt(path, delimiter=",", dtype=float, ndmin=2)
     except (OSError, ValueError) as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}", why=str(error), fix="give two columns, y and x in metres"
         ) from error
     if rows.shape != (count, 2) or not np.isfinite(rows).all():
-        raise Refusal(
+        raise InputError(
             f"cannot use {path}",
             why=f"it holds {rows.shape} numbers for {count} frames, or some are not finite",
             fix="give one row of y and x for each frame",
@@ -181,7 +181,7 @@ def read_beamstop(path: Path, side: int) -> Tensor:
     with reading(path) as file:
         stop = array(file, "/entry/data/data", ndim=(2,))
     if stop.shape != (side, side):
-        raise Refusal(
+        raise InputError(
             f"cannot use {path}", why=f"it is {stop.shape}", fix=f"give {side} × {side} pixels"
         )
     return tensor(stop) > 0
@@ -194,7 +194,7 @@ def read_complex(path: Path) -> Tensor | None:
     try:
         return torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.complex64, ndmin=2))
     except ValueError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot read {path}", why=str(error), fix="give complex numbers with commas between"
         ) from error
 
@@ -210,7 +210,7 @@ def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Sca
     The pixel of the object follows from wavelength, distance and detector: λ·z/(N·pixel size).
 
     Raises:
-        Refusal: The file is no HDF5 or CXI file, its links leave its folder, or it is too large.
+        InputError: The file is no HDF5 or CXI file, its links leave its folder, or it is too large.
     """
     detector = "/entry_1/instrument_1/detector_1"
     with reading(path) as file:
@@ -232,7 +232,7 @@ def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Sca
         pixel = H * C / energy * distance / (frames.shape[-1] * size)
     positions = None if moved is None else moved[:, :2].double()
     if positions is not None and len(positions) != len(frames):
-        raise Refusal(
+        raise InputError(
             f"cannot use {path}",
             why=f"it holds {len(frames)} frames but {len(positions)} positions",
             fix="give one translation for each frame",
@@ -257,7 +257,7 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
         (time, qy, qx) float.
 
     Raises:
-        Refusal: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
+        InputError: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
     """
     path, _, name = spec.partition("::")
     with reading(path) as file:
@@ -265,7 +265,7 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
         found = dataset(file, whole, ndim=(3,), max_bytes=1 << 62)
         kept = len(range(*frames.indices(found.shape[0])))
         if kept * found[:0].dtype.itemsize * int(np.prod(found.shape[1:])) > max_bytes:
-            raise Refusal(
+            raise InputError(
                 f"cannot read {spec}",
                 why=f"{kept} frames of {found.shape[1:]} are more than {max_bytes / 2**30:.1f} GiB",
                 fix="read fewer frames at a time with frames=slice(…), or raise max_bytes",

@@ -29,7 +29,7 @@ class SwarmForce(nn.Module):
         self.r_c = r_c
 
     @property
-    def reach(self) -> float:
+    def cutoff(self) -> float:
         """The distance from which on h is 0."""
         return self.r_c
 

@@ -1,4 +1,4 @@
-"""What is learned: smooth functions with few coefficients, and small networks, that fill a hole.
+"""What is learned: smooth functions with few coefficients, and small networks, that fill a term.
 
 Every one is a module whose constructor arguments are its attributes, so that a model file can
 build it again, and has ``curve``-like public methods only where a figure needs them.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.radial import RadialMLP, smooth_cutoff
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 def bspline(x: Tensor) -> Tensor:
@@ -28,9 +28,9 @@ def bspline(x: Tensor) -> Tensor:
 
 
 class RadialSpline(nn.Module):
-    """h(r) = g(r)/r with g a cubic spline that vanishes smoothly at its own learned reach.
+    """h(r) = g(r)/r with g a cubic spline that vanishes smoothly at its own learned cutoff.
 
-    g(r) = Σ_k c_k B(n r/reach − k),  k = −1 … n − 2: at the reach g and two derivatives are 0.
+    g(r) = Σ_k c_k B(n r/cutoff − k),  k = −1 … n − 2: at the cutoff g and two derivatives are 0.
 
     The 1/r is the known crowding of the swarm's law; what multiplies it is free.
 
@@ -53,7 +53,7 @@ class RadialSpline(nn.Module):
         self.coefficients = nn.Parameter(0.1 * start * (1 - (k + 1) / size) ** 2)
 
     @property
-    def reach(self) -> float:
+    def cutoff(self) -> float:
         """The learned distance from which on h is 0."""
         return self.start * math.exp(float(self.stretch.detach()))
 
@@ -68,18 +68,18 @@ class RadialNetwork(nn.Module):
     """h(r) = g(r)/r with g a small network on standing waves, next to a gentle attraction.
 
     Args:
-        reach: Where it falls to 0, fixed.
+        cutoff: Where it falls to 0, fixed.
         hidden: Width of the hidden layer.
     """
 
-    def __init__(self, reach: float = 0.95, hidden: int = 32) -> None:
+    def __init__(self, cutoff: float = 0.95, hidden: int = 32) -> None:
         super().__init__()
-        self.reach, self.hidden = reach, hidden
-        self.network = RadialMLP(reach, 1, hidden=hidden)
+        self.cutoff, self.hidden = cutoff, hidden
+        self.network = RadialMLP(cutoff, 1, hidden=hidden)
 
     def forward(self, r: Tensor) -> Tensor:
         """Values of h at distances ``r`` (P,) above 0."""
-        start = 0.05 * smooth_cutoff(r, self.reach)
+        start = 0.05 * smooth_cutoff(r, self.cutoff)
         return (start + 0.1 * self.network.to(r.dtype)(r)[..., 0]) / r
 
 
@@ -101,7 +101,7 @@ class Kernel(nn.Module):
     def __init__(self, size: int = 11, axes: int = 2, *, symmetric: bool = False) -> None:
         super().__init__()
         if size % 2 == 0 or size < 3:
-            raise Refusal(
+            raise InputError(
                 f"a kernel cannot have {size} points a side",
                 why="it needs a middle",
                 fix="use an odd size of at least 3",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recompute
 
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 from debye.speckle.dynamics.tableaux import Tableau, tableau
 
 
@@ -67,7 +67,7 @@ class Trajectory:
         return len(self.times)
 
 
-class SolveFailure(Failure):
+class SolveError(ComputationError):
     """An integration that did not reach its end; ``trajectory`` holds what it reached."""
 
     def __init__(self, trajectory: Trajectory, t: float, step: float, wanted: float) -> None:
@@ -101,7 +101,7 @@ class Solver:
             back: about 1.3 times slower, several times smaller.
 
     Raises:
-        Refusal: The method is unknown, a number is out of range, or a method without an error
+        InputError: The method is unknown, a number is out of range, or a method without an error
             estimate was given no step.
 
     Example:
@@ -124,13 +124,13 @@ class Solver:
         for name in ("step", "rtol", "atol", "max_steps", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
-                raise Refusal(
+                raise InputError(
                     f"cannot integrate with {name} = {value}",
                     why="it must be above 0",
                     fix=f"give a positive {name}",
                 )
         if self.step is None and not self.tableau.adaptive:
-            raise Refusal(
+            raise InputError(
                 f"{self.tableau.name} needs a step",
                 why="it does not estimate its own error",
                 fix="give step=…, or use dopri5 or tsit5",
@@ -148,13 +148,13 @@ class Solver:
             The states (T, …), the first being ``y0``.
 
         Raises:
-            Refusal: The times do not rise, or the initial state is not finite.
-            SolveFailure: A budget ran out, the step collapsed, or the state blew up. Its
+            InputError: The times do not rise, or the initial state is not finite.
+            SolveError: A budget ran out, the step collapsed, or the state blew up. Its
                 ``trajectory`` holds the part that was reached.
         """
         grid = check_times(times)
         if not torch.isfinite(y0).all():
-            raise Refusal(
+            raise InputError(
                 "cannot integrate from this state",
                 why="it holds NaN or infinity",
                 fix="check the initial state",
@@ -172,20 +172,20 @@ def check_times(times: Tensor | list[float]) -> list[float]:
     Example:
         >>> check_times([0.0, 1.0, 0.5])
         Traceback (most recent call last):
-        debye.errors.Refusal: the times do not rise
+        debye.errors.InputError: the times do not rise
           why: time 2 is 0.5, after 1
           fix: sort the frames by time and drop repeats
     """
     grid = [float(t) for t in times]
     if not grid or not all(map(math.isfinite, grid)):
-        raise Refusal(
+        raise InputError(
             "the times are not usable",
             why="there are none, or some are not finite",
             fix="give at least one finite time",
         )
     for i in range(1, len(grid)):
         if grid[i] <= grid[i - 1]:
-            raise Refusal(
+            raise InputError(
                 "the times do not rise",
                 why=f"time {i} is {grid[i]:g}, after {grid[i - 1]:g}",
                 fix="sort the frames by time and drop repeats",
@@ -354,5 +354,5 @@ class _Run:
         )
         if self.outcome is not Outcome.DONE:
             kept = replace(trajectory, states=trajectory.states.detach())
-            raise SolveFailure(kept, self.t, self.h, self.times[-1])
+            raise SolveError(kept, self.t, self.h, self.times[-1])
         return trajectory

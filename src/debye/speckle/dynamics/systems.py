@@ -1,7 +1,7 @@
-"""Laws of motion, each an equation with a hole.
+"""Laws of motion, each an equation with a term.
 
-The truth fills the hole with a formula, the model with something learned; there is no second
-"neural" version of a system. `System.field` works out whatever does not depend on the state
+The truth fills the term with a formula, the model with something learned; there is no second
+"neural" version of a system. `System.vector_field` works out whatever does not depend on the state
 (a table of the force, the transform of a kernel) once per solve, and returns f(t, y).
 
 States keep their natural shape: (…, particle, coordinate) or (…, y, x).
@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.neighbors import half_pairs
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.solver import RightHandSide
 
-Hole = Any
+Term = Any
 """What fills an equation: a plain function, or a module whose parameters are learned. What it is
-called with, and whether it must tell its ``reach``, stands with each system."""
+called with, and whether it must tell its ``cutoff``, stands with each system."""
 
 
 class System(nn.Module):
@@ -34,21 +34,21 @@ class System(nn.Module):
 
     state_axes: int
     """How many trailing axes make one state; what stands before them is batch."""
-    hole_name: str
-    """The argument that is the hole."""
+    term_name: str
+    """The argument that is the term."""
 
     @property
-    def hole(self) -> Any:  # noqa: ANN401 - a function or a module, as the system was made
+    def term(self) -> Any:  # noqa: ANN401 - a function or a module, as the system was made
         """What fills the equation."""
-        return getattr(self, self.hole_name)
+        return getattr(self, self.term_name)
 
     @abstractmethod
-    def field(self) -> RightHandSide:
+    def vector_field(self) -> RightHandSide:
         """The right-hand side, with all that does not depend on the state worked out."""
 
     def forward(self, t: float, y: Tensor) -> Tensor:
         """Rate of change of a state (…)."""
-        return self.field()(t, y)
+        return self.vector_field()(t, y)
 
 
 class Drift(System):
@@ -57,7 +57,7 @@ class Drift(System):
     Only the coordinates of the centre are integrated; the object is carried by the scattering.
 
     Args:
-        velocity: The hole: (…, 2) positions to (…, 2).
+        velocity: The term: (…, 2) positions to (…, 2).
 
     Example:
         >>> import torch
@@ -66,14 +66,14 @@ class Drift(System):
         tensor([-0.3333,  0.0000])
     """
 
-    hole_name = "velocity"
+    term_name = "velocity"
     state_axes = 1
 
-    def __init__(self, velocity: Hole) -> None:
+    def __init__(self, velocity: Term) -> None:
         super().__init__()
         self.velocity = velocity
 
-    def field(self) -> RightHandSide:
+    def vector_field(self) -> RightHandSide:
         """The velocity itself."""
         return lambda t, x: self.velocity(x)
 
@@ -81,14 +81,14 @@ class Drift(System):
 class Swarm(System):
     """Particles that attract from afar and repel up close.
 
-    dr_i/dt = (2/L)^D Σ_{j in reach} h(1 − h)(r_j − r_i),   h = interaction(|r_j − r_i|)
+    dr_i/dt = (2/L)^D Σ_{j within the cutoff} h(1 − h)(r_j − r_i),   h = interaction(|r_j − r_i|)
 
     Each unordered pair is met once and acts on both ends. The pair law is tabulated once per
     solve as G(r) = r²·h(1 − h) at ``table`` distances, which is smooth where h itself is 1/r, and
     interpolated linearly; ``table=0`` evaluates h at every pair.
 
     Args:
-        interaction: The hole, h(r): (P,) distances to (P,). Its attribute ``reach`` is the
+        interaction: The term, h(r): (P,) distances to (P,). Its attribute ``cutoff`` is the
             distance from which on it is 0.
         L: Size of the box that sets the scale; boundaries are open.
         D: 2 or 3 dimensions.
@@ -102,13 +102,13 @@ class Swarm(System):
                 [-0.0060,  0.0000]])
     """
 
-    hole_name = "interaction"
+    term_name = "interaction"
     state_axes = 2
 
-    def __init__(self, interaction: Hole, *, L: float = 5.0, D: int = 2, table: int = 2048) -> None:
+    def __init__(self, interaction: Term, *, L: float = 5.0, D: int = 2, table: int = 2048) -> None:
         super().__init__()
         if D not in (2, 3):
-            raise Refusal(
+            raise InputError(
                 f"a swarm cannot live in {D} dimensions", why="D is 2 or 3", fix="use 2 or 3"
             )
         self.interaction, self.L, self.D, self.table = interaction, L, D, table
@@ -118,14 +118,14 @@ class Swarm(System):
         h = self.interaction(r)
         return r.square() * h * (1 - h)
 
-    def field(self) -> RightHandSide:
-        """The pair law tabulated, then summed over the pairs within reach."""
-        reach = float(self.interaction.reach)
-        pull = tabulated(self.pull, reach, self.table) if self.table else self.pull
+    def vector_field(self) -> RightHandSide:
+        """The pair law tabulated, then summed over the pairs within the cutoff."""
+        cutoff = float(self.interaction.cutoff)
+        pull = tabulated(self.pull, cutoff, self.table) if self.table else self.pull
 
         def rhs(t: float, y: Tensor) -> Tensor:
             r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
-            i, j = half_pairs(r, reach)  # [pair]
+            i, j = half_pairs(r, cutoff)  # [pair]
             flat = r.flatten(0, 1)  # [batch*particle, xy]
             d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy]
             d2 = d.square().sum(-1).clamp(min=1e-12)  # two particles in one place feel nothing
@@ -137,16 +137,16 @@ class Swarm(System):
 
 
 def tabulated(
-    function: Callable[[Tensor], Tensor], reach: float, size: int
+    function: Callable[[Tensor], Tensor], cutoff: float, size: int
 ) -> Callable[[Tensor], Tensor]:
-    """Replace a function of a distance by linear interpolation in a table on [0, reach].
+    """Replace a function of a distance by linear interpolation in a table on [0, cutoff].
 
     The table is worked out at the first distances met, in their precision, and carries the
     gradient to the parameters of ``function``.
 
     Args:
         function: Maps (P,) distances to (P,).
-        reach: Last distance of the table.
+        cutoff: Last distance of the table.
         size: Number of intervals.
 
     Returns:
@@ -158,12 +158,12 @@ def tabulated(
         tensor([0.2500, 0.0625])
     """
     table: list[Tensor] = []
-    scale = size / reach
+    scale = size / cutoff
 
     def interpolate(r: Tensor) -> Tensor:
         if not table:
             knots = torch.arange(size + 1, dtype=r.dtype, device=r.device) / scale
-            table.append(function(knots.clamp(min=1e-6 * reach)))
+            table.append(function(knots.clamp(min=1e-6 * cutoff)))
         x = r * scale
         k = x.detach().long().clamp(max=size - 1)
         low = table[0].index_select(0, k)
@@ -182,26 +182,26 @@ class Swarmalator(System):
     Strogatz, Nat. Commun. 8, 1504 (2017), with the pair law of the swarm).
 
     Args:
-        interaction: The hole in space, h(r), with its ``reach``.
-        coupling: The hole in phase: (P,) differences to (P, 2), the columns a and b.
+        interaction: The term in space, h(r), with its ``cutoff``.
+        coupling: The term in phase: (P,) differences to (P, 2), the columns a and b.
         L: Size of the box that sets the scale.
         D: 2 or 3 dimensions. The state is (…, particle, D + 1), the phase last.
     """
 
-    hole_name = "coupling"
+    term_name = "coupling"
     state_axes = 2
 
-    def __init__(self, interaction: Hole, coupling: Hole, *, L: float = 5.0, D: int = 2) -> None:
+    def __init__(self, interaction: Term, coupling: Term, *, L: float = 5.0, D: int = 2) -> None:
         super().__init__()
         self.interaction, self.coupling, self.L, self.D = interaction, coupling, L, D
 
-    def field(self) -> RightHandSide:
+    def vector_field(self) -> RightHandSide:
         """Each pair is met once; a is taken even and b as it comes, from both ends."""
-        reach = float(self.interaction.reach)
+        cutoff = float(self.interaction.cutoff)
 
         def rhs(t: float, y: Tensor) -> Tensor:
             state = y.reshape(-1, *y.shape[-2:])
-            i, j = half_pairs(state[..., : self.D], reach)
+            i, j = half_pairs(state[..., : self.D], cutoff)
             i, j = torch.cat([i, j]), torch.cat([j, i])  # a learned coupling need not be odd
             flat = state.flatten(0, 1)
             d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy θ]
@@ -225,7 +225,7 @@ class Kuramoto(System):
     The sum over the kernel is a product in Fourier space, for any size of kernel.
 
     Args:
-        coupling: The hole: a function of nothing that returns the kernel (…, m, m), m odd, offset
+        coupling: The term: a function of nothing that returns the kernel (…, m, m), m odd, offset
             0 in its middle; as many axes as the lattice has.
         K: Strength.
         omega: Natural frequency.
@@ -238,16 +238,16 @@ class Kuramoto(System):
         tensor(True)
     """
 
-    hole_name = "coupling"
+    term_name = "coupling"
 
     def __init__(
-        self, coupling: Hole, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
+        self, coupling: Term, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
     ) -> None:
         super().__init__()
         self.coupling, self.K, self.omega, self.axes = coupling, K, omega, axes
         self.state_axes = axes
 
-    def field(self) -> RightHandSide:
+    def vector_field(self) -> RightHandSide:
         """The kernel transformed once per lattice size."""
         kernel = self.coupling()
         axes = tuple(range(-self.state_axes, 0))
@@ -283,7 +283,7 @@ def transfer_function(kernel: Tensor, shape: torch.Size | tuple[int, ...]) -> Te
                 [7., 8., 6.]])
     """
     if any(m > n for m, n in zip(kernel.shape, shape, strict=True)):
-        raise Refusal(
+        raise InputError(
             f"a kernel of {tuple(kernel.shape)} does not fit a lattice of {tuple(shape)}",
             why="it would reach around the periodic boundary onto itself",
             fix="use a larger lattice or a smaller kernel",
@@ -302,7 +302,7 @@ class ReactionDiffusion(System):
     `debye.speckle.dynamics.known` are the reactions of the published code.
 
     Args:
-        reaction: The hole: u and v (…, y, x) to their rates, a pair of the same shape.
+        reaction: The term: u and v (…, y, x) to their rates, a pair of the same shape.
         diffusion: Diffusion constants of u and v, in box units.
         L: Size of the box.
         periodic: Whether the edges meet; otherwise nothing flows through them.
@@ -315,12 +315,12 @@ class ReactionDiffusion(System):
         0.0
     """
 
-    hole_name = "reaction"
+    term_name = "reaction"
     state_axes = 3
 
     def __init__(
         self,
-        reaction: Hole,
+        reaction: Term,
         *,
         diffusion: tuple[float, float],
         L: float = 2.0,
@@ -329,7 +329,7 @@ class ReactionDiffusion(System):
         super().__init__()
         self.reaction, self.diffusion, self.L, self.periodic = reaction, diffusion, L, periodic
 
-    def field(self) -> RightHandSide:
+    def vector_field(self) -> RightHandSide:
         """Reaction plus diffusion."""
 
         def rhs(t: float, y: Tensor) -> Tensor:

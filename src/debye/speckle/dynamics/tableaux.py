@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def tableau(method: str | Tableau) -> Tableau:
     """The tableau of that name.
 
     Raises:
-        Refusal: There is no such method.
+        InputError: There is no such method.
 
     Example:
         >>> tableau("rk4").order
@@ -199,7 +199,7 @@ def tableau(method: str | Tableau) -> Tableau:
     if isinstance(method, Tableau):
         return method
     if method not in METHODS:
-        raise Refusal(
+        raise InputError(
             f"unknown integration method {method!r}",
             why=f"the methods are {', '.join(METHODS)}",
             fix="use one of them, or pass a Tableau of your own",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.training import Recipe, Step, Training
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.data.frames import Frames, Window, fitted_gain
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
@@ -90,13 +90,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.method not in ("gauss-newton", "lbfgs", "adam"):
-            raise Refusal(
+            raise InputError(
                 f"unknown method {self.method!r}",
                 why="the methods are gauss-newton, lbfgs and adam",
                 fix="use one of them",
             )
         if not self.stages:
-            raise Refusal("there is nothing to do", why="the plan has no stages", fix="add a Stage")
+            raise InputError(
+                "there is nothing to do", why="the plan has no stages", fix="add a Stage"
+            )
 
 
 class Experiment(nn.Module):
@@ -118,7 +120,7 @@ class Experiment(nn.Module):
 
     def states(self, window: Window) -> Tensor:
         """States (run, time, …) at the window's times after the first, which is given."""
-        path = self.solver.solve(self.system.field(), window.start, window.times)
+        path = self.solver.solve(self.system.vector_field(), window.start, window.times)
         return path.states[1:].transpose(0, 1)
 
     def forward(self, window: Window) -> Tensor:
@@ -127,7 +129,7 @@ class Experiment(nn.Module):
 
 
 @dataclass
-class Learning:
+class Fitting:
     """A law on its way through a plan.
 
     Gauss–Newton and Adam resume exactly; L-BFGS begins its memory anew.
@@ -163,7 +165,7 @@ class Learning:
         """Walk the rest of the plan; each step done is yielded with its stage as ``epoch``.
 
         Raises:
-            Failure: The law blows up in the first window, or a loss stays not finite.
+            ComputationError: The law blows up in the first window, or a loss stays not finite.
         """
         walk = {"gauss-newton": self._gauss_newton, "lbfgs": self._lbfgs, "adam": self._adam}
         for number in range(self.stage, len(self.plan.stages)):
@@ -267,7 +269,7 @@ class Learning:
         """Take up a saved state.
 
         Raises:
-            Refusal: It was made by another plan, so the run would not be the same.
+            InputError: It was made by another plan, so the run would not be the same.
         """
         plan = asdict(self.plan)
         plan["stages"] = [list(s.items()) for s in plan["stages"]]
@@ -275,7 +277,7 @@ class Learning:
         old["stages"] = [list(s.items()) for s in old["stages"]]
         if old != plan:
             changed = ", ".join(sorted(k for k in plan if old.get(k) != plan[k]))
-            raise Refusal(
+            raise InputError(
                 "cannot resume this learning",
                 why=f"the plan has changed in {changed}",
                 fix="resume with the plan it was started with, or start a new run",
@@ -296,22 +298,22 @@ def learn(
     *,
     solver: Solver,
     scattering: Scattering | None = None,
-) -> Learning:
-    """Learn the hole of a system from frames, to the end of a plan.
+) -> Fitting:
+    """Learn the term of a system from frames, to the end of a plan.
 
     Args:
-        system: The equation, its hole filled with something learnable.
+        system: The equation, its term filled with something learnable.
         data: Frames, with the states at the window starts.
         plan: The curriculum and the method.
         solver: How to integrate.
         scattering: What the detector sees; the frames' own by default.
 
     Returns:
-        The finished `Learning`; the system is fitted in place.
+        The finished `Fitting`; the system is fitted in place.
 
     Raises:
-        Refusal: The frames name no scattering model and none is given.
-        Failure: The loss is not finite and cannot be rescued.
+        InputError: The frames name no scattering model and none is given.
+        ComputationError: The loss is not finite and cannot be rescued.
     """
     learning = prepare(system, data, plan, solver=solver, scattering=scattering)
     for _ in learning.run():
@@ -326,18 +328,18 @@ def prepare(
     *,
     solver: Solver,
     scattering: Scattering | None = None,
-) -> Learning:
-    """A `Learning` that has not begun: iterate its ``run()`` to watch, stop or save.
+) -> Fitting:
+    """A `Fitting` that has not begun: iterate its ``run()`` to watch, stop or save.
 
     System and scattering are moved to the device of the frames.
     """
     eye = scattering or data.scattering
     if eye is None:
-        raise Refusal(
+        raise InputError(
             "cannot predict frames",
             why="the frames do not say how they were scattered",
             fix="pass scattering=…, with the detector and probe of the experiment",
         )
     eye, system = eye.to(data.data.device), system.to(data.data.device)
     gain = fitted_gain(data, eye) if data.gain is None else data.gain
-    return Learning(Experiment(system, eye, solver, gain), data, plan)
+    return Fitting(Experiment(system, eye, solver, gain), data, plan)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp, vmap
 
 from debye.core.training import Step
-from debye.errors import Failure, Refusal
+from debye.errors import ComputationError, InputError
 from debye.speckle.scattering.noise import Likelihood
 
 Piece = TypeVar("Piece")
@@ -72,13 +72,13 @@ class GaussNewton(Generic[Piece]):
     def __post_init__(self) -> None:
         size = sum(p.numel() for p in self.model.parameters())
         if size == 0:
-            raise Refusal(
+            raise InputError(
                 "there is nothing to learn",
                 why="the system has no parameters",
-                fix="fill its hole with something of debye.speckle.dynamics.learnable",
+                fix="fill its term with something of debye.speckle.dynamics.learnable",
             )
         if size > 2000:
-            raise Refusal(
+            raise InputError(
                 f"Gauss–Newton will not fit {size} coefficients",
                 why="its cost grows with their number: it is meant for a few hundred",
                 fix="use method='adam' for networks",
@@ -96,7 +96,7 @@ class GaussNewton(Generic[Piece]):
         for piece in pieces:
             try:
                 rate, n = self.predict(vector, piece), self.target(piece)
-            except Failure:
+            except ComputationError:
                 return math.inf
             value = self.likelihood.loss(rate.double(), n.double()) * self.mask
             total, count = total + float(value.sum()), count + int(self.mask.expand_as(n).sum())
@@ -134,12 +134,12 @@ class GaussNewton(Generic[Piece]):
             be shortened.
 
         Raises:
-            Failure: The loss is not finite to begin with, or does not depend on the law.
+            ComputationError: The loss is not finite to begin with, or does not depend on the law.
         """
         vector = to_vector(self.model)
         loss = self.loss(vector, pieces)
         if not math.isfinite(loss):
-            raise Failure(
+            raise ComputationError(
                 "cannot start to learn",
                 why="the law to start from blows up within the window",
                 fix="use shorter windows, or start from weaker coefficients",
@@ -148,10 +148,10 @@ class GaussNewton(Generic[Piece]):
             H, g = self.linearise(vector, pieces)
             self.curvature = H
             if not float(H.diagonal().max()) > 0:
-                raise Failure(
+                raise ComputationError(
                     "cannot learn from these frames",
                     why="no pixel depends on any coefficient of the law",
-                    fix="check that the equation fits the frames: its reach, units and system",
+                    fix="check that the equation fits the frames: its cutoff, units and system",
                 )
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new

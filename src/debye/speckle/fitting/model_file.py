@@ -1,4 +1,4 @@
-"""A learned law as a file: the equation, what fills its hole, and how it was seen."""
+"""A learned law as a file: the equation, what fills its term, and how it was seen."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from debye import __version__
 from debye.core import checkpoint
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.solver import Solver, Trajectory
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Learning
+from debye.speckle.fitting.fit import Fitting
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import build, describe
 
 
 @dataclass
-class Law:
+class FittedSystem:
     """A system that has learned, with the geometry it learned in.
 
     Args:
-        system: The equation, its hole filled.
+        system: The equation, its term filled.
         scattering: The scattering model.
         solver: How it was integrated.
         gain: Counts per unit of intensity in the frames it learned from.
@@ -43,7 +43,7 @@ class Law:
     def extrapolate(self, start: Tensor, times: Tensor) -> Trajectory:
         """Follow the law from a state through ``times``, without gradients."""
         with torch.no_grad():
-            return self.solver.solve(self.system.field(), start, times)
+            return self.solver.solve(self.system.vector_field(), start, times)
 
     def frames(self, states: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Expected counts of states."""
@@ -51,7 +51,7 @@ class Law:
             return self.gain * self.scattering(states, specimen)
 
 
-def covariance(learning: Learning) -> Tensor | None:
+def covariance(learning: Fitting) -> Tensor | None:
     """Covariance of the coefficients from the curvature of the likelihood at its end.
 
     For counts the likelihood is in natural units and the inverse curvature is the Cramér–Rao
@@ -64,17 +64,19 @@ def covariance(learning: Learning) -> Tensor | None:
     return (vectors / values.clamp(min=1e-12 * float(values.max()))) @ vectors.T
 
 
-def from_learning(learning: Learning, **card: Any) -> Law:  # noqa: ANN401
+def from_fitting(learning: Fitting, **card: Any) -> FittedSystem:  # noqa: ANN401
     """The law as it stands now."""
     made = learning.experiment
-    return Law(made.system, made.scattering, made.solver, made.gain, covariance(learning), card)
+    return FittedSystem(
+        made.system, made.scattering, made.solver, made.gain, covariance(learning), card
+    )
 
 
-def save_law(path: str | os.PathLike[str], learning: Learning, **card: Any) -> None:  # noqa: ANN401
+def save_fitted(path: str | os.PathLike[str], learning: Fitting, **card: Any) -> None:  # noqa: ANN401
     """Write the law as it stands, and all that a resumed learning needs.
 
     Raises:
-        Refusal: The file cannot be written, or the system is of a class debye does not know.
+        InputError: The file cannot be written, or the system is of a class debye does not know.
     """
     made, tensors = learning.experiment, dict[str, Tensor]()
     plan = {
@@ -86,7 +88,7 @@ def save_law(path: str | os.PathLike[str], learning: Learning, **card: Any) -> N
     }
     numbers, learned = learning.state()
     whole = {
-        "class": "Law",
+        "class": "FittedSystem",
         "version": __version__,
         "gain": made.gain,
         "plan": plan,
@@ -102,15 +104,15 @@ def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def load_law(path: str | os.PathLike[str]) -> Law:
-    """Read a law that `save_law` wrote.
+def load_fitted(path: str | os.PathLike[str]) -> FittedSystem:
+    """Read a law that `save_fitted` wrote.
 
     Raises:
-        Refusal: The file is not a law, or is damaged.
+        InputError: The file is not a law, or is damaged.
     """
     card, tensors = checkpoint.load(path)
-    if card.get("class") != "Law":
-        raise Refusal(
+    if card.get("class") not in ("FittedSystem", "Law"):  # 0.1.0 called it a law
+        raise InputError(
             f"cannot load {path} as a law",
             why=f"it holds a {card.get('class', 'something else')}",
             fix="give a file that debye learn wrote",
@@ -120,25 +122,25 @@ def load_law(path: str | os.PathLike[str]) -> Law:
     try:
         system.load_state_dict(under(learned, "system."))
     except RuntimeError as error:
-        raise Refusal(
+        raise InputError(
             f"cannot load {path}",
             why=f"its tensors do not fit its equation: {error}",
             fix="learn the law again",
         ) from error
     curved = learned.get("curvature")
     spread = None if curved is None else torch.linalg.pinv(curved, hermitian=True)
-    return Law(system, scattering, Solver(**plan["solver"]), card["gain"], spread, card)
+    return FittedSystem(system, scattering, Solver(**plan["solver"]), card["gain"], spread, card)
 
 
-def resume(path: str | os.PathLike[str], learning: Learning) -> None:
+def resume(path: str | os.PathLike[str], learning: Fitting) -> None:
     """Put a learning where the one that wrote ``path`` stood.
 
     Raises:
-        Refusal: The file is not a law, or was learned by another plan.
+        InputError: The file is not a law, or was learned by another plan.
     """
     card, tensors = checkpoint.load(path)
     if "learning" not in card:
-        raise Refusal(
+        raise InputError(
             f"cannot resume from {path}", why="it is not a law", fix="give a file of debye learn"
         )
     learning.restore(card["learning"], under(tensors, "learning."))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.scattering.optics import Detector, coordinates, sphere
 
 
@@ -136,7 +136,7 @@ class Lattice(Scattering):
         form: What scatters, one of `FORMS`.
 
     Raises:
-        Refusal: The form is unknown, or the detector aliases the lattice.
+        InputError: The form is unknown, or the detector aliases the lattice.
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
@@ -152,7 +152,7 @@ class Lattice(Scattering):
     ) -> None:
         super().__init__()
         if form not in FORMS:
-            raise Refusal(
+            raise InputError(
                 f"unknown form {form!r}",
                 why=f"the forms are {', '.join(FORMS)}",
                 fix="use one of them",
@@ -237,7 +237,7 @@ class RigidCloud(Cloud):
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (run, time, qy, qx) of displacements (run, time, 2)."""
         if specimen is None:
-            raise Refusal(
+            raise InputError(
                 "a rigid cloud needs its points",
                 why="no specimen was given",
                 fix="pass the (run, particle, 2) points of the clouds",
@@ -264,8 +264,8 @@ def blurred(
         (…, qy, qx) complex.
     """
     step, width = detector.dq * 2 * torch.pi / detector.L, f_probe * detector.L
-    reach = int((-2 * torch.log(torch.tensor(cutoff))).sqrt() / (width * step))
-    Q = step * torch.arange(-reach, reach + 1, dtype=torch.float64)
+    extent = int((-2 * torch.log(torch.tensor(cutoff))).sqrt() / (width * step))
+    Q = step * torch.arange(-extent, extent + 1, dtype=torch.float64)
     line = torch.exp(-(Q**2) * width**2 / 2).to(amplitude.real.dtype)
     planes = torch.view_as_real(amplitude).movedim(-1, 0).reshape(-1, 1, *amplitude.shape[-2:])
     for kernel in (line[:, None], line[None, :]):  # the Gaussian factorises too

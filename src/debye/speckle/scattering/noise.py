@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 def exposure(intensity: Tensor, photons: float, mask: Tensor) -> float:
@@ -30,7 +30,7 @@ def exposure(intensity: Tensor, photons: float, mask: Tensor) -> float:
     """
     brightest = float((intensity[:, 0] * mask).max())
     if not brightest > 0:
-        raise Refusal(
+        raise InputError(
             "cannot expose these frames",
             why="the first frames are dark",
             fix="check the beamstop and the probe: no light reaches an open pixel",
@@ -127,14 +127,14 @@ def likelihood(name: str) -> Likelihood:
     """The likelihood of that name.
 
     Raises:
-        Refusal: There is none.
+        InputError: There is none.
 
     Example:
         >>> likelihood("poisson").loss(torch.tensor(2.0), torch.tensor(2.0)).abs() < 1e-6
         tensor(True)
     """
     if name not in LIKELIHOODS:
-        raise Refusal(
+        raise InputError(
             f"unknown likelihood {name!r}",
             why=f"there are {', '.join(LIKELIHOODS)}",
             fix="use one of them",

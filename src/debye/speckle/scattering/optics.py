@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Detector:
             are masked. Below 0 nothing is.
 
     Raises:
-        Refusal: The sides do not fit, or the object would alias.
+        InputError: The sides do not fit, or the object would alias.
 
     Example:
         >>> detector = Detector(n=48, dq=0.75, L=5.0, f_mask=0.05)
@@ -45,13 +45,13 @@ class Detector:
     def __post_init__(self) -> None:
         pixels = self.n / self.dq if self.dq > 0 else 0.0
         if self.n < 2 or self.L <= 0 or abs(pixels - round(pixels)) > 1e-9 or round(pixels) % 2:
-            raise Refusal(
+            raise InputError(
                 f"no detector has n = {self.n}, dq = {self.dq:g}, L = {self.L:g}",
                 why="n/dq must be an even number of pixels, and L above 0",
                 fix="choose dq so that n/dq is even, for example n = 48 and dq = 0.75",
             )
         if self.dq > 1:
-            raise Refusal(
+            raise InputError(
                 f"a detector with dq = {self.dq:g} aliases the object",
                 why="steps of dq·2π/L see the object repeated every L/dq, which is closer than "
                 "the box side L: dq must be at most 1 (at most 0.5 to sample the intensity "
@@ -85,10 +85,10 @@ class Detector:
         """Refuse a lattice too coarse for this detector.
 
         Raises:
-            Refusal: The detector looks beyond the lattice's own highest frequency.
+            InputError: The detector looks beyond the lattice's own highest frequency.
         """
         if self.n > points:
-            raise Refusal(
+            raise InputError(
                 f"a detector of n = {self.n} aliases a lattice of {points} points a side",
                 why="beyond ±πN/L the pattern of a lattice only repeats itself: n must not "
                 "exceed N",
@@ -121,7 +121,7 @@ class GaussianProbe(nn.Module):
     def __init__(self, f_probe: float, L: float) -> None:
         super().__init__()
         if f_probe <= 0:
-            raise Refusal(
+            raise InputError(
                 f"no probe is {f_probe:g} wide",
                 why="f_probe must be above 0",
                 fix="0.25 is the published width",
@@ -155,7 +155,7 @@ class GridProbe(nn.Module):
         modes = torch.as_tensor(modes)
         modes = modes[None] if modes.ndim == 2 else modes
         if modes.ndim != 3 or modes.shape[-1] != modes.shape[-2]:
-            raise Refusal(
+            raise InputError(
                 "cannot use this probe",
                 why=f"its shape is {tuple(modes.shape)}, not (mode, N, N)",
                 fix="give square complex arrays on the object's grid",
@@ -226,7 +226,7 @@ def core_shell(
     """
     inner, outer = (contrast_core - contrast_shell) * core**3, contrast_shell * shell**3
     if inner + outer == 0:
-        raise Refusal(
+        raise InputError(
             "cannot normalise this particle",
             why="core and shell cancel at q = 0",
             fix="change a contrast or a radius",

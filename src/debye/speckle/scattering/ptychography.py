@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.scattering.models import Scattering, squared
 
 
@@ -28,7 +28,7 @@ class Scan(Scattering):
             a phase ramp, exact for a band-limited object.
 
     Raises:
-        Refusal: The shapes do not fit.
+        InputError: The shapes do not fit.
 
     Example:
         >>> thing = torch.ones(24, 24, dtype=torch.complex64)
@@ -47,13 +47,13 @@ class Scan(Scattering):
         super().__init__()
         side = modes.shape[-1]
         if modes.ndim != 3 or modes.shape[-2] != side or min(specimen.shape) <= side:
-            raise Refusal(
+            raise InputError(
                 "cannot scan this object with this probe",
                 why=f"the object is {tuple(specimen.shape)} and the probe {tuple(modes.shape)}",
                 fix="give a probe (mode, side, side) smaller than the object (rows, columns)",
             )
         if shift not in ("bilinear", "fourier"):
-            raise Refusal(
+            raise InputError(
                 f"unknown shift {shift!r}", why="it is 'bilinear' or 'fourier'", fix="use one"
             )
         self.stop, self.shift = stop, shift

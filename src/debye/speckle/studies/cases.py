@@ -1,7 +1,7 @@
 """The published case studies, as data: parameters, not code.
 
 Andrejevic et al., npj Comput. Mater. 10, 225 (2024). Where this study differs on purpose (what
-fills the hole, how it is learned, that unseen initial states are truly unseen) the plan says so.
+fills the term, how it is learned, that unseen initial states are truly unseen) the plan says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.known import (
     GrayScott,
     LotkaVolterra,
@@ -42,7 +42,7 @@ class Study:
         name: What it is called on the command line.
         title: What it is about.
         truth: Makes the law that generates the frames.
-        model: Makes the same law with something learnable in its hole; None if there is no study.
+        model: Makes the same law with something learnable in its term; None if there is no study.
         scattering: Makes the scattering model.
         starts: Draws initial states.
         runs: Initial states of the published data set.
@@ -259,14 +259,14 @@ def study(name: str) -> Study:
     """The case of that name.
 
     Raises:
-        Refusal: There is none.
+        InputError: There is none.
 
     Example:
         >>> study("drift").runs
         100
     """
     if name not in STUDIES:
-        raise Refusal(
+        raise InputError(
             f"unknown system {name!r}",
             why=f"there are {', '.join(STUDIES)}",
             fix="use one of them, or describe your own with debye.speckle.dynamics.systems",

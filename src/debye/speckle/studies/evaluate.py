@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from debye.core.training import Step
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.fit import Learning, Plan, prepare
-from debye.speckle.fitting.model_file import Law, from_learning
+from debye.speckle.fitting.fit import Fitting, Plan, prepare
+from debye.speckle.fitting.model_file import FittedSystem, from_fitting
 from debye.speckle.studies import metrics as judge
 from debye.speckle.studies.cases import Study
 from debye.speckle.studies.making import make_frames, unseen_truth
 from debye.speckle.studies.report import Report
 from debye.speckle.studies.scan import conduct_scan
-from debye.speckle.studies.tables import JUDGES
+from debye.speckle.studies.tables import METRICS
 
 Watch = Callable[[Step], None]
 
@@ -33,7 +33,7 @@ def conduct(
     seed: int = 0,
     plan: Plan | None = None,
     watch: Watch = lambda step: None,
-    keep: Callable[[Learning], None] = lambda learning: None,
+    keep: Callable[[Fitting], None] = lambda learning: None,
 ) -> Report:
     """Simulate frames, learn the law from them, judge it on unseen states, extrapolate.
 
@@ -47,11 +47,11 @@ def conduct(
         keep: Called with what was learned before it is judged, which a poor law may not survive.
 
     Raises:
-        Refusal: The study has nothing to learn.
-        Failure: The learning did not survive.
+        InputError: The study has nothing to learn.
+        ComputationError: The learning did not survive.
     """
     if study.model is None or study.plan is None or study.quick is None:
-        raise Refusal(
+        raise InputError(
             f"there is no study of {study.name}",
             why="nothing in it is to be learned",
             fix="use debye simulate, or the studies swarm, kuramoto, drift, scan",
@@ -63,20 +63,20 @@ def conduct(
         data, learning, steps, seconds = train(study, plan, photons, seed, watch)
         extra = {}
     keep(learning)
-    law = from_learning(learning, study=study.name)
+    law = from_fitting(learning, study=study.name)
     began = time.perf_counter()
     report = evaluate(study, law, data, seed, quick=quick)
     count = len(data.times)
     report.until = float(data.times[max(stage.last_frame(count) for stage in plan.stages)])
     report.steps, report.extra = steps, {**report.extra, **extra}
-    report.rows = JUDGES[study.name](report)
+    report.rows = METRICS[study.name](report)
     report.seconds = {**seconds, "judge": time.perf_counter() - began}
     return report
 
 
 def train(
     study: Study, plan: Plan, photons: float, seed: int, watch: Watch
-) -> tuple[Frames, Learning, list[Step], dict[str, float]]:
+) -> tuple[Frames, Fitting, list[Step], dict[str, float]]:
     """Make the frames and learn from them."""
     assert study.model is not None  # noqa: S101 - the caller saw to it
     began = time.perf_counter()
@@ -92,7 +92,9 @@ def train(
     return data, learning, steps, seconds
 
 
-def evaluate(study: Study, law: Law, data: Frames, seed: int, *, quick: bool = False) -> Report:
+def evaluate(
+    study: Study, law: FittedSystem, data: Frames, seed: int, *, quick: bool = False
+) -> Report:
     """Follow truth and law from unseen states to the horizon, and compare states and frames."""
     runs = min(study.unseen, 2) if quick else study.unseen
     times = landmarks(study, quick=quick)

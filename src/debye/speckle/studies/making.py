@@ -56,5 +56,5 @@ def unseen_truth(study: Study, runs: int, times: Tensor, seed: int) -> tuple[Ten
     since = times.new_tensor([study.since])
     hidden = torch.cat([since, times]) if times[0] > study.since else times
     with torch.no_grad():
-        path = study.careful.solve(study.truth().field(), y0, hidden).states[-len(times) :]
+        path = study.careful.solve(study.truth().vector_field(), y0, hidden).states[-len(times) :]
     return path.transpose(0, 1), specimen

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 from debye.speckle.dynamics.systems import Kuramoto, transfer_function
 
 
@@ -23,11 +23,11 @@ def pair_force(interaction: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
 
 
 def falling_branch(interaction: Callable[[Tensor], Tensor], r: Tensor) -> Tensor:
-    """The branch that falls to 0 at the reach: of h and 1 − h the one smaller there.
+    """The branch that falls to 0 at the cutoff: of h and 1 − h the one smaller there.
 
     Args:
         interaction: h(r).
-        r: Distances, the last of them near the reach.
+        r: Distances, the last of them near the cutoff.
     """
     h = interaction(r)
     return h if float(h[-1].detach().abs()) <= 0.5 else 1 - h
@@ -43,7 +43,7 @@ def relative(found: Tensor, truth: Tensor) -> float:
     return float((found.detach() - truth).norm() / truth.norm())
 
 
-def effective_reach(interaction: Callable[[Tensor], Tensor], furthest: float) -> float:
+def effective_cutoff(interaction: Callable[[Tensor], Tensor], furthest: float) -> float:
     """Largest distance at which |f| still is 1 % of its largest value at r ≥ 0.1.
 
     The law vanishes with all derivatives at its cutoff, so the cutoff itself cannot be told from
@@ -91,24 +91,24 @@ def carrying(states: Tensor, share: float = 0.99) -> Tensor:
 def transfer_error(found: Kuramoto, truth: Kuramoto, states: Tensor) -> float:
     """Relative L2 error of the kernel's transfer function where the signal is."""
     shape = states.shape[-2:]
-    T, T0 = (k.K * transfer_function(k.hole().detach(), shape) for k in (found, truth))
+    T, T0 = (k.K * transfer_function(k.term().detach(), shape) for k in (found, truth))
     where = carrying(states)
     return float((T - T0)[where].abs().norm() / T0[where].abs().norm())
 
 
-def cluster_sizes(points: Tensor, reach: float = 0.15, bins: int = 30) -> Tensor:
-    """(bins,) share of particles with 0, 1, 2 … neighbours within ``reach``, as published.
+def cluster_sizes(points: Tensor, cutoff: float = 0.15, bins: int = 30) -> Tensor:
+    """(bins,) share of particles with 0, 1, 2 … neighbours within ``cutoff``, as published.
 
     Args:
         points: (run, particle, coordinate).
-        reach: Distance of a neighbour.
+        cutoff: Distance of a neighbour.
         bins: Longest list; more neighbours count into the last.
 
     Example:
         >>> cluster_sizes(torch.tensor([[[0.0], [0.1], [9.0]]]), bins=3)
         tensor([0.3333, 0.6667, 0.0000])
     """
-    near = (torch.cdist(points, points) < reach).sum(-1) - 1
+    near = (torch.cdist(points, points) < cutoff).sum(-1) - 1
     return torch.bincount(near.flatten().clamp(max=bins - 1), minlength=bins) / near.numel()
 
 
@@ -116,7 +116,7 @@ def period(times: Tensor, x: Tensor) -> float:
     """Mean time between upward crossings of the mean, by linear interpolation.
 
     Raises:
-        Refusal: There are fewer than two crossings.
+        InputError: There are fewer than two crossings.
 
     Example:
         >>> t = torch.linspace(0, 100, 5001, dtype=torch.float64)
@@ -126,7 +126,7 @@ def period(times: Tensor, x: Tensor) -> float:
     y = x - x.mean()
     up = ((y[:-1] < 0) & (y[1:] >= 0)).nonzero()[:, 0]
     if len(up) < 2:
-        raise Refusal(
+        raise InputError(
             "no period can be told",
             why="the signal crosses its mean less than twice",
             fix="follow it for longer",

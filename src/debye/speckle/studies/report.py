@@ -10,7 +10,7 @@ from torch import Tensor
 from debye import __version__
 from debye.core.training import Step
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.model_file import Law
+from debye.speckle.fitting.model_file import FittedSystem
 from debye.speckle.studies.cases import Study
 
 
@@ -52,7 +52,7 @@ class Report:
     """
 
     study: Study
-    law: Law
+    law: FittedSystem
     data: Frames
     steps: list[Step]
     times: Tensor

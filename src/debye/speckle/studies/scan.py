@@ -20,7 +20,7 @@ from debye.core.training import Step
 from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Learning, Plan, prepare
+from debye.speckle.fitting.fit import Fitting, Plan, prepare
 from debye.speckle.fitting.gauss_newton import GaussNewton
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import SQUARES, Likelihood
@@ -33,7 +33,7 @@ JITTER = 1.0
 
 def conduct_scan(
     study: Study, plan: Plan, photons: float, seed: int, watch: Callable[[Step], None]
-) -> tuple[Frames, Learning, list[Step], dict[str, float], dict[str, Any]]:
+) -> tuple[Frames, Fitting, list[Step], dict[str, float], dict[str, Any]]:
     """Simulate a scan, learn its motion from the first half, and fit all positions freely."""
     assert study.model is not None  # noqa: S101 - the caller saw to it
     began = time.perf_counter()
@@ -89,7 +89,7 @@ class Paths(nn.Module):
 
     def forward(self, path: Path) -> Tensor:
         """Positions (time, start, 2) after the first."""
-        return self.solver.solve(self.system.field(), path.start, path.times).states[1:]
+        return self.solver.solve(self.system.vector_field(), path.start, path.times).states[1:]
 
 
 def first_guess(system: System, positions: Tensor, times: Tensor, solver: Solver) -> None:

@@ -15,9 +15,9 @@ def at(report: Report, t: float) -> float:
     return float(report.error[(report.times - t).abs().argmin()])
 
 
-def judge_swarm(report: Report) -> list[Row]:
+def swarm_metrics(report: Report) -> list[Row]:
     """Force, reach, positions, clusters."""
-    h, h0 = report.law.system.hole, report.study.truth().hole
+    h, h0 = report.law.system.term, report.study.truth().term
     r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
     force = judge.relative(judge.pair_force(h, r), judge.pair_force(h0, r))
     rows = [
@@ -25,9 +25,9 @@ def judge_swarm(report: Report) -> list[Row]:
         Row("mean position error, unseen, t = 2", at(report, 2), 0.006, "by eye"),
         Row("mean position error, unseen, t = 6", at(report, 6), 0.015, "by eye"),
         Row("mean position error, unseen, t = 10", at(report, 10)),
-        Row("reach where |f| is 1 % of its maximum, learned", judge.effective_reach(h, 0.9)),
-        Row("the same, true", judge.effective_reach(h0, 0.9)),
-        Row("reach parameter of the spline (true cutoff 0.75)", float(h.reach), None, "0.83"),
+        Row("distance where |f| is 1 % of its maximum, learned", judge.effective_cutoff(h, 0.9)),
+        Row("the same, true", judge.effective_cutoff(h0, 0.9)),
+        Row("reach parameter of the spline (true cutoff 0.75)", float(h.cutoff), None, "0.83"),
     ]
     if float(report.times[-1]) >= 50:
         sizes = [judge.cluster_sizes(x[:, -1]) for x in (report.found, report.truth)]
@@ -37,13 +37,13 @@ def judge_swarm(report: Report) -> list[Row]:
     return rows
 
 
-def judge_kuramoto(report: Report) -> list[Row]:
+def kuramoto_metrics(report: Report) -> list[Row]:
     """Transfer function, kernel, frames, phases."""
     found, truth = report.law.system, report.study.truth()
     states = report.data.states
     assert states is not None  # noqa: S101 - simulated frames have states
     transfer = judge.transfer_error(found, truth, states)  # type: ignore[arg-type]
-    k, k0 = found.hole().detach(), truth.hole()
+    k, k0 = found.term().detach(), truth.term()
     rows = [
         Row("relative L2 error of the transfer function (99 % of the signal)", transfer, 0.05),
         Row("relative L2 error of the kernel", judge.relative(k, k0)),
@@ -60,7 +60,7 @@ def judge_kuramoto(report: Report) -> list[Row]:
     return rows
 
 
-def judge_drift(report: Report) -> list[Row]:
+def drift_metrics(report: Report) -> list[Row]:
     """Largest error over the last period, and the period."""
     rows = []
     for t, target, published in ((100, 0.02, "< 0.1"), (500, 0.1, "0.35")):
@@ -85,7 +85,7 @@ def judge_drift(report: Report) -> list[Row]:
     return rows
 
 
-def judge_scan(report: Report) -> list[Row]:
+def scan_metrics(report: Report) -> list[Row]:
     """Position errors of both halves, beside a free fit of every position."""
     learned = report.times <= report.until
     truth, rms = report.truth[0], lambda d: float(d.square().sum(-1).mean().sqrt())
@@ -102,9 +102,9 @@ def judge_scan(report: Report) -> list[Row]:
     return rows
 
 
-JUDGES: dict[str, Callable[[Report], list[Row]]] = {
-    "swarm": judge_swarm,
-    "kuramoto": judge_kuramoto,
-    "drift": judge_drift,
-    "scan": judge_scan,
+METRICS: dict[str, Callable[[Report], list[Row]]] = {
+    "swarm": swarm_metrics,
+    "kuramoto": kuramoto_metrics,
+    "drift": drift_metrics,
+    "scan": scan_metrics,
 }

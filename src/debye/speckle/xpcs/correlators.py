@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from debye.errors import Refusal
+from debye.errors import InputError
 
 
 class Correlation(NamedTuple):
@@ -37,7 +37,7 @@ def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
         (R, qy, qx) bool.
 
     Raises:
-        Refusal: A ring holds no open pixel.
+        InputError: A ring holds no open pixel.
 
     Example:
         >>> from debye.speckle.scattering.optics import Detector
@@ -48,7 +48,7 @@ def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
     found = (q >= edges[:-1, None, None]) & (q < edges[1:, None, None]) & mask
     for i, count in enumerate(found.flatten(1).sum(1).tolist()):
         if count == 0:
-            raise Refusal(
+            raise InputError(
                 f"ring {i} is empty",
                 why=f"no open pixel has {float(edges[i]):g} ≤ |Q| < {float(edges[i + 1]):g}",
                 fix="widen the ring or move it away from the beamstop",
@@ -91,7 +91,7 @@ def pixels_of(frames: Tensor, roi: Tensor) -> Tensor:
     """(time, pixel) of a region, float64, after checking that it can be normalised."""
     chosen = frames[:, roi].double()
     if not (chosen.mean() > 0):
-        raise Refusal(
+        raise InputError(
             "cannot normalise this region",
             why="it holds no light, or not only finite numbers",
             fix="choose another region, or mask the bad pixels",
@@ -166,7 +166,7 @@ def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlatio
         g2 and its standard error, from the scatter of the pixels.
 
     Raises:
-        Refusal: A delay does not fit, or a region is dark.
+        InputError: A delay does not fit, or a region is dark.
 
     Example:
         >>> still = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)).expand(16, 8, 8)
@@ -177,7 +177,7 @@ def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlatio
     count = len(frames)
     delays = powers_of_two(count) if delays is None else delays
     if len(delays) == 0 or int(delays.min()) < 1 or int(delays.max()) >= count:
-        raise Refusal(
+        raise InputError(
             "cannot correlate at these delays",
             why=f"there are {count} frames",
             fix=f"give delays between 1 and {count - 1} frames",

@@ -1,4 +1,4 @@
-"""Odd cells through a network of springs: `debye bands` and `debye dos` end well or in words."""
+"""Odd cells through a network of force constants: they end well or in words."""
 
 import json
 
@@ -17,13 +17,13 @@ GRID = [20.0 * i for i in range(51)]
 
 
 @pytest.fixture(scope="module")
-def springs_file(tmp_path_factory):
+def network_file(tmp_path_factory):
     """An ensemble of two small networks as they are made."""
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        kept = {"readouts": ["springs", "density"], "channels": 4, "layers": 1, "hidden": 8}
+        kept = {"heads": ["force_constants", "density"], "channels": 4, "layers": 1, "hidden": 8}
         model = Ensemble.of([PhononNet(GRID, **kept) for _ in range(2)])
-    path = tmp_path_factory.mktemp("model") / "springs.safetensors"
+    path = tmp_path_factory.mktemp("model") / "network.safetensors"
     checkpoint.save_model(path, model, model_card(model, elements=["Na", "Cl", "Cu"]))
     return path
 
@@ -33,28 +33,28 @@ def written(folder, atoms):
     return folder / "cell.vasp"
 
 
-def test_a_cell_of_one_atom(debye, springs_file, tmp_path):
+def test_a_cell_of_one_atom(debye, network_file, tmp_path):
     path = written(tmp_path, bulk("Cu", "fcc", a=3.6))
-    bands = debye("bands", path, "--model", springs_file, "--points", 12, "--json")
+    bands = debye("bands", path, "--model", network_file, "--points", 12, "--json")
     assert bands.exit_code == 0, bands.stderr
     told = json.loads(bands.stdout)
     assert np.shape(told["frequency_cm-1"])[1] == 3
     assert np.abs(told["frequency_cm-1"][0]).max() < 0.5  # Γ comes first
-    dos = debye("dos", path, "--model", springs_file, "--json")
+    dos = debye("dos", path, "--model", network_file, "--json")
     assert dos.exit_code == 0, dos.stderr
     told = json.loads(dos.stdout)
     assert np.trapezoid(told["dos"], told["frequency"]) == pytest.approx(3.0, rel=1e-4)
 
 
-def test_an_isolated_atom(debye, springs_file, tmp_path):
+def test_an_isolated_atom(debye, network_file, tmp_path):
     path = written(tmp_path, bulk("Cu", "sc", a=40.0))
     for verb in ("bands", "dos"):
-        refused(debye(verb, path, "--model", springs_file), "no neighbour", "fix: ")
+        refused(debye(verb, path, "--model", network_file), "no neighbour", "fix: ")
 
 
-def test_a_cell_whose_modes_are_too_many(debye, springs_file, tmp_path):
+def test_a_cell_whose_modes_are_too_many(debye, network_file, tmp_path):
     whole = make_supercell(bulk("NaCl", "rocksalt", a=5.6, cubic=True), np.diag([4, 4, 4]))
     whole.rattle(0.05, seed=1)  # or its primitive cell would be found
     path = written(tmp_path, whole)
     for verb in ("bands", "dos"):
-        refused(debye(verb, path, "--model", springs_file), "512 sites", "--model fast")
+        refused(debye(verb, path, "--model", network_file), "512 sites", "--model fast")

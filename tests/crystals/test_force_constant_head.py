@@ -1,4 +1,4 @@
-"""Springs between sites and what their modes make of them: laws of the readout."""
+"""Force constants between sites and what their modes make of them: laws of the head."""
 
 from dataclasses import replace
 
@@ -27,14 +27,14 @@ def crystal(name):
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(3)
-    return PhononNet(GRID, readouts=["springs", "density"], channels=8, hidden=16).eval()
+    return PhononNet(GRID, heads=["force_constants", "density"], channels=8, hidden=16).eval()
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_states_are_counted(net, name):
     graph = Graph.of(crystal(name), net.r_max)
-    cell = net.springs.cell
-    for sites in net.readings(graph):
+    cell = net.force_constant_head.cell
+    for sites in net.head_outputs(graph):
         assert (sites >= 0).all()
         torch.testing.assert_close((sites * cell).sum(-1), torch.full((len(sites),), 3.0))
 
@@ -42,19 +42,19 @@ def test_states_are_counted(net, name):
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_modes_are_real_and_three_are_at_rest(net, name):
     """A square of a symmetric tensor pushes nothing, and only differences cost energy."""
-    springs = net.force_constants(Graph.of(crystal(name), net.r_max))
+    force_constants = net.force_constants(Graph.of(crystal(name), net.r_max))
     q = torch.cat([torch.zeros(1, 1, 3), torch.rand(1, 20, 3)], dim=1)
-    square = springs.modes(q).square
+    square = force_constants.modes(q).square
     assert square.min() > -1e-5 * square.max()
     assert square[0, 0, :3].abs().max() < 1e-5 * square.max()
     assert square[0, 1:].min() > 0
 
 
-def test_springs_do_not_know_their_ends(net):
-    """Edges the other way round give the same springs, transposed."""
+def test_force_constants_do_not_know_their_ends(net):
+    """Edges the other way round give the same force constants, transposed."""
     graph = Graph.of(crystal("wurtzite"), net.r_max)
     features = net.encoder(graph)
-    decoder = net.springs.springs
+    decoder = net.force_constant_head.decoder
     pair = graph.one_way()
     i, j, n = graph.center[pair], graph.other[pair], graph.vector[pair]
     r = n.norm(dim=-1)
@@ -69,17 +69,21 @@ def test_springs_do_not_know_their_ends(net):
     torch.testing.assert_close(tensor, tensor.mT)
 
 
-def test_springs_turn_with_the_crystal(net):
+def test_force_constants_turn_with_the_crystal(net):
     Q, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
     whole = crystal("wurtzite")
     turned = Crystal(whole.species, whole.positions @ Q.T.numpy(), whole.cell @ Q.T.numpy())
     there, here = (net.force_constants(Graph.of(c, net.r_max)) for c in (turned, whole))
 
-    def by_pair(springs):
-        """Springs by their ends and steps, whichever end they were seen from."""
+    def by_pair(force_constants):
+        """Force constants by their ends and steps, whichever end they were seen from."""
         rows = {}
         for i, j, step, K in zip(
-            springs.first, springs.second, springs.step, springs.spring, strict=True
+            force_constants.first,
+            force_constants.second,
+            force_constants.step,
+            force_constants.values,
+            strict=True,
         ):
             ahead = (int(i), int(j), *step.round(decimals=3).tolist())
             rows[ahead] = rows[(int(j), int(i), *(-step).round(decimals=3).tolist())] = K
@@ -92,10 +96,10 @@ def test_springs_turn_with_the_crystal(net):
         assert (after[key] - Q @ K @ Q.T).abs().max() < 1e-4 * scale
 
 
-def test_a_network_of_springs_alone_obeys_the_isotope_law():
+def test_a_network_of_force_constants_alone_obeys_the_isotope_law():
     """Force constants do not know the masses, so ω ∝ m^−½ exactly."""
     torch.manual_seed(0)
-    net = PhononNet(GRID, readouts=["springs"], channels=8, hidden=16).eval()
+    net = PhononNet(GRID, heads=["force_constants"], channels=8, hidden=16).eval()
     salt = crystal("salt")
     graph = Graph.of(salt, net.r_max)
     heavy = replace(graph, mass=4 * graph.mass)

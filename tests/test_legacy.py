@@ -1,0 +1,59 @@
+"""Files that debye 0.1.0 wrote stay readable, and mean what they meant.
+
+``legacy/`` holds a small network with both heads, a law of a swarm, and a screening of the demo's
+structures, with the numbers that 0.1.0 itself got from them.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from debye.core import checkpoint
+from debye.crystals.inversion.rank import screened
+from debye.crystals.model.upgrade import upgraded
+from debye.crystals.predict.predictor import SHIPPED, Predictor, probe_crystal
+from debye.speckle.fitting.model_file import load_fitted
+
+LEGACY = Path(__file__).parent / "legacy"
+NUMBERS = json.loads((LEGACY / "numbers.json").read_text())
+
+
+def test_a_network_predicts_what_it_did():
+    prediction = Predictor.load(LEGACY / "network.safetensors").predict(probe_crystal())
+    assert prediction.kinds == ("force_constants", "corrected")
+    assert prediction.total.mean_frequency.item() == pytest.approx(NUMBERS["mean"], rel=1e-5)
+    expected = torch.tensor(NUMBERS["density"])
+    torch.testing.assert_close(prediction.total.density, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_file_written_again_is_of_today(tmp_path):
+    """The calibration of the shipped ensemble belongs to its new names as it did to the old."""
+    checkpoint.amend(SHIPPED, tmp_path / "new.safetensors", {}, upgraded)
+    card = checkpoint.read_card(tmp_path / "new.safetensors")
+    assert card["format"] == checkpoint.FORMAT
+    assert "readouts" not in json.dumps(card["arguments"])
+    old, new = (Predictor.load(path) for path in (SHIPPED, tmp_path / "new.safetensors"))
+    a, b = (p.predict(probe_crystal()) for p in (old, new))
+    assert torch.equal(a.total.density, b.total.density)
+    assert a.uncertainty.expected_error == b.uncertainty.expected_error
+
+
+def test_a_law_goes_where_it_did():
+    law = load_fitted(LEGACY / "swarm.safetensors")
+    start = torch.tensor(NUMBERS["start"], dtype=torch.float64)
+    end = law.extrapolate(start, torch.tensor([0.0, 0.5], dtype=torch.float64)).states[-1]
+    torch.testing.assert_close(end, torch.tensor(NUMBERS["swarm"], dtype=torch.float64))
+    assert law.system.term.cutoff == pytest.approx(NUMBERS["cutoff"])
+
+
+def test_a_screening_is_ranked(debye):
+    done = debye("top", LEGACY / "screened", "--json", "--top", 2)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["formula"]
+
+
+def test_a_screening_is_searched_for_a_spectrum():
+    card = checkpoint.read_card(SHIPPED.with_name("phonon-fast.safetensors"))
+    assert len(screened(LEGACY / "screened", card["sha256"])) > 5
