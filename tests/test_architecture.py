@@ -32,6 +32,34 @@ def imports_any(path, packages):
     return [m for m in imported(path) if any(m == p or m.startswith(f"{p}.") for p in packages)]
 
 
+def test_rooms_import_only_those_below_them():
+    """The contracts of pyproject.toml."""
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(str(ROOT.parents[1] / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_no_module_stands_in_a_circle():
+    from graphlib import TopologicalSorter
+
+    import grimp
+
+    graph = grimp.build_graph("debye", exclude_type_checking_imports=True, cache_dir=None)
+    below = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules}
+    TopologicalSorter(below).prepare()  # names the circle if there is one
+
+
+def test_what_is_looked_up_in_higher_rooms_is_there():
+    from debye.core.upward import HIGHER, higher
+
+    assert all(callable(higher(name)) for name in HIGHER)
+
+
+def test_files_are_read_in_one_sitting():
+    lines = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in FILES}
+    assert {name: n for name, n in lines.items() if n > 450} == {}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_import_rule(path):
     halves = {"crystals": "debye.crystals", "speckle": "debye.speckle"}

@@ -10,7 +10,8 @@ import pytest
 from test_cli_predict import frame, refused
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.dos_io.measured import likely_units, read_measured, unit_named
+from debye.crystals.dos_io.files import read_measured
+from debye.crystals.dos_io.measured import likely_units, unit_named
 from debye.errors import InputError
 
 ROOT = Path(__file__).parents[1]

@@ -67,7 +67,7 @@ Result = Annotated[Path | None, typer.Option("--output", help="Write the result 
 
 def measured_of(path: Path, unit: Unit | None) -> Measured:
     """The measured spectrum of a file; what is odd about it is told."""
-    from debye.crystals.dos_io.measured import read_measured
+    from debye.crystals.dos_io.files import read_measured
 
     measured = read_measured(path, unit.value if unit else None)
     for note in measured.notes:

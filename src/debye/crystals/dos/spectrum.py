@@ -7,12 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from debye.core.upward import higher
 from debye.crystals.dos.checks import (
     NORMALISATIONS,
     check_count,
@@ -398,9 +400,7 @@ class Spectrum:
         cls, path: str | os.PathLike[str], *, n_atoms: float | None = None, unit: str | None = None
     ) -> Spectrum:
         """Read a spectrum; see `debye.crystals.dos_io.files.read_spectrum`."""
-        from debye.crystals.dos_io.files import read_spectrum
-
-        return read_spectrum(path, n_atoms=n_atoms, unit=unit)
+        return cast("Spectrum", higher("read_spectrum")(path, n_atoms=n_atoms, unit=unit))
 
     def write(
         self,
@@ -410,9 +410,7 @@ class Spectrum:
         band: tuple[Tensor, Tensor] | None = None,
     ) -> Path:
         """Write a spectrum; see `debye.crystals.dos_io.files.write_spectrum`."""
-        from debye.crystals.dos_io.files import write_spectrum
-
-        return write_spectrum(self, path, unit=unit, band=band)
+        return cast("Path", higher("write_spectrum")(self, path, unit=unit, band=band))
 
     def _real_weights(self) -> Tensor:
         """Trapezoid weights of the part above ω = 0."""

@@ -21,7 +21,7 @@ from debye.crystals.dos_io.layouts import (
     to_phonopy,
     to_record,
 )
-from debye.crystals.dos_io.measured import read_measured
+from debye.crystals.dos_io.measured import Measured, of_columns
 from debye.errors import DebyeError, InputError
 
 LARGEST = 64 * 2**20
@@ -65,6 +65,44 @@ def read_spectrum(
     except DebyeError as error:
         why = f"{error.what}: {error.why}"
         raise InputError(f"cannot read a spectrum from {path}", why=why, fix=error.fix) from error
+
+
+def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Measured:
+    r"""Read a measured spectrum: two or three columns of text, or any file of a `Spectrum`.
+
+    Columns are energy, intensity and its standard deviation, with spaces, commas, semicolons or
+    tabs between. Lines before the numbers, and those that begin with ``#``, are a header, in
+    which the unit of the energies is looked for. Energies that decrease are turned round.
+
+    Args:
+        path: The file.
+        unit: ``meV``, ``THz``, ``cm-1`` or ``K``; None to take it from the header.
+
+    Raises:
+        InputError: The file cannot be read, is not such a table, or does not tell its unit; the
+            header names another unit than was given; or what `Measured` refuses.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "run.dat"
+        ...     _ = path.write_text("# E (meV)  S  err\n0 0.1 0.2\n10 3 0.2\n20 0.2 0.2\n")
+        ...     round(read_measured(path).frequency[-1].item(), 2)
+        161.31
+    """
+    text = read_text(Path(path))
+    try:
+        if text.lstrip().startswith(("{", "[", "frequency_")):
+            return _of_spectrum(read_spectrum(path))
+        return of_columns(text, unit)
+    except DebyeError as error:
+        why = f"{error.what}: {error.why}"
+        raise InputError(f"cannot use the spectrum {path}", why=why, fix=error.fix) from error
+
+
+def _of_spectrum(spectrum: Spectrum) -> Measured:
+    whole = spectrum.sum() if spectrum.shape else spectrum
+    return Measured(whole.frequency, whole.density)
 
 
 def write_spectrum(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from debye.crystals.dos.checks import checked_axis, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
-from debye.errors import DebyeError, InputError
+from debye.errors import InputError
 from debye.units import frequency_factor
 
 MOST_POINTS = 20_000
@@ -73,47 +71,12 @@ class Measured:
         return Spectrum(self.frequency, density, normalisation="max").to("1")
 
 
-def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Measured:
-    r"""Read a measured spectrum: two or three columns of text, or any file of a `Spectrum`.
-
-    Columns are energy, intensity and its standard deviation, with spaces, commas, semicolons or
-    tabs between. Lines before the numbers, and those that begin with ``#``, are a header, in
-    which the unit of the energies is looked for. Energies that decrease are turned round.
-
-    Args:
-        path: The file.
-        unit: ``meV``, ``THz``, ``cm-1`` or ``K``; None to take it from the header.
+def of_columns(text: str, unit: str | None) -> Measured:
+    """The measured spectrum of a table; see `debye.crystals.dos_io.files.read_measured`.
 
     Raises:
-        InputError: The file cannot be read, is not such a table, or does not tell its unit; the
-            header names another unit than was given; or what `Measured` refuses.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "run.dat"
-        ...     _ = path.write_text("# E (meV)  S  err\n0 0.1 0.2\n10 3 0.2\n20 0.2 0.2\n")
-        ...     round(read_measured(path).frequency[-1].item(), 2)
-        161.31
+        InputError: It is no such table, or its unit is not clear.
     """
-    from debye.crystals.dos_io.files import read_spectrum, read_text
-
-    text = read_text(Path(path))
-    try:
-        if text.lstrip().startswith(("{", "[", "frequency_")):
-            return _of_spectrum(read_spectrum(path))
-        return _of_columns(text, unit)
-    except DebyeError as error:
-        why = f"{error.what}: {error.why}"
-        raise InputError(f"cannot use the spectrum {path}", why=why, fix=error.fix) from error
-
-
-def _of_spectrum(spectrum: Spectrum) -> Measured:
-    whole = spectrum.sum() if spectrum.shape else spectrum
-    return Measured(whole.frequency, whole.density)
-
-
-def _of_columns(text: str, unit: str | None) -> Measured:
     header, rows = _table(text)
     told = unit_named(header)
     if unit and told and told != unit:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import product
 from math import gcd
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from debye.core.upward import higher
 from debye.crystals.structure.convert import (
     periodicity_notes,
     pymatgen_parts,
@@ -198,9 +199,7 @@ class Crystal:
         Raises:
             InputError: It cannot be read, or there are not so many.
         """
-        from debye.crystals.structure_io.read import read_crystal
-
-        return read_crystal(path, index)
+        return cast("Crystal", higher("read_crystal")(path, index))
 
     @classmethod
     def read_all(cls, path: str | Path) -> list[Crystal]:
@@ -209,9 +208,7 @@ class Crystal:
         Raises:
             InputError: Any of them cannot be read.
         """
-        from debye.crystals.structure_io.read import read_crystals
-
-        return read_crystals(path)
+        return cast("list[Crystal]", higher("read_crystals")(path))
 
     def write(self, path: str | Path, format: str | None = None) -> Path:  # noqa: A002 - its name everywhere
         """Write a file, whole or not at all: ``.cif``, ``.extxyz``, ``.vasp``, ``.json``.
@@ -227,9 +224,7 @@ class Crystal:
             InputError: The format is unknown or cannot hold a mixed site, or the file cannot be
                 written.
         """
-        from debye.crystals.structure_io.read import write_structures
-
-        return write_structures(path, self, format)
+        return cast("Path", higher("write_structures")(path, self, format))
 
     # Other structures, in memory.
 
