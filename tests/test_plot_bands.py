@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from lattices import CRYSTALS, force_constants_of
 
-from debye.crystals.lattice.bands import Bands, QPath
+from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import by_element, low_discrepancy, site_densities
 from debye.plot.bands import bands_figure
 from debye.units import frequency_factor
@@ -17,9 +17,8 @@ def bands():
     force_constants = force_constants_of(crystal)
     found = Bands.of(
         crystal,
-        force_constants,
-        QPath.of(crystal.cell, points=60),
-        members=[replace(force_constants, values=x * force_constants.values) for x in (0.8, 1.2)],
+        [replace(force_constants, values=x * force_constants.values) for x in (0.8, 1.2)],
+        points=60,
     )
     return found, site_densities(force_constants, low_discrepancy(200))
 

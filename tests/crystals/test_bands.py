@@ -13,7 +13,7 @@ from lattices import CRYSTALS, CUAU, FCC, computed, emt, force_constants_of, ome
 from scipy.optimize import minimize
 
 from debye.crystals.lattice import dynamical_matrix
-from debye.crystals.lattice.bands import Bands, QPath, special_points
+from debye.crystals.lattice.bands import NOT_TRAINED, Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
 from debye.crystals.lattice.dynamical_matrix import solved
 from debye.crystals.lattice.elastic import (
@@ -25,7 +25,7 @@ from debye.crystals.lattice.elastic import (
     rotational_cost,
     sound,
 )
-from debye.crystals.lattice.force_constants import mean_force_constants
+from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import ComputationError, InputError
@@ -198,11 +198,34 @@ def test_members_give_a_range():
     members = [
         replace(force_constants, values=x * force_constants.values) for x in (0.81, 1.21, 1.0)
     ]
-    bands = Bands.of(crystal, mean_force_constants(members), path, members=members)
+    bands = Bands.of(crystal, members, path)
     low, high = bands.range
     one = omega(force_constants, path.q)
     torch.testing.assert_close(low, 0.9 * one, atol=1e-4, rtol=1e-6)
     torch.testing.assert_close(high, 1.1 * one, atol=1e-4, rtol=1e-6)
+
+
+def test_a_crystal_in_any_cell_is_predicted_in_its_primitive_one():
+    cubic, asked, told = Crystal.from_atoms(bulk("Si", cubic=True)), [], []
+
+    def estimates(crystal):
+        asked.append(crystal)
+        found = force_constants_of(crystal)
+        return [replace(found, values=x * found.values) for x in (0.9, -1.1)]
+
+    bands = predicted_bands(
+        cubic, estimates, "G X", 20, warnings=["a warning"], progress=lambda *x: told.append(x)
+    )
+    assert [c.n_sites for c in asked] == [bands.crystal.n_sites] == [2]
+    assert told[-1] == (60, 60)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert bands.notes[:2] == (NOT_TRAINED, "a warning")
+    assert "imaginary" in bands.notes[2]
+    assert "8 sites, the primitive one 2" in bands.notes[3]
+    assert bands.sites.sum().integral.item() == pytest.approx(6)
+    assert repr(bands) == "Bands(Si, 6 branches -322..0 cm-1, G-X, 20 points)"
+    with pytest.raises(InputError, match="no point 'L'"):
+        bands.at("L")
 
 
 def test_atoms_that_nothing_holds():

@@ -10,8 +10,9 @@ import torch
 import yaml
 from lattices import CRYSTALS, METALS, emt, force_constants_of, omega, random_q
 
-from debye.crystals.lattice.bands import Bands, QPath, band_yaml, bands_csv, bands_record
+from debye.crystals.lattice.bands import Bands, band_yaml, bands_csv, bands_record
 from debye.crystals.lattice.dos import site_densities
+from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.phonopy import from_phonopy, to_phonopy, write_phonopy
 from debye.errors import InputError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,21 +27,8 @@ from debye.core.files import atomic_write
 from debye.errors import DebyeError, InputError
 
 if TYPE_CHECKING:
-    from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.lattice.bands import Bands
-    from debye.crystals.lattice.force_constants import ForceConstants
     from debye.crystals.structure.crystal import Crystal
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one call of `bands` makes."""
-
-    bands: Bands
-    force_constants: ForceConstants
-    sites: Spectrum
-    """Density of states of each site."""
-    notes: tuple[str, ...]
 
 
 def register(app: typer.Typer) -> None:
@@ -80,52 +66,45 @@ def bands(
     the path's labelled points; with --json prints a record of all.
     """
     check_range(points, "--points", least=2, most=1_000_000)
-    place, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
+    output, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
     found = _found(file, path, points, model, device, velocities=velocities)
     for note in found.notes:
         warn(note)
     record = _record(found, unit.value)
     if as_json:
-        show(to_json(record), needed=not (place or figure))
+        show(to_json(record), needed=not (output or figure))
     else:
-        show(_table(found, unit.value), needed=not (place or figure))
-    if place:
-        _write(place, found, record, unit.value)
+        show(_table(found, unit.value), needed=not (output or figure))
+    if output:
+        _write(output, found, record, unit.value)
     if figure:
         _draw(figure, found, unit.value)
 
 
 def _found(
     file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
-) -> Found:
+) -> Bands:
     """Read, predict, solve."""
-    from debye.crystals.lattice.bands import Bands, QPath
-    from debye.crystals.lattice.dos import mesh_for, site_densities
-    from debye.crystals.lattice.force_constants import mean_force_constants
-    from debye.crystals.structure.symmetry import primitive
+    from debye.crystals.lattice.bands import predicted_bands
 
-    given = _single(file)
-    crystal = primitive(given)
-    way = QPath.of(crystal.cell, path, points)
+    crystal = _single(file)
     predictor = load_predictor(model, device)
-    members = predictor.force_constants(crystal)
-    force_constants, others = mean_force_constants(members), members if len(members) > 1 else []
-    mesh = mesh_for(crystal.n_sites)
+    warnings = predictor.predict(crystal).warnings
     with progress_bar() as bar:
-        task = bar.add_task(
-            "wave vectors", total=len(way.q) * (1 + len(others) + velocities) + len(mesh)
-        )
+        task = bar.add_task("wave vectors", total=None)
 
-        def advance(count: int) -> None:
-            bar.advance(task, count)
+        def show_progress(done: int, of: int) -> None:
+            bar.update(task, completed=done, total=of)
 
-        bands = Bands.of(
-            crystal, force_constants, way, members=others, velocities=velocities, progress=advance
+        return predicted_bands(
+            crystal,
+            predictor.force_constants,
+            path,
+            points,
+            velocities=velocities,
+            warnings=warnings,
+            progress=show_progress,
         )
-        sites = site_densities(force_constants, mesh, progress=advance) * crystal.occupancies
-    return Found(
-        bands, force_constants, sites, _notes(given, bands, predictor.predict(crystal).warnings)
-    )
 
 
 def _single(file: str) -> Crystal:
@@ -143,40 +122,22 @@ def _single(file: str) -> Crystal:
     return first
 
 
-def _notes(given: Crystal, bands: Bands, warnings: tuple[str, ...]) -> tuple[str, ...]:
-    """What a reader of the bands should know."""
-    from debye.crystals.lattice.bands import NO_FIELD, NOT_TRAINED
-
-    notes = [NOT_TRAINED, *warnings]
-    if len(bands.crystal.elements) > 1:
-        notes.append(NO_FIELD)
-    if bands.crystal.n_sites < given.n_sites:
-        notes.append(
-            f"the cell holds {given.n_sites} sites, the primitive one {bands.crystal.n_sites}: "
-            "the bands are those of the primitive cell"
-        )
-    if bands.imaginary:
-        lowest = bands.frequency.min().item()
-        notes.append(f"some modes are imaginary, down to {lowest:.0f} cm-1 as the custom writes it")
-    return tuple(notes)
-
-
-def _record(found: Found, unit: str) -> dict[str, Any]:
+def _record(bands: Bands, unit: str) -> dict[str, Any]:
     from debye.crystals.lattice.bands import bands_record
 
-    record = {**bands_record(found.bands, unit), "warnings": list(found.notes)}
-    if found.bands.velocity is not None:
-        record.update(_elastic(found))
+    record = bands_record(bands, unit)
+    if bands.velocity is not None:
+        record.update(_elastic(bands))
     return record
 
 
-def _elastic(found: Found) -> dict[str, Any]:
+def _elastic(bands: Bands) -> dict[str, Any]:
     """Elastic hints, and how far they can be trusted."""
     import torch
 
     from debye.crystals.lattice.elastic import debye_temperature, elastic_constants, rotational_cost
 
-    crystal, force_constants = found.bands.crystal, found.force_constants
+    crystal, force_constants = bands.crystal, bands.force_constants
     cost = rotational_cost(force_constants, torch.tensor(crystal.cell))
     return {
         "elastic_constants_GPa": elastic_constants(crystal, force_constants).tolist(),
@@ -186,18 +147,18 @@ def _elastic(found: Found) -> dict[str, Any]:
     }
 
 
-def _table(found: Found, unit: str) -> str:
+def _table(bands: Bands, unit: str) -> str:
     """Frequencies at each labelled point, once."""
     from debye.units import frequency_factor
 
-    bands, factor = found.bands, frequency_factor("cm-1", unit)
+    factor = frequency_factor("cm-1", unit)
     labels = dict.fromkeys(label for label in bands.path.labels if label)
     lines = [f"# {bands.crystal.formula}  {bands.crystal.source}", f"point  frequencies in {unit}"]
     for label in labels:
         numbers = "".join(f"{x:9.2f}" for x in _rounded(bands.at(label) * factor, 2))
         lines.append(f"{label:<5}{numbers}")
     if bands.velocity is not None:
-        lines += _elastic_lines(_elastic(found))
+        lines += _elastic_lines(_elastic(bands))
     return "\n".join(lines)
 
 
@@ -220,27 +181,27 @@ def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
     return (round(float(x), digits) + 0.0 for x in numbers)
 
 
-def _write(place: Path, found: Found, record: dict[str, Any], unit: str) -> None:
+def _write(output: Path, bands: Bands, record: dict[str, Any], unit: str) -> None:
     from debye.crystals.lattice.bands import band_yaml, bands_csv
     from debye.crystals.lattice.phonopy import write_phonopy
 
-    atomic_write(place / "bands.csv", bands_csv(found.bands, unit))
-    atomic_write(place / "bands.json", to_json(record) + "\n")
-    atomic_write(place / "band.yaml", band_yaml(found.bands))
-    found.sites.sum().write(place / "dos.csv", unit=unit)
+    atomic_write(output / "bands.csv", bands_csv(bands, unit))
+    atomic_write(output / "bands.json", to_json(record) + "\n")
+    atomic_write(output / "band.yaml", band_yaml(bands))
+    bands.sites.sum().write(output / "dos.csv", unit=unit)
     try:
-        write_phonopy(place / "phonopy_params.yaml", found.bands.crystal, found.force_constants)
+        write_phonopy(output / "phonopy_params.yaml", bands.crystal, bands.force_constants)
     except DebyeError as error:  # the rest stands: phonopy is optional, and knows no mixed sites
         warn(f"phonopy_params.yaml is not written: {error.what}; {error.why}; {error.fix}")
-    tell(f"wrote the bands to {place}")
+    tell(f"wrote the bands to {output}")
 
 
-def _draw(figure: Path, found: Found, unit: str) -> None:
+def _draw(figure: Path, bands: Bands, unit: str) -> None:
     from debye.crystals.lattice.dos import by_element
     from debye.plot import save
     from debye.plot.bands import bands_figure
 
-    crystal, sites = found.bands.crystal, found.sites
+    crystal, sites = bands.crystal, bands.sites
     parts = by_element(crystal, sites) if len(crystal.elements) > 1 else None
-    save(bands_figure(found.bands, sites.sum(), parts, unit=unit, notes=found.notes), figure)
+    save(bands_figure(bands, sites.sum(), parts, unit=unit, notes=bands.notes), figure)
     tell(f"drew {figure}")

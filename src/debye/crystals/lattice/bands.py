@@ -1,8 +1,4 @@
-"""The customary points of a Brillouin zone, and the path between them.
-
-QPath: the wave vectors of a band structure, segment by segment.
-
-Bands: the frequencies of a crystal along a path through its Brillouin zone.
+"""Bands: the frequencies of a crystal along a path through its Brillouin zone.
 
 Bands as text: CSV, records for JSON, and the ``band.yaml`` that phonopy's viewers open.
 """
@@ -11,260 +7,186 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from math import pi
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.lattice.dos import mesh_for, site_densities
 from debye.crystals.lattice.dynamical_matrix import Progress, solved
 from debye.crystals.lattice.elastic import group_velocities
-from debye.crystals.lattice.force_constants import ForceConstants, frequencies
+from debye.crystals.lattice.force_constants import (
+    ForceConstants,
+    frequencies,
+    mean_force_constants,
+)
+from debye.crystals.lattice.path import QPath
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.symmetry import primitive
 from debye.errors import InputError
 from debye.units import frequency_factor
 
-Points = Mapping[str, NDArray[np.float64]]
-Runs = list[list[str]]
-
-
-def special_points(cell: NDArray[np.float64]) -> tuple[Points, Runs]:
-    """Points of high symmetry of a lattice, and the standard path through them.
-
-    The lattice is recognised in whatever cell it is given, left-handed ones included; the points
-    are those of W. Setyawan and S. Curtarolo, *Comput. Mater. Sci.* 49, 299 (2010), as in ASE.
-
-    Args:
-        cell: Lattice vectors as rows, Å, (3, 3), of a primitive cell.
-
-    Returns:
-        Each point's coordinates in units of the reciprocal lattice vectors, by its label; and the
-        path as runs of labels, with a jump between one run and the next.
-
-    Raises:
-        InputError: The lattice cannot be recognised.
-
-    Example:
-        >>> points, runs = special_points(2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
-        >>> points["L"].tolist(), "-".join(runs[1])
-        ([0.5, 0.5, 0.5], 'U-X')
-    """
-    from ase.cell import Cell
-    from ase.dft.kpoints import parse_path_string
-
-    # Inverting the cell inverts q, which leaves frequencies alone, and makes it right-handed.
-    right = cell if np.linalg.det(cell) > 0 else -cell
-    try:
-        path = Cell(right).bandpath(npoints=0)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise InputError(
-            "cannot find the standard path of this lattice",
-            why=str(error) or type(error).__name__,
-            fix="give the structure in its conventional or its primitive cell",
-        ) from error
-    return path.special_points, parse_path_string(path.path)
-
-
-def parse_path(text: str, points: Points) -> Runs:
-    """Runs of labels of a path such as ``G X W | L G``.
-
-    Args:
-        text: Labels with spaces between; ``|`` where the path jumps. Γ may be written G or Γ.
-        points: The labels that the lattice has.
-
-    Raises:
-        InputError: A label is not a point of the lattice, or a run has fewer than two.
-
-    Example:
-        >>> parse_path("Γ X | L G", {"G": np.zeros(3), "X": np.zeros(3), "L": np.zeros(3)})
-        [['G', 'X'], ['L', 'G']]
-    """
-    runs = [
-        ["G" if label.upper() in ("Γ", "GAMMA") else label for label in run.split()]
-        for run in re.split(r"[|,]", text)
-    ]
-    unknown = [label for run in runs for label in run if label not in points]
-    if unknown or any(len(run) < 2 for run in runs):
-        raise InputError(
-            f"cannot follow the path {text!r}",
-            why=f"this lattice has no point {unknown[0]}"
-            if unknown
-            else "a path needs two points or more",
-            fix=f"use {' '.join(points)} with spaces between, and | where the path jumps",
-        )
-    return runs
-
-
-@dataclass(frozen=True, eq=False)
-class QPath:
-    """Straight segments between labelled points; a point shared by two segments stands twice."""
-
-    q: Tensor
-    """(Q, 3) wave vectors in units of the reciprocal lattice vectors."""
-    wave_vector: Tensor
-    """(Q, 3) the same in Cartesian coordinates, Å⁻¹, 2π included."""
-    lengths: tuple[int, ...]
-    """Points of each segment; they sum to Q."""
-    ends: tuple[tuple[str, str], ...]
-    """Labels of both ends of each segment."""
-
-    @classmethod
-    def of(cls, cell: NDArray[np.float64], path: str = "auto", points: int = 300) -> QPath:
-        """The path of a lattice.
-
-        Args:
-            cell: Lattice vectors as rows, Å, of a primitive cell.
-            path: ``auto`` for the standard path, or labels such as ``G X W | L G``.
-            points: About how many, shared out by length; each segment has at least two.
-
-        Raises:
-            InputError: The lattice has no such point, or the points are too few.
-
-        Example:
-            >>> path = QPath.of(2.0 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]), "G X W", 30)
-            >>> path.ends, path.q[-1].tolist()
-            ((('G', 'X'), ('X', 'W')), [0.5, 0.25, 0.75])
-        """
-        known, runs = special_points(cell)
-        if path != "auto":
-            runs = parse_path(path, known)
-        if points < 2:
-            raise InputError(
-                f"cannot draw bands through {points} points",
-                why="a segment has two ends",
-                fix="ask for 2 or more",
-            )
-        return _along(cell, known, runs, points)
-
-    @cached_property
-    def segment(self) -> Tensor:
-        """(Q,) which segment a point belongs to."""
-        return torch.repeat_interleave(torch.tensor(self.lengths))
-
-    @cached_property
-    def distance(self) -> Tensor:
-        """(Q,) way along the path, Å⁻¹; a jump takes no way."""
-        steps = (self.wave_vector[1:] - self.wave_vector[:-1]).norm(dim=-1)
-        within = self.segment[1:] == self.segment[:-1]
-        return torch.cat([steps.new_zeros(1), (steps * within).cumsum(0)])
-
-    @cached_property
-    def direction(self) -> Tensor:
-        """(Q, 3) Cartesian unit vector of the segment of each point."""
-        rows = []
-        for part in self.wave_vector.split(self.lengths):
-            ahead = part[-1] - part[0]
-            rows.append((ahead / ahead.norm()).expand(len(part), 3))
-        return torch.cat(rows)
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """A label for each point, empty between the ends of segments."""
-        names = [""] * len(self.q)
-        start = 0
-        for (first, last), count in zip(self.ends, self.lengths, strict=True):
-            names[start], names[start + count - 1] = first, last
-            start += count
-        return tuple(names)
-
-    @cached_property
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Distance and label of each end; where the path jumps, both labels: ``U|K``."""
-        found: dict[float, list[str]] = {}
-        for distance, label in zip(self.distance.tolist(), self.labels, strict=True):
-            if label and label not in (names := found.setdefault(round(distance, 9), [])):
-                names.append(label)
-        return tuple((distance, "|".join(names)) for distance, names in found.items())
-
-
-def _along(cell: NDArray[np.float64], known: Points, runs: Runs, points: int) -> QPath:
-    """Share points out to segments by their lengths."""
-    reciprocal = 2 * pi * np.linalg.inv(cell).T
-    ends = [pair for run in runs for pair in pairwise(run)]
-    way = np.array([np.linalg.norm((known[b] - known[a]) @ reciprocal) for a, b in ends])
-    if not way.all():
-        label = ends[int(way.argmin())][0]
-        why = f"two of its points in a row are both {label}"
-        raise InputError("cannot draw bands along this path", why=why, fix="name each point once")
-    counts = np.maximum(2, np.round(points * way / way.sum()).astype(int))
-    q = np.concatenate(
-        [np.linspace(known[a], known[b], count) for (a, b), count in zip(ends, counts, strict=True)]
-    )
-    return QPath(
-        torch.from_numpy(q),
-        torch.from_numpy(q @ reciprocal),
-        tuple(counts.tolist()),
-        tuple(ends),
-    )
-
-
 IMAGINARY = 0.5
 """cm⁻¹; modes further below zero are imaginary, nearer ones are zero but for rounding."""
+NOT_TRAINED = (
+    "the bands follow from what was learned of densities of states alone: no branch, wave vector "
+    "or velocity was ever trained on"
+)
+NO_FIELD = "polar crystals lack the splitting of LO and TO modes near Γ"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bands:
     """Frequencies along a path, the branches sorted by frequency at each point."""
 
     crystal: Crystal
     path: QPath
+    force_constants: ForceConstants
+    """The mean, where there are several estimates."""
     frequency: Tensor
     """(Q, 3n) cm⁻¹ ascending, imaginary modes as negative numbers."""
     velocity: Tensor | None = None
     """(Q, 3n, 3) group velocities, km/s; see `group_velocities`."""
     range: tuple[Tensor, Tensor] | None = None
     """(Q, 3n) lowest and highest frequency of each branch among several sets of force constants."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the bands should know."""
 
     @classmethod
     def of(
         cls,
         crystal: Crystal,
-        force_constants: ForceConstants,
-        path: QPath,
+        force_constants: ForceConstants | Sequence[ForceConstants],
+        path: QPath | str = "auto",
+        points: int = 300,
         *,
-        members: Sequence[ForceConstants] = (),
         velocities: bool = False,
+        notes: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Bands:
         """The bands of force constants.
 
         Args:
-            crystal: Primitive; its cell is what ``path`` and ``force_constants`` are in units of.
-            force_constants: Its force constants.
-            path: Where.
-            members: Other estimates of the force constants, whose spread becomes ``range``.
+            crystal: Primitive; its cell is what the path and the force constants are in units of.
+            force_constants: Its force constants; of several estimates the mean, whose range among
+                the estimates becomes ``range``.
+            path: ``auto`` for the standard path, labels such as ``G X W | L G``, or a `QPath`.
+            points: About how many, unless the path has its own.
             velocities: Whether to find group velocities too.
-            progress: Is told how many wave vectors are newly done; each counts for the force
-                constants, for every member, and for its velocities.
+            notes: What is known of them already.
+            progress: Is told how many wave vectors are newly done; each counts for the mean, for
+                every one of several estimates, and for its velocities.
 
         Raises:
-            InputError: The force constants are of several crystals.
+            InputError: The force constants are of several crystals, or the lattice has no such
+                path.
             ComputationError: See `solved`.
+
+        Example:
+            >>> atom = Crystal(["Po"], [[0.0, 0.0, 0.0]], 3.36 * np.eye(3))
+            >>> cubic = ForceConstants(
+            ...     crystal=torch.tensor([0]), mass=torch.tensor([209.0]),
+            ...     first=torch.zeros(3, dtype=torch.long), second=torch.zeros(3, dtype=torch.long),
+            ...     step=torch.eye(3), values=torch.diag_embed(torch.eye(3) + 0.1), n_crystals=1)
+            >>> Bands.of(atom, cubic, "G X M")
+            Bands(Po, 3 branches 0..79 cm-1, G-X-M, 300 points)
         """
-        frequency, velocity = _frequencies(force_constants, path, progress), None
-        others = [_frequencies(member, path, progress) for member in members]
-        low_high = torch.stack(others).aminmax(dim=0) if others else None
+        given = (
+            [force_constants] if isinstance(force_constants, ForceConstants) else force_constants
+        )
+        path = path if isinstance(path, QPath) else QPath.of(crystal.cell, path, points)
+        mean, velocity = mean_force_constants(given), None
+        frequency = _frequencies(mean, path, progress)
+        each = [_frequencies(one, path, progress) for one in given] if len(given) > 1 else []
         if velocities:
             cell = torch.tensor(crystal.cell)
-            velocity = group_velocities(force_constants, cell, path.q, path.direction, progress)
-        between = (low_high.min, low_high.max) if low_high else None
-        return cls(crystal, path, frequency, velocity, between)
+            velocity = group_velocities(mean, cell, path.q, path.direction, progress)
+        edges = torch.stack(each).aminmax(dim=0) if each else None
+        between = (edges.min, edges.max) if edges else None
+        said = (*notes, *_notes(crystal, frequency))
+        return cls(crystal, path, mean, frequency, velocity, between, said)
+
+    def __repr__(self) -> str:
+        low, high = round(self.frequency.min().item()), round(self.frequency.max().item())
+        branches = f"{self.frequency.shape[1]} branches {low}..{high} cm-1"
+        runs = "-".join(label for _, label in self.path.ticks)
+        return f"Bands({self.crystal.formula}, {branches}, {runs}, {len(self.path.q)} points)"
 
     @property
     def imaginary(self) -> bool:
         """Whether some mode on the path is imaginary."""
         return bool(self.frequency.min() < -IMAGINARY)
 
+    @cached_property
+    def sites(self) -> Spectrum:
+        """Density of states of each site of the same force constants, (n, F)."""
+        full = site_densities(self.force_constants, mesh_for(self.crystal.n_sites))
+        return full * self.crystal.occupancies
+
     def at(self, label: str) -> Tensor:
-        """Frequencies at a labelled point, (3n,), cm⁻¹."""
+        """Frequencies at a labelled point, (3n,), cm⁻¹.
+
+        Raises:
+            InputError: The path has no such point.
+        """
+        if label not in self.path.labels:
+            why = f"its points are {', '.join(dict.fromkeys(filter(None, self.path.labels)))}"
+            raise InputError(f"no point {label!r} on the path", why=why, fix="name one of them")
         return self.frequency[self.path.labels.index(label)]
+
+
+def predicted_bands(
+    crystal: Crystal,
+    force_constants_of: Callable[[Crystal], Sequence[ForceConstants]],
+    path: str = "auto",
+    points: int = 300,
+    *,
+    velocities: bool = False,
+    warnings: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Bands:
+    """The bands of a crystal in its primitive cell, from predicted force constants.
+
+    Args:
+        crystal: In whatever cell.
+        force_constants_of: The estimates of a crystal's force constants, such as
+            `Predictor.force_constants`; it is given the primitive cell.
+        path: ``auto`` for the standard path, or labels such as ``G X W | L G``.
+        points: About how many.
+        velocities: Whether to find group velocities too.
+        warnings: What is known of the prediction.
+        progress: Is told how many wave vectors are done, and of how many.
+
+    Raises:
+        InputError: The lattice has no such path, or what ``force_constants_of`` raises.
+        ComputationError: See `solved`.
+    """
+    cell = primitive(crystal)
+    way, members = QPath.of(cell.cell, path, points), force_constants_of(cell)
+    total = len(way.q) * (1 + velocities + (len(members) if len(members) > 1 else 0))
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    notes = (NOT_TRAINED, *warnings)
+    bands = Bands.of(cell, members, way, velocities=velocities, notes=notes, progress=advance)
+    if cell.n_sites == crystal.n_sites:
+        return bands
+    smaller = (
+        f"the cell holds {crystal.n_sites} sites, the primitive one {cell.n_sites}: "
+        "the bands are those of the primitive cell"
+    )
+    return replace(bands, notes=(*bands.notes, smaller))
 
 
 def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progress | None) -> Tensor:
@@ -273,11 +195,11 @@ def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progres
     )
 
 
-NOT_TRAINED = (
-    "the bands follow from what was learned of densities of states alone: no branch, wave vector "
-    "or velocity was ever trained on"
-)
-NO_FIELD = "polar crystals lack the splitting of LO and TO modes near Γ"
+def _notes(crystal: Crystal, frequency: Tensor) -> Iterator[str]:
+    if len(crystal.elements) > 1:
+        yield NO_FIELD
+    if (lowest := frequency.min().item()) < -IMAGINARY:
+        yield f"some modes are imaginary, down to {lowest:.0f} cm-1 as the custom writes it"
 
 
 def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
@@ -304,6 +226,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
         )
     if bands.velocity is not None:
         record["group_velocity_km/s"] = bands.velocity.tolist()
+    record["warnings"] = list(bands.notes)
     return record
 
 
