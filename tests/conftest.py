@@ -1,10 +1,12 @@
 """What many tests share: a small labelled data set and a small untrained model."""
 
 import sys
+from contextlib import ExitStack
 
 import hypothesis
 import pytest
 import torch
+from processes import Child
 from salts import PAIRS, binary, labelled_row, write_rows
 
 from debye.core import checkpoint
@@ -64,3 +66,10 @@ def debye():
     deterministic = torch.are_deterministic_algorithms_enabled()
     yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])
     torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture
+def child():
+    """``child("-m", "debye", …)`` starts a `Child`, which does not outlive the test."""
+    with ExitStack() as stack:
+        yield lambda *words, **options: stack.enter_context(Child(*words, **options))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import PATIENCE
 from verbs import refused
 
 import debye as package
@@ -330,7 +331,13 @@ def test_help_of_every_verb_names_its_options(debye):
 def run(words, **facts):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        words, capture_output=True, text=True, env=environment, check=False, timeout=120, **facts
+        words,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=PATIENCE,
+        **facts,
     )
 
 

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from processes import PATIENCE
 from verbs import refused
 
 import debye as package
@@ -276,20 +276,6 @@ def command_line(many, model_file, output, workers=2):
             "--workers", str(workers), "--device", "cpu", "--top", "0"]  # fmt: skip
 
 
-def started(command, **options):
-    return subprocess.Popen([sys.executable, "-m", "debye", *command], stderr=subprocess.PIPE,
-                            text=True, start_new_session=True, **options)  # fmt: skip
-
-
-def after_parts(process, folder, count):
-    """Wait until so many parts are there."""
-    limit = time.monotonic() + 60
-    while len(list(folder.glob("parts/*.parquet"))) < count:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < limit
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def long(tmp_path, model_file):
     """A command of many small shards, and how long it is: 60 shards of 30."""
@@ -298,55 +284,77 @@ def long(tmp_path, model_file):
     return [*command_line(path, model_file, tmp_path / "out"), "--shard-size", "30"]
 
 
+class Held:
+    """A screening whose first three shards are done, and whose two workers hold the next two."""
+
+    def __init__(self, child, command, gate):
+        os.mkfifo(gate)
+        environment = {"GATE": str(gate), "HELD_FROM": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
+        code = "from held_screening import main; main()"
+        self.process, self.gate = (
+            child("-c", code, *command, start_new_session=True, env={**os.environ, **environment}),
+            gate,
+        )
+        self.workers = [int(self.process.says("holds").split()[1]) for _ in range(2)]
+
+    def release(self):
+        with self.gate.open("w"):
+            self.gate.unlink()
+
+
+@pytest.fixture
+def held(child, long, tmp_path):
+    return Held(child, long, tmp_path / "gate")
+
+
 def complete(folder):
     found = [row["id"] for row in rows(folder)]
     return len(found) == len(set(found)) == 1800
 
 
-def test_killed_and_run_again(long, tmp_path):
+def test_killed_and_run_again(held, child, long, tmp_path):
     """Nobody is left behind by a parent that is killed, and nothing is lost or done twice."""
     psutil = pytest.importorskip("psutil", reason="lists processes")
-    process = started(long)
-    after_parts(process, tmp_path / "out", 3)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate()
-    _, left = psutil.wait_procs(family, timeout=20)
+    family = psutil.Process(held.process.pid).children(recursive=True)
+    held.process.kill()
+    held.process.end()
+    _, left = psutil.wait_procs(family, timeout=PATIENCE)
     assert not left
-    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "out/parts").glob("part-*")}
-    assert 3 <= len(kept) < 60
-    again = started(long)
-    _, told = again.communicate(timeout=120)
-    assert again.returncode == 0, told
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for part in (tmp_path / "out/parts").glob("part-*"):
+        os.link(part, kept / part.name)
+    assert len(list(kept.iterdir())) == 3
+    code, _, told = child("-m", "debye", *long).end()
+    assert code == 0, told
     assert complete(tmp_path / "out")
     assert not list(tmp_path.glob("out/**/.debye-*"))
-    for name, date in kept.items():
-        assert (tmp_path / "out/parts" / name).stat().st_mtime_ns == date
+    for part in kept.iterdir():  # a part written anew would be another file of the same name
+        assert part.samefile(tmp_path / "out/parts" / part.name)
 
 
-def test_a_worker_that_dies_costs_nothing(long, tmp_path):
-    psutil = pytest.importorskip("psutil", reason="lists processes")
-    process = started(long)
-    after_parts(process, tmp_path / "out", 3)
-    workers = [
-        p
-        for p in psutil.Process(process.pid).children(recursive=True)
-        if not p.children() and p.memory_info().rss > 50e6
-    ]
-    workers[0].kill()
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+def test_a_worker_that_dies_costs_nothing(held, tmp_path):
+    held.gate.unlink()
+    os.kill(held.workers[0], signal.SIGKILL)
+    code, _, told = held.process.end()
+    assert code == 0, told
     assert "a worker died" in told
     assert complete(tmp_path / "out")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_and_run_again(long, tmp_path, number):
-    process = started(long)
-    after_parts(process, tmp_path / "out", 2)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
+@pytest.mark.parametrize(
+    ("number", "kill"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
+    ids=["SIGINT to all", "SIGTERM", "SIGTERM to all"],
+)
+def test_interrupted_and_run_again(held, tmp_path, number, kill):
+    """By the keyboard, by a person, by a batch system that ends the workers as well."""
+    kill(held.process.pid, number)
+    held.process.says("stopping once the shards in work are done")
+    if (number, kill) != (signal.SIGTERM, os.killpg):  # after that nobody is left to be released
+        held.release()
+    code, _, told = held.process.end()
+    assert code == 130, told
     assert "Traceback" not in told
     assert "run the same command" in told
     assert len(list(tmp_path.glob("out/parts/*"))) < 60

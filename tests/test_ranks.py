@@ -2,14 +2,16 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
-import time
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import torch
+from processes import PATIENCE, Child
 from safetensors.torch import load_file
 
 from debye.core.device import pick_device
@@ -154,31 +156,34 @@ def words_of(launcher, rank, size):
     return dict(zip(names, map(str, (rank, size, rank)), strict=True))
 
 
-def start(launcher, size, *command):
+def free_port():
+    """Below those that the system hands out, so that no connection takes it before it is used."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as candidate, suppress(OSError):
+            candidate.bind(("localhost", port))
+            return str(port)
+    pytest.fail("a hundred ports in turn are taken")
+
+
+@contextmanager
+def started(launcher, size, *command):
     """That many processes with the environment of a launcher."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
     own = {name for x in LAUNCHERS for names in x[2:] for name in names}
     rest = {k: v for k, v in os.environ.items() if k not in own} | {"OMP_NUM_THREADS": "1"}
-    return [
-        subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            env={**rest, **meeting, **words_of(launcher, rank, size)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(size)
-    ]  # fmt: skip
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                Child(*command, env={**rest, **meeting, **words_of(launcher, rank, size)})
+            )
+            for rank in range(size)
+        ]
 
 
-def ends(processes):
+def ends(launcher, size, *command):
     """(exit code, stdout, stderr) of each, all of which must end."""
-    try:
-        told = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(p.returncode, *texts) for p, texts in zip(processes, told, strict=True)]
+    with started(launcher, size, *command) as processes:
+        return [process.end() for process in processes]
 
 
 TORCH, OPEN, MPI, SLURM = LAUNCHERS
@@ -214,8 +219,8 @@ with joined("cpu") as ranks:
 
 def test_shares_of_a_batch_teach_what_the_batch_does(tmp_path):
     """Unequal shares, clipped gradients, and a loss that is bad on one process only."""
-    assert ends(start(MPI, 1, "-c", LINE, tmp_path / "one"))[0] == (0, "", "")
-    assert [end[0] for end in ends(start(MPI, 2, "-c", LINE, tmp_path / "two"))] == [0, 0]
+    assert ends(MPI, 1, "-c", LINE, tmp_path / "one")[0] == (0, "", "")
+    assert [end[0] for end in ends(MPI, 2, "-c", LINE, tmp_path / "two")] == [0, 0]
     one, first, second = (
         json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one-0", "two-0", "two-1")
     )
@@ -244,7 +249,7 @@ def words(tmp_path_factory, labelled, split_file):
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, words):
     folder = tmp_path_factory.mktemp("alone") / "run"
-    code, *_ = ends(start(SLURM, 1, "-m", "debye", *words, "--output", folder))[0]
+    code, *_ = ends(SLURM, 1, "-m", "debye", *words, "--output", folder)[0]
     assert code == 0
     return folder
 
@@ -261,7 +266,7 @@ def test_torchrun_reaches_the_weights_of_one_process(tmp_path, words, alone):
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "debye", *map(str, words), "--output", tmp_path / "run"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("best epoch") == 1
@@ -269,44 +274,34 @@ def test_torchrun_reaches_the_weights_of_one_process(tmp_path, words, alone):
     assert_same_run(tmp_path / "run", alone)
 
 
-def test_resumed_by_another_number_of_processes(tmp_path, words, alone):
-    """Stopped by a signal that one of two got, finished by one."""
-    long = ["--epochs", "300", "--output", tmp_path / "run"]
-    processes = start(OPEN, 2, "-m", "debye", *words, *long)
-    await_file(tmp_path / "run" / "metrics.csv", processes)
-    processes[1].send_signal(signal.SIGTERM)
-    first, second = ends(processes)
-    assert (first[0], second[0]) == (130, 130), first[2]
-    assert "go on with --resume" in first[2]
-    assert second[1:] == ("", "")
+ENDLESS = ["--epochs", "1000000"]
+
+
+def test_resumed_by_another_number_of_processes(tmp_path, words):
+    """Stopped by a signal that one of two got, gone on with by one."""
+    command = "-m", "debye", *words, *ENDLESS, "--output", tmp_path / "run"
+    with started(OPEN, 2, *command) as (first, second):
+        first.says("epoch 1/")
+        second.send_signal(signal.SIGTERM)
+        code, _, told = first.end()
+        assert code == 130, told
+        assert "go on with --resume" in told
+        assert second.end() == (130, "", "")
     before = load_file(tmp_path / "run" / "last.safetensors")
-    again = start(SLURM, 1, "-m", "debye", *words, *long, "--resume")
-    (process,) = again
-    changed = (tmp_path / "run" / "metrics.csv").stat().st_mtime_ns
-    end = time.monotonic() + 300
-    while (tmp_path / "run" / "metrics.csv").stat().st_mtime_ns == changed:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    assert ends(again)[0][0] == 130
+    with started(SLURM, 1, *command, "--resume") as (again,):
+        again.says("/1000000  train")  # at the end of an epoch, so that steps were taken
+        again.send_signal(signal.SIGINT)
+        assert again.end()[0] == 130
     after = load_file(tmp_path / "run" / "last.safetensors")
     assert any(not torch.equal(before[k], after[k]) for k in before)
 
 
-def await_file(path, processes):
-    end = time.monotonic() + 300
-    while not path.exists() and time.monotonic() < end:
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.01)
-
-
 def test_a_killed_process_ends_the_others(tmp_path, words):
-    command = *words, "--epochs", "300", "--output", tmp_path / "run"
-    processes = start(SLURM, 2, "-m", "debye", *command)
-    await_file(tmp_path / "run" / "metrics.csv", processes)
-    processes[1].kill()
-    (code, _, told), _ = ends(processes)
+    command = "-m", "debye", *words, *ENDLESS, "--output", tmp_path / "run"
+    with started(SLURM, 2, *command) as (first, second):
+        first.says("epoch 1/")
+        second.kill()
+        code, _, told = first.end()
     assert code == 1
     assert "process 0 of 2 lost the others" in told
     assert "Traceback" not in told
@@ -323,7 +318,7 @@ def test_what_is_refused_is_told_once(tmp_path, words, alone, change, part):
     (tmp_path / "small.toml").write_text("batch_size = 1")
     names = {"taken": alone, "small.toml": tmp_path / "small.toml"}
     change = [names.get(word, word) for word in change]
-    found = ends(start(TORCH, 2, "-m", "debye", *words, "--output", tmp_path / "run", *change))
+    found = ends(TORCH, 2, "-m", "debye", *words, "--output", tmp_path / "run", *change)
     told = "".join(end[2] for end in found)
     assert told.count(part) == 1  # another may add that it lost the one that told it
     assert 2 in {end[0] for end in found}
@@ -339,7 +334,7 @@ def test_processes_that_see_other_data(tmp_path, monkeypatch, words, labelled):
     code = "import os; os.chdir(os.environ['RANK']); from debye.cli import main; main()"
     monkeypatch.chdir(tmp_path)
     other = ["train", "d.csv", *words[2:], "--output", tmp_path / "run"]
-    found = ends(start(TORCH, 2, "-c", code, *other))
+    found = ends(TORCH, 2, "-c", code, *other)
     assert [end[0] for end in found] == [2, 2], found
     assert not (tmp_path / "run" / "last.safetensors").exists()
     told = "".join(end[2] for end in found)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import floor, inf, isfinite
 from pathlib import Path
 from types import FrameType
@@ -302,7 +302,10 @@ def graceful_stop(
         if asked:
             raise KeyboardInterrupt
         asked = True
-        tell(message)
+        # The work must not break off because this came in the middle of another message, or
+        # because nobody reads them any more.
+        with suppress(RuntimeError, OSError):
+            tell(message)
 
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

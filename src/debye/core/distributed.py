@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others, to appear or to answer."""
-FAREWELL = 3.0
-"""Seconds that the first process, once failed, gives the others to learn of it."""
+FAREWELL = timedelta(seconds=10)
+"""How long the first process, once failed, gives the others to learn of it."""
 
 
 @dataclass(frozen=True)
@@ -333,10 +332,9 @@ def _already_told(ranks: ProcessGroup, store: Store) -> bool:
     with suppress(RuntimeError):  # the store went with the first process
         told = store.add("failures", 1) > 1
         store.set(f"left {ranks.rank}", "")
-        others = [f"left {rank}" for rank in range(1, ranks.size)]
-        end = monotonic() + FAREWELL
-        while ranks.first and not store.check(others) and monotonic() < end:
-            sleep(0.05)
+        if ranks.first:
+            with suppress(RuntimeError):  # one was killed, or is still at work
+                store.wait([f"left {rank}" for rank in range(1, ranks.size)], FAREWELL)
         return told
     return False
 

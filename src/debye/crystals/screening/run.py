@@ -41,7 +41,8 @@ def run_shards(
         shards: In the order of their numbers; read as they are needed.
         job: What to do with each.
         executor: Where; it is entered and left here.
-        stopping: Asked now and then; once it says yes, only what is in flight is finished.
+        stopping: Asked now and then; once it says yes, only what is in flight is finished, and
+            what a worker takes with it is left for the next run.
         notify: Told what the user should know, such as the death of a worker.
 
     Yields:
@@ -62,9 +63,9 @@ def run_shards(
                 continue
             flying[executor.submit(screen, job, shard)] = shard
             while len(flying) >= AHEAD * executor.width:
-                yield from _landed(flying, job, executor, notify)
+                yield from _landed(flying, job, executor, stopping, notify)
         while flying:
-            yield from _landed(flying, job, executor, notify)
+            yield from _landed(flying, job, executor, stopping, notify)
     if there and not stopping():
         raise _changed(next(iter(there.values())), "its inputs are no longer there")
 
@@ -88,6 +89,7 @@ def _landed(
     flying: dict[Future[Report], Shard],
     job: Job,
     executor: ExecutorPool,
+    stopping: Callable[[], bool],
     notify: Callable[[str], None],
 ) -> Iterator[Report]:
     """Reports of what has come back; what was lost is done again, alone."""
@@ -102,6 +104,8 @@ def _landed(
                 lost.append(shard)
         # With one worker lost, others' shards may be; and what follows must be alone to tell.
         done = set(wait(flying).done) if lost else set()
+    if stopping():  # the signal that asks for a stop may have ended the workers as well
+        return
     if lost:
         notify(f"a worker died; {len(lost)} shard{'s'[: len(lost) > 1]} of it are done again")
     for shard in lost:
