@@ -5,22 +5,25 @@ All that the crystal half draws can be had from here.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import thermodynamics
 from debye.errors import InputError
-from debye.plot import COLUMN, PAGE, PALETTE, new_figure, style
+from debye.plot import COLUMN, DARK, PAGE, new_figure, style
 from debye.plot.alloy import draw_waterfall, waterfall_figure
-from debye.plot.dos import draw_dos
+from debye.plot.dos import band_patch, draw_dos, range_patch
 from debye.plot.evaluation import (
     draw_error_quartiles,
     draw_learning_curve,
@@ -62,6 +65,8 @@ def dos_figure(
     sideways: bool = False,
     reference: Spectrum | None = None,
     band: tuple[Tensor, Tensor] | None = None,
+    band_name: str = "",
+    range_end: float | None = None,
     width: float = COLUMN,
 ) -> Figure:
     """One density of states at a column's width; arguments as of `draw_dos`.
@@ -82,6 +87,8 @@ def dos_figure(
             sideways=sideways,
             reference=reference,
             band=band,
+            band_name=band_name,
+            range_end=range_end,
             title=formula_text(title),
         )
     return figure
@@ -129,11 +136,11 @@ def prediction_figure(
             dos, heat = figure.subplots(1, 2, width_ratios=[1.6, 1])
         else:
             dos, heat = figure.subplots(2, 1, height_ratios=[1.2, 1])
-        look: dict[str, Any] = {"unit": unit, "reference": reference, "band_name": _named(level)}
-        draw_dos(dos, prediction.total, prediction.elements, band=prediction.band(level), **look)
+        look: dict[str, Any] = {"unit": unit, "reference": reference, **_known(prediction, level)}
+        draw_dos(dos, prediction.total, prediction.elements, **look)
         band = table.bounds.get("heat_capacity")
         draw_heat_capacity(heat, table.temperature, table.heat_capacity, band=band)
-        figure.suptitle(_title(prediction, int(11 * width)), x=0.01, ha="left")
+        figure.suptitle(_title(prediction, 11 * width), x=0.01, ha="left")
         write_notes(figure, prediction.warnings)
     return figure
 
@@ -168,43 +175,50 @@ def overview_figure(
     shown = list(predictions)[:MOST]
     if not shown:
         raise InputError("cannot draw an overview", why="there are no predictions", fix="give some")
-    most = 2 if width < 5 else (4 if len(shown) > 9 else 3)
-    columns = 2 if len(shown) == 4 else min(most, len(shown))
+    columns = 2 if width < 5 or len(shown) == 4 else min(3, len(shown))
     rows = -(-len(shown) // columns)
     with style():
-        figure = new_figure(width, rows * min(2.4, 0.85 * width / columns) + 0.3)
+        figure = new_figure(width, rows * min(2.2, 0.74 * width / columns) + 0.5)
         axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-        colours = _shared_colours(shown)
         for ax, prediction in zip(axes, shown, strict=False):
-            title = _title(prediction, int(13 * width / columns))
-            look: dict[str, Any] = {"colours": colours, "inside": len(shown) <= 3, "title": title}
-            look["band"] = prediction.band(level)
+            look: dict[str, Any] = {**_known(prediction, level), "band_name": "", "range_name": ""}
+            look |= {"inside": len(shown) <= 3, "title": _title(prediction, 14 * width / columns)}
             draw_dos(ax, prediction.total, prediction.elements, unit=unit, **look)
         figure.supylabel(axes[0].get_ylabel(), fontsize=matplotlib.rcParams["axes.labelsize"])
         _share_labels(figure, axes, len(shown), columns)
+        _name_once(figure, shown, level)
         write_notes(figure, [*_overview_notes(shown, len(predictions))])
     return figure
 
 
-def _named(level: float) -> str:
-    """What a band of a level is called."""
-    return f"{100 * level:g} % at each frequency"
+def _known(prediction: Prediction, level: float) -> dict[str, Any]:
+    """What `draw_dos` shall show of how well a spectrum is known."""
+    return {
+        "band": prediction.band(level),
+        "band_name": f"{100 * level:g} % interval at each frequency",
+        "range_end": prediction.total.frequency[-1].item(),
+    }
 
 
-def _title(prediction: Prediction, longest: int) -> str:
-    """The formula, and the name where it says something else."""
+def _name_once(figure: Figure, shown: Sequence[Prediction], level: float) -> None:
+    """One legend for all panels, of what is not an element."""
+    handles: list[Artist] = [Line2D([], [], color=DARK, label="total")]
+    if any(prediction.uncertainty for prediction in shown):
+        handles.append(band_patch(_known(shown[0], level)["band_name"]))
+    if any(patch.get_hatch() for ax in figure.axes for patch in ax.patches):
+        handles.append(range_patch())
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+
+
+def _title(prediction: Prediction, longest: float) -> str:
+    """The formula, and the name where it says something else and there is room for it."""
     crystal = prediction.crystal
-    formula = formula_text(crystal.formula, longest)
-    room = longest - len(crystal.formula) - 3
-    if not crystal.name or crystal.name == crystal.formula or room < 4:
+    formula = formula_text(crystal.formula, int(longest))
+    room = int(longest) - len(crystal.formula) - 3
+    name = crystal.name.replace("_", " ")
+    if not name or Counter(name) == Counter(crystal.formula) or room < min(len(name), 12):
         return formula
-    return f"{formula} ({plain_text(crystal.name, room)})"
-
-
-def _shared_colours(predictions: Sequence[Prediction]) -> dict[str, str] | None:
-    """One colour per element in all panels, while the palette lasts."""
-    elements = list(dict.fromkeys(e for p in predictions for e in p.crystal.elements))
-    return dict(zip(elements, PALETTE, strict=False)) if len(elements) <= len(PALETTE) else None
+    return f"{formula} ({plain_text(name, room)})"
 
 
 def _share_labels(figure: Figure, axes: Sequence[Axes], n: int, columns: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor
 from debye.crystals.dos.checks import check_same_axis
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
-from debye.plot import DARK, PALETTE
+from debye.plot import DARK, GREY
+from debye.plot.element_colours import colours_of
 from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
 from debye.units import frequency_factor
 
@@ -30,10 +31,11 @@ WEIGHT = 5e-3
 """Share of the peak above which a density is worth a place on the axis."""
 ROW = 9.5
 """Height of a row of names above the axes, points."""
-VEIL = 0.14
-"""How dark the band is."""
+BAND = "#DEDEDE"
+"""Colour of a band, which lies behind everything."""
 NAME = 7.5
 """Size of a name inside its area, points."""
+BEYOND = "beyond the model's range"
 
 Array = NDArray[np.float64]
 
@@ -48,16 +50,18 @@ def draw_dos(
     reference: Spectrum | None = None,
     band: tuple[Tensor, Tensor] | None = None,
     band_name: str = "",
+    range_end: float | None = None,
+    range_name: str = BEYOND,
     names: tuple[str, str] = ("predicted", "reference"),
-    colours: Mapping[str, str] | None = None,
     inside: bool = True,
     title: str = "",
 ) -> None:
     """Draw a density of states in its own normalisation.
 
-    Partials are stacked, so that their areas add up to the total; each is named inside its area
-    where all names fit, else above the axes. The frequency axis ends where the last states are;
-    imaginary modes, where there are any, lie left of 0.
+    Partials are stacked in the colours of their elements, so that their areas add up to the total;
+    each is named inside its area where all names fit, else above the axes. A band lies behind
+    them, its lower edge a thin line before them. The frequency axis ends where the last states
+    are; imaginary modes, where there are any, lie left of 0.
 
     Args:
         ax: Where to draw.
@@ -68,8 +72,10 @@ def draw_dos(
         reference: Another spectrum, (F',), drawn dashed for as many atoms as the total.
         band: Lower and upper density around the total, (F,) each, as ``total.density``.
         band_name: What the band is called, if that is to be shown.
+        range_end: Highest frequency that the model can predict, cm⁻¹; what lies beyond is hatched
+            if the axis goes so far.
+        range_name: What that is called, if it is to be shown.
         names: What the total and the reference are called; shown with a reference only.
-        colours: Colour of each label of the partials; the palette in order if None.
         inside: Name partials inside their areas where all names fit; above the axes if not.
         title: Above the axes and the names, ready for matplotlib.
 
@@ -87,28 +93,40 @@ def draw_dos(
     """
     check_single(total, "the total")
     pen = _Pen(ax, sideways)
-    omega, density = numbers(total, unit)
-    stack = _stack(total, partials, unit) if partials is not None else []
-    shades = colours or dict(zip([n for n, *_ in stack], _cycle(len(stack)), strict=True))
-    for name, lower, upper in stack:
-        pen.area(omega, lower, upper, tint(shades[name]))
-    lines = [pen.line(omega, density, plain_text(names[0]))]
-    curves, top = [(omega, density)], density.max()
-    if band is not None:
-        low, high = _in_unit(band, total, unit)
-        pen.veil(omega, low, high)
-        top = max(top, high.max())
+    curves = [numbers(total, unit)]
     if reference is not None:
         curves.append(numbers(alike(reference, total), unit))
-        lines.append(pen.line(*curves[-1], plain_text(names[1]), dashed=True))
-    pen.limits(*frequency_limits(curves), 1.06 * max(top, *(g.max() for _, g in curves)))
+    parts = _stacked(total, partials, unit) if partials is not None else []
+    edges = _in_unit(band, total, unit) if band is not None else None
+    lines = _draw_states(pen, curves, parts, edges, names)
+    reached = _limit(pen, curves, edges, range_end and range_end * frequency_factor("cm-1", unit))
     pen.axis_labels(FREQUENCY_LABELS[unit], density_label(total.normalisation, unit))
-    areas = [] if inside and _name_areas(pen, omega, stack, shades) else _patches(stack, shades)
-    if band is not None and band_name:
-        areas.append(Patch(color=tint(DARK, VEIL), label=plain_text(band_name)))
+    areas = [] if inside and _name_areas(pen, curves[0][0], parts) else _patches(parts)
+    if edges is not None and band_name:
+        areas.append(band_patch(band_name))
+    if reached and range_name:
+        areas.append(range_patch(range_name))
     rows = _legends(pen, lines if len(lines) > 1 else [], areas)
     if title:
         ax.set_title(title, loc="left", pad=4 + ROW * rows)
+
+
+def band_patch(name: str) -> Patch:
+    """How a band is shown in a legend."""
+    return Patch(facecolor=BAND, edgecolor=tint(DARK, 0.5), linewidth=0.4, label=plain_text(name))
+
+
+def range_patch(name: str = BEYOND) -> Patch:
+    """How what lies beyond the model's range is shown in a legend."""
+    return Patch(label=plain_text(name), **_HATCH)
+
+
+_HATCH: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": GREY,
+    "hatch": "//////",
+    "linewidth": 0,
+}
 
 
 def check_single(spectrum: Spectrum, what: str) -> None:
@@ -162,34 +180,74 @@ def tint(colour: str | tuple[float, ...], strength: float = 0.5) -> tuple[float,
     return tuple(1 - strength * (1 - c) for c in to_rgb(colour))
 
 
-def shade(colour: str, strength: float = 0.65) -> tuple[float, ...]:
-    """A colour mixed with black, for words in it."""
-    return tuple(strength * c for c in to_rgb(colour))
-
-
-def _cycle(n: int) -> list[str]:
-    return [PALETTE[i % len(PALETTE)] for i in range(n)]
-
-
 def _in_unit(band: tuple[Tensor, Tensor], total: Spectrum, unit: str) -> tuple[Array, Array]:
     factor = 1.0 if total.normalisation == "max" else frequency_factor("cm-1", unit)
     return array(band[0]) / factor, array(band[1]) / factor
 
 
-def _stack(total: Spectrum, partials: Spectrum, unit: str) -> list[tuple[str, Array, Array]]:
-    """Name, lower and upper edge of each partial, one upon the other."""
+class _Part(NamedTuple):
+    """A partial density between the one below it and the one above."""
+
+    name: str
+    lower: Array
+    upper: Array
+    fill: tuple[float, ...]
+
+
+def _stacked(total: Spectrum, partials: Spectrum, unit: str) -> list[_Part]:
+    """The partials, one upon the other."""
     if len(partials.shape) != 1 or not partials.labels:
         why = f"their shape is {tuple(partials.shape)} and their labels are {partials.labels}"
         fix = "give one row per element or site, with labels"
         raise InputError("cannot draw the partial spectra", why=why, fix=fix)
     check_same_axis(total.frequency, partials.frequency)
-    # States are shared out in the count of the whole: per atom each would have its own atoms.
+    # States are divided in the count of the whole: per atom each would have its own atoms.
     scale = (total.integral / total.to("3N").integral).item()
-    counted = partials.to("3N")
     factor = 1.0 if total.normalisation == "max" else frequency_factor("cm-1", unit)
-    upper = array(counted.density).cumsum(0) * (scale / factor)
+    upper = array(partials.to("3N").density).cumsum(0) * (scale / factor)
     lower = np.vstack([np.zeros_like(upper[:1]), upper[:-1]])
-    return list(zip(partials.labels, lower, upper, strict=True))
+    return list(map(_Part, partials.labels, lower, upper, _fills(partials.labels)))
+
+
+def _fills(labels: Sequence[str]) -> list[tuple[float, ...]]:
+    """The colours of labels; sites of one element, whose colour is one, differ in strength."""
+    colours = colours_of(labels)
+    return [tint(c, (0.75, 0.5, 0.3)[colours[:i].count(c) % 3]) for i, c in enumerate(colours)]
+
+
+def _draw_states(
+    pen: _Pen,
+    curves: Sequence[tuple[Array, Array]],
+    parts: Sequence[_Part],
+    edges: tuple[Array, Array] | None,
+    names: tuple[str, str],
+) -> list[Line2D]:
+    """The band, the partials before it, and the lines, which are returned."""
+    omega = curves[0][0]
+    for part in parts:
+        pen.area(omega, part.lower, part.upper, part.fill)
+    lines = [pen.line(*curves[0], plain_text(names[0]))]
+    lines += [pen.line(*curve, plain_text(names[1]), dashed=True) for curve in curves[1:]]
+    if edges is not None:
+        pen.band(omega, *edges)
+    return lines
+
+
+def _limit(
+    pen: _Pen,
+    curves: Sequence[tuple[Array, Array]],
+    edges: tuple[Array, Array] | None,
+    end: float | None,
+) -> bool:
+    """Set the limits of both axes; whether the end of the model's range is reached, and marked."""
+    low, high = frequency_limits(curves)
+    top = max(g.max() for g in [*(g for _, g in curves), *(edges or ())])
+    reached = end is not None and high >= 0.999 * end
+    if end is not None and reached:
+        high = max(high, 1.04 * end)
+        pen.hatch(end, high)
+    pen.limits(low, high, 1.06 * top)
+    return reached
 
 
 @dataclass
@@ -203,13 +261,18 @@ class _Pen:
         fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
         fill(omega, lower, upper, facecolor=colour, edgecolor="none", linewidth=0)
 
-    def veil(self, omega: Array, lower: Array, upper: Array) -> None:
-        """An area through which what lies below is seen, between two thin lines."""
+    def band(self, omega: Array, lower: Array, upper: Array) -> None:
+        """An area behind the others; its lower edge is seen before them."""
         fill = self.ax.fill_betweenx if self.sideways else self.ax.fill_between
-        fill(omega, lower, upper, facecolor=DARK, edgecolor="none", linewidth=0, alpha=VEIL)
+        fill(omega, lower, upper, facecolor=BAND, edgecolor="none", linewidth=0, zorder=0.5)
         for edge in (lower, upper):
             x, y = (edge, omega) if self.sideways else (omega, edge)
-            self.ax.plot(x, y, color=tint(DARK, 0.5), linewidth=0.4)
+            self.ax.plot(x, y, color=DARK, linewidth=0.35, alpha=0.6, zorder=1.5)
+
+    def hatch(self, start: float, stop: float) -> None:
+        """Mark a stretch of the frequency axis."""
+        span = self.ax.axhspan if self.sideways else self.ax.axvspan
+        span(start, stop, zorder=0.4, **_HATCH)
 
     def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> Line2D:
         x, y = (density, omega) if self.sideways else (omega, density)
@@ -242,27 +305,30 @@ class _Pen:
         along_y = 1.35 * points / 72 / height * (y1 - y0)
         return (along_y, along_x) if self.sideways else (along_x, along_y)
 
-    def write(self, text: str, omega: float, density: float, colour: tuple[float, ...]) -> None:
+    def write(self, text: str, omega: float, density: float, colour: str) -> None:
         x, y = (density, omega) if self.sideways else (omega, density)
         look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": NAME}
         self.ax.text(x, y, text, color=colour, **look)
 
 
-def _name_areas(
-    pen: _Pen, omega: Array, stack: list[tuple[str, Array, Array]], shades: Mapping[str, str]
-) -> bool:
+def _name_areas(pen: _Pen, omega: Array, parts: Sequence[_Part]) -> bool:
     """Name the areas inside them, if there is room for every name."""
-    places = [_place(omega, low, high, pen.text_size(name, NAME)) for name, low, high in stack]
+    places = [_place(omega, p.lower, p.upper, pen.text_size(p.name, NAME)) for p in parts]
     found = [place for place in places if place is not None]
-    if len(found) < len(stack):
+    if len(found) < len(parts):
         return False
-    for (name, *_), (x, y) in zip(stack, found, strict=True):
-        pen.write(plain_text(name), x, y, shade(shades[name]))
+    for part, (x, y) in zip(parts, found, strict=True):
+        pen.write(plain_text(part.name), x, y, _ink(part.fill))
     return True
 
 
-def _patches(stack: list[tuple[str, Array, Array]], shades: Mapping[str, str]) -> list[Artist]:
-    return [Patch(color=tint(shades[name]), label=plain_text(name)) for name, *_ in stack]
+def _ink(ground: tuple[float, ...]) -> str:
+    """What is legible on a colour: dark or white."""
+    return DARK if np.dot(ground, (0.299, 0.587, 0.114)) > 0.5 else "white"
+
+
+def _patches(parts: Sequence[_Part]) -> list[Artist]:
+    return [Patch(color=part.fill, label=plain_text(part.name)) for part in parts]
 
 
 def _place(
