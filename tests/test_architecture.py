@@ -102,7 +102,11 @@ OWNERS = {
     "ase": ("crystals/structure", "crystals/lattice"),
     "pymatgen": ("crystals/structure",),
     "gemmi": ("crystals/structure",),
-    "phonopy": ("crystals/data", "crystals/lattice/phonopy.py"),
+    "phonopy": (
+        "crystals/data",
+        "crystals/lattice/phonopy.py",
+        "crystals/structure/convert.py",  # a calculator's unit of length
+    ),
     "vesin": ("core/neighbors.py", "crystals/structure/validate.py"),
     "safetensors": ("core/checkpoint.py",),
     "typer": ("cli",),

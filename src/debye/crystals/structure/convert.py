@@ -1,22 +1,296 @@
-"""What ASE and pymatgen say in their own words, in the words of a Crystal."""
+"""What ASE, pymatgen and phonopy say of a crystal in their own words, in the words of a Crystal.
+
+None of them is imported to recognise its objects: a type is known by its name and its library.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from debye.crystals.structure.elements import ISOTOPES, SYMBOLS
-from debye.crystals.structure.validate import no_cell, structure_error
+from debye.crystals.structure.elements import ISOTOPES, MASSES, SYMBOLS
+from debye.crystals.structure.validate import Species, no_cell, structure_error
+from debye.errors import InputError
+
+if TYPE_CHECKING:
+    import ase
+
+    from debye.crystals.structure.crystal import Crystal
 
 NOT_PERIODIC = "its periodicity is switched off: treated as periodic"
 """The note for a cell with ``pbc`` off."""
 
+NAMES = ("name", "mp_id", "material_id", "entry_id", "id")
+"""Where a record holds its name, in this order."""
+
+FORCE_CONSTANTS = (
+    "phonopy's own force constants are not used here: "
+    "debye.crystals.lattice.phonopy.from_phonopy takes them"
+)
+"""The note for the crystal of a ``Phonopy`` with force constants."""
+
+
+class Parts(NamedTuple):
+    """What a `Crystal` is made of."""
+
+    species: Sequence[Species]
+    positions: ArrayLike
+    cell: ArrayLike
+    notes: Sequence[str] = ()
+    name: str = ""
+
+
+def comes_from(thing: object, library: str, *names: str) -> bool:
+    """Whether something is an instance of a library's class, by its name, or of one derived of it.
+
+    Example:
+        >>> comes_from(np.float64(1), "numpy", "floating")
+        True
+    """
+    return any(
+        base.__name__ in names and base.__module__.partition(".")[0] == library
+        for base in type(thing).__mro__
+    )
+
+
+def type_name(thing: object) -> str:
+    """What something is, for errors: ``an object of type ase.atom.Atom``.
+
+    Example:
+        >>> type_name(3.5)
+        'an object of type float'
+    """
+    kind = type(thing)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"an object of type {module}{kind.__qualname__}"
+
+
+def _foreign(thing: object, label: str, wanted: str) -> InputError:
+    return structure_error(
+        label or "what was given", f"it is {type_name(thing)}, not {wanted}", f"give {wanted}"
+    )
+
+
+# From other libraries.
+
+
+def atoms_parts(atoms: Any, label: str) -> Parts:  # noqa: ANN401 - ase is not typed
+    """Of ASE ``Atoms``, with ASE's own mark for mixed sites where a CIF left it.
+
+    Raises:
+        InputError: It is something else, or its atomic numbers name no elements.
+    """
+    if not comes_from(atoms, "ase", "Atoms"):
+        raise _foreign(atoms, label, "ASE Atoms")
+    label = label or "the Atoms"
+    species: Sequence[Species] = species_of_numbers(atoms.numbers, label)
+    notes = periodicity_notes(atoms.pbc)
+    if atoms.has("masses"):
+        species, odd = _with_masses(species, atoms.get_masses())
+        notes += odd
+    occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
+    if isinstance(occupancy, dict) and kinds is not None:
+        species = [occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)]
+    return Parts(species, atoms.positions, atoms.cell.array, notes, name_in(atoms.info))
+
+
+def pymatgen_parts(structure: Any, label: str) -> Parts:  # noqa: ANN401 - pymatgen is optional
+    """Of a pymatgen ``Structure``, or of the one in a ``ComputedStructureEntry``; charges dropped.
+
+    Raises:
+        InputError: It is something else, or a ``Molecule``.
+    """
+    name = ""
+    if comes_from(structure, "pymatgen", "ComputedStructureEntry"):
+        name, structure = str(structure.entry_id or ""), structure.structure
+    if comes_from(structure, "pymatgen", "IMolecule"):
+        raise no_cell(label or "the Molecule")
+    if not comes_from(structure, "pymatgen", "IStructure"):
+        raise _foreign(structure, label, "a pymatgen Structure or ComputedStructureEntry")
+    species = [
+        site_of((_pymatgen_symbol(kind), float(x)) for kind, x in site.species.items())
+        for site in structure
+    ]
+    lattice = structure.lattice
+    return Parts(
+        species, structure.cart_coords, lattice.matrix, periodicity_notes(lattice.pbc), name
+    )
+
+
+def _pymatgen_symbol(kind: Any) -> str:  # noqa: ANN401 - pymatgen is optional
+    """The symbol of an ``Element`` or ``Species``; deuterium's is H there, and its name is D."""
+    element = getattr(kind, "element", kind)
+    return str(getattr(element, "name", element.symbol))
+
+
+def phonopy_parts(given: Any, label: str) -> Parts:  # noqa: ANN401 - phonopy is optional
+    """Of ``PhonopyAtoms``, in Å, or of the primitive cell of a ``Phonopy``, in its own unit.
+
+    Raises:
+        InputError: It is something else.
+    """
+    cell, scale, notes = given, 1.0, tuple[str, ...]()
+    if comes_from(given, "phonopy", "Phonopy"):
+        cell, scale = given.primitive, calculator_length(given)
+        notes = () if given.force_constants is None else (FORCE_CONSTANTS,)
+    if not comes_from(cell, "phonopy", "PhonopyAtoms"):
+        raise _foreign(given, label, "Phonopy or PhonopyAtoms")
+    # phonopy may number the kinds of an element: Fe1, Fe2.
+    symbols = [str(symbol).rstrip("0123456789") for symbol in cell.symbols]
+    species: Sequence[Species] = symbols
+    if getattr(cell, "has_mixtures", False):  # phonopy 4 may merge the species of a shared site
+        kinds = [cell.species_table[i] for i in cell.species_ids]
+        species = [
+            site_of(k.mixture) if k.mixture else s for k, s in zip(kinds, symbols, strict=True)
+        ]
+    elif cell.masses is not None:
+        species, odd = _with_masses(symbols, cell.masses)
+        notes += odd
+    return Parts(species, cell.positions * scale, cell.cell * scale, notes)
+
+
+def calculator_length(phonon: Any) -> float:  # noqa: ANN401 - phonopy is optional
+    """Å in the unit of length of a ``Phonopy``'s calculator."""
+    from phonopy.physical_units import get_calculator_physical_units
+
+    return float(get_calculator_physical_units(phonon.calculator).distance_to_A)
+
+
+# From their JSON.
+
+
+def record_parts(data: Mapping[str, Any], label: str) -> Parts:
+    """Of a dictionary as ``ase.Atoms.todict`` or pymatgen's ``Structure.as_dict`` write it.
+
+    Raises:
+        InputError: It is something else, keys are missing, or there is no cell.
+    """
+    if not isinstance(data, Mapping):
+        raise _foreign(data, label, "a dict of numbers, positions and cell, or of a Structure")
+    label = label or "the crystal"
+    if "sites" in data:
+        return _pymatgen_record(data, label)
+    for key in ("numbers", "positions"):
+        if key not in data:
+            raise structure_error(label, f"{key!r} is missing", "give numbers, positions and cell")
+    numbers, positions, cell, pbc = (
+        _array(data.get(key), label) for key in ("numbers", "positions", "cell", "pbc")
+    )
+    if cell is None:
+        raise no_cell(label)
+    species: Sequence[Species] = species_of_numbers(numbers, label)
+    notes = periodicity_notes(True if pbc is None else pbc)
+    return Parts(species, positions, cell, notes)
+
+
+def _pymatgen_record(data: Mapping[str, Any], label: str) -> Parts:
+    if "lattice" not in data:
+        raise no_cell(label)
+    try:
+        cell = np.array(data["lattice"]["matrix"], dtype=np.float64)
+        species = [
+            site_of((str(kind["element"]), float(kind["occu"])) for kind in site["species"])
+            for site in data["sites"]
+        ]
+        fractional = np.array([site["abc"] for site in data["sites"]], dtype=np.float64)
+        notes = periodicity_notes(data["lattice"].get("pbc", True))
+        return Parts(species, fractional.reshape(-1, 3) @ cell, cell, notes)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
+        raise structure_error(
+            label,
+            f"not a pymatgen Structure as as_dict writes it ({type(error).__name__}: {error})",
+            "write it again with Structure.as_dict()",
+        ) from error
+
+
+def _array(value: Any, label: str) -> Any:  # noqa: ANN401 - anything JSON can say
+    """A value of ASE's JSON, in which arrays are ``{"__ndarray__": [shape, type, values]}``."""
+    if isinstance(value, Mapping):
+        value = value.get("array", value)
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        shape, _, values = value["__ndarray__"]
+        return np.reshape(values, shape)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"an array of it is none as ASE writes them ({type(error).__name__}: {error})"
+        raise structure_error(label, why, "write it again with ase.io.jsonio.encode") from error
+
+
+# To them.
+
+
+def pymatgen_record(crystal: Crystal) -> dict[str, Any]:
+    """What pymatgen's ``Structure.from_dict`` reads."""
+    sites = [
+        {
+            "species": [{"element": s, "occu": x} for s, x in site.items()],
+            "abc": abc,
+            "xyz": xyz,
+            "label": "/".join(site),
+            "properties": {},
+        }
+        for site, abc, xyz in zip(
+            crystal.species, crystal.fractional.tolist(), crystal.positions.tolist(), strict=True
+        )
+    ]
+    return {
+        "@module": "pymatgen.core.structure",
+        "@class": "Structure",
+        "charge": 0,
+        "lattice": {"matrix": crystal.cell.tolist(), "pbc": [True, True, True]},
+        "properties": {},
+        "sites": sites,
+    }
+
+
+def pymatgen_structure(crystal: Crystal) -> Any:  # noqa: ANN401 - pymatgen is optional
+    """The crystal as a pymatgen ``Structure``.
+
+    Raises:
+        InputError: pymatgen is not installed.
+    """
+    try:
+        from pymatgen.core import Structure
+    except ImportError as error:
+        raise InputError(
+            "cannot make a pymatgen Structure",
+            why="pymatgen is not installed",
+            fix="python -m pip install 'debye[pymatgen]'",
+        ) from error
+    return Structure(
+        crystal.cell, [dict(site) for site in crystal.species], crystal.positions,
+        coords_are_cartesian=True,
+    )  # fmt: skip
+
+
+def ase_atoms(crystal: Crystal) -> ase.Atoms:
+    """The crystal as ASE ``Atoms``; D and T become H with their mass.
+
+    Raises:
+        InputError: A site is mixed or partly vacant, which ``Atoms`` cannot say.
+    """
+    from ase import Atoms
+
+    symbols = ["H" if s in ISOTOPES else s for s in crystal.symbols("ASE Atoms")]
+    atoms = Atoms(symbols, positions=crystal.positions, cell=crystal.cell, pbc=True)
+    if any(s in ISOTOPES for s in crystal.elements):
+        atoms.set_masses(crystal.masses)
+    return atoms
+
+
+# What they share.
+
 
 def species_of_numbers(numbers: ArrayLike, label: str) -> list[str]:
-    """The symbols of atomic numbers, each 1 to 118."""
+    """The symbols of atomic numbers, each 1 to 118.
+
+    Raises:
+        InputError: One of them is no such number.
+    """
     try:
         known = [SYMBOLS[n] for n in np.asarray(numbers).tolist() if n > 0 and n == int(n)]
     except (TypeError, ValueError, IndexError, OverflowError) as error:
@@ -38,6 +312,19 @@ def with_isotope(symbol: str, mass: float) -> str:
     return symbol
 
 
+def _with_masses(
+    symbols: Sequence[Any], masses: Iterable[float]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Isotopes of hydrogen by their masses, and notes of masses that are not kept."""
+    pairs = [(with_isotope(str(s), m), float(m)) for s, m in zip(symbols, masses, strict=True)]
+    odd = {
+        f"its mass of {m:.4g} u for {s} is not kept: {MASSES[s]:.4g} u is used"
+        for s, m in pairs
+        if s in MASSES and abs(m / MASSES[s] - 1) > 0.01
+    }
+    return [s for s, _ in pairs], tuple(sorted(odd))
+
+
 def periodicity_notes(pbc: ArrayLike) -> tuple[str, ...]:
     """What to note of ``pbc``, one switch or three."""
     return () if np.all(pbc) else (NOT_PERIODIC,)
@@ -51,23 +338,6 @@ def site_of(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     return site
 
 
-def pymatgen_parts(
-    data: Mapping[str, Any], label: str
-) -> tuple[list[dict[str, float]], NDArray[np.float64], NDArray[np.float64]]:
-    """Species, positions and cell of a pymatgen dict; charges are dropped."""
-    if "lattice" not in data:
-        raise no_cell(label)
-    try:
-        cell = np.array(data["lattice"]["matrix"], dtype=np.float64)
-        species = [
-            site_of((str(kind["element"]), float(kind["occu"])) for kind in site["species"])
-            for site in data["sites"]
-        ]
-        fractional = np.array([site["abc"] for site in data["sites"]], dtype=np.float64)
-        return species, fractional.reshape(-1, 3) @ cell, cell
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise structure_error(
-            label,
-            f"not a pymatgen Structure as as_dict writes it ({type(error).__name__}: {error})",
-            "write it again with Structure.as_dict()",
-        ) from error
+def name_in(record: Mapping[str, Any]) -> str:
+    """The name that a record gives; empty where it gives none."""
+    return str(next((record[key] for key in NAMES if record.get(key) is not None), ""))

@@ -20,11 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from debye.core.upward import higher
 from debye.crystals.structure.convert import (
-    periodicity_notes,
+    Parts,
+    ase_atoms,
+    atoms_parts,
+    phonopy_parts,
     pymatgen_parts,
-    site_of,
-    species_of_numbers,
-    with_isotope,
+    pymatgen_record,
+    pymatgen_structure,
+    record_parts,
 )
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES, MASSES, electronegativity
 from debye.crystals.structure.validate import (
@@ -34,7 +37,6 @@ from debye.crystals.structure.validate import (
     check_volume,
     checked_array,
     checked_species,
-    no_cell,
     structure_error,
 )
 from debye.errors import InputError
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import ase
+    from pymatgen.core import Structure
 
 VACANCY_NOTE = "occupancies that sum below 1 are taken as vacancies"
 ISOTOPE_NOTE = "{} is treated as H chemically, with its own mass of {:.3f} u"
@@ -242,42 +245,41 @@ class Crystal:
         Raises:
             InputError: There is no cell, or what `Crystal` refuses.
         """
-        species: Sequence[Species] = species_of_numbers(atoms.numbers, source)
-        if atoms.has("masses"):
-            species = [
-                with_isotope(str(s), m) for s, m in zip(species, atoms.get_masses(), strict=True)
-            ]
-        occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
-        if isinstance(occupancy, dict) and kinds is not None:
-            species = [
-                occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)
-            ]
-        notes = periodicity_notes(atoms.pbc)
-        return cls(species, atoms.positions, atoms.cell.array, name, source, notes)
+        return cls._of(atoms_parts(atoms, source), name, source)
 
     @classmethod
     def from_pymatgen(cls, structure: Any, *, name: str = "", source: str = "") -> Crystal:  # noqa: ANN401 - pymatgen is optional
         """The crystal of a pymatgen ``Structure``, disordered or not; charges are dropped.
 
         Args:
-            structure: A ``pymatgen.core.Structure``.
+            structure: A ``pymatgen.core.Structure``, or a ``ComputedStructureEntry``.
             name: See `Crystal`.
             source: See `Crystal`.
 
         Raises:
-            InputError: It is a ``Molecule`` (no cell), or what `Crystal` refuses.
+            InputError: It is a ``Molecule`` (no cell), something else, or what `Crystal` refuses.
         """
-        if not hasattr(structure, "lattice"):
-            raise no_cell(source or type(structure).__name__)
-        species = [
-            site_of((str(kind.symbol), float(x)) for kind, x in site.species.items())
-            for site in structure
-        ]
-        return cls(species, structure.cart_coords, structure.lattice.matrix, name, source)
+        return cls._of(pymatgen_parts(structure, source), name, source)
+
+    @classmethod
+    def from_phonopy(cls, cell: Any, *, name: str = "", source: str = "") -> Crystal:  # noqa: ANN401 - phonopy is optional
+        """The crystal of ``PhonopyAtoms``, or of the primitive cell of a ``Phonopy``.
+
+        Its force constants are for `debye.crystals.lattice.phonopy.from_phonopy`; a note says so.
+
+        Args:
+            cell: ``PhonopyAtoms`` in Å, or a ``Phonopy`` in the unit of its calculator.
+            name: See `Crystal`.
+            source: See `Crystal`.
+
+        Raises:
+            InputError: It is something else, or what `Crystal` refuses.
+        """
+        return cls._of(phonopy_parts(cell, source), name, source)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, name: str = "", source: str = "") -> Crystal:
-        """The crystal of a dict as ``ase.Atoms.fromdict`` or pymatgen's ``as_dict`` have it.
+        """The crystal of a dict as ``ase.Atoms.todict`` or pymatgen's ``as_dict`` have it.
 
         Args:
             data: ``{numbers, positions (Å), cell (Å), pbc}``, or ``{lattice, sites}``.
@@ -285,27 +287,21 @@ class Crystal:
             source: See `Crystal`.
 
         Raises:
-            InputError: Keys are missing, there is no cell, or what `Crystal` refuses.
+            InputError: It is no dict, keys are missing, there is no cell, or what `Crystal`
+                refuses.
 
         Example:
             >>> Crystal.from_dict({"numbers": [84], "positions": [[0, 0, 0]],
             ...                    "cell": [[3.36, 0, 0], [0, 3.36, 0], [0, 0, 3.36]]}).formula
             'Po'
         """
-        label = source or name or "the crystal"
-        if "sites" in data:
-            return cls(*pymatgen_parts(data, label), name, source)
-        for key in ("numbers", "positions"):
-            if key not in data:
-                raise structure_error(
-                    label, f"{key!r} is missing", "give numbers, positions and cell"
-                )
-        cell = data.get("cell")
-        if cell is None:
-            raise no_cell(label)
-        notes = periodicity_notes(data.get("pbc", True))
-        species = species_of_numbers(data["numbers"], label)
-        return cls(species, data["positions"], cell, name, source, notes)
+        return cls._of(record_parts(data, source or name), name, source)
+
+    @classmethod
+    def _of(cls, parts: Parts, name: str, source: str) -> Crystal:
+        return cls(
+            parts.species, parts.positions, parts.cell, name or parts.name, source, parts.notes
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The crystal as pymatgen's ``Structure.from_dict`` and `from_dict` read it (JSON).
@@ -315,26 +311,15 @@ class Crystal:
             >>> Crystal.from_dict(iron.to_dict()).formula
             'Fe'
         """
-        sites = [
-            {
-                "species": [{"element": s, "occu": x} for s, x in site.items()],
-                "abc": abc,
-                "xyz": xyz,
-                "label": "/".join(site),
-                "properties": {},
-            }
-            for site, abc, xyz in zip(
-                self.species, self.fractional.tolist(), self.positions.tolist(), strict=True
-            )
-        ]
-        return {
-            "@module": "pymatgen.core.structure",
-            "@class": "Structure",
-            "charge": 0,
-            "lattice": {"matrix": self.cell.tolist(), "pbc": [True, True, True]},
-            "properties": {},
-            "sites": sites,
-        }
+        return pymatgen_record(self)
+
+    def to_pymatgen(self) -> Structure:
+        """The crystal as a pymatgen ``Structure``, with its occupancies.
+
+        Raises:
+            InputError: pymatgen is not installed.
+        """
+        return pymatgen_structure(self)
 
     def to_atoms(self) -> ase.Atoms:
         """The crystal as ASE ``Atoms``; D and T become H with their mass.
@@ -342,13 +327,7 @@ class Crystal:
         Raises:
             InputError: A site is mixed or partly vacant, which ``Atoms`` cannot say.
         """
-        from ase import Atoms
-
-        symbols = ["H" if s in ISOTOPES else s for s in self.symbols("ASE Atoms")]
-        atoms = Atoms(symbols, positions=self.positions, cell=self.cell, pbc=True)
-        if any(s in ISOTOPES for s in self.elements):
-            atoms.set_masses(self.masses)
-        return atoms
+        return ase_atoms(self)
 
     def symbols(self, form: str = "a list of symbols") -> list[str]:
         """The symbol of each site of an ordered crystal.

@@ -6,16 +6,25 @@ Nothing here executes what a file holds: pickles are refused, and no text is eva
 from __future__ import annotations
 
 import glob
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TypeVar
 
 from debye.core.files import atomic_write
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.cif import cif_blocks
+from debye.crystals.structure_io.formats import (
+    HEAD,
+    SUFFIXES,
+    decoded,
+    format_of,
+    named_format,
+    unreadable,
+)
 from debye.crystals.structure_io.tables import (
     database_structures,
     json_line_structures,
@@ -25,56 +34,17 @@ from debye.crystals.structure_io.tables import (
 from debye.crystals.structure_io.text import (
     LazyStructure,
     poscar_structures,
-    sniffed,
     xyz_structures,
 )
 from debye.errors import DebyeError, InputError
-
-if TYPE_CHECKING:
-    from typing import IO
 
 Result = TypeVar("Result")
 
 LARGEST_TEXT = 50_000_000
 """Bytes of a file that must be read as a whole (CIF, POSCAR, JSON); the others stream."""
 
-SUFFIXES = {
-    ".cif": "cif",
-    ".xyz": "xyz",
-    ".extxyz": "xyz",
-    ".vasp": "poscar",
-    ".poscar": "poscar",
-    ".contcar": "poscar",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".db": "db",
-    ".parquet": "parquet",
-}
-"""Format of each suffix; files called POSCAR… and CONTCAR… are POSCARs."""
-
 RESULTS = "debye-screen.json"
 """A folder that holds this file holds results of a screening, and no structures."""
-
-_EXECUTABLE = {
-    ".pkl",
-    ".pickle",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".torch",
-    ".joblib",
-    ".traj",
-    ".npy",
-    ".npz",
-}
-_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".7z"}
-_MAGIC = {
-    b"\x1f\x8b": "packed", b"BZh": "packed", b"\xfd7zXZ": "packed", b"\x28\xb5\x2f\xfd": "packed",
-    b"PK\x03\x04": "packed", b"\x80\x02": "pickle", b"\x80\x03": "pickle", b"\x80\x04": "pickle",
-    b"\x80\x05": "pickle", b"- of Ulm": "pickle", b"\x93NUMPY": "pickle",
-    b"SQLite format 3\0": "db", b"PAR1": "parquet",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,11 +60,14 @@ class FailedInput:
     error: DebyeError
 
 
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+"""Files, folders or patterns; one may stand alone."""
+
 Piece = LazyStructure | FailedInput | Path
 """Structures not yet made: one of a file that streams, one that is none, or a whole file."""
 
 
-def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Crystal | FailedInput]:
+def read_structures(inputs: Paths) -> Iterator[Crystal | FailedInput]:
     """Every structure of files, folders and patterns, one at a time, in order.
 
     A folder is searched through and through for files of known names; a pattern is a shell's
@@ -117,10 +90,12 @@ def read_structures(inputs: str | Path | Iterable[str | Path]) -> Iterator[Cryst
             yield from read_file(path)
 
 
-def find_files(inputs: str | Path | Iterable[str | Path]) -> Iterator[Path | FailedInput]:
+def find_files(inputs: Paths) -> Iterator[Path | FailedInput]:
     """The files that paths, folders and patterns mean, in order; see `read_structures`."""
-    for entry in [inputs] if isinstance(inputs, str | Path) else inputs:
-        found = attempt(str(entry), lambda entry=entry: _expanded(str(entry)))  # type: ignore[misc]
+    for entry in (
+        inputs if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
+    ):
+        found = attempt(str(entry), lambda entry=entry: _expanded(entry))  # type: ignore[misc]
         yield from [found] if isinstance(found, FailedInput) else found
 
 
@@ -130,10 +105,10 @@ def pieces(path: Path) -> Iterator[Piece]:
     Files that stream (xyz, JSON lines, Parquet, databases) come structure by structure; one that
     must be read as a whole (CIF, POSCAR, JSON) comes as its path, unopened.
     """
-    if _named_format(path) in ("cif", "poscar", "json"):
+    if named_format(path) in ("cif", "poscar", "json"):
         yield path
     else:
-        yield from _drafts(path)
+        yield from lazy_structures(path)
 
 
 def make(piece: Piece) -> Iterator[Crystal | FailedInput]:
@@ -153,8 +128,8 @@ def read_file(path: str | Path) -> Iterator[Crystal | FailedInput]:
     Yields:
         A `Crystal`, or `FailedInput` in its place. A file without structures is one `FailedInput`.
     """
-    for draft in _drafts(Path(path)):
-        yield from make(draft)
+    for found in lazy_structures(path):
+        yield from make(found)
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:
@@ -184,7 +159,7 @@ def read_crystal(path: str | Path, index: int = 0) -> Crystal:
         if n == index:
             return _strict(item)
     _strict(item)  # a file that could not be read to its end says so
-    raise _unreadable(f"{path}[{index}]", f"it holds {n + 1} structures", "count from 0")
+    raise unreadable(f"{path}[{index}]", f"it holds {n + 1} structures", "count from 0")
 
 
 def _strict(item: Crystal | FailedInput) -> Crystal:
@@ -194,7 +169,7 @@ def _strict(item: Crystal | FailedInput) -> Crystal:
 
 
 def write_structures(
-    path: str | Path,
+    path: str | os.PathLike[str],
     crystals: Crystal | Sequence[Crystal],
     format: str | None = None,  # noqa: A002
 ) -> Path:
@@ -216,7 +191,8 @@ def write_structures(
     from debye.crystals.structure_io import write as writers
 
     items = [crystals] if isinstance(crystals, Crystal) else list(crystals)
-    kind = format or _named_format(Path(path))
+    path = as_path(path)
+    kind = format or named_format(path)
     if kind == "cif":
         text = "\n".join(map(writers.to_cif, items))
     elif kind == "xyz":
@@ -239,22 +215,45 @@ def write_structures(
 # What to open.
 
 
-def _expanded(entry: str) -> list[Path]:
+def as_path(given: str | os.PathLike[str]) -> Path:
+    """A path, with ``~`` as the home folder.
+
+    Raises:
+        InputError: It is no path, or empty.
+
+    Example:
+        >>> as_path("~/quartz.cif").is_absolute()
+        True
+    """
+    if not isinstance(given, str | os.PathLike):
+        why = f"it is of type {type(given).__name__}, no path"
+        raise unreadable(repr(given)[:80], why, "give a file, a folder or a pattern")
+    if not str(given).strip():
+        why = "the name is empty"
+        raise unreadable(repr(given), why, "give a file, a folder or a pattern")
+    return Path(os.path.expanduser(given))
+
+
+def means_many(path: Path) -> bool:
+    """Whether a path is a folder or a pattern, however many files that are."""
+    return path.is_dir() or (not path.exists() and glob.has_magic(str(path)))
+
+
+def _expanded(given: str | os.PathLike[str]) -> list[Path]:
     """The files that a path or pattern means, sorted."""
-    if not entry.strip():
-        raise _unreadable(repr(entry), "the name is empty", "give a file, a folder or a pattern")
-    path = Path(entry)
-    if not path.exists() and glob.has_magic(entry):
+    path = as_path(given)
+    entry = str(path)
+    if not path.is_dir() and means_many(path):
         found = [Path(name) for name in sorted(glob.glob(entry, recursive=True))]
         files = [p for name in found for p in (_in_folder(name) if name.is_dir() else [name])]
         if not files:
-            raise _unreadable(entry, "the pattern matches no file", "check the folder and pattern")
+            raise unreadable(entry, "the pattern matches no file", "check the folder and pattern")
         return files
     if path.is_dir():
         files = _in_folder(path)
         if not files:
             why = f"no structure file is in the folder ({', '.join(SUFFIXES)}, POSCAR, CONTCAR)"
-            raise _unreadable(entry, why, "give another folder, or a file by its name")
+            raise unreadable(entry, why, "give another folder, or a file by its name")
         return files
     if not path.exists():
         raise _absent(entry)
@@ -270,104 +269,115 @@ def _in_folder(folder: Path) -> list[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-        found += [path for path in paths if _named_format(path)]
+        found += [path for path in paths if named_format(path)]
     return found
 
 
-def _named_format(path: Path) -> str:
-    if path.suffix.lower() not in SUFFIXES and path.name.upper().startswith(("POSCAR", "CONTCAR")):
-        return "poscar"
-    return SUFFIXES.get(path.suffix.lower(), "")
+# One file, or one text.
 
 
-# One file.
+def lazy_structures(path: str | os.PathLike[str]) -> Iterator[LazyStructure | FailedInput]:
+    """The structures of one file, found but not yet made; see `read_file`."""
+    label = os.path.expanduser(str(path))
+    return _until_unreadable(_opened(path, label), label)
 
 
-def _drafts(path: Path) -> Iterator[LazyStructure | FailedInput]:
-    """The structures of a file; `FailedInput` ends them where it cannot be read, or not further."""
-    label = str(path)
-    drafts = _opened(path, label)
+def lazy_structures_of(
+    content: str | bytes, label: str, name: str = ""
+) -> Iterator[LazyStructure | FailedInput]:
+    """The structures of a file's content, found but not yet made.
+
+    Args:
+        content: The whole of a CIF, POSCAR, (ext)xyz, JSON or JSON lines.
+        label: What to call it in errors.
+        name: Of the file, whose suffix tells the format; told by the content where empty.
+    """
+    return _until_unreadable(_of_content(content, name, label), label)
+
+
+def _until_unreadable(
+    structures: Iterator[LazyStructure], label: str
+) -> Iterator[LazyStructure | FailedInput]:
+    """Each structure; `FailedInput` ends them where they cannot be read, or not further."""
     empty = True
-    while (draft := attempt(label, lambda: next(drafts, None))) is not None:
+    while (found := attempt(label, lambda: next(structures, None))) is not None:
         empty = False
-        yield draft
-        if isinstance(draft, FailedInput):
+        yield found
+        if isinstance(found, FailedInput):
             return
     if empty:
-        yield FailedInput(label, _unreadable(label, "no structures in it", "give a file with some"))
+        yield FailedInput(label, unreadable(label, "no structures in it", "give a file with some"))
 
 
-def _opened(path: Path, label: str) -> Iterator[LazyStructure]:
+def _opened(path: str | os.PathLike[str], label: str) -> Iterator[LazyStructure]:
     """The structures of a file, opened in its format."""
-    kind = _format(path, label)
-    if kind in ("db", "parquet"):
-        yield from (database_structures if kind == "db" else parquet_structures)(path, label)
-    elif kind in ("xyz", "jsonl"):
-        stream: IO[str]
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            yield from (xyz_structures if kind == "xyz" else json_line_structures)(stream, label)
-    else:
-        size = path.stat().st_size
-        if size > LARGEST_TEXT:
-            why = f"{size / 1e6:.0f} MB; a {kind} file may have {LARGEST_TEXT / 1e6:.0f} MB"
-            raise _unreadable(label, why, "split it, or write many structures as .extxyz or .jsonl")
-        text = _text(path.read_bytes())
-        if kind == "cif":
-            yield from (LazyStructure(*block) for block in cif_blocks(text, label))
-        else:
-            yield from (json_structures if kind == "json" else poscar_structures)(text, label)
-
-
-def _format(path: Path, label: str) -> str:
-    """The format by name, and by content where the name says nothing; refuses what is neither."""
-    suffix = path.suffix.lower()
+    path = as_path(path)
     if not path.exists():
         raise _absent(label)
     if not path.is_file():
-        raise _unreadable(label, "it is no regular file", "give a file, a folder or a pattern")
+        raise unreadable(label, "it is no regular file", "give a file, a folder or a pattern")
     with path.open("rb") as stream:
-        head = stream.read(8192)
-    magic = next((kind for start, kind in _MAGIC.items() if head.startswith(start)), "")
-    if suffix in _EXECUTABLE or magic == "pickle":
-        why = "a pickle or an array file can execute code when it is opened"
-        raise _unreadable(label, why, "write the structures as .cif, .extxyz or .json")
-    if suffix in _PACKED or magic == "packed":
-        raise _unreadable(label, "it is compressed", "unpack it first")
-    if not head.strip():
-        raise _unreadable(label, "the file is empty", "export it again")
-    if magic in ("db", "parquet"):
-        return magic
-    if b"\0" in head:
-        raise _unreadable(label, "it is binary, not text", "give a structure file, in UTF-8")
-    kind = _named_format(path) or sniffed(_text(head))
-    if kind in ("", "db", "parquet"):
-        why = f"unrecognised suffix {suffix!r}, and its content looks like no known format"
-        why = f"it is no {'SQLite database' if kind == 'db' else 'Parquet table'}" if kind else why
-        raise _unreadable(label, why, f"known are {', '.join(SUFFIXES)}, POSCAR and CONTCAR")
-    return kind
+        kind = format_of(stream.read(HEAD), path.name, label)
+    if kind in ("db", "parquet"):
+        yield from (database_structures if kind == "db" else parquet_structures)(path, label)
+    elif kind in ("xyz", "jsonl"):
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            yield from _in_text(lines, kind, label)
+    else:
+        _check_size(path.stat().st_size, kind, label)
+        yield from _in_text(_lines(path.read_bytes()), kind, label)
 
 
-def _text(data: bytes) -> str:
-    """UTF-8, or Latin-1, in which older CIFs spell their authors."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+def _of_content(content: str | bytes, name: str, label: str) -> Iterator[LazyStructure]:
+    """The structures of a file's content."""
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    kind = format_of(data[:LARGEST_TEXT], name, label)
+    if kind in ("db", "parquet"):
+        why = "a database or a table is read from a file only"
+        raise unreadable(label, why, "give its path")
+    _check_size(len(data), kind, label)
+    yield from _in_text(_lines(data), kind, label)
+
+
+def _lines(data: bytes) -> IO[str]:
+    return io.StringIO(decoded(data), newline=None)
+
+
+def _check_size(size: int, kind: str, label: str) -> None:
+    if size > LARGEST_TEXT:
+        why = f"{size / 1e6:.0f} MB; a {kind} file may have {LARGEST_TEXT / 1e6:.0f} MB"
+        raise unreadable(label, why, "split it, or write many structures as .extxyz or .jsonl")
+
+
+def _in_text(text: IO[str], kind: str, label: str) -> Iterator[LazyStructure]:
+    """The structures of a text in a known format; those of lines are read as they are asked for."""
+    if kind == "cif":
+        return (LazyStructure(*block) for block in cif_blocks(text.read(), label))
+    if kind in ("json", "poscar"):
+        return (json_structures if kind == "json" else poscar_structures)(text.read(), label)
+    return (xyz_structures if kind == "xyz" else json_line_structures)(text, label)
 
 
 def _absent(label: str) -> InputError:
-    return _unreadable(label, "there is no such file", "check the path")
+    return unreadable(label, "there is no such file", "check the path")
 
 
-def _unreadable(label: str, why: str, fix: str) -> InputError:
-    return InputError(f"cannot read {label}", why=why, fix=fix)
-
-
-def attempt(source: str, make: Callable[[], Result]) -> Result | FailedInput:
+def attempt(
+    source: str,
+    make: Callable[[], Result],
+    failed: str = "it cannot be parsed",
+    fix: str = "repair the file or export it again",
+) -> Result | FailedInput:
     """What ``make`` makes, or why it could not; its warnings become the crystal's notes.
 
     The one place that catches everything: parsers of other libraries, given damaged files,
     raise anything, and one bad structure must not stop the rest.
+
+    Args:
+        source: What it is made of, for errors.
+        make: Makes it.
+        failed: What to say where something unforeseen is raised.
+        fix: What to do about that.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -378,13 +388,11 @@ def attempt(source: str, make: Callable[[], Result]) -> Result | FailedInput:
         except OSError as error:
             why = error.strerror or str(error)
             return FailedInput(
-                source, _unreadable(source, why, "check the path and its permissions")
+                source, unreadable(source, why, "check the path and its permissions")
             )
         except Exception as error:  # noqa: BLE001 - see above
-            why = f"it cannot be parsed ({type(error).__name__}: {str(error)[:200]})"
-            return FailedInput(
-                source, _unreadable(source, why, "repair the file or export it again")
-            )
+            why = f"{failed} ({type(error).__name__}: {str(error)[:200]})"
+            return FailedInput(source, unreadable(source, why, fix))
     if caught and isinstance(made, Crystal):
         return replace(made, notes=(*made.notes, *(str(w.message) for w in caught)))
     return made

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from debye.crystals.structure.convert import NAMES, name_in
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import structure_error
 from debye.crystals.structure_io.cif import cif_blocks
-from debye.crystals.structure_io.text import LazyStructure, lines_of, poscar_structures, sniffed
+from debye.crystals.structure_io.formats import sniffed
+from debye.crystals.structure_io.text import LazyStructure, lines_of, poscar_structures
 
-COLUMNS = ("structure", "atoms", "cif", "poscar")
-"""Where a record holds its structure, if it is not one itself."""
-NAMES = ("name", "mp_id", "material_id", "id")
-"""Where it holds its name, in this order."""
+COLUMNS = ("structure", "atoms", "cif", "poscar", "atoms_json")
+"""Where a record holds its structure, if it is not one itself; the last is pymatgen's of ASE."""
 _PARTS = ("sites", "lattice", "numbers", "positions", "cell", "pbc")
 ROWS_AT_ONCE = 256
 """Of a Parquet table, held in memory together."""
@@ -33,7 +33,11 @@ def json_structures(text: str, label: str) -> Iterator[LazyStructure]:
     Raises:
         InputError: It is no JSON, or holds no structure where one is looked for.
     """
-    record = _parsed(text, label)
+    yield from record_structures(_parsed(text, label), label)
+
+
+def record_structures(record: Any, label: str) -> Iterator[LazyStructure]:  # noqa: ANN401 - anything JSON can say
+    """The structures of what a JSON text says; see `json_structures`."""
     if isinstance(record, list) and record:
         named = [(str(i), item, "") for i, item in enumerate(record)]
     elif isinstance(record, dict) and record and all(map(_is_record, record.values())):
@@ -83,10 +87,11 @@ def database_structures(path: Path, label: str) -> Iterator[LazyStructure]:
 
     with connect(path, type="db", use_lock_file=False) as database:
         for i, row in enumerate(database.select()):
-            yield LazyStructure(f"{label}[{i}]", partial(_row_crystal, row, f"{label}[{i}]"))
+            yield LazyStructure(f"{label}[{i}]", partial(row_crystal, row, f"{label}[{i}]"))
 
 
-def _row_crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
+def row_crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
+    """The crystal of a row of an ASE database."""
     name = str(row.get("name", row.get("mp_id", "")))
     return Crystal.from_atoms(row.toatoms(), name=name, source=source)
 
@@ -115,10 +120,10 @@ def _crystal(record: Any, source: str, name: str) -> Crystal:  # noqa: ANN401
             "no structure: it has neither 'sites' (pymatgen) nor 'numbers' (ASE)",
             f"write Structure.as_dict(), or numbers, positions and cell, or a column {COLUMNS[0]}",
         )
-    given = str(next((record[key] for key in NAMES if record.get(key) is not None), name))
+    given = name_in(record) or name
     columns = [record.get(key) for key in COLUMNS]
     inner = next(filter(_is_record, columns), None)
-    if inner is None and (record.get("sites") or record.get("numbers")):
+    if inner is None and any(record.get(key) is not None for key in ("sites", "numbers")):
         inner = record
     text = next((column for column in columns if isinstance(column, str | bytes)), None)
     if inner is None and text is not None:

@@ -1,7 +1,7 @@
 """The text formats crystals are read from, beside CIF: (ext)xyz and POSCAR.
 
-Each reader yields *drafts*: where one structure stands, and how to make it. So a structure that
-cannot be made does not stop the next. Text formats are parsed here, line by line and without
+Each reader yields `LazyStructure`: where one structure stands, and how to make it. So a structure
+that cannot be made does not stop the next. Text formats are parsed here, line by line and without
 ASE's readers, which take 0.3 s to import and give up a whole file for one bad frame.
 """
 
@@ -61,7 +61,7 @@ def xyz_structures(stream: IO[str], label: str) -> Iterator[LazyStructure]:
         label: What to call the file in errors.
 
     Yields:
-        One draft per frame.
+        One structure per frame.
 
     Raises:
         InputError: A frame does not start with the number of its atoms.
@@ -229,18 +229,3 @@ def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
 
 def _is_count(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 9
-
-
-def sniffed(head: str) -> str:
-    """The format a text looks like: ``cif``, ``xyz``, ``json``, ``poscar``, or nothing."""
-    text = head.lstrip("\ufeff \t\r\n")
-    first, second = [*text.splitlines(), "", ""][:2]
-    if re.search(r"(?im)^data_", text):
-        return "cif"
-    if text[:1] in ("{", "["):
-        return "json"
-    if first.strip().isdigit():
-        return "xyz"
-    if re.fullmatch(r"\s*-?\d*\.?\d+(\s+-?\d*\.?\d+){0,2}\s*", second):
-        return "poscar"
-    return ""

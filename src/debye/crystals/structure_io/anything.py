@@ -1,0 +1,230 @@
+"""Whatever a scientist holds, as crystals: paths, texts, open files, objects, and lists of them.
+
+No library is imported to recognise its objects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from debye.crystals.structure.convert import comes_from, type_name
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.formats import named_format, sniffed, unreadable
+from debye.crystals.structure_io.read import (
+    LARGEST_TEXT,
+    FailedInput,
+    as_path,
+    attempt,
+    lazy_structures,
+    lazy_structures_of,
+    make,
+    means_many,
+    read_structures,
+)
+from debye.crystals.structure_io.tables import COLUMNS, record_structures, row_crystal
+from debye.crystals.structure_io.text import LazyStructure
+
+GIVE = (
+    "give a path, the text of a CIF or POSCAR, an open file, ASE Atoms, a pymatgen Structure or"
+    " ComputedStructureEntry, PhonopyAtoms, a Phonopy, a Crystal, a dict of the JSON of one of"
+    " these, or a list of them"
+)
+
+LONGEST_NAME = 200
+"""Characters of a string that is no path, as an error cites it."""
+
+_MADE: Mapping[tuple[str, str], Callable[..., Crystal]] = {
+    ("ase", "Atoms"): Crystal.from_atoms,
+    ("ase", "AtomsRow"): row_crystal,
+    ("pymatgen", "SiteCollection"): Crystal.from_pymatgen,
+    ("pymatgen", "ComputedStructureEntry"): Crystal.from_pymatgen,
+    ("phonopy", "Phonopy"): Crystal.from_phonopy,
+    ("phonopy", "PhonopyAtoms"): Crystal.from_phonopy,
+}
+"""What makes a crystal of each library's types."""
+
+_JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
+"""The start of JSON, which no path or pattern has."""
+
+Found = Iterator[Crystal | FailedInput]
+
+
+def crystals_of(x: Any) -> tuple[Found, bool]:  # noqa: ANN401 - whatever there is
+    r"""The crystals of whatever holds them, one at a time, in order.
+
+    Args:
+        x: A path (``~``, folders and patterns as in `read_structures`), the text or bytes of a
+            structure file, an open one, ASE ``Atoms``, a pymatgen ``Structure`` or
+            ``ComputedStructureEntry``, ``PhonopyAtoms``, a ``Phonopy`` (its primitive cell), a
+            `Crystal`, a `FailedInput`, or a dictionary as JSON has one of these; or a list, an
+            iterator, an array or a pandas column of them.
+
+    Returns:
+        Crystals, with `FailedInput` in the place of what cannot be used; and whether many were
+        given: a collection, a folder, a pattern, or a file of several structures.
+
+    Example:
+        >>> found, many = crystals_of("Po\n3.36\n1 0 0\n0 1 0\n0 0 1\nPo\n1\nDirect\n0 0 0")
+        >>> next(found).formula, many
+        ('Po', False)
+        >>> found, many = crystals_of([{"numbers": [84]}, 3.5])
+        >>> [item.error.why for item in found], many
+        (["'positions' is missing", 'it is an object of type float'], True)
+    """
+    items = _items(x)
+    return _one(x, "") if items is None else (_each(items), True)
+
+
+# Many.
+
+
+def _items(x: Any) -> Iterable[Any] | None:  # noqa: ANN401
+    """What a collection holds; None of what is one thing."""
+    if isinstance(x, np.ndarray):
+        return x if x.ndim and x.dtype.kind in "OTU" else None
+    one = isinstance(x, str | bytes | bytearray | memoryview | os.PathLike | Mapping | type)
+    if one or _reads(x) or _maker(x) or comes_from(x, "torch", "Tensor"):
+        return None
+    return x if isinstance(x, Iterable) and not comes_from(x, "pandas", "DataFrame") else None
+
+
+def _each(items: Iterable[Any]) -> Found:
+    """The crystals of each item; where the collection itself raises, it has ended."""
+    iterator = chain.from_iterable([items])
+    failed, fix = "the collection raised an error", "mend it; nothing after this item was read"
+    for i in count():
+        label = f"item {i}"
+        got = attempt(label, lambda: list(islice(iterator, 1)), failed, fix)
+        if isinstance(got, FailedInput):
+            yield got
+            return
+        if not got:
+            return
+        if _items(got[0]) is None:
+            yield from _one(got[0], label)[0]
+        else:
+            why = f"it is {type_name(got[0])} within another collection"
+            yield _refused(label, why, "give one flat list")
+
+
+# One.
+
+
+def _one(x: Any, label: str) -> tuple[Found, bool]:  # noqa: ANN401
+    """The crystals of one thing, and whether it holds several."""
+    if isinstance(x, np.ndarray) and not x.ndim:
+        x = x.item()
+    if isinstance(x, Crystal | FailedInput):
+        return iter([x]), False
+    if isinstance(x, os.PathLike) or (isinstance(x, str) and not _is_text(x)):
+        return _at_path(x)
+    return _several(_lazy(x, label))
+
+
+def _is_text(given: str) -> bool:
+    """Whether a string is the text of a structure and no path."""
+    several = "\n" in given.strip() or "\r" in given.strip()
+    return bool(sniffed(given)) if several else bool(_JSON.match(given))
+
+
+def _at_path(given: str | os.PathLike[str]) -> tuple[Found, bool]:
+    """The crystals of a file, or of the files of a folder or a pattern."""
+    short = str(given)
+    if len(short) > LONGEST_NAME or "\n" in short:
+        short = repr(short[:LONGEST_NAME])
+    there = attempt(short, lambda: _there(as_path(given)))
+    if isinstance(there, FailedInput):
+        return iter([there]), False
+    if there == "many":
+        return read_structures([given]), True
+    if there == "nothing":
+        return iter([_refused(short, "there is no such file", f"check the path; or {GIVE}")]), False
+    return _several(lazy_structures(given))
+
+
+def _there(path: Path) -> str:
+    """What stands at a path: one file, many (a folder or a pattern), or nothing."""
+    return "many" if means_many(path) else "one" if path.exists() else "nothing"
+
+
+def _several(structures: Iterator[LazyStructure | FailedInput]) -> tuple[Found, bool]:
+    """The structures made, and whether there is more than one."""
+    first = list(islice(structures, 2))
+    return (item for s in chain(first, structures) for item in make(s)), len(first) > 1
+
+
+def _lazy(x: Any, label: str) -> Iterator[LazyStructure | FailedInput]:  # noqa: ANN401
+    """The structures of one thing that is no path, not yet made."""
+    if isinstance(x, str | bytes | bytearray | memoryview):
+        content = x if isinstance(x, str) else bytes(x)
+        return lazy_structures_of(content, label or "the given text")
+    if isinstance(x, Mapping):
+        return _in_record(x, label or "the given dict")
+    if maker := _maker(x):
+        called = label or f"the {type(x).__name__}"
+        return iter([LazyStructure(called, partial(maker, x, source=label))])
+    if _reads(x):
+        return _in_file(x, label or "the open file")
+    table = comes_from(x, "pandas", "DataFrame")
+    fix = "give one of its columns, such as table['structure']" if table else GIVE
+    return iter([_refused(label or "what was given", f"it is {type_name(x)}", fix)])
+
+
+def _maker(x: Any) -> Callable[..., Crystal] | None:  # noqa: ANN401
+    """What makes a crystal of an object of another library."""
+    for (library, name), maker in _MADE.items():
+        if comes_from(x, library, name):
+            return maker
+    return None
+
+
+def _in_record(record: Mapping[str, Any], label: str) -> Iterator[LazyStructure | FailedInput]:
+    """The structures of a dictionary, which may hold an object where JSON holds its dictionary."""
+    data = attempt(label, lambda: dict(record))
+    if isinstance(data, FailedInput):
+        return iter([data])
+    for key in COLUMNS:
+        if maker := _maker(data.get(key)):
+            return iter([LazyStructure(label, partial(maker, data[key], source=label))])
+    return record_structures(data, label)
+
+
+def _reads(x: object) -> bool:
+    """Whether something is an open file, or reads like one."""
+    return callable(getattr(type(x), "read", None)) or comes_from(
+        x, "tempfile", "_TemporaryFileWrapper"
+    )
+
+
+def _in_file(stream: Any, label: str) -> Iterator[LazyStructure | FailedInput]:  # noqa: ANN401 - any of Python's files
+    """The structures of an open file, from where it stands."""
+    read = attempt(
+        label,
+        lambda: (getattr(stream, "name", ""), stream.read(LARGEST_TEXT + 1)),
+        "it cannot be read",
+        "open it for reading, or give its path",
+    )
+    if isinstance(read, FailedInput):
+        return iter([read])
+    name, content = str(read[0]) if isinstance(read[0], str | os.PathLike) else "", read[1]
+    if not isinstance(content, str | bytes):
+        return iter([_refused(label, f"it reads {type_name(content)}, no text", GIVE)])
+    if not content.strip():
+        why, fix = (
+            "there is nothing left to read in it",
+            "rewind it, with seek(0), or give its path",
+        )
+        return iter([_refused(name or label, why, fix)])
+    return lazy_structures_of(content, name or label, name if named_format(name) else "")
+
+
+def _refused(label: str, why: str, fix: str) -> FailedInput:
+    return FailedInput(label, unreadable(label, why, fix))
