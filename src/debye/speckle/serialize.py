@@ -7,22 +7,18 @@ can be built, so that a file cannot name any other code.
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
 
 from debye.errors import InputError
-from debye.speckle.dynamics import known as truths
-from debye.speckle.dynamics import learnable as holes
-from debye.speckle.dynamics import systems
-from debye.speckle.scattering import models as scattering
-from debye.speckle.scattering import optics, ptychography
+from debye.speckle.dynamics import known, learnable, systems
+from debye.speckle.scattering import models, optics, ptychography
+from debye.speckle.values import arguments
 
 _ROOMS = {
     systems: ("Drift", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
-    truths: (
+    known: (
         "SwarmForce",
         "PhaseCoupling",
         "MexicanHat",
@@ -31,7 +27,7 @@ _ROOMS = {
         "GrayScott",
         "Turing",
     ),
-    holes: (
+    learnable: (
         "RadialSpline",
         "RadialNetwork",
         "Kernel",
@@ -41,10 +37,10 @@ _ROOMS = {
         "RoundFlow",
     ),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
-    scattering: ("Lattice", "Cloud", "RigidCloud"),
+    models: ("Lattice", "Cloud", "RigidCloud"),
     ptychography: ("Scan",),
 }
-KNOWN: dict[str, type] = {
+CLASSES: dict[str, type] = {
     name: getattr(room, name) for room, names in _ROOMS.items() for name in names
 }
 """Every class that a file may name."""
@@ -52,19 +48,11 @@ OLD = {"reach": "cutoff"}
 """Arguments that 0.1.0 called otherwise."""
 
 
-def arguments(thing: object) -> dict[str, Any]:
-    """What a thing was made with: every constructor argument is an attribute of the same name."""
-    if is_dataclass(thing):
-        return {f.name: getattr(thing, f.name) for f in fields(thing)}
-    names = list(inspect.signature(type(thing).__init__).parameters)[1:]
-    return {name: getattr(thing, name) for name in names}
-
-
 def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = "") -> Any:  # noqa: ANN401
     """The class and arguments of a thing, as JSON.
 
     Args:
-        thing: Of a class in `KNOWN`, or a plain value.
+        thing: Of a class in `CLASSES`, or a plain value.
         tensors: Receives the tensors among the arguments, by their path.
         at: Path of the thing itself.
 
@@ -87,7 +75,7 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
         tensors[at.lstrip(".")] = thing
         return {"tensor": at.lstrip(".")}
     name = type(thing).__name__
-    if KNOWN.get(name) is not type(thing):
+    if CLASSES.get(name) is not type(thing):
         raise InputError(
             f"cannot save a {name}",
             why="only the classes of debye can be named in a file",
@@ -114,15 +102,15 @@ def build(plan: Any, tensors: dict[str, Tensor] | None = None) -> Any:  # noqa: 
     if "tensor" in plan:
         return (tensors or {})[plan["tensor"]]
     name = plan.get("class")
-    if name not in KNOWN:
+    if name not in CLASSES:
         raise InputError(
             f"cannot build {name!r}",
-            why=f"known are {', '.join(sorted(KNOWN))}",
+            why=f"known are {', '.join(sorted(CLASSES))}",
             fix="check the file, or install the debye that wrote it",
         )
     made = {OLD.get(k, k): build(v, tensors) for k, v in plan.get("arguments", {}).items()}
     try:
-        return KNOWN[name](**made)
+        return CLASSES[name](**made)
     except TypeError as error:
         raise InputError(
             f"cannot build a {name}", why=str(error), fix="check the arguments in the file"

@@ -1,4 +1,4 @@
-"""The formulas of the published studies that fill the holes of the systems.
+"""The formulas of the published studies that fill the terms of the systems.
 
 Andrejevic et al., npj Comput. Mater. 10, 225 (2024), and its public code.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from debye.speckle.values import OneLine
 
-class SwarmForce(nn.Module):
+
+class SwarmForce(OneLine, nn.Module):
     """h(r) = (r_c/r)·½[1 + tanh(1/(r − r_c) − 1/(r − 2r_c))] for r < r_c, else 0.
 
     At the cutoff the bracket vanishes with all its derivatives, like exp(−2/(r_c − r)): there
@@ -42,7 +44,7 @@ class SwarmForce(nn.Module):
         return torch.where(r < self.r_c, self.r_c / r * step, torch.zeros_like(r))
 
 
-class PhaseCoupling(nn.Module):
+class PhaseCoupling(OneLine, nn.Module):
     """a = 1 + J cos Δθ, b = K sin Δθ: the swarmalator's coupling.
 
     Example:
@@ -59,7 +61,7 @@ class PhaseCoupling(nn.Module):
         return torch.stack([1 + self.J * difference.cos(), self.K * difference.sin()], dim=-1)
 
 
-class MexicanHat(nn.Module):
+class MexicanHat(OneLine, nn.Module):
     """Minus the Laplacian of a Gaussian, on a lattice, without its centre.
 
     k_d = −(|d|²/s² − n) · exp(−|d|²/2s²) / ((2π)^(n/2) s^(n+2)),  n dimensions, k_0 = 0
@@ -88,7 +90,7 @@ class MexicanHat(nn.Module):
         return torch.where(d2 == 0, torch.zeros_like(kernel), kernel)
 
 
-class LotkaVolterra(nn.Module):
+class LotkaVolterra(OneLine, nn.Module):
     """Predator and prey in coordinates shifted by half the box: X = x + L/2, Y = y + L/2.
 
     dX/dt = αX − βXY,  dY/dt = δXY − γY
@@ -120,7 +122,7 @@ class LotkaVolterra(nn.Module):
         )
 
 
-class Spiral(nn.Module):
+class Spiral(OneLine, nn.Module):
     """Velocity along a Fermat spiral, r = a√t and φ = w√t, as a law in the plane.
 
     dr/dt = a²/2r,  r dφ/dt = wa/2:  v(x) = (a²/2r) r̂ + (wa/2) φ̂
@@ -152,7 +154,7 @@ class Spiral(nn.Module):
         return self.a**2 / 2 * out + self.w * self.a / 2 * around
 
 
-class GrayScott(nn.Module):
+class GrayScott(OneLine, nn.Module):
     """u + 2v → 3v, fed and drained: −uv² + f(1 − u), uv² − (f + k)v."""
 
     def __init__(self, f: float = 0.04, k: float = 0.06) -> None:
@@ -165,7 +167,7 @@ class GrayScott(nn.Module):
         return self.f * (1 - u) - eaten, eaten - (self.f + self.k) * v
 
 
-class Turing(nn.Module):
+class Turing(OneLine, nn.Module):
     """Activator and inhibitor: (u²/(1 + ku²) + f)/v − μ_u u, u² − μ_v v."""
 
     def __init__(

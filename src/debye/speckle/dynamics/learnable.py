@@ -1,18 +1,51 @@
-"""What is learned: smooth functions with few coefficients, and small networks, that fill a term.
+"""Learnable terms: smooth functions with few coefficients, and small networks.
 
 Every one is a module whose constructor arguments are its attributes, so that a model file can
-build it again, and has ``curve``-like public methods only where a figure needs them.
+build it again, and tells in `Learnable.formula` what it has become.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from debye.core.radial import RadialMLP, smooth_cutoff
 from debye.errors import InputError
+from debye.speckle.values import OneLine
+
+
+class Learnable(OneLine, nn.Module):
+    """A term whose parameters are learned."""
+
+    @property
+    def size_in_words(self) -> str:
+        """How many numbers it has.
+
+        Example:
+            >>> Kernel(5).size_in_words
+            '24 coefficients'
+        """
+        return f"{sum(p.numel() for p in self.parameters())} coefficients"
+
+    @abstractmethod
+    def formula(self) -> str:
+        """The term in a line, with its numbers where they are few."""
+
+
+def polynomial(values: Sequence[float], names: Sequence[str]) -> str:
+    """A sum of named functions, those left out that round to 0.
+
+    Example:
+        >>> polynomial([0.5, -0.0, -2.0], ["cos Δ", "cos 2Δ", "cos 3Δ"])
+        '0.5 cos Δ − 2 cos 3Δ'
+    """
+    parts = [f"{v:+.4g} {n}".strip() for v, n in zip(values, names, strict=True) if abs(v) > 1e-12]
+    line = " ".join(f"{p[0]} {p[1:]}" for p in parts).removeprefix("+ ") or "0"
+    return line.replace("-", "−")
 
 
 def bspline(x: Tensor) -> Tensor:
@@ -27,7 +60,7 @@ def bspline(x: Tensor) -> Tensor:
     return (far**3 - 4 * near**3) / 6
 
 
-class RadialSpline(nn.Module):
+class RadialSpline(Learnable):
     """h(r) = g(r)/r with g a cubic spline that vanishes smoothly at its own learned cutoff.
 
     g(r) = Σ_k c_k B(n r/cutoff − k),  k = −1 … n − 2: at the cutoff g and two derivatives are 0.
@@ -36,7 +69,7 @@ class RadialSpline(nn.Module):
 
     Args:
         size: Number of coefficients n.
-        start: Reach to start from.
+        start: Cutoff to start from.
 
     Example:
         >>> h = RadialSpline(size=8, start=0.95)
@@ -63,8 +96,14 @@ class RadialSpline(nn.Module):
         k = torch.arange(self.size, dtype=r.dtype, device=r.device) - 1
         return bspline(x[..., None] - k) @ self.coefficients.to(r.dtype) / r  # [P, k] [k]
 
+    def formula(self) -> str:
+        """The function in words, and its cutoff."""
+        return (
+            f"h(r) = g(r)/r, g a cubic spline of {self.size} coefficients to r = {self.cutoff:.4g}"
+        )
 
-class RadialNetwork(nn.Module):
+
+class RadialNetwork(Learnable):
     """h(r) = g(r)/r with g a small network on standing waves, next to a gentle attraction.
 
     Args:
@@ -82,8 +121,12 @@ class RadialNetwork(nn.Module):
         start = 0.05 * smooth_cutoff(r, self.cutoff)
         return (start + 0.1 * self.network.to(r.dtype)(r)[..., 0]) / r
 
+    def formula(self) -> str:
+        """The function in words, and its cutoff."""
+        return f"h(r) = g(r)/r, g a network of {self.size_in_words} to r = {self.cutoff:.4g}"
 
-class Kernel(nn.Module):
+
+class Kernel(Learnable):
     """A convolution kernel of free weights, its centre 0 (an oscillator does not pull itself).
 
     Args:
@@ -91,6 +134,9 @@ class Kernel(nn.Module):
         axes: 2 or 3 dimensions.
         symmetric: Share one weight among all offsets of equal length, which makes the kernel
             invariant under the rotations and reflections of the lattice.
+
+    Raises:
+        InputError: The size is even or below 3.
 
     Example:
         >>> free, round_ = Kernel(11), Kernel(11, symmetric=True)
@@ -123,8 +169,14 @@ class Kernel(nn.Module):
         table = torch.cat([self.weights.new_zeros(1), self.weights])
         return table.index_select(0, self.shell).view(*[self.size] * self.axes)
 
+    def formula(self) -> str:
+        """The kernel's size and sum."""
+        shape = " × ".join([str(self.size)] * self.axes)
+        total = f"{float(self().detach().sum()):.4g}".replace("-", "−")
+        return f"k: {shape} points of {self.size_in_words}, Σk = {total}"
 
-class PhaseSeries(nn.Module):
+
+class PhaseSeries(Learnable):
     """A coupling of phases as Fourier series, the pair (a, b) of a swarmalator.
 
     a(Δ) = 1 + Σ_k α_k cos kΔ,  b(Δ) = Σ_k β_k sin kΔ,  k = 1 … order
@@ -152,8 +204,14 @@ class PhaseSeries(nn.Module):
         a = 1 + angle.cos() @ self.even.to(difference.dtype)
         return torch.stack([a, angle.sin() @ self.odd.to(difference.dtype)], dim=-1)
 
+    def formula(self) -> str:
+        """Both series in numbers."""
+        angles = ["Δ", *(f"{k}Δ" for k in range(2, self.order + 1))]
+        even = polynomial([1.0, *self.even.tolist()], ["", *(f"cos {x}" for x in angles)])
+        return f"a = {even}, b = {polynomial(self.odd.tolist(), [f'sin {x}' for x in angles])}"
 
-class Flow(nn.Module):
+
+class Flow(Learnable):
     """A smooth velocity field: Chebyshev polynomials of both coordinates up to a total degree.
 
     v(x) = Σ_{i+j ≤ degree} c_ij T_i(x/scale) T_j(y/scale)
@@ -182,8 +240,12 @@ class Flow(nn.Module):
         terms = [T[i][..., 0] * T[j][..., 1] for i, j in self.orders]
         return torch.stack(terms, dim=-1) @ self.coefficients.to(x.dtype)
 
+    def formula(self) -> str:
+        """The basis in words."""
+        return f"v(x) = Σ c_ij T_i T_j to degree {self.degree}, {self.size_in_words}"
 
-class FlowNetwork(nn.Module):
+
+class FlowNetwork(Learnable):
     """A velocity field from a small network with smooth units.
 
     Args:
@@ -205,8 +267,12 @@ class FlowNetwork(nn.Module):
         """Velocity (…, 2) at positions (…, 2)."""
         return self.layers.to(x.dtype)(x)
 
+    def formula(self) -> str:
+        """The network in words."""
+        return f"v(x): a network of {self.size_in_words}"
 
-class RoundFlow(nn.Module):
+
+class RoundFlow(Learnable):
     """A velocity field that looks the same from every direction around a learned centre.
 
     v(x) = Σ_p (a_p r̂ + b_p φ̂) (r/scale)^p,  p in ``powers``
@@ -236,3 +302,10 @@ class RoundFlow(nn.Module):
         rise = r ** torch.tensor(self.powers, dtype=x.dtype, device=x.device)
         a, b = self.outward.to(x.dtype), self.around.to(x.dtype)
         return (rise @ a)[..., None] * out + (rise @ b)[..., None] * turn
+
+    def formula(self) -> str:
+        """Both series in numbers."""
+        names = ["" if p == 0 else "ρ" if p == 1 else f"ρ^{p}" for p in self.powers]
+        out, turn = (polynomial(c.tolist(), names) for c in (self.outward, self.around))
+        x, y = self.centre.tolist()
+        return f"v = ({out}) r̂ + ({turn}) φ̂, ρ = |x − ({x:.4g}, {y:.4g})|/{self.scale:g}"

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from debye.errors import ComputationError, InputError
 from debye.speckle.dynamics.tableaux import Tableau, tableau
+from debye.speckle.values import ByValue, OneLine
 
 
 class Outcome(Enum):
@@ -41,8 +42,8 @@ ADVICE = {
 """What to try after each bad end."""
 
 
-@dataclass(frozen=True)
-class Trajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(ByValue):
     """The states of a system at the requested times, and the solver's statistics.
 
     Args:
@@ -50,7 +51,7 @@ class Trajectory:
         states: (T, …) the state at each of them.
         outcome: How the solve ended.
         steps: Accepted steps.
-        rejected: Steps tried and thrown away.
+        retries: Steps tried again shorter, because their error was too large.
         evaluations: Calls of the right-hand side.
         seconds: Wall time.
     """
@@ -59,12 +60,19 @@ class Trajectory:
     states: Tensor  # [time, ...]
     outcome: Outcome = Outcome.DONE
     steps: int = 0
-    rejected: int = 0
+    retries: int = 0
     evaluations: int = 0
     seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trajectory({len(self)} times, t = {float(self.times[0]):g} … "
+            f"{float(self.times[-1]):g}, states of {tuple(self.states.shape[1:])}, "
+            f"{self.steps} steps: {self.outcome.value})"
+        )
 
 
 class SolveError(ComputationError):
@@ -75,7 +83,7 @@ class SolveError(ComputationError):
         super().__init__(
             f"the integration stopped at t = {t:.6g} of {wanted:.6g}",
             why=f"{outcome.value} (step {step:.3g}, {trajectory.steps} steps done, "
-            f"{trajectory.rejected} rejected, {trajectory.seconds:.1f} s)",
+            f"{trajectory.retries} tried again, {trajectory.seconds:.1f} s)",
             fix=ADVICE[outcome],
         )
         self.trajectory = trajectory
@@ -85,8 +93,8 @@ RightHandSide = Callable[[float, Tensor], Tensor]
 """f(t, y): a time and a state (…) to the state's rate of change (…)."""
 
 
-@dataclass(frozen=True)
-class Solver:
+@dataclass(frozen=True, repr=False)
+class Solver(OneLine):
     """How to integrate: a method, its steps or tolerances, and a budget.
 
     Args:
@@ -169,6 +177,9 @@ class Solver:
 def check_times(times: Tensor | list[float]) -> list[float]:
     """The times as numbers, refused unless they are finite and rise.
 
+    Raises:
+        InputError: There are none, one is not finite, or one is not after the one before.
+
     Example:
         >>> check_times([0.0, 1.0, 0.5])
         Traceback (most recent call last):
@@ -198,6 +209,10 @@ def solve(
 ) -> Trajectory:
     """Integrate once: ``Solver(**options).solve(rhs, y0, times)``.
 
+    Raises:
+        InputError: An option is out of range, the times do not rise, or the state is not finite.
+        SolveError: The integration did not reach the last time.
+
     Example:
         >>> turn = solve(lambda t, y: torch.stack([y[1], -y[0]]), torch.tensor([0.0, 1.0]),
         ...              [0.0, torch.pi / 2], rtol=1e-8)
@@ -222,7 +237,7 @@ class _Run:
         self.solver, self.rhs, self.times = solver, rhs, times
         self.table = solver.tableau
         self.t, self.h = times[0], solver.step or 0.0
-        self.steps = self.rejected = self.evaluations = 0
+        self.steps = self.retries = self.evaluations = 0
         self.outcome = Outcome.DONE
         self.started = time.perf_counter()
 
@@ -251,7 +266,7 @@ class _Run:
 
     def spent(self) -> bool:
         """Whether a budget has run out; notes which."""
-        if self.steps + self.rejected >= self.solver.max_steps:
+        if self.steps + self.retries >= self.solver.max_steps:
             self.outcome = Outcome.STEPS
         elif time.perf_counter() - self.started > self.solver.max_seconds:
             self.outcome = Outcome.SECONDS
@@ -287,7 +302,7 @@ class _Run:
             new, *ks = self.advance(self.t, y, h, slope)
             error = self.error(y, new, h, ks)
             if not error <= 1:  # NaN is not
-                self.rejected += 1
+                self.retries += 1
                 self.h = h * self.factor(error)
                 if self.h < 1e-13 * max(abs(self.t), abs(self.times[-1])):
                     self.outcome = Outcome.COLLAPSED if math.isfinite(error) else Outcome.BLEW_UP
@@ -348,7 +363,7 @@ class _Run:
             torch.stack(states),
             self.outcome,
             self.steps,
-            self.rejected,
+            self.retries,
             self.evaluations,
             time.perf_counter() - self.started,
         )

@@ -1,6 +1,6 @@
 """Laws of motion, each an equation with a term.
 
-The truth fills the term with a formula, the model with something learned; there is no second
+The term is filled with a known formula or with something learnable; there is no second
 "neural" version of a system. `System.vector_field` works out whatever does not depend on the state
 (a table of the force, the transform of a kernel) once per solve, and returns f(t, y).
 
@@ -23,15 +23,18 @@ from torch import Tensor, nn
 from debye.core.neighbors import half_pairs
 from debye.errors import InputError
 from debye.speckle.dynamics.solver import RightHandSide
+from debye.speckle.values import OneLine
 
 Term = Any
 """What fills an equation: a plain function, or a module whose parameters are learned. What it is
 called with, and whether it must tell its ``cutoff``, stands with each system."""
 
 
-class System(nn.Module):
+class System(OneLine, nn.Module):
     """A law of motion dy/dt = f(t, y)."""
 
+    equation: str
+    """The equation, with the term as a letter."""
     state_axes: int
     """How many trailing axes make one state; what stands before them is batch."""
     term_name: str
@@ -66,6 +69,7 @@ class Drift(System):
         tensor([-0.3333,  0.0000])
     """
 
+    equation = "dx/dt = v(x)"
     term_name = "velocity"
     state_axes = 1
 
@@ -94,6 +98,9 @@ class Swarm(System):
         D: 2 or 3 dimensions.
         table: Number of tabulated distances.
 
+    Raises:
+        InputError: D is neither 2 nor 3.
+
     Example:
         >>> from debye.speckle.dynamics.known import SwarmForce
         >>> pair = torch.tensor([[0.0, 0.0], [0.3, 0.0]])
@@ -102,6 +109,7 @@ class Swarm(System):
                 [-0.0060,  0.0000]])
     """
 
+    equation = "dr_i/dt = (2/L)^D Σ_j h(1 − h) (r_j − r_i)"
     term_name = "interaction"
     state_axes = 2
 
@@ -188,6 +196,7 @@ class Swarmalator(System):
         D: 2 or 3 dimensions. The state is (…, particle, D + 1), the phase last.
     """
 
+    equation = "dr_i/dt = (2/L)^D Σ_j h [a − h^(D−1)] (r_j − r_i), dθ_i/dt = (2/L)^D Σ_j h b"
     term_name = "coupling"
     state_axes = 2
 
@@ -238,6 +247,7 @@ class Kuramoto(System):
         tensor(True)
     """
 
+    equation = "dθ_i/dt = ω + K Σ_d k_d sin(θ_{i+d} − θ_i)"
     term_name = "coupling"
 
     def __init__(
@@ -273,6 +283,9 @@ def transfer_function(kernel: Tensor, shape: torch.Size | tuple[int, ...]) -> Te
 
     Returns:
         Complex, of that shape: T(κ) = Σ_d k_d e^{+iκ·d}.
+
+    Raises:
+        InputError: The kernel is larger than the lattice.
 
     Example:
         >>> shift = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
@@ -315,6 +328,7 @@ class ReactionDiffusion(System):
         0.0
     """
 
+    equation = "dc/dt = D_c ∇²c + reaction(u, v)"
     term_name = "reaction"
     state_axes = 3
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from debye.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tableau:
     """The coefficients of one explicit Runge–Kutta method.
 
@@ -39,6 +39,9 @@ class Tableau:
     c: tuple[float, ...]
     error: tuple[float, ...] | None = None
     dense: tuple[tuple[float, ...], ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"Tableau({self.name!r}, order={self.order}, stages={len(self.b)})"
 
     @property
     def adaptive(self) -> bool:

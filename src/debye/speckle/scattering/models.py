@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from debye.errors import InputError
 from debye.speckle.scattering.optics import Detector, coordinates, sphere
+from debye.speckle.values import OneLine
 
 
 def half_waves(x: Tensor, q: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def squared(amplitude: Tensor) -> Tensor:
     return amplitude.real.square() + amplitude.imag.square()
 
 
-class Scattering(nn.Module):
+class Scattering(OneLine, nn.Module):
     """From a state to what the detector sees."""
 
     q: Tensor
@@ -140,8 +141,8 @@ class Lattice(Scattering):
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
-        >>> eye = Lattice(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), points=20)
-        >>> eye(torch.zeros(3, 20, 20)).shape
+        >>> model = Lattice(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), points=20)
+        >>> model(torch.zeros(3, 20, 20)).shape
         torch.Size([3, 32, 32])
     """
 
@@ -190,8 +191,8 @@ class Cloud(Scattering):
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
-        >>> eye = Cloud(Detector(n=16, dq=0.5, L=5.0), GaussianProbe(0.25, 5.0), R=0.15)
-        >>> eye(torch.zeros(3, 7, 2)).shape
+        >>> model = Cloud(Detector(n=16, dq=0.5, L=5.0), GaussianProbe(0.25, 5.0), R=0.15)
+        >>> model(torch.zeros(3, 7, 2)).shape
         torch.Size([3, 32, 32])
     """
 
@@ -229,13 +230,17 @@ class RigidCloud(Cloud):
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
-        >>> eye = RigidCloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.07)
-        >>> eye(torch.zeros(3, 9, 2), torch.zeros(3, 400, 2)).shape  # 3 clouds, 9 times
+        >>> model = RigidCloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.07)
+        >>> model(torch.zeros(3, 9, 2), torch.zeros(3, 400, 2)).shape  # 3 clouds, 9 times
         torch.Size([3, 9, 32, 32])
     """
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
-        """Intensity (run, time, qy, qx) of displacements (run, time, 2)."""
+        """Intensity (run, time, qy, qx) of displacements (run, time, 2).
+
+        Raises:
+            InputError: The points of the cloud are missing.
+        """
         if specimen is None:
             raise InputError(
                 "a rigid cloud needs its points",

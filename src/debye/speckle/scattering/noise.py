@@ -24,6 +24,9 @@ def exposure(intensity: Tensor, photons: float, mask: Tensor) -> float:
         photons: λ_max.
         mask: (qy, qx) True where a pixel counts.
 
+    Raises:
+        InputError: The first frames are dark.
+
     Example:
         >>> exposure(torch.full((1, 2, 2, 2), 4.0), 1000.0, torch.ones(2, 2, dtype=torch.bool))
         250.0
@@ -33,7 +36,7 @@ def exposure(intensity: Tensor, photons: float, mask: Tensor) -> float:
         raise InputError(
             "cannot expose these frames",
             why="the first frames are dark",
-            fix="check the beamstop and the probe: no light reaches an open pixel",
+            fix="check the beamstop and the probe: nothing reaches an open pixel",
         )
     return photons / brightest
 
@@ -42,24 +45,31 @@ def expose(intensity: Tensor, generator: torch.Generator) -> Tensor:
     """Poisson counts of expected intensities, the same for the same generator seed.
 
     Example:
-        >>> light = torch.full((2, 2), 5.0)
-        >>> a = expose(light, torch.Generator().manual_seed(1))
-        >>> torch.equal(a, expose(light, torch.Generator().manual_seed(1)))
+        >>> mean = torch.full((2, 2), 5.0)
+        >>> a = expose(mean, torch.Generator().manual_seed(1))
+        >>> torch.equal(a, expose(mean, torch.Generator().manual_seed(1)))
         True
     """
     return torch.poisson(intensity, generator=generator)
 
 
 class Likelihood(NamedTuple):
-    """How a prediction λ is judged against a record n, pixel by pixel.
+    """How a prediction λ is compared with a record n, pixel by pixel.
 
     ``loss(λ, n)`` is minimal at the truth. ``residual`` and ``weight`` whiten it: with J the
     derivative of λ, a step solves (wJ)ᵀ(wJ) δ = −(wJ)ᵀ r.
     """
 
+    name: str
     loss: Callable[[Tensor, Tensor], Tensor]
     residual: Callable[[Tensor, Tensor], Tensor]
     weight: Callable[[Tensor, Tensor], Tensor]
+
+    def __repr__(self) -> str:
+        return f"likelihood({self.name!r})"
+
+    def __reduce__(self) -> tuple[Callable[[str], Likelihood], tuple[str]]:
+        return likelihood, (self.name,)  # the formulas are named in the table below
 
 
 FLOOR = 1e-3
@@ -77,6 +87,7 @@ def _root(x: Tensor) -> Tensor:
 
 
 POISSON = Likelihood(
+    "poisson",
     loss=_deviance,
     residual=lambda rate, n: (rate + FLOOR - n) / _root(rate),
     weight=lambda rate, n: 1 / _root(rate),
@@ -86,6 +97,7 @@ POISSON = Likelihood(
 # √(n + 3/8) has variance ¼ whatever the mean (Anscombe, Biometrika 35, 246 (1948)), and its mean
 # is √(λ + 1/8) to first order: comparing with √λ itself would bias a weak signal.
 AMPLITUDE = Likelihood(
+    "amplitude",
     loss=lambda rate, n: 2 * ((rate + 0.125).sqrt() - (n + 0.375).sqrt()).square(),
     residual=lambda rate, n: 2 * ((rate + 0.125).sqrt() - (n + 0.375).sqrt()),
     weight=lambda rate, n: 1 / (rate + 0.125).sqrt(),
@@ -93,6 +105,7 @@ AMPLITUDE = Likelihood(
 """Distance of variance-stabilised amplitudes of counts."""
 
 EXACT = Likelihood(
+    "exact",
     loss=lambda rate, n: 2 * (_root(rate) - _root(n)).square(),
     residual=lambda rate, n: 2 * (_root(rate) - _root(n)),
     weight=lambda rate, n: 1 / _root(rate),
@@ -100,6 +113,7 @@ EXACT = Likelihood(
 """Distance of amplitudes √I of frames without noise."""
 
 PLAIN = Likelihood(
+    "l1",
     loss=lambda rate, n: (rate - n).abs(),
     residual=lambda rate, n: (rate - n).sign(),
     weight=lambda rate, n: 1 / ((rate - n).abs() + 1).sqrt(),
@@ -107,19 +121,14 @@ PLAIN = Likelihood(
 """|λ − n|, the published choice, for comparison."""
 
 SQUARES = Likelihood(
+    "squares",
     loss=lambda rate, n: 0.5 * (rate - n).square(),
     residual=lambda rate, n: rate - n,
     weight=lambda rate, n: torch.ones_like(rate),
 )
 """Half the squared difference, for numbers that are not counts."""
 
-LIKELIHOODS = {
-    "squares": SQUARES,
-    "poisson": POISSON,
-    "amplitude": AMPLITUDE,
-    "exact": EXACT,
-    "l1": PLAIN,
-}
+LIKELIHOODS = {one.name: one for one in (SQUARES, POISSON, AMPLITUDE, EXACT, PLAIN)}
 """Every likelihood by its name."""
 
 

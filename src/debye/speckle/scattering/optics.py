@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import InputError
+from debye.speckle.values import OneLine
 
 
-@dataclass(frozen=True)
-class Detector:
+@dataclass(frozen=True, repr=False)
+class Detector(OneLine):
     """A square detector: its wave numbers and its beamstop.
 
     Args:
@@ -78,7 +79,7 @@ class Detector:
 
     @property
     def open(self) -> Tensor:
-        """(qy, qx) True where a pixel sees light, False behind the beamstop."""
+        """(qy, qx) True where a pixel is lit, False behind the beamstop."""
         return self.f_mask * self.n * 2 * math.pi / self.L < self.Q
 
     def fits_lattice(self, points: int) -> None:
@@ -106,12 +107,15 @@ def coordinates(points: int, L: float) -> Tensor:
     return L * (torch.arange(points).double() / points - 0.5)
 
 
-class GaussianProbe(nn.Module):
+class GaussianProbe(OneLine, nn.Module):
     """One coherent mode, a Gaussian amplitude exp(−r²/2r_p²) of standard deviation r_p = f_probe·L.
 
     Args:
         f_probe: Width as a fraction of the box.
         L: Side of the box.
+
+    Raises:
+        InputError: It has no width.
 
     Example:
         >>> GaussianProbe(0.25, 2.0)(torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
@@ -133,7 +137,7 @@ class GaussianProbe(nn.Module):
         return torch.exp(-points.square().sum(-1) / (2 * (self.f_probe * self.L) ** 2))[None]
 
 
-class GridProbe(nn.Module):
+class GridProbe(OneLine, nn.Module):
     """Any complex probe given on a grid over the box, in one or several incoherent modes.
 
     Between the grid points the probe is bilinear; outside the box it is dark.
@@ -141,6 +145,9 @@ class GridProbe(nn.Module):
     Args:
         modes: (mode, y, x) or (y, x) complex amplitudes on the points x_j = −L/2 + jL/N.
         L: Side of the box.
+
+    Raises:
+        InputError: The modes are not square.
 
     Example:
         >>> probe = GridProbe(torch.ones(2, 4, 4, dtype=torch.complex64), L=2.0)
@@ -217,6 +224,9 @@ def core_shell(
         shell: Outer radius R_s.
         contrast_core: Scattering density of the core less the medium's, ρ_c − ρ_0.
         contrast_shell: Likewise of the shell, ρ_s − ρ_0.
+
+    Raises:
+        InputError: Core and shell cancel at q = 0.
 
     Example:
         >>> q = torch.linspace(0, 9, 4)

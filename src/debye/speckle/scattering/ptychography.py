@@ -34,7 +34,7 @@ class Scan(Scattering):
         >>> thing = torch.ones(24, 24, dtype=torch.complex64)
         >>> scan = Scan(thing, torch.ones(1, 8, 8, dtype=torch.complex64), stop=-1.0)
         >>> pattern = scan(torch.zeros(5, 2))
-        >>> pattern.shape, round(pattern.sum().item() / 5)  # light is conserved
+        >>> pattern.shape, round(pattern.sum().item() / 5)  # no photon is lost
         (torch.Size([5, 8, 8]), 64)
     """
 

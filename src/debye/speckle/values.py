@@ -1,0 +1,172 @@
+"""What people hand in becomes tensors; what debye hands out shows itself in a line and compares.
+
+Every constructor argument of a system, a term, a probe or a scattering model is an attribute of
+the same name. That makes a line of text of it here, and a JSON description in
+`debye.speckle.serialize`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from debye.errors import InputError
+
+
+def arguments(thing: object) -> dict[str, Any]:
+    """What a thing was made with.
+
+    Example:
+        >>> from debye.speckle.scattering.optics import Detector
+        >>> arguments(Detector(n=16, dq=0.5, L=2.0))
+        {'n': 16, 'dq': 0.5, 'L': 2.0, 'f_mask': 0.0}
+    """
+    if is_dataclass(thing):
+        return {f.name: getattr(thing, f.name) for f in fields(thing) if f.init}
+    return {name: getattr(thing, name) for name in parameters(thing)}
+
+
+def parameters(thing: object) -> dict[str, inspect.Parameter]:
+    """The parameters of a thing's constructor."""
+    return dict(inspect.signature(type(thing)).parameters)
+
+
+def one_line(thing: object) -> str:
+    """The class and those arguments that are not the defaults.
+
+    Example:
+        >>> from debye.speckle.dynamics.systems import Swarm
+        >>> from debye.speckle.dynamics.learnable import RadialSpline
+        >>> one_line(Swarm(RadialSpline(size=12), L=2.0))
+        'Swarm(interaction=RadialSpline(size=12), L=2.0)'
+    """
+    try:
+        made = arguments(thing)
+    except AttributeError:  # somebody's own class, which keeps its arguments elsewhere
+        return f"{type(thing).__name__}(…)"
+    default = {k: p.default for k, p in parameters(thing).items()}
+    changed = [f"{k}={shown(v)}" for k, v in made.items() if not same(v, default[k])]
+    return f"{type(thing).__name__}({', '.join(changed)})"
+
+
+def shown(value: object) -> str:
+    """An argument in a few characters; of a tensor only its type and shape.
+
+    Example:
+        >>> shown(torch.zeros(3, 4)), shown((1, 2)), shown(torch.cos)
+        ('float32[3 × 4]', '(1, 2)', 'cos')
+    """
+    if isinstance(value, Tensor):
+        kind = str(value.dtype).removeprefix("torch.")
+        return f"{kind}[{' × '.join(map(str, value.shape))}]"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(shown, value))})"
+    if isinstance(value, nn.Module) and not isinstance(value, OneLine):
+        return f"{type(value).__name__}(…)"
+    if callable(value) and not isinstance(value, nn.Module | type):
+        return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
+    return repr(value)
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two things mean the same: tensors by their numbers, modules by what they hold.
+
+    Example:
+        >>> from debye.speckle.dynamics.learnable import Kernel
+        >>> same(torch.ones(3), torch.ones(3)), same(Kernel(5), Kernel(5)), same(Kernel(5), 5)
+        (True, True, False)
+    """
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and bool(torch.isclose(a, b, 0, 0, equal_nan=True).all())
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(v, b[k]) for k, v in a.items())
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, OneLine | ByValue):
+        held = [x.state_dict() if isinstance(x, nn.Module) else {} for x in (a, b)]
+        return same(arguments(a), arguments(b)) and same(dict(held[0]), dict(held[1]))
+    return bool(a == b)
+
+
+class OneLine:
+    """What shows itself as its class and arguments, in one line."""
+
+    def __repr__(self) -> str:
+        return one_line(self)
+
+
+class ByValue:
+    """A dataclass that holds tensors and is equal to another where all their numbers are."""
+
+    def __eq__(self, other: object) -> bool:
+        return same(self, other) if type(self) is type(other) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # what is compared by its numbers is no key
+
+
+Numbers: TypeAlias = ArrayLike | Tensor
+"""What is taken for an array: numpy's, torch's, or lists of numbers."""
+
+
+def to_tensor(values: Numbers, name: str = "the array") -> Tensor:
+    """A tensor of floats that holds exactly these numbers.
+
+    Whole numbers become float32 where that is exact, else float64; a numpy array is copied.
+
+    Args:
+        values: Of any shape.
+        name: What to call it in an error.
+
+    Raises:
+        InputError: It is ragged, masked, or holds something else than real numbers.
+
+    Example:
+        >>> to_tensor(np.array([1, 65535], dtype=np.uint16))
+        tensor([1.0000e+00, 6.5535e+04])
+        >>> to_tensor([["a"]], "data")
+        Traceback (most recent call last):
+        debye.errors.InputError: cannot use data
+          why: its type is <U1, not a real number
+          fix: give an array of numbers
+    """
+    if isinstance(values, Tensor):
+        if values.is_complex():
+            raise _no_numbers(name, f"its type is {values.dtype}")
+        return values if values.dtype in (torch.float32, torch.float64) else _floats(values)
+    if isinstance(values, np.ma.MaskedArray):
+        raise InputError(
+            f"cannot use {name}",
+            why="it is a masked array, and only whole pixels can be masked",
+            fix="pass data.filled(0), and mask=… True where a pixel counts",
+        )
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise _no_numbers(name, str(error).split("\n")[0]) from error
+    if array.dtype.kind not in "uifb":
+        raise _no_numbers(name, f"its type is {array.dtype}")
+    wide = np.float64 if array.dtype.itemsize > 4 else np.float32
+    kind = wide if array.dtype.kind == "f" else np.int64
+    return _floats(torch.from_numpy(np.array(array, dtype=kind)))
+
+
+def _floats(values: Tensor) -> Tensor:
+    """Whole numbers as floats that hold them exactly."""
+    if values.is_floating_point():
+        return values if values.dtype in (torch.float32, torch.float64) else values.float()
+    exact = values.numel() == 0 or int(values.abs().max()) <= 2**24
+    return values.float() if exact else values.double()
+
+
+def _no_numbers(name: str, why: str) -> InputError:
+    return InputError(
+        f"cannot use {name}", why=f"{why}, not a real number", fix="give an array of numbers"
+    )
