@@ -11,7 +11,8 @@ import torch
 
 from debye.errors import ComputationError, DebyeError, InputError
 from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
-from debye.speckle.data.hdf5 import load_frames, save_frames, writing
+from debye.speckle.data.hdf5 import write_hdf5
+from debye.speckle.data.nexus import load_frames, save_frames
 from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
 from debye.speckle.fitting.model_file import load_fitted
 from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
@@ -70,7 +71,7 @@ def frames_of(**changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": torch.ones(4, 6, 6)}, r"not \(run, time, qy, qx\)"),
+        ({"data": torch.ones(6, 6)}, r"not \(run, time, qy, qx\)"),
         ({"times": torch.arange(5.0)}, "4 frames a run but 5 times"),
         ({"mask": OPEN[:5]}, "the mask is"),
         ({"states": torch.ones(2, 3, 7)}, "the states are"),
@@ -241,7 +242,7 @@ def test_damaged_files_are_refused_or_read_but_never_crash(file):
 def test_missing_files_and_folders(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_frames(tmp_path / "none.h5")
-    with pytest.raises(InputError, match="there is no folder"), writing(tmp_path / "a" / "b.h5"):
+    with pytest.raises(InputError, match="there is no folder"), write_hdf5(tmp_path / "a" / "b.h5"):
         pass
     with pytest.raises(InputError, match="cannot read"):
         load_fitted(tmp_path / "none.safetensors")
@@ -250,7 +251,7 @@ def test_missing_files_and_folders(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "f.h5"
     path.write_text("old")
-    with pytest.raises(ComputationError, match="free some space"), writing(path):
+    with pytest.raises(ComputationError, match="free some space"), write_hdf5(path):
         raise OSError(28, "No space left on device")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["f.h5"]
@@ -346,3 +347,54 @@ def test_cxi_and_plain_stacks(tmp_path):
         read_stack(str(path))
     with pytest.raises(InputError, match="fewer frames at a time"):
         read_stack(f"{path}::/entry_1/data_1/data", max_bytes=100)
+
+
+@pytest.mark.parametrize(
+    "kind", [np.uint8, np.uint16, np.int32, ">u2", np.float16, np.float32, float]
+)
+def test_frames_take_what_numpy_holds(kind):
+    """Without a mask every pixel counts; whole numbers are counts, others have no noise."""
+    frames = Frames(np.full((4, 6, 5), 3, dtype=kind), np.arange(4, dtype=np.float32))
+    assert frames.data.shape == (1, 4, 6, 5)
+    assert frames.data.is_floating_point()
+    assert (np.asarray(frames) == 3).all()
+    assert frames.times.dtype == torch.float64
+    assert frames.mask.all()
+    assert frames.photons == (0 if np.dtype(kind).kind == "f" else 3)
+
+
+def test_float32_times_are_kept_exactly_and_lists_are_times():
+    times = np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)
+    assert frames_of(times=times).times.tolist() == times.astype(float).tolist()
+    assert frames_of(times=[0, 1, 2, 3]) == frames_of(times=range(4))
+    assert frames_of(times=[0, 1, 2, 4]) != frames_of(times=range(4))
+
+
+def test_counts_beyond_single_precision_are_kept():
+    counts = np.full((2, 4, 4), 2**24 + 1, dtype=np.uint32)
+    assert int(frames_of(data=counts, times=[0, 1], mask=None).data.max()) == 2**24 + 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": "frames.h5"}, "its type is <U9"),
+        ({"data": [[1, 2], [3]]}, "cannot use the frames"),
+        ({"data": np.ones((2, 4, 6, 6)) * 1j}, "complex128, not a real number"),
+        ({"data": np.ma.masked_less(np.ones((2, 4, 6, 6)), 2)}, "masked array"),
+        ({"times": np.array(["2026-01-01"] * 4, dtype="datetime64[s]")}, "datetime64"),
+        ({"mask": np.zeros((6, 6), dtype=np.uint32)}, "whether 0 or 1 is a good pixel"),
+        ({"photons": -1}, "photons = -1"),
+        ({"gain": math.nan}, "gain = nan"),
+        ({"system": "kuramoto"}, "system = 'kuramoto'"),
+        ({"scattering": 3}, "give a Lattice, Cloud or Scan"),
+    ],
+)
+def test_what_are_no_frames_is_refused_in_words(changes, words):
+    with pytest.raises(InputError, match=words):
+        frames_of(**changes)
+
+
+def test_numbers_that_are_no_counts_are_not_rounded_in_a_file(tmp_path):
+    save_frames(tmp_path / "f.h5", frames_of(data=torch.full((2, 4, 6, 6), 0.5), photons=1))
+    assert (load_frames(tmp_path / "f.h5").data == 0.5).all()

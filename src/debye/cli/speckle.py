@@ -72,7 +72,7 @@ def simulate(
 
     The file holds frames, states, geometry, equation and seed, and describes itself.
     """
-    from debye.speckle.data.hdf5 import save_frames
+    from debye.speckle.data.nexus import save_frames
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.making import make_frames
 
@@ -123,7 +123,7 @@ def learn(
     The law is written after every step; Ctrl-C leaves one to --resume from.
     """
     from debye.core.device import pick_device
-    from debye.speckle.data.hdf5 import load_frames
+    from debye.speckle.data.nexus import load_frames
     from debye.speckle.fitting.fit import prepare
     from debye.speckle.fitting.model_file import resume as take_up
     from debye.speckle.fitting.model_file import save_fitted
@@ -239,7 +239,7 @@ def extrapolate(
     """
     import torch
 
-    from debye.speckle.data.hdf5 import load_frames, save_frames
+    from debye.speckle.data.nexus import load_frames, save_frames
     from debye.speckle.fitting.model_file import load_fitted
     from debye.speckle.scattering.noise import expose
     from debye.speckle.studies.metrics import frame_error
@@ -318,7 +318,7 @@ def xpcs(
     Prints g2 and its standard error for each ring of constant |Q|.
     """
     from debye.speckle.data.correlate import correlate_run
-    from debye.speckle.data.hdf5 import load_frames
+    from debye.speckle.data.nexus import load_frames
 
     plot = writable(plot, "--plot", FIGURES)
     found = correlate_run(load_frames(frames), run, rings)

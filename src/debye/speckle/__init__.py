@@ -24,7 +24,7 @@ _HOMES = {
     "scattering.models": ("Lattice", "Cloud", "RigidCloud"),
     "scattering.ptychography": ("Scan",),
     "data.frames": ("Frames", "simulate"),
-    "data.hdf5": ("load_frames", "save_frames"),
+    "data.nexus": ("load_frames", "save_frames"),
     "fitting.fit": ("Plan", "Stage", "learn"),
     "fitting.model_file": ("FittedSystem", "load_fitted", "save_fitted"),
     "studies.evaluate": ("conduct",),

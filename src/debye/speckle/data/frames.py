@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import expose, exposure
+from debye.speckle.values import ByValue, Numbers, OneLine, to_tensor
 
 
-@dataclass(frozen=True)
-class Window:
+@dataclass(frozen=True, eq=False, repr=False)
+class Window(OneLine, ByValue):
     """A stretch of frames of several runs, with the state it starts from."""
 
     start: Tensor  # [run, ...] state at the first time
@@ -26,17 +29,20 @@ class Window:
     specimen: Tensor | None = None  # [run, ...]
 
 
-@dataclass(frozen=True)
-class Frames:
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Frames(ByValue, Displayed):
     """What a detector recorded, and what is known of the experiment.
 
+    Arrays may be numpy's, torch's or lists of numbers.
+
     Args:
-        data: (run, time, qy, qx) counts, or intensities without noise.
-        times: (time,) strictly rising, evenly spaced or not; float64.
-        mask: (qy, qx) True where a pixel counts.
+        data: (run, time, qy, qx) counts, or intensities without noise; (time, qy, qx) of one run.
+        times: (time,) strictly rising, evenly spaced or not; kept as float64.
+        mask: (qy, qx) True where a pixel counts; every pixel if None.
         states: (run, time, …) states of the system, where they are known.
         specimen: (run, …) what differs from run to run but does not move, such as a cloud.
-        photons: Expected counts in the brightest pixel of the first frames; 0 without noise.
+        photons: Expected counts in the brightest pixel of the first frames; 0 without noise. If
+            None, whole numbers are taken for counts and other numbers to be without noise.
         gain: Recorded numbers per unit of the scattering model's intensity; None if unknown, and
             then it is fitted where states are known.
         system: The law of motion, where it is known.
@@ -44,30 +50,84 @@ class Frames:
         about: Study, seed, version: anything JSON can hold.
 
     Raises:
-        InputError: Shapes do not fit, times do not rise, there is one frame only, or a number is
-            not finite or negative.
+        InputError: Something is no array of numbers, shapes do not fit, times do not rise, there
+            is one frame only, or a number is not finite or negative.
 
     Example:
-        >>> frames = Frames(torch.ones(3, 5, 8, 8), torch.arange(5.0), torch.ones(8, 8) > 0)
-        >>> frames.runs(2).data.shape, frames.runs(slice(2, None)).data.shape
-        (torch.Size([2, 5, 8, 8]), torch.Size([1, 5, 8, 8]))
+        >>> Frames(np.ones((3, 5, 8, 8), dtype=np.uint16), range(5))
+        Frames(3 runs × 5 frames of 8 × 8 pixels, t = 0 … 4, 1 photon)
+        >>> Frames(np.ones((5, 8, 8)), np.linspace(0, 1, 5)).runs(1).data.shape
+        torch.Size([1, 5, 8, 8])
     """
 
     data: Tensor
     times: Tensor
     mask: Tensor
-    states: Tensor | None = None
-    specimen: Tensor | None = None
-    photons: float = 0.0
-    gain: float | None = None
-    system: System | None = None
-    scattering: Scattering | None = None
-    about: dict[str, Any] = field(default_factory=dict)
+    states: Tensor | None
+    specimen: Tensor | None
+    photons: float
+    gain: float | None
+    system: System | None
+    scattering: Scattering | None
+    about: dict[str, Any]
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        data: Numbers,
+        times: Numbers,
+        mask: Numbers | None = None,
+        states: Numbers | None = None,
+        specimen: Numbers | None = None,
+        photons: float | None = None,
+        gain: float | None = None,
+        system: System | None = None,
+        scattering: Scattering | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        shots = to_tensor(data, "the frames")
+        single = shots.ndim == 3  # one run, without an axis of its own
+        optional = {"the states": states, "the specimen": specimen}
+        known = [None if v is None else to_tensor(v, k) for k, v in optional.items()]
+        if single:
+            shots, known = shots[None], [None if v is None else v[None] for v in known]
+        made: dict[str, Any] = {
+            "data": shots,
+            "times": to_tensor(times, "the times").double(),
+            "mask": _mask(mask, shots),
+            "states": known[0],
+            "specimen": known[1],
+            "gain": None if gain is None else positive(gain, "gain"),
+            "system": module_or_none(system, "system", "a System of debye.speckle"),
+            "scattering": module_or_none(scattering, "scattering", "a Lattice, Cloud or Scan"),
+            "about": dict(about or {}),
+        }
+        for name, value in made.items():
+            object.__setattr__(self, name, value)
         check_shapes(self)
         check_times(self.times)
         check_counts(self.data, self.mask)
+        counted = _is_whole(data) and float((shots[:, 0] * self.mask).max())
+        object.__setattr__(
+            self, "photons", float(counted) if photons is None else positive(photons, "photons")
+        )
+
+    def __repr__(self) -> str:
+        return f"Frames({self.summary()})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:  # noqa: ANN401
+        return np.array(self.data.cpu().numpy(), dtype=dtype)
+
+    def summary(self) -> str:
+        """What they are, in one line."""
+        runs, count, rows, columns = self.data.shape
+        line = (
+            f"{runs} run{'s' * (runs > 1)} × {count} frames of {rows} × {columns} pixels, "
+            f"t = {float(self.times[0]):g} … {float(self.times[-1]):g}"
+        )
+        if self.photons:
+            line += f", {self.photons:g} photon{'s' * (self.photons != 1)}"
+        seen = [type(x).__name__ for x in (self.system, self.scattering) if x is not None]
+        return ", ".join([line, *seen])
 
     def runs(self, which: int | slice) -> Frames:
         """Some of the runs: the first so many, or a slice."""
@@ -110,8 +170,62 @@ class Frames:
         return Window(self.states[runs, start], self.times[part], self.data[runs, part], specimen)
 
 
+def _mask(mask: Numbers | None, data: Tensor) -> Tensor:
+    """The mask as booleans; all pixels without one."""
+    if mask is None:
+        return torch.ones(data.shape[-2:], dtype=torch.bool, device=data.device)
+    found = mask if isinstance(mask, Tensor) else torch.from_numpy(np.array(mask))
+    if found.dtype != torch.bool:
+        raise InputError(
+            "cannot use the mask",
+            why=f"its type is {str(found.dtype).removeprefix('torch.')}, and whether 0 or 1 is "
+            "a good pixel is anyone's guess",
+            fix="pass booleans, True where a pixel counts: of a NeXus pixel_mask, mask == 0",
+        )
+    return found
+
+
+def _is_whole(data: Numbers) -> bool:
+    """Whether numbers came as integers, which is what counts are."""
+    if isinstance(data, Tensor):
+        return not data.is_floating_point() and data.dtype != torch.bool
+    return np.asarray(data).dtype.kind in "ui"
+
+
+def positive(value: float, name: str) -> float:
+    """A finite number of 0 or more.
+
+    Raises:
+        InputError: It is something else.
+
+    Example:
+        >>> positive(3, "gain")
+        3.0
+    """
+    if isinstance(value, int | float | np.number) and 0 <= value < float("inf"):
+        return float(value)
+    raise InputError(
+        f"cannot use {name} = {value!r}", why="it must be a number of 0 or more", fix="correct it"
+    )
+
+
+def module_or_none(value: Any, name: str, wanted: str) -> Any:  # noqa: ANN401 - what it was given
+    """A torch module, or None.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if value is None or isinstance(value, nn.Module):
+        return value
+    raise InputError(
+        f"cannot use {name} = {value!r}",
+        why=f"it is a {type(value).__name__}",
+        fix=f"give {wanted}",
+    )
+
+
 def fitted_gain(frames: Frames, scattering: Scattering) -> float:
-    """Recorded counts per unit of intensity, from the light of the first frames in all.
+    """Recorded counts per unit of intensity, from all photons of the first frames.
 
     Raises:
         InputError: No states are known, or the model has other pixels than the frames.
@@ -123,19 +237,23 @@ def fitted_gain(frames: Frames, scattering: Scattering) -> float:
             fix="add the states at the window starts as /entry/sample/states",
         )
     with torch.no_grad():
-        light = scattering(frames.states[:, :1], frames.specimen)
-    if light.shape[-2:] != frames.data.shape[-2:]:
+        expected = scattering(frames.states[:, :1], frames.specimen)
+    if expected.shape[-2:] != frames.data.shape[-2:]:
         raise InputError(
             "the geometry does not fit these frames",
-            why=f"the model's detector is {tuple(light.shape[-2:])}, "
+            why=f"the model's detector is {tuple(expected.shape[-2:])}, "
             f"a frame {tuple(frames.data.shape[-2:])}",
             fix="give the detector the experiment had",
         )
-    return float((frames.data[:, :1] * frames.mask).sum() / (light * frames.mask).sum())
+    return float((frames.data[:, :1] * frames.mask).sum() / (expected * frames.mask).sum())
 
 
 def check_shapes(frames: Frames) -> None:
-    """Refuse arrays that do not fit together."""
+    """Refuse arrays that do not fit together.
+
+    Raises:
+        InputError: They do not, or there is one frame only.
+    """
     shape, count = tuple(frames.data.shape), len(frames.times)
     problem = ""
     if len(shape) != 4:
@@ -159,7 +277,11 @@ def check_shapes(frames: Frames) -> None:
 
 
 def check_counts(data: Tensor, mask: Tensor) -> None:
-    """Refuse open pixels that hold NaN, infinity or negative counts; say where the first is."""
+    """Refuse open pixels that hold NaN, infinity or negative counts; say where the first is.
+
+    Raises:
+        InputError: There are such pixels.
+    """
     for name, wrong in (("not finite", ~torch.isfinite(data)), ("negative", data < 0)):
         bad = wrong & mask
         if bad.any():
@@ -172,7 +294,7 @@ def check_counts(data: Tensor, mask: Tensor) -> None:
 
 
 def bad_pixels(data: Tensor, saturation: float | None = None) -> dict[str, Tensor]:
-    """Pixels not to be trusted: (qy, qx) True where broken, dead or saturated.
+    """Pixels to leave out: (qy, qx) True where broken, dead or saturated.
 
     A pixel is broken if it is ever not finite or negative; saturated if it ever reaches
     ``saturation``; dead if it never counts in 16 frames or more while its neighbours count 50
@@ -198,22 +320,22 @@ def bad_pixels(data: Tensor, saturation: float | None = None) -> dict[str, Tenso
 def simulate(
     system: System,
     scattering: Scattering,
-    starts: Tensor,
-    times: Tensor,
+    starts: Numbers,
+    times: Numbers,
     *,
     solver: Solver,
     photons: float = 0.0,
-    specimen: Tensor | None = None,
+    specimen: Numbers | None = None,
     seed: int = 0,
     since: float = 0.0,
     about: dict[str, Any] | None = None,
     batch: int = 8,
     watch: Callable[[int], None] = lambda runs: None,
 ) -> Frames:
-    """Integrate a law from several states, scatter from it, and count photons.
+    """Integrate a system from several states, scatter from it, and count photons.
 
     Args:
-        system: The law.
+        system: The law of motion.
         scattering: What the detector sees of a state.
         starts: (run, …) initial states.
         times: (time,) of the frames.
@@ -229,15 +351,22 @@ def simulate(
     Returns:
         Frames whose ``data`` are counts, or, without noise, intensities scaled to at most 1,000
         photons in the first frames.
+
+    Raises:
+        InputError: Something is no array of numbers, the times do not rise, or nothing reaches
+            the detector.
+        SolveError: The integration does not reach the last time.
     """
+    y0, grid = to_tensor(starts, "the initial states"), to_tensor(times, "the times").double()
+    cloud = None if specimen is None else to_tensor(specimen, "the specimen")
+    hidden = torch.cat([grid.new_tensor([since]), grid]) if grid[0] > since else grid
     frames, states = [], []
-    hidden = torch.cat([times.new_tensor([since]), times]) if times[0] > since else times
     with torch.no_grad():
-        law = system.vector_field()
-        for part in torch.arange(len(starts)).split(batch):
-            y = solver.solve(law, starts[part], hidden).states[-len(times) :].transpose(0, 1)
+        rhs = system.vector_field()
+        for part in torch.arange(len(y0)).split(batch):
+            y = solver.solve(rhs, y0[part], hidden).states[-len(grid) :].transpose(0, 1)
             states.append(y)  # [run, time, ...]
-            frames.append(scattering(y, None if specimen is None else specimen[part]))
+            frames.append(scattering(y, None if cloud is None else cloud[part]))
             watch(int(part[-1]) + 1)
         intensity = torch.cat(frames)
         gain = exposure(intensity, photons or 1000.0, scattering.mask)
@@ -246,13 +375,13 @@ def simulate(
             data = expose(data, torch.Generator().manual_seed(seed))
     return Frames(
         data,
-        times.double(),
+        grid,
         scattering.mask,
         torch.cat(states),
-        specimen,
+        cloud,
         photons,
         gain,
         system,
         scattering,
-        about or {},
+        about,
     )

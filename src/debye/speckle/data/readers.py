@@ -23,13 +23,14 @@ from torch import Tensor
 
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
-from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, reading, tensor
+from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, open_hdf5, tensor
 from debye.speckle.scattering.ptychography import Scan
+from debye.speckle.values import ByValue, OneLine
 from debye.units import C, H
 
 
-@dataclass(frozen=True)
-class ScanData:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScanData(OneLine, ByValue):
     """A measured scan.
 
     Attributes:
@@ -77,19 +78,25 @@ class ScanData:
                 why="object and probe were not reconstructed",
                 fix="add numeric_data/run0_object_0.csv and run0_probes_0.csv, or pass them",
             )
-        eye, x = Scan(self.specimen, self.modes, stop=-1.0), self.in_pixels()
-        if float(x.abs().max()) > eye.room:
+        model, x = Scan(self.specimen, self.modes, stop=-1.0), self.in_pixels()
+        if float(x.abs().max()) > model.room:
             raise InputError(
                 "the probe leaves the object",
                 why=f"it moves {float(x.abs().max()):.0f} pixels from the middle, and there is "
-                f"room for {eye.room:.0f}",
+                f"room for {model.room:.0f}",
                 fix="check the pixel size and the units of the positions",
             )
-        eye.mask = eye.mask & self.mask
+        model.mask = model.mask & self.mask
         clock = torch.arange(1, len(x) + 1).double() if times is None else times
         photons = float(self.frames[0].max())
         return Frames(
-            self.frames[None] * self.mask, clock, self.mask, x[None], None, photons, scattering=eye
+            self.frames[None] * self.mask,
+            clock,
+            self.mask,
+            x[None],
+            None,
+            photons,
+            scattering=model,
         )
 
 
@@ -136,7 +143,11 @@ def read_scan_folder(
 
 
 def check_numbering(files: list[Path]) -> None:
-    """Refuse a series of images with a gap in it, which would shift every later position."""
+    """Refuse a series of images with a gap in it, which would shift every later position.
+
+    Raises:
+        InputError: A number is missing.
+    """
     for want, path in enumerate(files):
         if path.name != f"image_{want:06d}.bin":
             raise InputError(
@@ -147,7 +158,11 @@ def check_numbering(files: list[Path]) -> None:
 
 
 def read_image(path: Path, side: int) -> Tensor:
-    """One headerless little-endian float32 image."""
+    """One headerless little-endian float32 image.
+
+    Raises:
+        InputError: The file has another size.
+    """
     if path.stat().st_size != 4 * side**2:
         raise InputError(
             f"cannot read {path}",
@@ -158,7 +173,11 @@ def read_image(path: Path, side: int) -> Tensor:
 
 
 def read_positions(path: Path, count: int) -> Tensor:
-    """(time, 2) metres, turned from the file's y, x to x, y."""
+    """(time, 2) metres, turned from the file's y, x to x, y.
+
+    Raises:
+        InputError: The file is no table of two finite columns, or has not one row a frame.
+    """
     try:
         rows = np.loadtxt(path, delimiter=",", dtype=float, ndmin=2)
     except (OSError, ValueError) as error:
@@ -175,10 +194,14 @@ def read_positions(path: Path, count: int) -> Tensor:
 
 
 def read_beamstop(path: Path, side: int) -> Tensor:
-    """(qy, qx) True where the file holds more than 0; all open where there is no file."""
+    """(qy, qx) True where the file holds more than 0; all open where there is no file.
+
+    Raises:
+        InputError: The file is no HDF5 file, or of another size.
+    """
     if not path.exists():
         return torch.ones(side, side, dtype=torch.bool)
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         stop = array(file, "/entry/data/data", ndim=(2,))
     if stop.shape != (side, side):
         raise InputError(
@@ -188,7 +211,11 @@ def read_beamstop(path: Path, side: int) -> Tensor:
 
 
 def read_complex(path: Path) -> Tensor | None:
-    """(rows, columns) complex64 from a CSV of numbers like ``(1.5-0.2j)``; None without one."""
+    """(rows, columns) complex64 from a CSV of numbers like ``(1.5-0.2j)``; None without one.
+
+    Raises:
+        InputError: The file holds something else.
+    """
     if not path.exists():
         return None
     try:
@@ -213,7 +240,7 @@ def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Sca
         InputError: The file is no HDF5 or CXI file, its links leave its folder, or it is too large.
     """
     detector = "/entry_1/instrument_1/detector_1"
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         frames = tensor(array(file, "/entry_1/data_1/data", ndim=(3,), max_bytes=max_bytes))
         moved = optional_array(file, "/entry_1/data_1/translation")
         blocked = optional_array(file, f"{detector}/mask")
@@ -241,7 +268,11 @@ def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Sca
 
 
 def optional_array(file: h5py.File, name: str) -> Tensor | None:
-    """The array of that name in double precision, or None."""
+    """The array of that name in double precision, or None.
+
+    Raises:
+        InputError: What `debye.speckle.data.hdf5.array` refuses.
+    """
     return torch.from_numpy(np.asarray(array(file, name), dtype=float)) if name in file else None
 
 
@@ -260,7 +291,7 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
         InputError: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
     """
     path, _, name = spec.partition("::")
-    with reading(path) as file:
+    with open_hdf5(path) as file:
         whole = name or "/entry/data/data"
         found = dataset(file, whole, ndim=(3,), max_bytes=1 << 62)
         kept = len(range(*frames.indices(found.shape[0])))
