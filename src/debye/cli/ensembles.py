@@ -56,7 +56,7 @@ def ensemble(
         )
     for path in config:
         Settings.from_tables(read_toml(path))  # refused now, not in the log of every training
-    rows, failed, _ = read_labelled(data, None)
+    rows, _, failed = read_labelled(data, None)
     splits = make_folds(rows, folds)
     runs = list(_runs(folder(output), splits, config))
     with ThreadPoolExecutor(jobs) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,7 @@ import typer
 from debye.cli.common import complain, tell
 
 if TYPE_CHECKING:
-    from debye.crystals.data.labels import Collection
-    from debye.crystals.data.split import Split
+    from debye.crystals.data.split import Labelled
     from debye.crystals.structure_io.read import FailedInput
 
 Data = Annotated[
@@ -26,20 +26,16 @@ SplitFile = Annotated[
 ]
 
 
-def read_labelled(data: Path, split: Path | None) -> tuple[Collection, list[FailedInput], Split]:
-    """The usable rows, the others, which are told on stderr, and the split without those."""
-    from debye.crystals.data.dataset import read_collection
-    from debye.crystals.data.split import read_split
+def read_labelled(data: Path, split: Path | None) -> Labelled:
+    """The usable rows and their split; the others are told on stderr."""
+    from debye.crystals.data.split import read_labelled as read
 
-    collection, failed = read_collection(data)
-    tell_failed(failed, len(collection))
-    lost = {row.source for row in failed} - set(collection.names)
-    parts = read_split(split) if split else {}
-    kept = {part: [n for n in names if n not in lost] for part, names in parts.items()}
-    return collection, failed, kept
+    labelled = read(data, split)
+    tell_failed(labelled.failed, len(labelled.rows))
+    return labelled
 
 
-def tell_failed(failed: list[FailedInput], used: int) -> None:
+def tell_failed(failed: Sequence[FailedInput], used: int) -> None:
     """Say on stderr which rows are left out and why."""
     for row in failed:
         complain(row.error)

@@ -113,7 +113,7 @@ def _prepare(
     from debye.crystals.data.split import element_balanced_split, subset
     from debye.crystals.training.run import SPLIT, TrainingRun
 
-    collection, failed, parts = read_labelled(data, split or (output / SPLIT if resume else None))
+    collection, parts, failed = read_labelled(data, split or (output / SPLIT if resume else None))
     parts = parts or element_balanced_split(collection)
     run = TrainingRun(
         subset(collection, parts, "train"),

@@ -7,12 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from debye.core.files import atomic_write
-from debye.crystals.data.dataset import NAMES, read_table
+from debye.crystals.data.dataset import NAMES, read_collection, read_table
 from debye.crystals.data.labels import Collection
+from debye.crystals.structure_io.read import FailedInput
 from debye.errors import InputError
 
 SUBSETS = ("train", "valid", "test")
@@ -76,6 +78,51 @@ def subset(collection: Collection, split: Split, name: str) -> Collection:
             fix="name one of them, or put rows into that one",
         )
     return collection.take(split[name])
+
+
+class Labelled(NamedTuple):
+    """Labelled crystals, and what is to be done with each."""
+
+    rows: Collection
+    split: Split
+    """Of the rows that can be used; empty if there is none."""
+    failed: tuple[FailedInput, ...]
+    """The other rows, and why they cannot."""
+
+    def subset(self, name: str) -> Collection:
+        """The rows of one subset.
+
+        Raises:
+            InputError: The split has no such subset, or names rows that are not in the data.
+        """
+        return subset(self.rows, self.split, name)
+
+
+def read_labelled(
+    data: Labelled | Collection | str | os.PathLike[str],
+    split: Split | str | os.PathLike[str] | None = None,
+) -> Labelled:
+    """Labelled crystals and their split, the split without the rows that cannot be used.
+
+    Args:
+        data: What `read_collection` reads; or what has been read already.
+        split: What `read_split` reads, or has read.
+
+    Raises:
+        InputError: Nothing there can be used, or the split is none.
+    """
+    if isinstance(data, Labelled):
+        rows, parts, failed = data
+    elif isinstance(data, Collection):
+        rows, parts, failed = data, {}, ()
+    else:
+        rows, bad = read_collection(data)
+        parts, failed = {}, tuple(bad)
+    if split is not None:
+        parts = read_split(split) if isinstance(split, str | os.PathLike) else dict(split)
+    lost = {row.source for row in failed} - set(rows.names)
+    kept = {part: [n for n in names if n not in lost] for part, names in parts.items()}
+    return Labelled(rows, kept, failed)
 
 
 def element_balanced_split(

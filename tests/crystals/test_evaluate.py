@@ -1,0 +1,63 @@
+"""Models beside labels, by the public calls."""
+
+import json
+
+import pytest
+from salts import PAIRS, labelled_row, write_rows
+
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.split import read_labelled
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.training.evaluate import calibrate, evaluate
+from debye.crystals.training.metrics import summary
+from debye.errors import InputError
+
+SPLIT = {"train": list(PAIRS[:8]), "valid": list(PAIRS[8:])}
+
+
+def test_the_verb_prints_what_the_call_returns(debye, labelled, split_file, model_file):
+    found = evaluate(model_file, labelled, split=split_file)
+    words = "evaluate", labelled, "--split", split_file, "--model", model_file, "--json"
+    assert json.loads(debye(*words).stdout) == {"rows": len(found.rows), **found.columns}
+
+
+def test_whatever_holds_the_data_and_the_split(labelled, model_file):
+    predictor, (rows, _) = Predictor.load(model_file), read_collection(labelled)
+    found = evaluate(predictor, rows, split=SPLIT)
+    assert found.rows.names == PAIRS[8:]
+    assert evaluate(predictor, read_labelled(labelled, SPLIT)).columns == found.columns
+    assert set(found.columns) == {"model", "training mean", "nearest composition"}
+    predicted = [predictor.predict(c).total.density.tolist() for c in found.rows.crystals]
+    for one, other in zip(predicted, found.predicted.density.tolist(), strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+    assert found.columns["model"] == summary(found.predicted, found.rows.spectra)
+    assert list(evaluate(predictor, rows, split=SPLIT, subset="train").columns) == ["model"]
+    assert len(evaluate(predictor, rows).rows) == len(PAIRS)
+    table = found.to_frame()
+    assert table.loc["mse_max1", "model"] == found.columns["model"]["mse_max1"]
+
+
+def test_rows_that_cannot_be_read_or_predicted_are_in_the_result(model_file, tmp_path):
+    rows = [labelled_row(p) for p in PAIRS]
+    rows[0]["phdos"] = "[]"
+    rows[1]["structure"] = rows[1]["structure"].replace("2.3", "23.0")
+    found = evaluate(model_file, write_rows(tmp_path / "d.csv", rows))
+    assert found.rows.names == PAIRS[2:]
+    assert [row.source.split()[-1] for row in found.failed] == list(PAIRS[:2])
+
+
+def test_rows_that_every_member_has_seen_are_told(labelled):
+    predictor = Predictor.load("fast")
+    predictor.card["data"]["valid_rows"] = 0
+    assert "too small" in evaluate(predictor, labelled).notes[0]
+    predictor.card["data"]["valid_rows"] = 10
+    assert evaluate(predictor, labelled).notes == ()
+
+
+def test_what_is_refused(labelled, model_file):
+    with pytest.raises(InputError, match="no split was given"):
+        evaluate(model_file, labelled, subset="valid")
+    with pytest.raises(InputError, match="without a split"):
+        calibrate(model_file, labelled, None)
+    with pytest.raises(InputError, match="cannot calibrate"):  # four rows are too few
+        calibrate(model_file, labelled, SPLIT)
