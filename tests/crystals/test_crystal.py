@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - tables of cases, one a line
 
+import copy
 import pickle
 
 import numpy as np
@@ -110,18 +111,66 @@ def test_supercell_repeats_everything(i, j, k):
     assert np.abs(back - home - np.round(back - home)).max() < 1e-9
 
 
-@pytest.mark.parametrize("n", [0, (1, 2), (1, 1, -1)])
+@pytest.mark.parametrize("n", [0, (1, 2), (1, 1, -1), 1.5, (1.0, 1, 1), "222", None, np.eye(3)])
 def test_supercell_refuses_nonsense(n):
     with pytest.raises(InputError, match="three whole numbers"):
         salt().supercell(n)
+    with pytest.raises(InputError, match="three whole numbers"):
+        salt() * n
+
+
+@pytest.mark.parametrize("n", [2, np.int64(2), (2, 1, 1), [1, 2, 1], np.array([1, 1, 3])])
+def test_a_crystal_times_a_number_is_its_supercell(n):
+    assert salt() * n == n * salt() == salt().supercell(n)
+    assert (salt() * n).n_sites == 2 * np.prod(np.broadcast_to(n, 3))
+
+
+def test_crystals_are_equal_by_value():
+    a, b = salt(name="a", source="here"), salt(name="b")
+    assert a == b
+    assert hash(a) == hash(b)
+    assert {a: 1}[b] == 1
+    mixed = [{"Na": 0.5, "K": 0.5}, "Cl"]
+    turned = [{"K": 0.5, "Na": 0.5}, "Cl"]
+    assert salt(species=mixed) == salt(species=turned)
+    assert hash(salt(species=mixed)) == hash(salt(species=turned))
+    for other in (
+        salt(a=5.65), salt(species=("Na", "Br")), salt(species=mixed), salt() * (1, 1, 2), "NaCl", None,
+    ):  # fmt: skip
+        assert a != other
+    signed = Crystal(["Po"], [[-0.0, 0, 0]], 3.36 * np.eye(3))
+    unsigned = Crystal(["Po"], [[0.0, 0, 0]], 3.36 * np.eye(3))
+    assert signed == unsigned
+    assert len({signed, unsigned}) == 1
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))]
+)
+def test_copies_are_equal_and_frozen_too(again):
+    crystal = salt(name="rock salt", source="here", species=({"Na": 0.5}, "D"))
+    twin = again(crystal)
+    assert twin == crystal
+    assert (twin.name, twin.source, twin.notes) == (crystal.name, crystal.source, crystal.notes)
+    for array in (twin.positions, twin.cell):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1.0
+
+
+def test_it_says_what_it_is_on_one_line():
+    assert repr(salt()) == "Crystal(NaCl, 2 sites)"
+    assert repr(salt(name="NaCl")) == "Crystal(NaCl, 2 sites)"
+    assert repr(salt(name="rock\n salt")) == "Crystal(NaCl, 2 sites, rock salt)"
+    assert len(repr(salt(name="x" * 1000))) < 100
+    assert "NaCl" in salt()._repr_html_()
 
 
 def test_it_is_frozen_and_can_be_sent_to_another_process():
     crystal = salt(name="rock salt", source="here")
     with pytest.raises(ValueError, match="read-only"):
         crystal.positions[0, 0] = 1.0
-    copy = pickle.loads(pickle.dumps(crystal))
-    assert (copy.name, copy.source, copy.species) == ("rock salt", "here", crystal.species)
+    there = pickle.loads(pickle.dumps(crystal))
+    assert (there.name, there.source, there.species) == ("rock salt", "here", crystal.species)
 
 
 def test_left_handed_cells_are_fine():
@@ -277,6 +326,21 @@ def test_pymatgen_structures():
         Crystal.from_pymatgen(core.Molecule("H2", [[0, 0, 0], [0.74, 0, 0]]))
     with pytest.raises(InputError, match="unknown species 'X'"):
         Crystal.from_pymatgen(core.Structure(core.Lattice.cubic(3), ["X"], [[0, 0, 0]]))
+
+
+FOREIGN = [None, 3, "NaCl", [1, 2], np.eye(3), object(), salt()]
+
+
+@pytest.mark.parametrize("thing", FOREIGN, ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "take", [Crystal.from_atoms, Crystal.from_pymatgen, Crystal.from_phonopy, Crystal.from_dict]
+)
+def test_foreign_objects_are_refused_in_words(take, thing):
+    with pytest.raises(
+        InputError, match=f"it is an object of type .*{type(thing).__name__}"
+    ) as caught:
+        take(thing)
+    assert caught.value.fix.startswith("give ")
 
 
 # Alloys.

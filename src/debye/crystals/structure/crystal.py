@@ -8,17 +8,18 @@ species, occupancies in (0, 1], and no two atoms in one place. Reading and writi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import product
 from math import gcd
+from operator import index
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from debye.core.upward import higher
+from debye.core.upward import Displayed, higher
 from debye.crystals.structure.convert import (
     Parts,
     ase_atoms,
@@ -52,7 +53,7 @@ ISOTOPE_NOTE = "{} is treated as H chemically, with its own mass of {:.3f} u"
 
 
 @dataclass(frozen=True, eq=False)
-class Crystal:
+class Crystal(Displayed):
     """A periodic structure whose sites may be shared by several species or partly vacant.
 
     Args:
@@ -72,6 +73,11 @@ class Crystal:
         >>> salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.815, 2.815, 2.815]], cell)
         >>> salt.formula, salt.n_atoms, round(salt.volume, 2)
         ('NaCl', 2.0, 44.61)
+        >>> 2 * salt
+        Crystal(NaCl, 16 sites)
+
+    Crystals are equal whose species, positions and cells are, number by number, whatever their
+    names.
     """
 
     species: tuple[Mapping[str, float], ...]
@@ -110,7 +116,35 @@ class Crystal:
             object.__setattr__(self, field, value)
 
     def __repr__(self) -> str:
-        return f"Crystal({self.name or self.formula}, {self.n_sites} sites)"
+        called = " ".join(self.name.split())[:60]
+        name = f", {called}" if called and called != self.formula else ""
+        return f"Crystal({self.formula}, {self.n_sites} sites{name})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Crystal):
+            return NotImplemented
+        return (
+            self.species == other.species
+            and np.array_equal(self.cell, other.cell)
+            and np.array_equal(self.positions, other.positions)
+        )
+
+    def __hash__(self) -> int:
+        species = tuple(frozenset(site.items()) for site in self.species)
+        numbers = ((self.cell + 0.0).tobytes(), (self.positions + 0.0).tobytes())  # -0.0 is 0.0
+        return hash((species, *numbers))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for array in (self.positions, self.cell):  # pickle and copy forget that they are read-only
+            array.setflags(write=False)
+
+    __array_ufunc__ = None  # numpy's numbers leave `*` to the crystal
+
+    def __mul__(self, n: int | Sequence[int]) -> Crystal:
+        return self.supercell(n)
+
+    __rmul__ = __mul__
 
     # What it is made of.
 
@@ -354,11 +388,19 @@ class Crystal:
 
         Raises:
             InputError: ``n`` is not one or three whole numbers ≥ 1.
+
+        Example:
+            >>> iron = Crystal(["Fe"], [[0, 0, 0]], 2.87 * np.eye(3))
+            >>> (iron * (2, 2, 1)).n_sites
+            4
         """
-        times = (n,) * 3 if isinstance(n, int) else tuple(int(i) for i in n)
+        try:
+            times = tuple(map(index, n if isinstance(n, Iterable) else (n,) * 3))
+        except TypeError:
+            times = ()
         if len(times) != 3 or min(times) < 1:
             raise structure_error(
-                str(n), "a supercell needs three whole numbers ≥ 1", "give 2 or (2,2,1)"
+                f"{n!r}", "a supercell needs three whole numbers ≥ 1", "give 2 or (2, 2, 1)"
             )
         shifts = np.array(list(product(*map(range, times)))) @ self.cell  # [image, xyz]
         return replace(
