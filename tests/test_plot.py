@@ -19,7 +19,7 @@ from matplotlib.text import Text
 import debye.plot
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import thermodynamics
-from debye.crystals.predict.predictor import Prediction
+from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 from debye.plot import new_figure, save

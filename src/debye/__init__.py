@@ -4,7 +4,7 @@ Two halves that are one sentence: *a local rule between neighbours, seen only
 through a summed, far-away signal.*
 
 - `debye.crystals`: structure file → Crystal → Graph → PhononNet → Spectrum → heat capacity.
-- `debye.speckle`: equation → System → Trajectory → Scattering → frames → the law behind them.
+- `debye.speckle`: equation → System → Trajectory → Scattering → Frames → FittedSystem.
 
 The names below are imported when they are first used, so that ``import debye`` costs nothing.
 
@@ -16,43 +16,51 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from debye.core.lazy import lazily
 
 if TYPE_CHECKING:
+    from debye import crystals as crystals
+    from debye import plot as plot
+    from debye import speckle as speckle
     from debye.crystals.dos.spectrum import Spectrum as Spectrum
+    from debye.crystals.dos.thermo_table import Thermodynamics as Thermodynamics
     from debye.crystals.dos.thermo_table import thermodynamics as thermodynamics
-    from debye.crystals.predict.predictor import Prediction as Prediction
+    from debye.crystals.dos_io.files import read_measured as read_measured
+    from debye.crystals.dos_io.files import read_spectrum as read_spectrum
+    from debye.crystals.lattice.bands import Bands as Bands
+    from debye.crystals.lattice.force_constants import ForceConstants as ForceConstants
+    from debye.crystals.predict.prediction import Prediction as Prediction
     from debye.crystals.predict.predictor import Predictor as Predictor
+    from debye.crystals.predict.predictor import bands as bands
+    from debye.crystals.predict.predictor import predict as predict
     from debye.crystals.structure.alloy import interpolate as interpolate
     from debye.crystals.structure.crystal import Crystal as Crystal
+    from debye.crystals.structure_io.read import FailedInput as FailedInput
     from debye.crystals.structure_io.read import read_crystal as read_crystal
     from debye.crystals.structure_io.read import read_structures as read_structures
+    from debye.errors import ComputationError as ComputationError
+    from debye.errors import DebyeError as DebyeError
     from debye.errors import InputError as InputError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "Crystal": "debye.crystals.structure.crystal",
-    "Prediction": "debye.crystals.predict.predictor",
-    "Predictor": "debye.crystals.predict.predictor",
-    "InputError": "debye.errors",
-    "Spectrum": "debye.crystals.dos.spectrum",
-    "interpolate": "debye.crystals.structure.alloy",
-    "read_crystal": "debye.crystals.structure_io.read",
-    "read_structures": "debye.crystals.structure_io.read",
-    "thermodynamics": "debye.crystals.dos.thermo_table",
-}
-
-__all__ = ["__version__"]
-__all__ += list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
-    if name not in _HOMES:
-        raise AttributeError(f"module 'debye' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "crystals.dos.spectrum": ["Spectrum"],
+        "crystals.dos.thermo_table": ["Thermodynamics", "thermodynamics"],
+        "crystals.dos_io.files": ["read_measured", "read_spectrum"],
+        "crystals.lattice.bands": ["Bands"],
+        "crystals.lattice.force_constants": ["ForceConstants"],
+        "crystals.predict.prediction": ["Prediction"],
+        "crystals.predict.predictor": ["Predictor", "bands", "predict"],
+        "crystals.structure.alloy": ["interpolate"],
+        "crystals.structure.crystal": ["Crystal"],
+        "crystals.structure_io.read": ["FailedInput", "read_crystal", "read_structures"],
+        "errors": ["ComputationError", "DebyeError", "InputError"],
+    },
+    ["crystals", "plot", "speckle"],
+)
+__all__ += ["__version__"]

@@ -8,7 +8,8 @@ from debye.core import checkpoint
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
 from debye.crystals.predict import predictor as module
-from debye.crystals.predict.predictor import Prediction, Predictor, model_card
+from debye.crystals.predict.prediction import Prediction
+from debye.crystals.predict.predictor import Predictor, model_card
 from debye.crystals.predict.records import record, summary, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput

@@ -10,7 +10,7 @@ from debye.cli.common import tell, warn
 if TYPE_CHECKING:
     from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.dos.thermo_table import Thermodynamics
-    from debye.crystals.predict.predictor import Prediction
+    from debye.crystals.predict.prediction import Prediction
     from debye.crystals.screening.rank import Query
 
 

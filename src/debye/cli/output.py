@@ -27,7 +27,8 @@ from debye.core.files import atomic_write
 from debye.errors import InputError
 
 if TYPE_CHECKING:
-    from debye.crystals.predict.predictor import Prediction, Predictor
+    from debye.crystals.predict.prediction import Prediction
+    from debye.crystals.predict.predictor import Predictor
     from debye.crystals.structure.crystal import Crystal
 
 

@@ -30,7 +30,7 @@ from debye.errors import InputError
 if TYPE_CHECKING:
     from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.dos.thermo_table import Thermodynamics
-    from debye.crystals.predict.predictor import Prediction
+    from debye.crystals.predict.prediction import Prediction
 
 
 class Unit(str, Enum):

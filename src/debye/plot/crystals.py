@@ -34,7 +34,7 @@ from debye.plot.text import formula_text, plain_text, write_notes
 from debye.plot.thermo import draw_heat_capacity, draw_thermodynamics, thermodynamics_figure
 
 if TYPE_CHECKING:  # plotting a prediction does not need the network
-    from debye.crystals.predict.predictor import Prediction
+    from debye.crystals.predict.prediction import Prediction
 
 __all__ = [
     "dos_figure",
@@ -117,7 +117,7 @@ def prediction_figure(
 
     Example:
         >>> from debye.crystals.structure.crystal import Crystal
-        >>> from debye.crystals.predict.predictor import Prediction
+        >>> from debye.crystals.predict.prediction import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
         >>> only = Prediction(iron, sites, sites.density, ("density",), (), ())
@@ -165,7 +165,7 @@ def overview_figure(
 
     Example:
         >>> from debye.crystals.structure.crystal import Crystal
-        >>> from debye.crystals.predict.predictor import Prediction
+        >>> from debye.crystals.predict.prediction import Prediction
         >>> iron = Crystal(["Fe"], [[0, 0, 0]], [[2.9, 0, 0], [0, 2.9, 0], [0, 0, 2.9]])
         >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0]], labels=("Fe1",))
         >>> one = Prediction(iron, sites, sites.density, ("density",), (), ())

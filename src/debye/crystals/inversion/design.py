@@ -24,7 +24,8 @@ from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError
 from debye.crystals.inversion.parameters import Array, FreeParameters
 from debye.crystals.inversion.refine import double, value_and_gradient
 from debye.crystals.model.ensemble import Ensemble
-from debye.crystals.predict.predictor import Prediction, Predictor
+from debye.crystals.predict.prediction import Prediction
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, covalent_radius
 from debye.errors import InputError

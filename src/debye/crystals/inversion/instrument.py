@@ -18,7 +18,7 @@ from torch import Tensor
 
 from debye.core.neighbors import sum_onto
 from debye.crystals.dos.quadrature import broadened, resampled
-from debye.crystals.predict.predictor import Prediction
+from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.elements import MASSES
 from debye.errors import InputError
 from debye.units import frequency_factor

@@ -1,18 +1,15 @@
-"""A model file; structures in, spectra out, in bounded batches.
+"""A model file; structures in, predictions out, in bounded batches.
 
-predictor = Predictor.load()                    # the shipped model
-for prediction in predictor(read_structures(["quartz.cif"])):
-    prediction.total.mean_frequency
+whatever holds structures → Crystal → Graph → model → Prediction
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -20,19 +17,22 @@ from torch import Tensor
 
 from debye import __version__
 from debye.core import checkpoint
+from debye.core.device import pick_device
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.dos import by_element
+from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
 from debye.crystals.model.upgrade import upgraded
+from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
-from debye.crystals.structure_io.read import FailedInput
+from debye.crystals.structure_io.anything import crystals_of
+from debye.crystals.structure_io.read import FailedInput, attempt
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.features import HeadOutputs
-from debye.crystals.uncertainty.uncertainty import LEVEL, Doubt, Interval, Uncertainty, assess
+from debye.crystals.uncertainty.uncertainty import Doubt, assess
 from debye.errors import DebyeError, InputError
 
 DATA = Path(__file__).parents[2] / "data"
@@ -40,6 +40,7 @@ SHIPPED = DATA / "phonon-ensemble.safetensors"
 """The ensemble that comes with debye."""
 FAST = DATA / "phonon-fast.safetensors"
 """The single network that comes with debye: less accurate, uncalibrated, several times faster."""
+NAMED = {"ensemble": SHIPPED, "fast": FAST}
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
@@ -51,45 +52,6 @@ EDGE_OF_RANGE = 0.02
 """States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
 
 Of the shared data's 1,287 labels 70 are; this warns of 66 of them, and of 95 that are not."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one crystal.
-
-    Args:
-        crystal: What was asked.
-        sites: Density of states of each site, (N, F); labels name the sites.
-        head_outputs: What each head of each member says of the cell, (R, F), 3 × its atoms.
-        kinds: The head of each output: ``force_constants``, ``corrected`` or ``density``.
-        elements_unseen: Elements of the crystal that no training structure had.
-        warnings: What to know before trusting it, in plain words.
-        uncertainty: Its expected error and intervals; None if the model is not calibrated.
-    """
-
-    crystal: Crystal
-    sites: Spectrum
-    head_outputs: Tensor
-    kinds: tuple[str, ...]
-    elements_unseen: tuple[str, ...]
-    warnings: tuple[str, ...]
-    uncertainty: Uncertainty | None = None
-
-    @cached_property
-    def total(self) -> Spectrum:
-        """Density of states of the cell; integrates to 3 × its atoms."""
-        return self.sites.sum()
-
-    @cached_property
-    def elements(self) -> Spectrum:
-        """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
-        return by_element(self.crystal, self.sites)
-
-    def band(self, level: float = LEVEL) -> Interval | None:
-        """Lower and upper density of the cell around ``total``; None if not calibrated."""
-        if self.uncertainty is None:
-            return None
-        return Interval(*(edge * self.total.n_atoms for edge in self.uncertainty.band(level=level)))
 
 
 class Predictor:
@@ -130,25 +92,52 @@ class Predictor:
         Args:
             path: A file of a training: one network, or an ensemble. None is the shipped ensemble,
                 and "fast" the shipped single network.
-            device: Where to compute.
+            device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
         Raises:
-            InputError: The file cannot be used, its probe prediction has changed, or it holds the
+            InputError: There is no such device, the file cannot be used, its probe prediction has changed, or it holds the
                 calibration of another model.
         """
+        device = pick_device(device)
         path = model_path(path)
         model: PhononNet | Ensemble
         model, card = checkpoint.load_model(path, PhononNet, Ensemble, upgrade=upgraded)
         _check_card(model, card, path)
         return cls(model, card, device)
 
-    def predict(self, crystal: Crystal) -> Prediction:
-        """The prediction for one crystal.
+    @overload
+    def predict(self, given: Crystal) -> Prediction: ...
+    @overload
+    def predict(self, given: object) -> Any: ...  # noqa: ANN401 - one, or a list
+    def predict(self, given: object) -> Any:
+        """The prediction for a structure, or a list of them for several.
+
+        Args:
+            given: A path, the text of a CIF or POSCAR, an open file, ASE ``Atoms``, a pymatgen
+                ``Structure`` or ``ComputedStructureEntry``, a phonopy cell, a `Crystal`, a dict
+                of their JSON; or a list, generator or pandas column of these.
+
+        Returns:
+            A `Prediction`; or, where several were given, a list in their order, in which a
+            `FailedInput` says of each that failed what happened, why, and what to do.
 
         Raises:
-            InputError: It has a site without neighbours.
+            InputError: The only one given cannot be read, or has a site without neighbours.
+            ComputationError: Its modes cannot be found.
+
+        Example:
+            >>> from ase.build import bulk
+            >>> Predictor.load("fast").predict(bulk("Si"))
+            Prediction(Si, 2 sites, mean 312 cm⁻¹)
         """
-        return self._predict([crystal], [self._graph(crystal)])[0]
+        crystals, many = crystals_of(given)
+        found = list(self(crystals))
+        if many:
+            return found
+        (only,) = found
+        if isinstance(only, FailedInput):
+            raise only.error
+        return only
 
     def __call__(
         self, structures: Iterable[Crystal | FailedInput]
@@ -229,7 +218,39 @@ class Predictor:
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
         warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
         return Prediction(
-            crystal, spectrum, head_outputs, self.model.kinds, unseen, warnings, doubt[0]
+            crystal, spectrum, head_outputs, self.model.kinds, unseen, warnings, doubt[0], self
+        )
+
+    def bands(
+        self,
+        crystal: Crystal,
+        path: str = "auto",
+        points: int = 300,
+        *,
+        velocities: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Bands:
+        """The phonon bands of a crystal's primitive cell.
+
+        Args:
+            crystal: What the bands are of.
+            path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
+            points: Wave vectors on it, about.
+            velocities: Whether to find group velocities too.
+            progress: Is told how many wave vectors are done, and of how many.
+
+        Raises:
+            InputError: The path is none, or what `force_constants` refuses.
+            ComputationError: The modes cannot be found.
+        """
+        return predicted_bands(
+            crystal,
+            self.force_constants,
+            path,
+            points,
+            velocities=velocities,
+            warnings=self.predict(crystal).warnings,
+            progress=progress,
         )
 
     def force_constants(self, crystal: Crystal) -> list[ForceConstants]:
@@ -259,16 +280,114 @@ class Predictor:
             )
 
 
+@lru_cache(maxsize=4)
+def _loaded(path: Path, device: str, changed: int) -> Predictor:
+    """A model as it is now: ``changed`` is when its file was last written."""
+    return Predictor.load(path, device)
+
+
+def _predictor(model: Predictor | str | os.PathLike[str] | None, device: str) -> Predictor:
+    """A predictor as it is given, or that of a file, loaded once."""
+    if isinstance(model, Predictor):
+        return model
+    path, device = model_path(model), pick_device(device)
+    return _loaded(path, device, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+def predict(
+    given: object,
+    *,
+    model: Predictor | str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> Any:  # noqa: ANN401 - one, or a list
+    """Predict the phonon density of states of whatever holds a structure, or many.
+
+    Args:
+        given: What `Predictor.predict` takes.
+        model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
+        device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
+
+    Returns:
+        A `Prediction`; or a list of `Prediction` and `FailedInput`, where several were given.
+
+    Raises:
+        InputError: The only structure cannot be used, or there is no such model or device.
+        ComputationError: Its modes cannot be found.
+
+    Example:
+        >>> import debye
+        >>> found = debye.predict(["nowhere.cif", Crystal(["Po"], [[0, 0, 0]], 3.36 * np.eye(3))])
+        >>> [type(item).__name__ for item in found]
+        ['FailedInput', 'Prediction']
+    """
+    return _predictor(model, device).predict(given)
+
+
+def bands(
+    given: object,
+    path: str = "auto",
+    points: int = 300,
+    *,
+    velocities: bool = False,
+    model: Predictor | str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> Any:  # noqa: ANN401 - one, or a list
+    """Predict the phonon bands of whatever holds a structure, or many; see `Predictor.bands`.
+
+    Args:
+        given: What `Predictor.predict` takes.
+        path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
+        points: Wave vectors on it, about.
+        velocities: Whether to find group velocities too.
+        model: As for `predict`.
+        device: As for `predict`.
+
+    Returns:
+        `Bands`; or a list of `Bands` and `FailedInput`, where several were given.
+
+    Raises:
+        InputError: The only structure cannot be used, the path is none, there is no such model
+            or device, or the model predicts no force constants.
+        ComputationError: The modes of the only structure cannot be found.
+    """
+    predictor = _predictor(model, device)
+    crystals, many = crystals_of(given)
+
+    def of(item: Crystal | FailedInput) -> Bands | FailedInput:
+        if isinstance(item, FailedInput):
+            return item
+        return attempt(
+            item.source or item.formula,
+            lambda: predictor.bands(item, path, points, velocities=velocities),
+        )
+
+    found = [of(item) for item in crystals]
+    if many:
+        return found
+    if isinstance(found[0], FailedInput):
+        raise found[0].error
+    return found[0]
+
+
 def model_path(given: str | os.PathLike[str] | None) -> Path:
     """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
+
+    Raises:
+        InputError: It is the name of none.
 
     Example:
         >>> model_path("fast").name, model_path("run/best.safetensors").name
         ('phonon-fast.safetensors', 'best.safetensors')
     """
-    if given is None:
-        return SHIPPED
-    return FAST if str(given) == "fast" else Path(given)
+    name = "ensemble" if given is None else os.fspath(given)
+    path = NAMED.get(name, Path(name).expanduser())
+    if not path.exists() and not path.suffix:
+        raise InputError(
+            f"there is no model {name!r}",
+            why=f"it is neither a file nor one of those that come with debye: {', '.join(NAMED)}",
+            fix="give the path of a .safetensors file, or one of these names",
+        )
+    return path
 
 
 def grid(card: Mapping[str, Any]) -> list[float]:

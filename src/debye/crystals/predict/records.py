@@ -9,7 +9,7 @@ import torch
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, weights_of, zero_point_energy
-from debye.crystals.predict.predictor import Prediction
+from debye.crystals.predict.prediction import Prediction
 from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty
 from debye.units import frequency_factor
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from debye.crystals.predict.predictor import Prediction
+from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.records import split, standing, summary
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.uncertainty.uncertainty import LEVEL, Uncertainty

@@ -1,0 +1,148 @@
+"""Prediction: what the model says of one crystal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from debye.core.upward import Displayed
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
+from debye.crystals.lattice.dos import by_element
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
+from debye.errors import InputError
+
+if TYPE_CHECKING:
+    from debye.crystals.lattice.bands import Bands
+    from debye.crystals.predict.predictor import Predictor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Displayed):
+    """What the model says of one crystal.
+
+    Args:
+        crystal: What was asked.
+        sites: Density of states of each site, (N, F); labels name the sites.
+        head_outputs: What each head of each member says of the cell, (R, F), 3 × its atoms.
+        kinds: The head of each output: ``force_constants``, ``corrected`` or ``density``.
+        elements_unseen: Elements of the crystal that no training structure had.
+        warnings: What to know before relying on it, in plain words.
+        uncertainty: Its expected error and intervals; None if the model is not calibrated.
+        predictor: What made it, for its bands; does not travel in a pickle.
+
+    Example:
+        >>> import debye
+        >>> salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.82] * 3],
+        ...                [[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]])
+        >>> prediction = debye.predict(salt, model="fast")
+        >>> prediction.elements.labels, round(prediction.thermo(300).heat_capacity.item())
+        (('Na', 'Cl'), 24)
+    """
+
+    crystal: Crystal
+    sites: Spectrum
+    head_outputs: Tensor
+    kinds: tuple[str, ...]
+    elements_unseen: tuple[str, ...]
+    warnings: tuple[str, ...]
+    uncertainty: Uncertainty | None = None
+    predictor: Predictor | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        mean = f"mean {self.total.mean_frequency.item():.0f}"
+        if self.uncertainty is not None:
+            mean += f" ± {self.uncertainty.interval('mean_frequency').half.item():.1g}"
+        count = len(self.warnings)
+        told = f", {count} warning{'s'[: count != 1]}" if count else ""
+        name = self.crystal.name or self.crystal.formula
+        return f"Prediction({name}, {self.crystal.n_sites} sites, {mean} cm⁻¹{told})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same of the same crystal."""
+        if not isinstance(other, Prediction):
+            return NotImplemented
+        return (
+            self.crystal == other.crystal
+            and self.kinds == other.kinds
+            and torch.equal(self.sites.density, other.sites.density)
+            and torch.equal(self.head_outputs, other.head_outputs)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by value, and that is tensors
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: all but the model, which is megabytes and has a file of its own."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"predictor": None}
+
+    @cached_property
+    def total(self) -> Spectrum:
+        """Density of states of the cell; integrates to 3 × its atoms."""
+        return self.sites.sum()
+
+    @cached_property
+    def elements(self) -> Spectrum:
+        """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
+        return by_element(self.crystal, self.sites)
+
+    def band(self, level: float = LEVEL) -> Interval | None:
+        """Lower and upper density of the cell around ``total``; None if not calibrated."""
+        if self.uncertainty is None:
+            return None
+        return Interval(*(edge * self.total.n_atoms for edge in self.uncertainty.band(level=level)))
+
+    def thermo(
+        self,
+        temperatures: Tensor | ArrayLike,
+        *,
+        basis: str = "per-atom",
+        level: float = LEVEL,
+    ) -> Thermodynamics:
+        """Heat capacity, entropy and energies, with intervals if the model is calibrated.
+
+        Args:
+            temperatures: K, ≥ 0: a number or several.
+            basis: ``per-atom``, ``per-formula-unit``, ``per-mole-of-cells`` or ``per-kg``.
+            level: Of the intervals of heat capacity and entropy.
+
+        Raises:
+            InputError: An unknown basis, or a bad temperature or level.
+        """
+        kelvin = torch.as_tensor(temperatures, dtype=torch.float64).reshape(-1)
+        return thermodynamics(
+            self.total,
+            kelvin,
+            basis=basis,
+            formula_units=self.crystal.n_formula_units,
+            mass=self.crystal.mass,
+            bounds=self._bounds(kelvin.tolist(), level),
+        )
+
+    def _bounds(self, kelvin: Sequence[float], level: float) -> dict[str, Interval] | None:
+        if self.uncertainty is None:
+            return None
+        names = ("heat_capacity", "entropy")
+        return {name: self.uncertainty.interval(name, kelvin, level=level) for name in names}
+
+    def bands(self, path: str = "auto", points: int = 300, *, velocities: bool = False) -> Bands:
+        """The bands of its primitive cell; see `Predictor.bands`.
+
+        Raises:
+            InputError: The path is none, the model predicts no force constants, or the
+                prediction came without its model, out of a pickle.
+            ComputationError: The modes cannot be found.
+        """
+        if self.predictor is None:
+            raise InputError(
+                f"cannot draw the bands of {self!r}",
+                why="it came without its model, as predictions do that were pickled",
+                fix="use debye.bands with its crystal",
+            )
+        return self.predictor.bands(self.crystal, path, points, velocities=velocities)
