@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from debye import crystals as crystals
     from debye import plot as plot
     from debye import speckle as speckle
+    from debye.core.files import DEMO as DEMO
     from debye.crystals.dos.spectrum import Spectrum as Spectrum
     from debye.crystals.dos.thermo_table import Thermodynamics as Thermodynamics
     from debye.crystals.dos.thermo_table import thermodynamics as thermodynamics
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = lazily(
         "crystals.structure.alloy": ["interpolate"],
         "crystals.structure.crystal": ["Crystal"],
         "crystals.structure_io.read": ["FailedInput", "read_crystal", "read_structures"],
+        "core.files": ["DEMO"],
         "errors": ["ComputationError", "DebyeError", "InputError"],
     },
     ["crystals", "plot", "speckle"],

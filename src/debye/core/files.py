@@ -10,6 +10,10 @@ from pathlib import Path
 from debye.errors import ComputationError, DebyeError, InputError
 
 
+DEMO = Path(__file__).parents[1] / "data" / "demo"
+"""The folder of small structures and spectra that come with debye."""
+
+
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write a file under a temporary name beside it, flush it to disk, and rename it.
 

@@ -95,8 +95,8 @@ class Predictor:
             device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
         Raises:
-            InputError: There is no such device, the file cannot be used, its probe prediction has changed, or it holds the
-                calibration of another model.
+            InputError: There is no such device, the file cannot be used, its probe prediction has
+                changed, or it holds the calibration of another model.
         """
         device = pick_device(device)
         path = model_path(path)
