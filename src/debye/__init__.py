@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from debye.crystals.dos_io.files import read_spectrum as read_spectrum
     from debye.crystals.lattice.bands import Bands as Bands
     from debye.crystals.lattice.force_constants import ForceConstants as ForceConstants
+    from debye.crystals.predict.call import bands as bands
+    from debye.crystals.predict.call import predict as predict
     from debye.crystals.predict.prediction import Prediction as Prediction
     from debye.crystals.predict.predictor import Predictor as Predictor
-    from debye.crystals.predict.predictor import bands as bands
-    from debye.crystals.predict.predictor import predict as predict
     from debye.crystals.structure.alloy import interpolate as interpolate
     from debye.crystals.structure.crystal import Crystal as Crystal
     from debye.crystals.structure_io.read import FailedInput as FailedInput
@@ -56,7 +56,8 @@ __getattr__, __dir__, __all__ = lazily(
         "crystals.lattice.bands": ["Bands"],
         "crystals.lattice.force_constants": ["ForceConstants"],
         "crystals.predict.prediction": ["Prediction"],
-        "crystals.predict.predictor": ["Predictor", "bands", "predict"],
+        "crystals.predict.call": ["bands", "predict"],
+        "crystals.predict.predictor": ["Predictor"],
         "crystals.structure.alloy": ["interpolate"],
         "crystals.structure.crystal": ["Crystal"],
         "crystals.structure_io.read": ["FailedInput", "read_crystal", "read_structures"],

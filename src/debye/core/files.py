@@ -9,7 +9,6 @@ from pathlib import Path
 
 from debye.errors import ComputationError, DebyeError, InputError
 
-
 DEMO = Path(__file__).parents[1] / "data" / "demo"
 """The folder of small structures and spectra that come with debye."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
 
@@ -29,7 +28,7 @@ from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structure_io.anything import crystals_of
-from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.features import HeadOutputs
 from debye.crystals.uncertainty.uncertainty import Doubt, assess
@@ -81,6 +80,12 @@ class Predictor:
         self.seen = frozenset(self.card["elements"])
         self.calibration = _calibration(self.model, card)
 
+    def __repr__(self) -> str:
+        members = len(self.model.members)
+        kind = "network" if members == 1 else f"ensemble of {members} networks"
+        sure = "calibrated" if self.calibration else "not calibrated"
+        return f"Predictor({kind}, {len(self.seen)} elements, {sure}, on {self.device})"
+
     @classmethod
     def load(
         cls,
@@ -128,7 +133,7 @@ class Predictor:
         Example:
             >>> from ase.build import bulk
             >>> Predictor.load("fast").predict(bulk("Si"))
-            Prediction(Si, 2 sites, mean 312 cm⁻¹)
+            Prediction(Si, 2 sites, mean 333 cm⁻¹)
         """
         crystals, many = crystals_of(given)
         found = list(self(crystals))
@@ -278,95 +283,6 @@ class Predictor:
                 "the model's range: modes beyond it count as softer ones, so the heat capacity "
                 "comes out too high"
             )
-
-
-@lru_cache(maxsize=4)
-def _loaded(path: Path, device: str, changed: int) -> Predictor:
-    """A model as it is now: ``changed`` is when its file was last written."""
-    return Predictor.load(path, device)
-
-
-def _predictor(model: Predictor | str | os.PathLike[str] | None, device: str) -> Predictor:
-    """A predictor as it is given, or that of a file, loaded once."""
-    if isinstance(model, Predictor):
-        return model
-    path, device = model_path(model), pick_device(device)
-    return _loaded(path, device, path.stat().st_mtime_ns if path.exists() else 0)
-
-
-def predict(
-    given: object,
-    *,
-    model: Predictor | str | os.PathLike[str] | None = None,
-    device: str = "auto",
-) -> Any:  # noqa: ANN401 - one, or a list
-    """Predict the phonon density of states of whatever holds a structure, or many.
-
-    Args:
-        given: What `Predictor.predict` takes.
-        model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
-        device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
-
-    Returns:
-        A `Prediction`; or a list of `Prediction` and `FailedInput`, where several were given.
-
-    Raises:
-        InputError: The only structure cannot be used, or there is no such model or device.
-        ComputationError: Its modes cannot be found.
-
-    Example:
-        >>> import debye
-        >>> found = debye.predict(["nowhere.cif", Crystal(["Po"], [[0, 0, 0]], 3.36 * np.eye(3))])
-        >>> [type(item).__name__ for item in found]
-        ['FailedInput', 'Prediction']
-    """
-    return _predictor(model, device).predict(given)
-
-
-def bands(
-    given: object,
-    path: str = "auto",
-    points: int = 300,
-    *,
-    velocities: bool = False,
-    model: Predictor | str | os.PathLike[str] | None = None,
-    device: str = "auto",
-) -> Any:  # noqa: ANN401 - one, or a list
-    """Predict the phonon bands of whatever holds a structure, or many; see `Predictor.bands`.
-
-    Args:
-        given: What `Predictor.predict` takes.
-        path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
-        points: Wave vectors on it, about.
-        velocities: Whether to find group velocities too.
-        model: As for `predict`.
-        device: As for `predict`.
-
-    Returns:
-        `Bands`; or a list of `Bands` and `FailedInput`, where several were given.
-
-    Raises:
-        InputError: The only structure cannot be used, the path is none, there is no such model
-            or device, or the model predicts no force constants.
-        ComputationError: The modes of the only structure cannot be found.
-    """
-    predictor = _predictor(model, device)
-    crystals, many = crystals_of(given)
-
-    def of(item: Crystal | FailedInput) -> Bands | FailedInput:
-        if isinstance(item, FailedInput):
-            return item
-        return attempt(
-            item.source or item.formula,
-            lambda: predictor.bands(item, path, points, velocities=velocities),
-        )
-
-    found = [of(item) for item in crystals]
-    if many:
-        return found
-    if isinstance(found[0], FailedInput):
-        raise found[0].error
-    return found[0]
 
 
 def model_path(given: str | os.PathLike[str] | None) -> Path:
