@@ -23,7 +23,8 @@ from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import Labelled, Split, read_labelled
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.model.upgrade import upgraded
-from debye.crystals.predict.predictor import Prediction, Predictor
+from debye.crystals.predict.prediction import Prediction
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.metrics import BASELINES, SpectrumErrors, spectrum_errors, summary
 from debye.crystals.uncertainty.calibration import calibrate as fit_calibration
