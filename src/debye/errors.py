@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 
 class DebyeError(Exception):
@@ -24,12 +23,17 @@ class DebyeError(Exception):
         super().__init__(what, why, fix)
         self.what, self.why, self.fix = what, why, fix
 
-    def __reduce__(self) -> tuple[Callable[..., DebyeError], tuple[str]]:
-        """How it travels between processes: exceptions are rebuilt from positions, not names."""
-        return partial(type(self), why=self.why, fix=self.fix), (self.what,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it travels between processes: without ``__init__``, which may take other things."""
+        return _empty, (type(self), self.args), self.__dict__
 
     def __str__(self) -> str:
         return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"
+
+
+def _empty(kind: type[DebyeError], args: tuple[str, ...]) -> DebyeError:
+    """An error before it is given its attributes."""
+    return kind.__new__(kind, *args)
 
 
 class InputError(DebyeError, ValueError):

@@ -198,13 +198,6 @@ def test_a_file_that_vanishes_is_a_row(tmp_path):
     assert "no such file" in found.error.why
 
 
-def test_refusals_travel_between_processes():
-    for kind in (InputError, ComputationError):
-        before = kind("what", why="why", fix="fix")
-        after = sent(before)
-        assert (type(after), str(after)) == (kind, str(before))
-
-
 # The run_shards, with an executor that dies on order.
 
 

@@ -64,7 +64,8 @@ def save(
     """Write a card and tensors as one safetensors file, atomically.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file cannot be written there.
+        ComputationError: The disk is full or failed.
     """
     kept = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {**card, "format": FORMAT, "sha256": digest(card, kept)}
@@ -92,7 +93,11 @@ def load(path: str | os.PathLike[str]) -> tuple[Card, dict[str, Tensor]]:
 
 
 def read_card(path: str | os.PathLike[str]) -> Card:
-    """The card of a model file; raises what `load` does."""
+    """The card of a model file.
+
+    Raises:
+        InputError: What `load` refuses.
+    """
     return load(path)[0]
 
 
@@ -112,6 +117,7 @@ def amend(
 
     Raises:
         InputError: What `load` and `save` refuse.
+        ComputationError: The disk is full or failed.
     """
     card, tensors = load(path)
     if upgrade and card["format"] < FORMAT:
@@ -127,6 +133,10 @@ def save_model(path: str | os.PathLike[str], model: nn.Module, card: Mapping[str
         path: File to write, ending in ``.safetensors`` by custom.
         model: Every constructor argument must be an attribute and fit into JSON.
         card: What else to tell: training data, metrics, licence.
+
+    Raises:
+        InputError: The file cannot be written there.
+        ComputationError: The disk is full or failed.
     """
     made = {"class": type(model).__name__, "arguments": arguments_of(model)}
     save(path, {**made, **card}, model.state_dict())
