@@ -8,9 +8,10 @@ from salts import PAIRS, labelled_row, write_rows
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.split import read_labelled
 from debye.crystals.predict.predictor import Predictor
+from debye.crystals.training.crossval import cross_validate, load_out_of_fold
 from debye.crystals.training.evaluate import calibrate, evaluate
 from debye.crystals.training.metrics import summary
-from debye.errors import InputError
+from debye.errors import ComputationError, InputError
 
 SPLIT = {"train": list(PAIRS[:8]), "valid": list(PAIRS[8:])}
 
@@ -61,3 +62,50 @@ def test_what_is_refused(labelled, model_file):
         calibrate(model_file, labelled, None)
     with pytest.raises(InputError, match="cannot calibrate"):  # four rows are too few
         calibrate(model_file, labelled, SPLIT)
+
+
+CONFIG = """
+batch_size = 4
+[network]
+channels = 4
+layers = 1
+l_max = 1
+hidden = 8
+[recipe]
+epochs = 1
+"""
+
+
+def test_every_row_is_predicted_by_networks_that_never_saw_it(tmp_path):
+    """One row cannot be read, and one has no neighbours: the rest is done."""
+    rows, told = [labelled_row(p) for p in PAIRS], []
+    rows[0]["phdos"] = "[]"
+    rows[1]["structure"] = rows[1]["structure"].replace("2.3", "23.0")
+    data, config = write_rows(tmp_path / "d.csv", rows), tmp_path / "small.toml"
+    config.write_text(CONFIG)
+    found = cross_validate(data, [config], tmp_path / "run", folds=2, jobs=2, report=told.append)
+    assert sorted(found.rows.names) == sorted(PAIRS[2:])
+    assert [row.source.split()[-1] for row in found.failed] == list(PAIRS[:2])
+    assert any("LiCl" in line and "no neighbour" in line for line in told)
+    assert any("too few" in line for line in told)
+    kept = load_out_of_fold(tmp_path / "run" / "out-of-fold.safetensors")
+    fold = dict(zip(kept.names, kept.fold.tolist(), strict=True))
+    for k in (0, 1):
+        net = Predictor.load(tmp_path / "run" / f"fold-{k + 1}" / "small" / "final.safetensors")
+        held = found.rows.take(name for name in kept.names if fold[name] == k)
+        densities = evaluate(net, held).predicted.density.tolist()
+        for name, density in zip(held.names, densities, strict=True):
+            told_then = found.left_out.spectra(found.rows).density[kept.names.index(name)]
+            assert density == pytest.approx(told_then.tolist(), abs=1e-6)
+    assert len(Predictor.load(found.model).model.members) == 2
+    assert repr(found).startswith("CrossValidation(10 rows, 2 folds, MSE ")
+    (tmp_path / "run" / "fold-1" / "small" / "final.safetensors").unlink()
+    (tmp_path / "run" / "fold-1" / "small" / "last.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ComputationError, match="1 of 2 trainings did not finish"):
+        cross_validate(data, [config], tmp_path / "run", folds=2)
+
+
+def test_configs_that_name_no_runs(labelled, tmp_path):
+    for configs, why in (([], "there is no config"), (["a/c.toml", "b/c.toml"], "have one name")):
+        with pytest.raises(InputError, match=why):
+            cross_validate(labelled, configs, tmp_path)

@@ -372,7 +372,7 @@ def test_executors_give_the_same_rows(file, job, tmp_path, make_executor):
 @pytest.mark.parametrize("path", sorted(DOCS.glob("executors/parsl-*.toml")), ids=lambda p: p.stem)
 def test_documented_parsl_configs_are_understood(path, tmp_path):
     pytest.importorskip("parsl", reason="python -m pip install 'debye[parsl]'")
-    from debye.cli.common import read_toml
+    from debye.core.files import read_toml
 
     executor = executors.parsl(read_toml(path), None, tmp_path)
     assert executor.width > 4
@@ -382,7 +382,7 @@ def test_documented_parsl_configs_are_understood(path, tmp_path):
 def test_documented_dask_configs_are_understood(path, monkeypatch):
     """The script of a job is what is written of it; nothing is submitted."""
     pytest.importorskip("dask_jobqueue", reason="python -m pip install 'debye[dask]'")
-    from debye.cli.common import read_toml
+    from debye.core.files import read_toml
 
     config = read_toml(path)
     table = {**config["cluster"], "scheduler_options": {"dashboard_address": None}}

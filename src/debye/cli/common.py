@@ -8,17 +8,17 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import floor, inf, isfinite
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from debye.core import files
 from debye.errors import ComputationError, DebyeError, InputError
 
 if TYPE_CHECKING:
@@ -192,42 +192,7 @@ def check_range(number: float, what: str, least: float = -inf, most: float = inf
         )
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a config file.
-
-    Raises:
-        InputError: It cannot be read or is no TOML.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(
-            f"cannot read the config {path}", why=str(error), fix="give a TOML file"
-        ) from error
-
-
-def folder(path: Path) -> Path:
-    """A folder to write into, made if missing.
-
-    Raises:
-        InputError: It cannot be made, or is a file, or cannot be written into.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        # Tried, not asked: a full disk or an odd file system lets itself be asked in vain.
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise InputError(
-            f"cannot write into the folder {path}",
-            why=error.strerror or str(error),
-            fix="choose another one",
-        ) from error
+folder = files.folder
 
 
 def writable(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> Path | None:

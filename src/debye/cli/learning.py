@@ -17,13 +17,13 @@ from debye.cli.common import (
     folder,
     graceful_stop,
     progress_bar,
-    read_toml,
     show,
     tell,
     verb,
 )
 from debye.cli.labelled import Data, SplitFile, read_labelled, tell_failed
 from debye.cli.output import Device
+from debye.core.files import read_toml
 
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
@@ -173,17 +173,17 @@ def _conclude(run: TrainingRun) -> None:
 
 def _settings(config: Path | None, overrides: Mapping[str, Any], resumed: Path | None) -> Settings:
     """The settings of a resumed folder, the config file laid over them, and the flags on top."""
-    from debye.crystals.training.config import Settings
+    from debye.crystals.training.config import Settings, layered
     from debye.crystals.training.run import saved_settings
 
-    tables = saved_settings(resumed) if resumed else {}
     recipe = {key: value for key, value in overrides.items() if value is not None}
-    for layer in (read_toml(config) if config else {}, {"recipe": recipe} if recipe else {}):
-        for name, value in layer.items():
-            below = tables.get(name)
-            both = isinstance(value, dict) and isinstance(below, dict)
-            tables[name] = {**below, **value} if both else value  # type: ignore[dict-item]
-    return Settings.from_tables(tables)
+    return Settings.from_tables(
+        layered(
+            saved_settings(resumed) if resumed else {},
+            read_toml(config) if config else {},
+            {"recipe": recipe} if recipe else {},
+        )
+    )
 
 
 def _follow(run: TrainingRun, stop: Callable[[], bool]) -> None:

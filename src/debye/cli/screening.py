@@ -20,7 +20,6 @@ from debye.cli.common import (
     graceful_stop,
     parse_range,
     progress_bar,
-    read_toml,
     tell,
     verb,
     warn,
@@ -29,6 +28,7 @@ from debye.cli.common import (
 from debye.cli.figures import draw_screening
 from debye.cli.output import Device, Printer
 from debye.cli.spectra import Files, Json, ModelFile, Partial, Plot
+from debye.core.files import read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:

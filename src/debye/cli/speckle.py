@@ -16,7 +16,6 @@ from debye.cli.common import (
     check_range,
     graceful_stop,
     progress_bar,
-    read_toml,
     tell,
     verb,
     warn,
@@ -24,6 +23,7 @@ from debye.cli.common import (
 )
 from debye.cli.output import Device
 from debye.cli.study import Json, Photons, Seed, StudyName
+from debye.core.files import read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,11 +1,14 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all; config files."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from debye.errors import ComputationError, DebyeError, InputError
 
@@ -109,3 +112,42 @@ def _explain(target: Path, error: OSError) -> DebyeError:
     return ComputationError(
         what, why=str(error), fix="free some space or choose another disk, and try again"
     )
+
+
+def folder(path: str | os.PathLike[str]) -> Path:
+    """A folder to write into, made if missing.
+
+    Raises:
+        InputError: It cannot be made, or is a file, or cannot be written into.
+    """
+    made = Path(path)
+    try:
+        made.mkdir(parents=True, exist_ok=True)
+        # Tried, not asked: a full disk or an odd file system lets itself be asked in vain.
+        with tempfile.TemporaryFile(dir=made):
+            return made
+    except OSError as error:
+        raise InputError(
+            f"cannot write into the folder {path}",
+            why=error.strerror or str(error),
+            fix="choose another one",
+        ) from error
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The tables of a config file.
+
+    Raises:
+        InputError: It cannot be read or is no TOML.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(
+            f"cannot read the config {path}", why=str(error), fix="give a TOML file"
+        ) from error

@@ -45,6 +45,11 @@ class Settings:
                 )
         check_numbers("the config's", self, {"batch_size": (1, 1_000_000)})
 
+    @property
+    def r_max(self) -> float:
+        """Cutoff of the edges, Å."""
+        return float(self.network.get("r_max", 5.0))
+
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any]) -> Settings:
         """Settings of a config file.
@@ -71,6 +76,22 @@ class Settings:
             data=data,
             **size,
         )
+
+
+def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of settings laid over each other, the later ones on top.
+
+    Example:
+        >>> layered({"recipe": {"epochs": 2, "seed": 1}}, {"recipe": {"epochs": 3}})
+        {'recipe': {'epochs': 3, 'seed': 1}}
+    """
+    tables: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            below = tables.get(name)
+            both = isinstance(value, Mapping) and isinstance(below, Mapping)
+            tables[name] = {**below, **value} if both else value  # type: ignore[dict-item]
+    return tables
 
 
 NETWORK_RANGES: dict[str, tuple[float, float]] = {

@@ -1,5 +1,8 @@
 """Cross-validation whose networks become the ensemble.
 
+    found = cross_validate("DATA.csv", ["density.toml"], "RUN")
+    found.summary["mse_max1"]["mean"]
+
 RUN/fold-1/density …       a `TrainingRun` of each config for each fold
 RUN/ensemble.safetensors   all of them together
 RUN/out-of-fold.safetensors  what the networks of a fold say of the rows left out of it
@@ -10,8 +13,13 @@ cross-validated error, what calibrates the uncertainty, and an ensemble that has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,17 +28,23 @@ import torch
 from torch import Tensor
 
 from debye.core import checkpoint
+from debye.core.files import folder, read_toml
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import Split
+from debye.crystals.data.split import Split, read_labelled, write_split
+from debye.crystals.data.split import folds as make_folds
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.predictor import model_card
+from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training import metrics
-from debye.crystals.training.run import FINAL
+from debye.crystals.training.config import Settings
+from debye.crystals.training.run import FINAL, LAST, connected
 from debye.crystals.uncertainty.calibration import calibrate
+from debye.crystals.uncertainty.conformal import LEAST_ROWS
 from debye.crystals.uncertainty.features import HeadOutputs
-from debye.errors import InputError
+from debye.errors import ComputationError, InputError
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
 AT_ONCE = 64
@@ -55,6 +69,172 @@ class OutOfFold:
         """The mean answer for each row."""
         density = self.head_outputs[:, list(self.answers)].mean(1)
         return Spectrum(rows.spectra.frequency, density, rows.spectra.n_atoms)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """What `cross_validate` did.
+
+    Args:
+        rows: The labelled crystals, in the order of the predictions.
+        left_out: What the networks of a fold say of the rows left out of it.
+        model: The file of the ensemble of all of them.
+        failed: Rows that could not be read, and why.
+    """
+
+    rows: Collection
+    left_out: OutOfFold
+    model: Path
+    failed: tuple[FailedInput, ...]
+
+    def __repr__(self) -> str:
+        mse = self.summary["mse_max1"]
+        folds = int(self.left_out.fold.max()) + 1
+        errors = f"MSE {mse['mean']:.4g}, {mse['spread']:.2g} between the folds"
+        return f"CrossValidation({len(self.rows)} rows, {folds} folds, {errors})"
+
+    @cached_property
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Every number of `metrics.summary`: mean and standard deviation over the folds.
+
+        Raises:
+            InputError: The frequencies of the networks are not those of the labels.
+        """
+        return summary(self.left_out, self.rows)
+
+
+def cross_validate(
+    data: str | os.PathLike[str],
+    configs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    folds: int = 5,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+) -> CrossValidation:
+    """Train a network for every fold and config, and keep them all as one ensemble.
+
+    Each is an ordinary run of ``debye train`` in OUTPUT/fold-K/CONFIG, on the rows of the other
+    folds. Then every row is predicted by the networks that never saw it: their errors are the
+    result, and calibrate the ensemble. Called again, it keeps what is finished and goes on with
+    what was interrupted.
+
+    Args:
+        data: Labelled crystals; see `read_collection`.
+        configs: TOML files as for ``debye train``; their names name the runs.
+        output: Folder of the runs.
+        folds: Parts of the rows, each left out in turn.
+        jobs: Trainings at a time, each a process of its own.
+        report: Is told in words what goes on.
+
+    Raises:
+        InputError: The data or a config cannot be used, two configs have one name, or the folder
+            cannot be written.
+        ComputationError: Some training did not finish; the others are kept.
+    """
+    output, kinds = Path(output), _named(configs)
+    rows, failed = _usable(data, [read_toml(path) for path in kinds.values()])
+    for row in failed:
+        report(f"left out: {row.error}")
+    splits = make_folds(rows, folds)
+    runs = list(_runs(folder(output), splits, kinds.values()))
+    _train_all(Path(data), runs, jobs, report)
+    loaded = [load_final(run) for run, _ in runs]
+    nets, size = [net for net, _ in loaded], len(kinds)
+    found = left_out(rows, splits, [nets[k : k + size] for k in range(0, len(nets), size)])
+    save_out_of_fold(output / OUT_OF_FOLD, found)
+    held, model = rows.take(found.names), Ensemble.of(nets)
+    facts = {"split": f"{folds} folds, each left out of some members"}
+    card = _card(model, held, [card for _, card in loaded], list(kinds), facts)
+    if len(held) < LEAST_ROWS:
+        report(f"not calibrated: {len(held)} rows are too few, {LEAST_ROWS} are needed")
+    else:
+        card["calibration"] = calibrated(found, held, model)
+    checkpoint.save_model(output / ENSEMBLE, model, card)
+    return CrossValidation(held, found, output / ENSEMBLE, failed)
+
+
+def _named(configs: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
+    """Config files by their names; refused now, not in the log of every training."""
+    paths = {Path(config).stem: Path(config) for config in configs}
+    if not configs or len(paths) < len(configs):
+        why = f"{', '.join(Path(c).stem for c in configs)} name the runs"
+        raise InputError(
+            "two configs have one name" if configs else "there is no config",
+            why=why if configs else "a config says what to train",
+            fix="rename one" if configs else "give one or more",
+        )
+    for path in paths.values():
+        Settings.from_tables(read_toml(path))
+    return paths
+
+
+def _usable(
+    data: str | os.PathLike[str], tables: Sequence[Mapping[str, Any]]
+) -> tuple[Collection, tuple[FailedInput, ...]]:
+    """The rows that every network can be shown, and the others."""
+    rows, _, unread = read_labelled(data)
+    cutoff = min(Settings.from_tables(table).r_max for table in tables)
+    kept, _, alone = connected(rows, cutoff)
+    return kept, (*unread, *alone)
+
+
+def _card(
+    model: Ensemble,
+    rows: Collection,
+    cards: Sequence[checkpoint.Card],
+    kinds: Sequence[str],
+    facts: Mapping[str, Any],
+) -> checkpoint.Card:
+    """The card of the ensemble: what its members have in common, and the settings of each kind."""
+    return model_card(
+        model,
+        elements=sorted(rows.elements),
+        data={**cards[0]["data"], **facts, "train_rows": len(rows), "valid_rows": 0},
+        settings={k: card["settings"] for k, card in zip(kinds, cards, strict=False)},
+    )
+
+
+def _runs(
+    output: Path, splits: list[Split], configs: Iterable[Path]
+) -> Iterator[tuple[Path, Path]]:
+    """Folder and config of every training; its split is written beside it."""
+    for k, split in enumerate(splits, 1):
+        fold = folder(output / f"fold-{k}")
+        write_split(fold / "split.csv", split)
+        for config in configs:
+            yield fold / config.stem, config
+
+
+def _train_all(
+    data: Path, runs: list[tuple[Path, Path]], jobs: int, report: Callable[[str], None]
+) -> None:
+    """Train what is not finished, so many at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        finished = sum(pool.map(lambda run: _train(data, run[0], run[1], report), runs))
+    if unfinished := len(runs) - finished:
+        raise ComputationError(
+            f"{unfinished} of {len(runs)} trainings did not finish",
+            why="they were interrupted or failed, as the logs beside them tell",
+            fix="run again to go on; what is finished is kept",
+        )
+
+
+def _train(data: Path, run: Path, config: Path, report: Callable[[str], None]) -> bool:
+    """Train one network, or go on with it, in a process that logs beside it; True if finished."""
+    final = run / FINAL
+    if final.exists():
+        return True
+    words = ["train", str(data), "--output", str(run)]
+    if (run / LAST).exists():
+        words += ["--resume"]
+    else:
+        words += ["--split", str(run.parent / "split.csv"), "--config", str(config)]
+    with run.with_suffix(".log").open("a") as log:
+        command = [sys.executable, "-m", "debye", *words]
+        code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+    report(f"{run}: {'finished' if final.exists() else f'exit code {code}, see {log.name}'}")
+    return final.exists()  # a training that left rows out has an exit code of its own
 
 
 @torch.no_grad()

@@ -95,9 +95,10 @@ class TrainingRun:
     ) -> None:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
         self.ranks = ranks
-        self.device, self.failed = device, list[FailedInput]()
-        self.rows, self.graphs = self._connected(train)
-        self.valid, self.valid_graphs = self._connected(valid)
+        self.device = device
+        self.rows, self.graphs, lost = connected(train, settings.r_max)
+        self.valid, self.valid_graphs, also_lost = connected(valid, settings.r_max)
+        self.failed = [*lost, *also_lost]
         self._check_shares()
         self.training = Training(self._network(), self._loss, settings.recipe, ranks)
         self.history: list[Epoch] = []
@@ -108,22 +109,6 @@ class TrainingRun:
         ranks.check_alike(facts | self._rows())
         if ranks.first and not resume:
             self._found(split or {"train": [*train.names], "valid": [*valid.names]})
-
-    def _connected(self, rows: Collection) -> tuple[Collection, list[Graph]]:
-        """The rows that have a graph, and their graphs."""
-        graphs = {}
-        for name, crystal in zip(rows.names, rows.crystals, strict=True):
-            try:
-                graphs[name] = Graph.of(crystal, self.settings.network.get("r_max", 5.0))
-            except DebyeError as error:
-                self.failed.append(FailedInput(name, error))
-        if not graphs:
-            raise InputError(
-                "no row is left to train or validate on",
-                why="each has a site without a neighbour within r_max",
-                fix="raise r_max, or check the cells and the length unit",
-            )
-        return rows.take(graphs) if len(graphs) < len(rows) else rows, list(graphs.values())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -310,6 +295,32 @@ class TrainingRun:
             "rows": self._rows(),
         }
         checkpoint.save(self.folder / LAST, numbers, tensors)
+
+
+def connected(rows: Collection, cutoff: float) -> tuple[Collection, list[Graph], list[FailedInput]]:
+    """The rows that have a graph, their graphs, and the other rows.
+
+    Args:
+        rows: Labelled crystals.
+        cutoff: Of the edges, Å.
+
+    Raises:
+        InputError: No row has one.
+    """
+    graphs: dict[str, Graph] = {}
+    failed = []
+    for name, crystal in zip(rows.names, rows.crystals, strict=True):
+        try:
+            graphs[name] = Graph.of(crystal, cutoff)
+        except DebyeError as error:
+            failed.append(FailedInput(name, error))
+    if not graphs:
+        raise InputError(
+            "no row is left to train or validate on",
+            why="each has a site without a neighbour within r_max",
+            fix="raise r_max, or check the cells and the length unit",
+        )
+    return rows.take(graphs) if failed else rows, list(graphs.values()), failed
 
 
 def check_free(folder: Path) -> None:
