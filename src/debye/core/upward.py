@@ -42,7 +42,7 @@ class Displayed:
             how: What `debye.plot.display` lets one choose for this type.
 
         Returns:
-            The axes, or the figure's if there are several.
+            The axes.
         """
         return higher("plotted")(self, ax, **how)
 

@@ -42,6 +42,7 @@ __all__ = [
     "draw_error_quartiles",
     "draw_heat_capacity",
     "draw_learning_curve",
+    "draw_prediction",
     "draw_thermodynamics",
     "draw_waterfall",
     "learning_curve_figure",
@@ -143,6 +144,19 @@ def prediction_figure(
         figure.suptitle(_title(prediction, 11 * width), x=0.01, ha="left")
         write_notes(figure, prediction.warnings)
     return figure
+
+
+def draw_prediction(ax: Axes, prediction: Prediction, *, level: float = 0.9, **how: Any) -> None:  # noqa: ANN401
+    """Draw a predicted density of states by element, with its band.
+
+    Args:
+        ax: Where to draw.
+        prediction: One.
+        level: Of the band, which is drawn where the model is calibrated.
+        how: As of `draw_dos`.
+    """
+    look = {"title": _title(prediction, 36), **_known(prediction, level), **how}
+    draw_dos(ax, prediction.total, prediction.elements, **look)
 
 
 def overview_figure(

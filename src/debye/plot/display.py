@@ -1,20 +1,71 @@
-"""How each type of debye draws itself and looks in a notebook; `Displayed` leads here."""
+"""How each type of debye draws itself and looks in a notebook; `Displayed` leads here.
+
+`plotted` draws on matplotlib's axes what `x.plot()` asks for; `html` is what a notebook shows.
+"""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from functools import singledispatch
 from html import escape
-from typing import Any
+from typing import Any, cast
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo_table import Thermodynamics
+from debye.crystals.lattice.bands import Bands
+from debye.crystals.predict.prediction import Prediction
+from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
+from debye.plot import new_figure, style
+from debye.plot.bands import draw_bands
+from debye.plot.crystals import draw_prediction
+from debye.plot.dos import draw_dos
+from debye.plot.notebook import (
+    bands_card,
+    crystal_card,
+    fitted_card,
+    frames_card,
+    prediction_card,
+    spectrum_card,
+    thermodynamics_card,
+)
+from debye.plot.structure import draw_crystal
+from debye.plot.system import draw_coefficients, draw_first_frame
+from debye.plot.thermo import draw_quantity
+from debye.speckle.data.frames import Frames
+from debye.speckle.fitting.model_file import FittedSystem
+
+
+class ShownAxes(Axes):
+    """Axes on a figure of their own, which a notebook shows when a cell ends in them."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        with style():
+            cast("Figure", self.figure).savefig(stream, format="png", dpi=144)
+        return stream.getvalue()
 
 
 @singledispatch
-def plotted(shown: object, ax: Any, **how: Any) -> Any:  # noqa: ANN401 - matplotlib's axes
+def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401 - of each type
     """Draw something on axes, or on a figure of its own where they are None.
 
+    Args:
+        shown: A crystal, spectrum, prediction, bands, thermodynamics, frames or fitted system.
+        ax: Where to draw.
+        how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
+            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`.
+
+    Returns:
+        The axes drawn on.
+
     Raises:
-        InputError: Nothing is known of how such a thing is drawn.
+        InputError: Nothing is known of how such a thing is drawn, or it is a batch that makes no
+            single picture.
     """
     raise InputError(
         f"cannot draw a {type(shown).__name__}",
@@ -23,7 +74,64 @@ def plotted(shown: object, ax: Any, **how: Any) -> Any:  # noqa: ANN401 - matplo
     )
 
 
+def _on(ax: Axes | None, draw: Callable[..., None], *what: object, **how: object) -> Axes:
+    """Draw on given axes in the look they have, or on new ones in debye's."""
+    if ax is not None:
+        draw(ax, *what, **how)
+        return ax
+    with style():
+        ax = new_figure().add_subplot(axes_class=ShownAxes)
+        draw(ax, *what, **how)
+    return ax
+
+
+@plotted.register
+def _(shown: Crystal, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_crystal, shown, **how)
+
+
+@plotted.register
+def _(shown: Spectrum, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    if shown.labels and len(shown.shape) == 1:  # partials, which add up to a total
+        return _on(ax, draw_dos, shown.sum(), shown, **how)
+    return _on(ax, draw_dos, shown, **how)
+
+
+@plotted.register
+def _(shown: Prediction, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_prediction, shown, **how)
+
+
+@plotted.register
+def _(shown: Bands, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_bands, shown, **how)
+
+
+@plotted.register
+def _(shown: Thermodynamics, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_quantity, shown, **how)
+
+
+@plotted.register
+def _(shown: Frames, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_first_frame, shown, **how)
+
+
+@plotted.register
+def _(shown: FittedSystem, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_coefficients, shown, **how)
+
+
 @singledispatch
 def html(shown: object) -> str:
     """What a notebook shows of it: HTML of at most 5 kB, an inline SVG in it, no scripts."""
     return f"<pre>{escape(repr(shown))}</pre>"
+
+
+html.register(Crystal, crystal_card)
+html.register(Spectrum, spectrum_card)
+html.register(Prediction, prediction_card)
+html.register(Bands, bands_card)
+html.register(Thermodynamics, thermodynamics_card)
+html.register(Frames, frames_card)
+html.register(FittedSystem, fitted_card)

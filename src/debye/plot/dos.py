@@ -23,7 +23,7 @@ from debye.crystals.dos.checks import check_same_axis
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
 from debye.plot import DARK, GREY
-from debye.plot.element_colours import colours_of
+from debye.plot.element_colours import colours_of, element_of
 from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
 from debye.units import frequency_factor
 
@@ -35,6 +35,8 @@ BAND = "#DEDEDE"
 """Colour of a band, which lies behind everything."""
 NAME = 7.5
 """Size of a name inside its area, points."""
+MOST_PARTS = 12
+"""Partials that are drawn one by one; more are added up by element."""
 BEYOND = "beyond the model's range"
 
 Array = NDArray[np.float64]
@@ -201,12 +203,32 @@ def _stacked(total: Spectrum, partials: Spectrum, unit: str) -> list[_Part]:
         fix = "give one row per element or site, with labels"
         raise InputError("cannot draw the partial spectra", why=why, fix=fix)
     check_same_axis(total.frequency, partials.frequency)
+    partials = fewer(partials)
     # States are divided in the count of the whole: per atom each would have its own atoms.
     scale = (total.integral / total.to("3N").integral).item()
     factor = 1.0 if total.normalisation == "max" else frequency_factor("cm-1", unit)
     upper = array(partials.to("3N").density).cumsum(0) * (scale / factor)
     lower = np.vstack([np.zeros_like(upper[:1]), upper[:-1]])
     return list(map(_Part, partials.labels, lower, upper, _fills(partials.labels)))
+
+
+def fewer(partials: Spectrum) -> Spectrum:
+    """Partials as they are, or those of each element added up if they are too many to be told.
+
+    Example:
+        >>> sites = Spectrum([0, 200], [[0.015, 0.015]] * 20, labels=[f"O{k}" for k in range(20)])
+        >>> fewer(sites).labels, fewer(sites[:3]).labels
+        (('O',), ('O0', 'O1', 'O2'))
+    """
+    if len(partials.labels) <= MOST_PARTS:
+        return partials
+    names = [element_of(label) or "others" for label in partials.labels]
+    labels = tuple(dict.fromkeys(names))
+    member = torch.tensor([[float(a == b) for b in names] for a in labels]).to(partials.density)
+    states = partials.to("3N")
+    return Spectrum(
+        states.frequency, member @ states.density, member @ states.n_atoms, labels=labels
+    )
 
 
 def _fills(labels: Sequence[str]) -> list[tuple[float, ...]]:

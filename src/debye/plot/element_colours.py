@@ -46,6 +46,19 @@ ELEMENT_COLOURS = {
 _FIRST = re.compile(r"[A-Z][a-z]?")
 
 
+def element_of(label: str) -> str:
+    """The element that a label begins with; empty if there is none.
+
+    Example:
+        >>> element_of("O12"), element_of("Mg/Ca2"), element_of("D1"), element_of("rest")
+        ('O', 'Mg', 'H', '')
+    """
+    found = _FIRST.match(label)
+    symbol = found[0] if found else ""
+    symbol = "H" if symbol in ("D", "T") else symbol
+    return symbol if symbol in ELEMENT_COLOURS else ""
+
+
 def element_colour(label: str) -> str | None:
     """The colour of an element, of a site such as ``O3`` or of a mixed one such as ``Mg/Ca2``.
 
@@ -55,9 +68,7 @@ def element_colour(label: str) -> str | None:
         >>> element_colour("O"), element_colour("O12"), element_colour("D"), element_colour("rest")
         ('#D55E00', '#D55E00', '#BDBDBD', None)
     """
-    found = _FIRST.match(label)
-    symbol = found[0] if found else ""
-    return ELEMENT_COLOURS.get("H" if symbol in ("D", "T") else symbol)
+    return ELEMENT_COLOURS.get(element_of(label))
 
 
 def colours_of(labels: Sequence[str]) -> list[str]:

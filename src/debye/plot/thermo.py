@@ -24,6 +24,13 @@ AMOUNTS = {
     "per-kg": "kg",
 }
 """What a basis of `Thermodynamics` is called on an axis."""
+QUANTITIES = {
+    "heat_capacity": ("C$_V$ (J / K / {})", PALETTE[0]),
+    "entropy": ("S (J / K / {})", PALETTE[2]),
+    "internal_energy": ("U (kJ / {})", PALETTE[3]),
+    "helmholtz_energy": ("F (kJ / {})", PALETTE[4]),
+}
+"""Label and colour of each function of the temperature."""
 
 
 def draw_heat_capacity(
@@ -65,6 +72,51 @@ def draw_heat_capacity(
     ax.set_ylabel(f"C$_V$ (J / K / {amount})")
 
 
+def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacity") -> None:
+    """Draw one function of the temperature, with its band where it is known.
+
+    Args:
+        ax: Where to draw.
+        table: For one spectrum, quantities of shape (T,).
+        quantity: ``heat_capacity``, ``entropy``, ``internal_energy`` or ``helmholtz_energy``.
+
+    Raises:
+        InputError: The table holds a batch, or there is no such quantity.
+
+    Example:
+        >>> from debye.crystals.dos.spectrum import Spectrum
+        >>> from debye.crystals.dos.thermo_table import thermodynamics
+        >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
+        >>> ax = new_figure().subplots()
+        >>> draw_quantity(ax, thermodynamics(dos, [0.0, 150.0, 300.0]), "entropy")
+        >>> ax.get_ylabel()
+        'S (J / K / mol atoms)'
+    """
+    if quantity not in QUANTITIES:
+        why = f"the choices are {', '.join(QUANTITIES)}"
+        raise InputError(f"cannot draw {quantity!r}", why=why, fix="choose one of them")
+    if table.heat_capacity.dim() != 1:
+        why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
+        raise InputError(
+            "cannot draw the thermodynamics", why=why, fix="take one spectrum at a time"
+        )
+    amount, band = AMOUNTS[table.basis], table.bounds.get(quantity)
+    label, colour = QUANTITIES[quantity]
+    T, values = array(table.temperature), array(getattr(table, quantity))
+    if quantity == "heat_capacity":
+        draw_heat_capacity(ax, T, values, amount=amount, colour=colour, band=band)
+        return
+    ax.plot(T, values, color=colour)
+    _fill(ax, T, band, colour)
+    ax.set_xlim(0, T.max() or 1.0)
+    ax.set_xlabel("Temperature (K)")
+    ax.set_ylabel(label.format(amount))
+    if quantity == "entropy":
+        ax.set_ylim(bottom=0)
+    else:
+        ax.axhline(0, color=GREY, linewidth=0.5, zorder=0)
+
+
 def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
     """Draw heat capacity, entropy and Helmholtz energy over temperature.
 
@@ -84,26 +136,8 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         >>> axes[2].get_ylabel()
         'F (kJ / mol atoms)'
     """
-    if table.heat_capacity.dim() != 1:
-        why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
-        raise InputError(
-            "cannot draw the thermodynamics", why=why, fix="take one spectrum at a time"
-        )
-    amount = AMOUNTS[table.basis]
-    band = table.bounds.get("heat_capacity")
-    draw_heat_capacity(axes[0], table.temperature, table.heat_capacity, amount=amount, band=band)
-    T = array(table.temperature)
-    for ax, values, colour, label in (
-        (axes[1], table.entropy, PALETTE[2], f"S (J / K / {amount})"),
-        (axes[2], table.helmholtz_energy, PALETTE[4], f"F (kJ / {amount})"),
-    ):
-        ax.plot(T, array(values), color=colour)
-        ax.set_xlim(axes[0].get_xlim())
-        ax.set_xlabel("Temperature (K)")
-        ax.set_ylabel(label)
-    _fill(axes[1], T, table.bounds.get("entropy"), PALETTE[2])
-    axes[1].set_ylim(bottom=0)
-    axes[2].axhline(0, color=GREY, linewidth=0.5, zorder=0)
+    for ax, quantity in zip(axes, ("heat_capacity", "entropy", "helmholtz_energy"), strict=True):
+        draw_quantity(ax, table, quantity)
 
 
 def _fill(ax: Axes, T: Array, band: tuple[Tensor, Tensor] | None, colour: str) -> None:

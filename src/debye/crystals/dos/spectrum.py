@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.core.upward import higher
+from debye.core.upward import Displayed, higher
 from debye.crystals.dos.checks import (
     NORMALISATIONS,
     check_count,
@@ -46,7 +46,7 @@ LOSS = 1e-3
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Spectrum:
+class Spectrum(Displayed):
     """A phonon density of states g(ω), linear between its points, or a batch of them.
 
     Integrals are trapezoid sums, ∫ g dω = Σ w g. Leading axes are a batch on one frequency

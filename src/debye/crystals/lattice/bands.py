@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.dos import mesh_for, site_densities
 from debye.crystals.lattice.dynamical_matrix import Progress, solved
@@ -42,7 +43,7 @@ NO_FIELD = "polar crystals lack the splitting of LO and TO modes near Γ"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bands:
+class Bands(Displayed):
     """Frequencies along a path, the branches sorted by frequency at each point."""
 
     crystal: Crystal
