@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.dos.thermo_table import thermodynamics
 from debye.errors import InputError
 from debye.plot import COLUMN, DARK, PAGE, new_figure, style
 from debye.plot.alloy import draw_waterfall, waterfall_figure
@@ -126,10 +125,7 @@ def prediction_figure(
         'Fe'
     """
     T = torch.linspace(0, 800, 161) if temperatures is None else torch.as_tensor(temperatures)
-    sure = prediction.uncertainty
-    kelvin = T.tolist()
-    bounds = {"heat_capacity": sure.interval("heat_capacity", kelvin, level=level)} if sure else {}
-    table = thermodynamics(prediction.total, T, bounds=bounds)
+    table = prediction.thermo(T, level=level)
     with style():
         wide = width >= 5
         figure = new_figure(width, 0.4 * width if wide else 1.4 * width)

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.dos.thermo import heat_capacity
 from debye.crystals.dos.thermo_table import Thermodynamics
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.predict.prediction import Prediction
@@ -118,14 +117,14 @@ def _density(
 def prediction_card(prediction: Prediction) -> str:
     """Mean frequency and heat capacity with their errors, the total with its parts, warnings."""
     total, sure = prediction.total, prediction.uncertainty
-    mean, heat = total.mean_frequency.item(), heat_capacity(total, [300.0]) / total.n_atoms
+    mean, heat = total.mean_frequency.item(), prediction.thermo(300.0).heat_capacity.item()
     halves = ["", ""]
     if sure is not None:
         found = sure.interval("mean_frequency"), sure.interval("heat_capacity", [300.0])
         halves = [f" ± {interval.half.item():.2g}" for interval in found]
     facts = [
         f"mean frequency {mean:.4g}{halves[0]} {UNIT_NAMES['cm-1']}",
-        f"C<sub>V</sub>(300 K) {heat.item():.4g}{halves[1]} J / K / mol atoms",
+        f"C<sub>V</sub>(300 K) {heat:.4g}{halves[1]} J / K / mol atoms",
         _swatches(prediction.elements.labels)
         + ("; ± and grey: 90 % intervals" if sure is not None else ""),
     ]
