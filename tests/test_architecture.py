@@ -107,6 +107,7 @@ OWNERS = {
         "crystals/lattice/phonopy.py",
         "crystals/structure/convert.py",  # a calculator's unit of length
     ),
+    "spglib": ("crystals/structure/symmetry.py",),
     "vesin": ("core/neighbors.py", "crystals/structure/validate.py"),
     "safetensors": ("core/checkpoint.py",),
     "typer": ("cli",),

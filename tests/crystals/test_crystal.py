@@ -4,10 +4,11 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debye.crystals.structure.alloy import interpolate
@@ -21,8 +22,9 @@ from debye.crystals.structure.elements import (
     electronegativity,
     periodic_position,
 )
+from debye.crystals.structure.symmetry import operations_of, primitive
 from debye.crystals.structure.validate import close_pairs
-from debye.errors import InputError
+from debye.errors import ComputationError, InputError
 
 FCC = np.array([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
 
@@ -397,6 +399,104 @@ def test_alloy_matches_sites_by_place_not_by_order():
 def test_alloys_of_strangers_are_refused(a, b, x, text):
     with pytest.raises(InputError, match=text):
         interpolate(a, b, x)
+
+
+# Symmetry, found by spglib.
+
+
+CELLS = {
+    "cubic": 5.64 * np.eye(3),
+    "primitive": 5.64 * FCC,
+    "left-handed": 5.64 * FCC[[1, 0, 2]],
+    "crooked": [[4, 0, 0], [20, 4, 0], [0, -12, 4]],
+    "triclinic": [[4, 0, 0], [0.4, 5, 0], [0.8, 1.2, 6]],
+}
+
+
+def turned(rng):
+    return np.linalg.qr(rng.normal(size=(3, 3)))[0]
+
+
+@pytest.mark.parametrize("name", CELLS)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10)
+def test_a_supercell_goes_back_to_its_primitive_cell_in_place(name, seed):
+    """Orientation, origin and the order of sites stay, whatever stands on them."""
+    rng = np.random.default_rng(seed)
+    cell = np.array(CELLS[name]) @ turned(rng)
+    species = [{"Na": 0.5, "K": 0.25}, {"Na": 0.5, "K": 0.5}, "Cl"]
+    fractional = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.27, 0.24, 0.23]]) + rng.random(3)
+    crystal = Crystal(species, fractional @ cell, cell, name="x", source="y", notes=["z"])
+    assert primitive(crystal) is crystal
+    times = tuple(int(n) for n in rng.integers(1, 4, 3))
+    large = crystal * times
+    order = rng.permutation(large.n_sites)
+    large = replace(
+        large, species=[large.species[i] for i in order], positions=large.positions[order]
+    )
+    found = primitive(large)
+    if times == (1, 1, 1):
+        assert found is large
+        return
+    lattice = found.cell @ np.linalg.inv(cell)
+    assert lattice == pytest.approx(np.round(lattice), abs=1e-9)
+    assert found.volume == pytest.approx(crystal.volume)
+    assert np.linalg.det(found.cell) > 0
+    assert (found.name, found.source, found.notes) == ("x", "y", large.notes)
+    assert found.composition == pytest.approx(crystal.composition)
+    where = [np.flatnonzero((large.positions == p).all(1))[0] for p in found.positions]
+    assert where == sorted(where)
+    assert [large.species[i] for i in where] == list(found.species)
+
+
+def test_what_shares_a_site_and_how_much_counts():
+    metal = Crystal(["Cu"], [[0, 0, 0]], 3.6 * FCC) * (2, 1, 1)
+    half, less, vacant = {"Cu": 0.5, "Au": 0.5}, {"Cu": 0.4, "Au": 0.6}, {"Cu": 0.5}
+    for pair, n_sites in (
+        ((half, half), 1),
+        ((half, less), 2),
+        ((half, vacant), 2),
+        ((vacant, vacant), 1),
+    ):
+        assert primitive(replace(metal, species=pair)).n_sites == n_sites
+
+
+@given(seed=st.integers(0, 2**32 - 1), name=st.sampled_from(sorted(CELLS)))
+@settings(max_examples=20)
+def test_operations_map_each_site_on_one_of_its_kind_and_are_a_group(seed, name):
+    rng = np.random.default_rng(seed)
+    cell = np.array(CELLS[name]) @ turned(rng)
+    kinds = rng.integers(0, 2, 4)
+    base = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0, 0, 0.5]]) + rng.random(3)
+    found = operations_of(kinds, base, cell)
+    identity = np.abs(found.rotations - np.eye(3)).max((1, 2)) + np.abs(found.shifts).max(1)
+    assert identity.min() == pytest.approx(0, abs=1e-9)
+    for W, w in zip(found.rotations, found.shifts, strict=True):
+        apart = (base @ W.T + w)[:, None] - base
+        apart -= np.round(apart)
+        near = np.linalg.norm(apart @ cell, axis=-1) < 0.02
+        assert (near & (kinds[:, None] == kinds)).any(1).all()
+        metric = cell @ cell.T
+        assert W.T @ metric @ W == pytest.approx(metric, rel=1e-3, abs=1e-3)
+    products = {np.round(A @ B).tobytes() for A in found.rotations for B in found.rotations}
+    assert products == {np.round(A).tobytes() for A in found.rotations}
+
+
+@pytest.mark.parametrize("how", ["returns None", "raises"])
+def test_where_spglib_fails_it_is_told(monkeypatch, how):
+    import spglib
+
+    def fail(*_, **__):
+        if how == "raises":
+            raise spglib.SpglibError("too close")
+
+    monkeypatch.setattr(spglib, "get_symmetry_dataset", fail)
+    with pytest.raises(ComputationError, match="spglib finds no symmetry"):
+        operations_of([0], np.zeros((1, 3)), np.eye(3))
+    large = salt() * 2
+    left = primitive(large)
+    assert left == large
+    assert "taken as primitive: spglib finds no symmetry" in left.notes[0]
 
 
 # Elements.

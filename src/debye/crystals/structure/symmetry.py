@@ -1,25 +1,26 @@
 """From the atoms a file lists to all atoms of the cell: space groups, orbits, shared sites.
 
-The smallest cell that repeats into a crystal: found by its translations, not its symmetry.
+And back: the operations of a structure and its primitive cell, as spglib finds them.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from inspect import signature
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import CLOSEST, TOLERANCE, close_pairs, structure_error
+from debye.errors import ComputationError
 
 if TYPE_CHECKING:
     import gemmi
-    from scipy.spatial import KDTree  # type: ignore[import-untyped,unused-ignore]
 
 
 Site = dict[str, float]
@@ -138,6 +139,12 @@ def _clusters(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
     return [sorted(g) for g in {min(g): g for g in group.values()}.values() if len(g) > 1]
 
 
+# The symmetry of a structure, found by spglib.
+
+COINCIDENT = 1e-3
+"""Å; how near two sites must lie to be one site, moved."""
+
+
 def operations_of(
     kinds: Sequence[int],
     fractional: NDArray[np.float64],
@@ -152,72 +159,23 @@ def operations_of(
         cell: Lattice vectors as rows, Å, (3, 3).
         tolerance: How far, in Å, an image may lie from the site it falls on.
 
+    Raises:
+        ComputationError: spglib finds none.
+
     Example:
         >>> operations_of([0], np.zeros((1, 3)), np.eye(3)).rotations.shape
         (48, 3, 3)
     """
-    kind = np.asarray(kinds)
-    values, counts = np.unique(kind, return_counts=True)
-    rarest = np.flatnonzero(kind == values[counts.argmin()])
-    rotations, shifts = [], []
-    for W in _lattice_rotations(cell, tolerance):
-        turned = fractional @ W.T
-        for target in fractional[rarest]:
-            shift = (target - turned[rarest[0]]) % 1.0
-            if _maps_onto(turned + shift, fractional, kind, cell, tolerance):
-                rotations.append(W)
-                shifts.append(shift)
-    return Symmetry("", np.array(rotations), np.array(shifts))
-
-
-def _lattice_rotations(cell: NDArray[np.float64], tolerance: float) -> list[NDArray[np.float64]]:
-    """Integer matrices W that leave the lengths and angles of the lattice vectors as they are."""
-    metric = cell @ cell.T
-    longest = np.sqrt(metric.diagonal().max()) + tolerance
-    # A lattice vector no longer than this has components of at most its length over the spacing.
-    extent = np.floor(longest * np.linalg.norm(np.linalg.inv(cell), axis=0)).astype(int)
-    axes = np.meshgrid(*(np.arange(-r, r + 1) for r in extent), indexing="ij")
-    vectors = np.stack(axes, -1).reshape(-1, 3).astype(float)
-    slack = 2 * tolerance * longest
-    length = np.einsum("ni,ij,nj->n", vectors, metric, vectors)
-    images = [vectors[np.abs(length - metric[i, i]) < slack] for i in range(3)]
-    return [
-        np.array([a, b, c]).T
-        for a in images[0]
-        for b in images[1]
-        if abs(a @ metric @ b - metric[0, 1]) < slack
-        for c in images[2][
-            (np.abs(images[2] @ metric @ a - metric[0, 2]) < slack)
-            & (np.abs(images[2] @ metric @ b - metric[1, 2]) < slack)
-        ]
-        if abs(abs(np.linalg.det([a, b, c])) - 1) < 0.5
-    ]
-
-
-def _maps_onto(
-    images: NDArray[np.float64],
-    fractional: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    cell: NDArray[np.float64],
-    tolerance: float,
-) -> bool:
-    """Whether every image falls on a site of its own kind."""
-    apart = images[:, None] - fractional  # [image, site]
-    apart -= np.round(apart)
-    near = np.linalg.norm(apart @ cell, axis=-1) < tolerance
-    return bool((near & (kind[:, None] == kind)).any(1).all())
-
-
-COINCIDENT = 1e-3
-"""Å; how near two sites must lie to be one site, moved."""
+    found = _dataset(kinds, fractional, cell, tolerance)
+    return Symmetry("", found.rotations.astype(float), found.translations)
 
 
 def primitive(crystal: Crystal) -> Crystal:
     """The same crystal in a primitive cell.
 
-    A translation is one that brings every site onto a site of the same species; the shortest
-    three independent ones, and those of the cell, span the primitive lattice. Orientation and
-    origin stay, sites keep their order, and a crystal that is primitive is returned as it is.
+    A translation is one that brings every site onto a site of the same species, to `COINCIDENT`.
+    Orientation and origin stay, sites keep their order, and a crystal that is primitive is
+    returned as it is; so is, with a note, one whose translations spglib cannot find.
 
     Example:
         >>> cubic = Crystal(["Al"] * 4, 2.02 * np.array(
@@ -225,82 +183,52 @@ def primitive(crystal: Crystal) -> Crystal:
         >>> primitive(cubic).n_sites
         1
     """
-    found = list(_translations(crystal))
-    if not found:
+    known: dict[frozenset[tuple[str, float]], int] = {}
+    kinds = [known.setdefault(frozenset(site.items()), len(known)) for site in crystal.species]
+    try:
+        found = _dataset(kinds, crystal.fractional, crystal.cell, COINCIDENT)
+    except ComputationError as error:
+        return replace(crystal, notes=(*crystal.notes, f"taken as primitive: {error.why}"))
+    kept = np.sort(np.unique(found.mapping_to_primitive, return_index=True)[1]).tolist()
+    times = crystal.n_sites // len(kept)
+    if times == 1:
         return crystal
-    cell = _reduced(np.vstack([crystal.cell, np.array(found) @ crystal.cell]), len(found) + 1)
-    fractional = crystal.positions @ np.linalg.inv(cell)
-    kept: list[int] = []
-    for i, place in enumerate(fractional):
-        apart = place - fractional[kept]
-        apart -= np.round(apart)
-        if not (np.linalg.norm(apart @ cell, axis=-1) < 2 * COINCIDENT).any():
-            kept.append(i)
+    # Each vector of the primitive lattice, taken so many times, is one of the cell's.
+    steps = np.round(times * found.primitive_lattice @ np.linalg.inv(crystal.cell)) / times
+    cell = steps @ crystal.cell
     return replace(
         crystal,
         species=tuple(crystal.species[i] for i in kept),
         positions=crystal.positions[kept],
-        cell=cell,
+        cell=cell if np.linalg.det(cell) > 0 else -cell,
     )
 
 
-def _translations(crystal: Crystal) -> Iterator[NDArray[np.float64]]:
-    """Fractional translations within the cell, other than none, that leave the crystal alike."""
-    from scipy.spatial import KDTree  # type: ignore[import-untyped,unused-ignore]
-
-    kinds: dict[tuple[tuple[str, float], ...], list[int]] = {}
-    for i, site in enumerate(crystal.species):
-        kinds.setdefault(tuple(sorted(site.items())), []).append(i)
-    rarest = min(kinds.values(), key=len)
-    groups = [_wrapped(crystal.fractional[members]) for members in kinds.values()]
-    trees = [KDTree(places, boxsize=1.0) for places in groups] if len(rarest) > 1 else []
-    for j in rarest[1:]:
-        shift = crystal.fractional[j] - crystal.fractional[rarest[0]]
-        if all(
-            _maps_onto_itself(tree, places, shift, crystal.cell)
-            for tree, places in zip(trees, groups, strict=True)
-        ):
-            yield shift - np.round(shift)
-
-
-def _maps_onto_itself(
-    tree: KDTree,
-    places: NDArray[np.float64],
-    shift: NDArray[np.float64],
+def _dataset(
+    kinds: Sequence[int],
+    fractional: NDArray[np.float64],
     cell: NDArray[np.float64],
-) -> bool:
-    moved = _wrapped(places + shift)
-    apart = places[tree.query(moved)[1]] - moved
-    apart -= np.round(apart)
-    return bool(np.linalg.norm(apart @ cell, axis=-1).max() < COINCIDENT)
+    tolerance: float,
+) -> Any:  # noqa: ANN401 - spglib's
+    """What spglib knows of a structure.
 
-
-def _wrapped(fractional: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Into [0, 1), which a rounding error below 0 would miss."""
-    inside = fractional % 1.0
-    return np.where(inside < 1.0, inside, 0.0)
-
-
-def _reduced(vectors: NDArray[np.float64], times: int) -> NDArray[np.float64]:
-    """Three short vectors that span all given ones, right-handed, (3, 3).
-
-    Args:
-        vectors: The three of a cell first, then its translations.
-        times: How often the primitive cell fits into that cell.
+    Raises:
+        ComputationError: It fails.
     """
-    volume = abs(np.linalg.det(vectors[:3])) / times
-    images = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T @ vectors[:3]
-    candidates = (vectors[:, None] + images).reshape(-1, 3)
-    candidates = candidates[np.argsort(np.linalg.norm(candidates, axis=1).round(6), kind="stable")]
-    long = candidates[np.linalg.norm(candidates, axis=1) > COINCIDENT]
-    for i, a in enumerate(long):
-        for j, b in enumerate(long[i + 1 :], i + 1):
-            normal = np.cross(a, b)
-            if np.linalg.norm(normal) < 1e-3 * np.linalg.norm(a) * np.linalg.norm(b):
-                continue
-            spanned = long[j + 1 :] @ normal
-            fits = np.flatnonzero(np.abs(np.abs(spanned) - volume) < 1e-3 * volume)
-            if len(fits):
-                c = long[j + 1 :][fits[0]]
-                return np.array([a, b, c if c @ normal > 0 else -c])
-    raise AssertionError("the translations of a lattice span it")
+    import spglib
+
+    # spglib 2.7 and 2.8 warn at each call that they do not raise, unless they are told to.
+    throws = "_throw" in signature(spglib.get_symmetry_dataset).parameters
+    how = {"_throw": True} if throws else {}
+    why = "spglib finds no symmetry in it, not even the identity"
+    try:
+        found = spglib.get_symmetry_dataset((cell, fractional, kinds), tolerance, **how)
+    except spglib.SpglibError as error:
+        found, why = None, f"spglib finds no symmetry in it ({error})"
+    if found is None:
+        raise ComputationError(
+            "cannot find the symmetry of a structure",
+            why=why,
+            fix="give its reduced (Niggli) cell, or check its positions",
+        )
+    return found
