@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from debye.cli.learning import _settings
+from debye.cli.training import _settings
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import read_split, subset

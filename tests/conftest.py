@@ -61,7 +61,7 @@ def debye():
     """The command, run in this process: ``debye("dos", path)`` gives exit_code, stdout, stderr."""
     from typer.testing import CliRunner
 
-    from debye.cli import app
+    from debye.cli.command import app
 
     deterministic = torch.are_deterministic_algorithms_enabled()
     yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])

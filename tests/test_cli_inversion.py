@@ -172,7 +172,7 @@ def test_rank_with_some_that_fail(debye, small_model, files):
     (files / "cells" / "bad.cif").write_text("")
     words = ("invert", "rank", files / "run.dat", files / "cells", "--background", "none")
     result = debye(*words)
-    refused(result, "bad.cif", "1 candidates left out, 2 compared", code=3)
+    refused(result, "bad.cif", "1 candidate left out, 2 compared", code=3)
     assert "NaCl" in result.stdout
 
 

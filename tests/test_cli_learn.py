@@ -52,7 +52,7 @@ def whole(tmp_path_factory, labelled, split_file, config, one_thread):
     """A run that was never interrupted, and what it said."""
     from typer.testing import CliRunner
 
-    from debye.cli import app
+    from debye.cli.command import app
 
     folder = tmp_path_factory.mktemp("runs") / "whole"
     words = ["train", labelled, "--split", split_file, "--config", config, "--output", folder]

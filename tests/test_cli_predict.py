@@ -12,7 +12,7 @@ from processes import PATIENCE
 from verbs import refused
 
 import debye as package
-from debye.cli import common
+from debye.cli.values import FIGURES
 from debye.core import checkpoint
 
 DEMO = Path(package.__file__).parent / "data" / "demo"
@@ -237,7 +237,7 @@ def test_plot(debye, salt, tmp_path, suffix):
 def test_figures_are_those_that_plot_writes():
     from debye import plot
 
-    assert set(common.FIGURES) == set(plot._METADATA)
+    assert set(FIGURES) == set(plot._METADATA)
 
 
 def test_reference(debye, salt, labelled, tmp_path):

@@ -63,7 +63,7 @@ def rows(folder):
 
 
 def test_rows_are_the_predictions(screen, many, model_file, tmp_path):
-    result = screen(many, "--shard-size", 7, "--temperature", "100,300", "--partial", "element")
+    result = screen(many, "--shard-size", 7, "--temperatures", "100,300", "--partial", "element")
     assert result.exit_code == 0, result.stderr
     assert len(list((tmp_path / "out/parts").iterdir())) == 3
     found = rows(tmp_path / "out")
@@ -96,7 +96,7 @@ def test_rows_are_the_predictions(screen, many, model_file, tmp_path):
 def test_the_manifest_tells_the_run(screen, many, tmp_path, model_file):
     from debye.core.checkpoint import read_card
 
-    screen(many, "--temperature", "100,300")
+    screen(many, "--temperatures", "100,300")
     told = json.loads((tmp_path / "out/debye-screen.json").read_text())
     assert told["model_sha256"] == read_card(model_file)["sha256"]
     assert told["temperatures"] == [100, 300]
@@ -157,8 +157,8 @@ def test_nothing_but_bad_structures(screen, many):
     [
         (["nowhere.xyz"], ["there is no such file"]),
         (["no/*.cif"], ["the pattern matches no file"]),
-        (["MANY", "--temperature", "-5"], ["--temperature -5"]),
-        (["MANY", "--temperature", "warm"], ["'warm'"]),
+        (["MANY", "--temperatures", "-5"], ["--temperatures -5"]),
+        (["MANY", "--temperatures", "warm"], ["'warm'"]),
         (["MANY", "--executor-config", "x.toml"], ["need no config"]),
         (
             ["MANY", "--executor", "parsl", "--executor-config", "x.toml"],
@@ -177,7 +177,7 @@ def test_bad_usage_leaves_no_folder(screen, many, tmp_path, words, parts):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--temperature", 77], "temperatures is [293.15] and not [77"),
+        (["--temperatures", 77], "temperatures is [293.15] and not [77"),
         (["--partial", "site"], 'partial is "none" and not "site"'),
         (["--shard-size", 5], "shard size is 1000 and not 5"),
     ],
@@ -267,7 +267,7 @@ def test_two_at_once_are_refused(screen, many, tmp_path):
 
 # What dies.
 
-IN_PROCESS = "import sys; from debye.cli import app; app(sys.argv[1:])"
+IN_PROCESS = "import sys; from debye.cli.command import app; app(sys.argv[1:])"
 QUIET = {"capture_output": True, "text": True}
 
 
@@ -365,7 +365,7 @@ def test_interrupted_and_run_again(held, tmp_path, number, kill):
 
 @pytest.fixture
 def screened(screen, many, tmp_path):
-    assert screen(many, "--shard-size", 6, "--temperature", "100,300").exit_code == 0
+    assert screen(many, "--shard-size", 6, "--temperatures", "100,300").exit_code == 0
     return tmp_path / "out"
 
 

@@ -21,7 +21,7 @@ MADE = (
     ("simulate", "kuramoto", "--runs", 2, "--until", 6.5, "--output", "frames.h5", "--seed", 1),
     ("learn", "frames.h5", "--output", "law.safetensors", "--config", "plan.toml"),
     ("screen", DEMO, "--output", "screened", "--model", "fast", "--workers", 1),
-    ("screen", f"{DEMO}/binaries.extxyz", "--output", "sure", "--temperature", 300),
+    ("screen", f"{DEMO}/binaries.extxyz", "--output", "sure", "--temperatures", 300),
 )
 """What the verbs below are given, made in a folder of their own."""
 
@@ -53,7 +53,7 @@ def run(words, folder):
     """Output of a verb, whose relative paths are in a folder (or in the demo)."""
     from typer.testing import CliRunner
 
-    from debye.cli import app
+    from debye.cli.command import app
 
     root = HERE.parent
     placed = [

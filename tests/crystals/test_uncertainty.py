@@ -365,7 +365,7 @@ def salts_file(tmp_path_factory):
 
 
 def test_screened_rows_carry_it(debye, calibrated_file, salts_file, tmp_path):
-    out, words = tmp_path / "out", ("--workers", 1, "--temperature", "100,300", "--device", "cpu")
+    out, words = tmp_path / "out", ("--workers", 1, "--temperatures", "100,300", "--device", "cpu")
     run = debye("screen", salts_file, "--output", out, "--model", calibrated_file, *words)
     assert run.exit_code == 0, run.stderr
     assert "±" in run.stdout

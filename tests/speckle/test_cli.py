@@ -6,7 +6,7 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
-from debye.cli import app
+from debye.cli.command import app
 from debye.speckle.fitting.model_file import load_fitted
 
 PLAN = """

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debye.cli.common import show, tell, to_json
-from debye.core.files import atomic_write
+from debye.cli.output import draw
 
 if TYPE_CHECKING:
     from debye.crystals.dos_io.measured import Measured
@@ -14,14 +13,6 @@ if TYPE_CHECKING:
     from debye.crystals.inversion.instrument import Resolution
     from debye.crystals.inversion.rank import Ranking
     from debye.crystals.inversion.refine import Refined
-
-
-def give(text: str, told: dict[str, Any], place: Path | None, *, needed: bool) -> None:
-    """Print a result, and write its record where asked."""
-    show(text, needed=needed and not place)
-    if place:
-        atomic_write(place, to_json(told, indent=2) + "\n")
-        tell(f"wrote {place}")
 
 
 def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str, Any]:
@@ -71,11 +62,9 @@ def ranking_table(ranking: Ranking, top: int) -> str:
 
 def draw_ranking(ranking: Ranking, path: Path, unit: str) -> None:
     """Draw the best candidates on the measured spectrum."""
-    from debye.plot import save
     from debye.plot.inversion import ranking_figure
 
-    save(ranking_figure(ranking, unit=unit), path)
-    tell(f"drew {path}")
+    draw(ranking_figure(ranking, unit=unit), path)
 
 
 def refined_record(
@@ -130,24 +119,22 @@ def refined_table(found: Refined) -> str:
 
 def draw_refined(found: Refined, path: Path, unit: str) -> None:
     """Draw the spectrum before and after, and the parameters."""
-    from debye.plot import save
     from debye.plot.inversion import refined_figure
 
-    save(refined_figure(found, unit=unit), path)
-    tell(f"drew {path}")
+    draw(refined_figure(found, unit=unit), path)
 
 
 def proposal_record(proposal: Proposal) -> dict[str, Any]:
     """A proposal as numbers and text for JSON."""
     from debye.crystals.predict.records import standing
 
-    sure = proposal.prediction.uncertainty
+    uncertainty = proposal.prediction.uncertainty
     return {
         "formula": proposal.crystal.formula,
         "value": proposal.value,
         "uncertainty": proposal.uncertainty,
         "replaced": dict(proposal.replaced),
-        **(standing(sure) if sure else {}),
+        **(standing(uncertainty) if uncertainty else {}),
         "elements_unseen": list(proposal.prediction.elements_unseen),
         "warnings": list(proposal.prediction.warnings),
         "structure": proposal.crystal.to_dict(),
@@ -158,32 +145,30 @@ def design_table(proposals: list[Proposal], goal: Target) -> str:
     """Proposals as a table."""
     lines = [f"{goal.name}, goal {goal.goal:g}", f"{'formula':<28} {'value':>18}  replaced"]
     for p in proposals:
-        shares = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
+        replaced = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
         unseen = p.prediction.elements_unseen
         note = f"  ! never seen: {', '.join(unseen)}" if unseen else ""
         note += _standing(p)
         lines.append(
-            f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {shares}{note}"
+            f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {replaced}{note}"
         )
     return "\n".join(lines)
 
 
 def _standing(proposal: Proposal) -> str:
     """The expected error of a proposal, and the training crystal nearest in composition."""
-    sure = proposal.prediction.uncertainty
-    if sure is None or sure.applicability is None:
+    uncertainty = proposal.prediction.uncertainty
+    if uncertainty is None or uncertainty.applicability is None:
         return ""
-    off = 100 * sure.applicability.distance
+    off = 100 * uncertainty.applicability.distance
     return (
-        f"  (error {sure.expected_error.item():.3g} cm⁻¹; nearest known: "
-        f"{sure.applicability.nearest}, {off:.0f} % of the atoms other)"
+        f"  (error {uncertainty.expected_error.item():.3g} cm⁻¹; nearest known: "
+        f"{uncertainty.applicability.nearest}, {off:.0f} % of the atoms other)"
     )
 
 
 def draw_design(proposals: list[Proposal], goal: Target, path: Path) -> None:
     """Draw proposals against their goal."""
-    from debye.plot import save
     from debye.plot.inversion import design_figure
 
-    save(design_figure(proposals, goal), path)
-    tell(f"drew {path}")
+    draw(design_figure(proposals, goal), path)

@@ -3,80 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from debye.cli.common import (
-    FIGURES,
-    check_range,
-    folder,
-    progress_bar,
-    show,
-    tell,
-    to_json,
-    verb,
-    warn,
-    writable,
-)
-from debye.cli.output import Device, load_predictor
-from debye.cli.spectra import Json, ModelFile, Plot, Unit
-from debye.core.files import atomic_write
-from debye.errors import DebyeError, InputError
+from debye.cli import options as opt
+from debye.cli.console import progress_bar, show, tell, to_json, warn
+from debye.cli.inputs import load_predictor, read_one
+from debye.cli.output import draw
+from debye.cli.values import FIGURES, check_range, writable
+from debye.core.files import atomic_write, folder
+from debye.errors import DebyeError
 
 if TYPE_CHECKING:
     from debye.crystals.lattice.bands import Bands
-    from debye.crystals.structure.crystal import Crystal
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file to the command."""
-    app.command()(verb(bands))
 
 
 def bands(
-    file: Annotated[
-        str, typer.Argument(help="A structure, in any format of `debye dos`.", show_default=False)
-    ],
-    path: Annotated[
-        str,
-        typer.Option(help="auto for the standard path; or labels, | for a jump: 'G X W | L G'."),
-    ] = "auto",
-    points: Annotated[int, typer.Option(help="Points along the path, about.")] = 300,
-    velocities: Annotated[
-        bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants.")
-    ] = False,
-    model: ModelFile = None,
-    unit: Annotated[Unit, typer.Option(help="Unit of frequency.")] = Unit.WAVENUMBER,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder: bands.csv, bands.json, dos.csv, band.yaml and phonopy_params.yaml."
-        ),
-    ] = None,
-    plot: Plot = None,
-    as_json: Json = False,
-    device: Device = "auto",
+    file: opt.Structure,
+    path: opt.BandPath = "auto",
+    points: opt.Points = 300,
+    velocities: opt.Velocities = False,
+    model: opt.ModelFile = None,
+    unit: opt.UnitName = opt.Unit.WAVENUMBER,
+    output: opt.OptionalOutput = None,
+    plot: opt.Plot = None,
+    as_json: opt.Json = False,
+    device: opt.Device = "auto",
 ) -> None:
     """Predict the phonon bands of a crystal along a path through its Brillouin zone.
 
     The bands are those of the primitive cell. Prints the frequencies at
     the path's labelled points; with --json prints a record of all.
+
+    OUTPUT is a folder: bands.csv, bands.json, dos.csv, band.yaml and
+    phonopy_params.yaml are written into it.
     """
     check_range(points, "--points", least=2, most=1_000_000)
-    output, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
+    target, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
     found = _found(file, path, points, model, device, velocities=velocities)
     for note in found.notes:
         warn(note)
     record = _record(found, unit.value)
-    if as_json:
-        show(to_json(record), needed=not (output or figure))
-    else:
-        show(_table(found, unit.value), needed=not (output or figure))
-    if output:
-        _write(output, found, record, unit.value)
+    text = to_json(record) if as_json else _table(found, unit.value)
+    show(text, needed=not (target or figure))
+    if target:
+        _write(target, found, record, unit.value)
     if figure:
         _draw(figure, found, unit.value)
 
@@ -87,7 +58,7 @@ def _found(
     """Read, predict, solve."""
     from debye.crystals.lattice.bands import predicted_bands
 
-    crystal = _single(file)
+    crystal = read_one(file)
     predictor = load_predictor(model, device)
     warnings = predictor.predict(crystal).warnings
     with progress_bar() as bar:
@@ -107,21 +78,6 @@ def _found(
         )
 
 
-def _single(file: str) -> Crystal:
-    """The one structure of a file."""
-    from debye.crystals.structure_io.read import FailedInput, read_structures
-
-    first, *more = islice(read_structures([file]), 2)
-    if isinstance(first, FailedInput):
-        raise first.error
-    if more:
-        why = "it holds several structures, and a band structure is of one"
-        raise InputError(
-            f"cannot draw the bands of {file}", why=why, fix="give a file that holds one"
-        )
-    return first
-
-
 def _record(bands: Bands, unit: str) -> dict[str, Any]:
     from debye.crystals.lattice.bands import bands_record
 
@@ -132,7 +88,7 @@ def _record(bands: Bands, unit: str) -> dict[str, Any]:
 
 
 def _elastic(bands: Bands) -> dict[str, Any]:
-    """Elastic hints, and how far they can be trusted."""
+    """Elastic hints, and what they are worth."""
     import torch
 
     from debye.crystals.lattice.elastic import debye_temperature, elastic_constants, rotational_cost
@@ -181,27 +137,25 @@ def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:
     return (round(float(x), digits) + 0.0 for x in numbers)
 
 
-def _write(output: Path, bands: Bands, record: dict[str, Any], unit: str) -> None:
+def _write(target: Path, bands: Bands, record: dict[str, Any], unit: str) -> None:
     from debye.crystals.lattice.bands import band_yaml, bands_csv
     from debye.crystals.lattice.phonopy import write_phonopy
 
-    atomic_write(output / "bands.csv", bands_csv(bands, unit))
-    atomic_write(output / "bands.json", to_json(record) + "\n")
-    atomic_write(output / "band.yaml", band_yaml(bands))
-    bands.sites.sum().write(output / "dos.csv", unit=unit)
+    atomic_write(target / "bands.csv", bands_csv(bands, unit))
+    atomic_write(target / "bands.json", to_json(record) + "\n")
+    atomic_write(target / "band.yaml", band_yaml(bands))
+    bands.sites.sum().write(target / "dos.csv", unit=unit)
     try:
-        write_phonopy(output / "phonopy_params.yaml", bands.crystal, bands.force_constants)
+        write_phonopy(target / "phonopy_params.yaml", bands.crystal, bands.force_constants)
     except DebyeError as error:  # the rest stands: phonopy is optional, and knows no mixed sites
         warn(f"phonopy_params.yaml is not written: {error.what}; {error.why}; {error.fix}")
-    tell(f"wrote the bands to {output}")
+    tell(f"wrote the bands to {target}")
 
 
 def _draw(figure: Path, bands: Bands, unit: str) -> None:
     from debye.crystals.lattice.dos import by_element
-    from debye.plot import save
     from debye.plot.bands import bands_figure
 
     crystal, sites = bands.crystal, bands.sites
     parts = by_element(crystal, sites) if len(crystal.elements) > 1 else None
-    save(bands_figure(bands, sites.sum(), parts, unit=unit, notes=bands.notes), figure)
-    tell(f"drew {figure}")
+    draw(bands_figure(bands, sites.sum(), parts, unit=unit, notes=bands.notes), figure)

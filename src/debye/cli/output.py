@@ -6,34 +6,28 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from debye.cli.common import (
+from debye.cli.console import (
     BAD_INPUT,
     DONE,
     SOME_FAILED,
     Warnings,
     complain,
-    folder,
+    plural,
     progress_bar,
     show,
     tell,
     to_json,
-    writable,
 )
-from debye.core.files import atomic_write
+from debye.cli.inputs import load_predictor
+from debye.cli.values import writable
+from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.predict.prediction import Prediction
-    from debye.crystals.predict.predictor import Predictor
     from debye.crystals.structure.crystal import Crystal
-
-
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, xpu or mps.")]
-"""The option that `load_predictor` takes its device from."""
 
 
 class Output:
@@ -45,7 +39,7 @@ class Output:
         single: Suffixes of files that hold one result.
 
     Raises:
-        InputError: The suffix is none of these, or the place cannot be written.
+        InputError: The suffix is none of these, or the path cannot be written.
     """
 
     def __init__(self, path: Path | None, single: tuple[str, ...] = ()) -> None:
@@ -74,7 +68,7 @@ class Output:
         if self.lines and self.path:
             atomic_write(self.path, "".join(f"{line}\n" for line in self.lines))
         if self.path and (count := len(self.lines) or self.names.total()):
-            tell(f"wrote {count} result{'s'[: count > 1]} to {self.path}")
+            tell(f"wrote {plural(count, 'result')} to {self.path}")
 
     def add(
         self,
@@ -138,16 +132,21 @@ class Printer:
         show(row(), needed=self.needed)
 
 
-def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
-    """The predictor of a model file, the shipped one by default."""
-    from debye.core.device import pick_device
-    from debye.crystals.predict.predictor import Predictor
+def draw(figure: Any, path: Path) -> None:  # noqa: ANN401 - only debye.plot knows its type
+    """Write a figure."""
+    from debye.plot import save
 
-    return Predictor.load(path, pick_device(device))
+    tell(f"drew {save(figure, path)}")
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write one record as JSON."""
+    atomic_write(path, to_json(record, indent=2) + "\n")
+    tell(f"wrote {path}")
 
 
 class Predictions:
-    """Predictions for files, one by one; what fails is told on stderr and counted.
+    """Predictions for files, one by one; what fails is named on stderr and counted.
 
     Args:
         files: Files, folders and globs of structures.

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from debye import __version__
-from debye.cli.common import (
+from debye.cli import options as opt
+from debye.cli.console import (
     BAD_INPUT,
     DONE,
-    FIGURES,
-    INTERRUPTED,
     SOME_FAILED,
-    check_range,
-    folder,
     graceful_stop,
-    parse_range,
+    interrupted,
+    plural,
     progress_bar,
     tell,
-    verb,
     warn,
-    writable,
 )
-from debye.cli.figures import draw_screening
-from debye.cli.output import Device, Printer
-from debye.cli.spectra import Files, Json, ModelFile, Partial, Plot
-from debye.core.files import read_toml
+from debye.cli.output import Printer, draw
+from debye.cli.values import FIGURES, check_range, parse_range, writable
+from debye.core.files import folder, read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,76 +29,38 @@ if TYPE_CHECKING:
     from debye.crystals.screening.worker import Job
 
 
-class ExecutorName(str, Enum):
-    """Who does the work."""
-
-    LOCAL = "local"
-    PARSL = "parsl"
-    DASK = "dask"
-
-
-class Target(str, Enum):
-    """What can be ranked by."""
-
-    HEAT_CAPACITY_PER_MASS = "heat-capacity-per-mass"
-    HEAT_CAPACITY_PER_ATOM = "heat-capacity-per-atom"
-    ENTROPY_PER_ATOM = "entropy-per-atom"
-    ZERO_POINT_ENERGY = "zero-point-energy"
-    MEAN_FREQUENCY = "mean-frequency"
-
-
-Top = Annotated[int, typer.Option(min=0, help="How many of the best to print.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file to the command."""
-    app.command("screen")(verb(screen))
-    app.command("top")(verb(top))
-
-
 def screen(
-    files: Files,
-    output: Annotated[Path, typer.Option(help="Folder of the results.", show_default=False)],
-    target: Annotated[Target, typer.Option(help="What to rank by in the end.")] = (
-        Target.HEAT_CAPACITY_PER_MASS
-    ),
-    temperature: Annotated[
-        str, typer.Option(help="K; several with commas between, or start:stop:step.")
-    ] = "293.15",
-    top: Top = 10,
-    partial: Annotated[Partial, typer.Option(help="Keep partial spectra too.")] = Partial.NONE,
-    executor: Annotated[ExecutorName, typer.Option(help="Who does the work.")] = ExecutorName.LOCAL,
-    executor_config: Annotated[
-        Path | None, typer.Option(help="TOML file that describes a Parsl or Dask executor.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Shards in work at a time; the cores of this machine, or what "
-                     "the executor's config has, by default."),
-    ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Structures of a shard.")] = 1000,
-    model: ModelFile = None,
-    device: Device = "auto",
-    as_json: Json = False,
-) -> int:  # fmt: skip
+    files: opt.Files,
+    output: opt.Output,
+    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_MASS,
+    temperatures: opt.Temperatures = "293.15",
+    top: opt.Top = 10,
+    partial: opt.PartialName = opt.Partial.NONE,
+    executor: opt.Executor = opt.ExecutorName.LOCAL,
+    executor_config: opt.ExecutorConfig = None,
+    workers: opt.Workers = None,
+    shard_size: opt.ShardSize = 1000,
+    model: opt.ModelFile = None,
+    device: opt.Device = "auto",
+    as_json: opt.Json = False,
+) -> int:
     """Predict the spectra of many structures, on all cores or on a cluster.
 
     Writes Parquet files to the folder OUTPUT, one for each shard of the
-    structures. Run the same command again after an interruption, whatever it
-    was, and only what is missing is done. A structure that cannot be read or
-    predicted is a row with its error. In the end the best are printed;
-    `debye top OUTPUT` ranks them otherwise.
+    structures. A structure that cannot be read or predicted is a row with its
+    error. In the end the best are printed; `debye top OUTPUT` ranks them
+    otherwise.
     """
     from debye.core.checkpoint import read_card
     from debye.crystals.predict.predictor import grid, model_path
-    from debye.crystals.screening import store as place
+    from debye.crystals.screening import store
     from debye.crystals.screening.shards import files_of
     from debye.crystals.screening.worker import Job
 
-    kelvin = parse_range(temperature, "--temperature", least=0)
+    kelvin = parse_range(temperatures, "--temperatures", least=0)
     found = files_of(files)
     card = read_card(model_path(model))
-    told = {
+    manifest = {
         "debye_version": __version__,
         "model_sha256": card["sha256"],
         "inputs": files,
@@ -122,29 +76,29 @@ def screen(
         folder(output).resolve(),
         model and model_path(model).resolve(),
         card["sha256"],
-        tuple(told["temperatures"]),
+        tuple(manifest["temperatures"]),
         partial.value,
         device,
     )
-    with place.locked(output):
+    with store.locked(output):
         chosen = _executor_pool(executor, executor_config, workers, job)
-        place.begin(output, told)
+        store.begin(output, manifest)
         code = _run(found, shard_size, job, chosen)
     if code in (DONE, SOME_FAILED) and top:
         from debye.crystals.screening.rank import Query
 
-        _print_top(Query(output, target.value, kelvin[0]), top, as_json=as_json)
+        _print_top(Query(output, by.value, kelvin[0]), top, as_json=as_json)
     return code
 
 
 def _executor_pool(
-    name: ExecutorName, config: Path | None, workers: int | None, job: Job
+    name: opt.ExecutorName, config: Path | None, workers: int | None, job: Job
 ) -> ExecutorPool:
     """The executor that is asked for, with its config."""
     from debye.core import executors
     from debye.core.device import pick_device
 
-    if name is ExecutorName.LOCAL:
+    if name is opt.ExecutorName.LOCAL:
         if config is not None:
             raise InputError(
                 f"--executor-config {config} would not be used",
@@ -154,14 +108,14 @@ def _executor_pool(
         pick_device(job.device)  # elsewhere it is the workers' devices that count
         return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
     table = read_toml(config) if config else {}
-    if name is ExecutorName.PARSL:
+    if name is opt.ExecutorName.PARSL:
         return executors.parsl(table, workers, job.folder / "parsl")
     return executors.dask(table, workers)
 
 
 def _run(found: list[Path], shard_size: int, job: Job, executor: ExecutorPool) -> int:
     """Screen what is missing; the exit code."""
-    from debye.crystals.screening import store as place
+    from debye.crystals.screening import store
     from debye.crystals.screening.run import run_shards
     from debye.crystals.screening.shards import shards
 
@@ -177,39 +131,31 @@ def _run(found: list[Path], shard_size: int, job: Job, executor: ExecutorPool) -
             bar.update(task, completed=structures)
         stopped = stopping()
     if stopped:
-        tell(f"interrupted: {done} parts are in {job.folder}; run the same command to go on")
-        return INTERRUPTED
-    place.finish(job.folder, structures, failed)
-    tell(f"{structures} structures in {done} parts are in {job.folder}")
+        tell(f"{plural(done, 'part')} done, in {job.folder}")
+        return interrupted()
+    store.finish(job.folder, structures, failed)
+    tell(f"{job.folder} holds {plural(structures, 'structure')} in {plural(done, 'part')}")
     if failed:
-        tell(f"{failed} of {structures} structures failed; their rows tell why, in column error")
+        tell(f"{failed} of {structures} structures failed; the column error says why")
     return DONE if not failed else SOME_FAILED if failed < structures else BAD_INPUT
 
 
 def top(
-    folder: Annotated[
-        Path, typer.Argument(help="What `debye screen` wrote.", show_default=False)
-    ],
-    by: Annotated[Target, typer.Option(help="What to rank by.")] = Target.HEAT_CAPACITY_PER_MASS,
-    temperature: Annotated[
-        float | None, typer.Option(help="K, one of those screened; by default the first.")
-    ] = None,
-    top: Top = 10,
-    lowest: Annotated[bool, typer.Option("--lowest", help="The smallest first.")] = False,
-    contains: Annotated[
-        list[str] | None, typer.Option(help="An element that must be there; may be repeated.")
-    ] = None,
-    without: Annotated[
-        list[str] | None, typer.Option(help="An element that may not; may be repeated.")
-    ] = None,
-    max_error: Annotated[
-        float | None,
-        typer.Option(help="Leave out rows of a larger expected error, cm⁻¹.", show_default=False),
-    ] = None,
-    plot: Plot = None,
-    as_json: Json = False,
-) -> None:  # fmt: skip
-    """Rank what was screened, and draw it with the best labelled."""
+    folder: opt.Screened,
+    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_MASS,
+    temperature: opt.OptionalTemperature = None,
+    top: opt.Top = 10,
+    lowest: opt.Lowest = False,
+    contains: opt.Contains = None,
+    without: opt.Without = None,
+    max_error: opt.MaxError = None,
+    plot: opt.Plot = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Rank what was screened, and draw it with the best labelled.
+
+    TEMPERATURE is one of those screened, by default the first.
+    """
     from debye.crystals.screening.rank import Query
     from debye.crystals.screening.store import read_manifest
 
@@ -223,7 +169,7 @@ def top(
         warn(f"the screening {folder} is not finished; this ranks the parts that are there")
     rows = _print_top(query, top, as_json=as_json, needed=figure is None)
     if figure:
-        draw_screening(query, rows, figure)
+        _draw_screening(query, rows, figure)
 
 
 def _print_top(
@@ -239,20 +185,20 @@ def _print_top(
     quantity = QUANTITIES[query.target]
     at = f"({query.temperature:g} K)" if quantity.thermal else ""
     width = max([len(row["formula"]) for row in rows], default=0)
-    sure = any(row[EXPECTED_ERROR] is not None for row in rows)
-    more = (f"  {'±':>7}  {'error':>6}", f"  {'':>7}  {'cm⁻¹':>6}") if sure else ("", "")
+    uncertain = any(row[EXPECTED_ERROR] is not None for row in rows)
+    more = (f"  {'±':>7}  {'error':>6}", f"  {'':>7}  {'cm⁻¹':>6}") if uncertain else ("", "")
     head = f"{'':>4}  {'formula':<{width}}  {quantity.label + at:>14}{more[0]}  source"
     units = f"{'':>4}  {'':<{width}}  {quantity.unit:>14}{more[1]}"
     printer = Printer(f"{head}\n{units}", as_json=as_json, needed=needed)
     for i, row in enumerate(rows, 1):
         mark = " !" if row["warnings"] else ""
-        cells = f"{row[query.column]:>14.6g}{_doubt(row, query) if sure else ''}"
+        cells = f"{row[query.column]:>14.6g}{_uncertainty(row, query) if uncertain else ''}"
         line = f"{i:>4}  {row['formula']:<{width}}  {cells}  {row['id']}{mark}"
         printer.add(lambda line=line: line, lambda row=row: row)  # type: ignore[misc]
     return rows
 
 
-def _doubt(row: dict[str, Any], query: Query) -> str:
+def _uncertainty(row: dict[str, Any], query: Query) -> str:
     """Half the interval around a row's value, and the expected error of its spectrum."""
     from debye.crystals.predict.rows import EXPECTED_ERROR, ends_of
 
@@ -260,3 +206,21 @@ def _doubt(row: dict[str, Any], query: Query) -> str:
         return " " * 17
     lower, upper = (row[column] for column in ends_of(query.column))
     return f"  {(upper - lower) / 2:>7.2g}  {row[EXPECTED_ERROR]:>6.3g}"
+
+
+def _draw_screening(query: Query, best: list[dict[str, Any]], path: Path) -> None:
+    """What was screened, and the best of it."""
+    from debye.crystals.predict.rows import QUANTITIES
+    from debye.crystals.screening.rank import values
+    from debye.plot.screening import screening_figure
+
+    quantity = QUANTITIES[query.target]
+    at = f" at {query.temperature:g} K" if quantity.thermal else ""
+    figure = screening_figure(
+        *values(query),
+        label=f"{quantity.symbol}{at} ({quantity.unit})",
+        best=[(row["formula"], row["mass_per_atom_u"], row[query.column]) for row in best],
+        classical=query.target == "heat-capacity-per-mass",
+        lowest=query.lowest,
+    )
+    draw(figure, path)

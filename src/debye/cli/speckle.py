@@ -1,82 +1,56 @@
-"""Verbs of motion: simulate, learn, extrapolate, xpcs."""
+"""Verbs of motion: simulate, learn, extrapolate, study, xpcs."""
 
 from __future__ import annotations
 
-import json
-from enum import Enum
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from debye.cli.common import (
+from debye.cli import options as opt
+from debye.cli.console import (
     DONE,
-    FIGURES,
-    INTERRUPTED,
-    check_range,
     graceful_stop,
+    interrupted,
+    plural,
     progress_bar,
+    show,
     tell,
-    verb,
+    to_json,
     warn,
-    writable,
 )
-from debye.cli.output import Device
-from debye.cli.study import Json, Photons, Seed, StudyName
-from debye.core.files import read_toml
+from debye.cli.output import draw, write_json
+from debye.cli.values import FIGURES, check_range, writable
+from debye.core.files import folder, read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
+    from debye.core.training import Step
     from debye.speckle.data.frames import Frames
     from debye.speckle.dynamics.systems import System
     from debye.speckle.fitting.fit import Fitting, Plan
     from debye.speckle.scattering.models import Scattering
-
-
-class Case(str, Enum):
-    """Systems that can be simulated."""
-
-    SWARM = "swarm"
-    KURAMOTO = "kuramoto"
-    DRIFT = "drift"
-    GRAY_SCOTT = "gray-scott"
-    TURING = "turing"
-    SCAN = "scan"
-
-
-class Method(str, Enum):
-    """How a law is learned."""
-
-    GAUSS_NEWTON = "gauss-newton"
-    LBFGS = "lbfgs"
-    ADAM = "adam"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file to the command."""
-    for function in (simulate, learn, extrapolate, xpcs):
-        app.command()(verb(function))
+    from debye.speckle.studies.report import Report
 
 
 def simulate(
-    system: Annotated[Case, typer.Argument(help="What to simulate.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="HDF5 file to write.", show_default=False)],
-    runs: Annotated[
-        int | None, typer.Option(min=1, help="Initial states; as published by default.")
-    ] = None,
-    until: Annotated[float | None, typer.Option(help="Last time; as published by default.")] = None,
-    photons: Photons = 0.0,
-    seed: Seed = 0,
+    system: opt.CaseName,
+    output: opt.Output,
+    runs: opt.OptionalRuns = None,
+    until: opt.OptionalUntil = None,
+    photons: opt.Photons = 0.0,
+    seed: opt.Seed = 0,
 ) -> int:
-    """Simulate the coherent-scattering frames of a known law.
+    """Simulate the coherent-scattering frames of a known system.
 
-    The file holds frames, states, geometry, equation and seed, and describes itself.
+    The HDF5 file OUTPUT holds frames, states, geometry, equation and seed, and
+    describes itself. Without --runs there are as many as were published.
     """
     from debye.speckle.data.nexus import save_frames
     from debye.speckle.studies.cases import study as find
     from debye.speckle.studies.making import make_frames
 
     writable(output, "--output")
+    check_range(seed, "--seed", least=0)
     if until is not None:
         check_range(until, "--until")
     case = find(system.value)
@@ -91,36 +65,30 @@ def simulate(
             watch=lambda done: bar.update(task, completed=done),
         )
     save_frames(output, frames)
-    count = tuple(frames.data.shape)
-    typer.echo(
-        f"{output}: {count[0]} runs × {count[1]} frames of {count[2]} × {count[3]} pixels, "
+    runs, times, height, width = frames.data.shape
+    show(
+        f"{output}: {plural(runs, 'run')} × {times} frames of {height} × {width} pixels, "
         f"t = {float(frames.times[0]):g} … {float(frames.times[-1]):g}"
     )
     return DONE
 
 
 def learn(
-    frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option(help="FittedSystem to write, .safetensors.", show_default=False)
-    ],
-    system: Annotated[
-        StudyName | None, typer.Option(help="Equation; the file's own by default.")
-    ] = None,
-    method: Annotated[Method, typer.Option(help="How to learn.")] = Method.GAUSS_NEWTON,
-    likelihood: Annotated[
-        str | None, typer.Option(help="poisson, amplitude, exact, squares or l1.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Follow the shortened plan.")] = False,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML: any fields of the plan, with [[stages]].")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the output file.")] = False,
-    device: Device = "cpu",
+    frames: opt.Frames,
+    output: opt.Output,
+    system: opt.System = None,
+    method: opt.MethodName = opt.Method.GAUSS_NEWTON,
+    likelihood: opt.Likelihood = None,
+    quick: opt.Quick = False,
+    config: opt.Config = None,
+    resume: opt.Resume = False,
+    device: opt.Device = "cpu",
 ) -> int:
-    """Learn the law of motion behind frames.
+    """Learn the unknown term of an equation of motion from frames.
 
-    The law is written after every step; Ctrl-C leaves one to --resume from.
+    The fitted system is written to OUTPUT, a .safetensors file, after every
+    step; Ctrl-C leaves one to --resume from. The config is TOML: any fields of
+    the plan, with [[stages]].
     """
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
@@ -131,7 +99,7 @@ def learn(
     from debye.speckle.studies.scan import first_guess
 
     writable(output, "--output")
-    place = pick_device(device, precise=True)
+    where = pick_device(device, precise=True)
     data = load_frames(frames)
     for kind, count in data.about.get("masked", {}).items():
         warn(f"{count} {kind} pixels were masked")
@@ -140,21 +108,20 @@ def learn(
     plan = _plan(case, quick, config, {"method": method.value, "likelihood": likelihood})
     if case.name == "scan" and data.states is not None and not resume:
         first_guess(model, data.states[0], data.times, case.solver)
-    eye = _eye(data, case)
-    learning = prepare(model, data.to(place), plan, solver=case.solver, scattering=eye)
+    scattering = _scattering(data, case)
+    fitting = prepare(model, data.to(where), plan, solver=case.solver, scattering=scattering)
     if resume:
-        take_up(output, learning)
+        take_up(output, fitting)
     stopped = _follow(
-        learning, lambda: save_fitted(output, learning, study=case.name, frames=frames.name)
+        fitting, lambda: save_fitted(output, fitting, study=case.name, frames=frames.name)
     )
     if stopped:
-        tell("stopped; go on with --resume")
-        return INTERRUPTED
-    typer.echo(str(output))
+        return interrupted("interrupted: go on with --resume")
+    show(str(output))
     return DONE
 
 
-def _eye(data: Frames, case: Any) -> Scattering:  # noqa: ANN401
+def _scattering(data: Frames, case: Any) -> Scattering:  # noqa: ANN401
     """The frames' own geometry, or the study's where they name none."""
     expected = case.scattering()
     if data.scattering is None:
@@ -200,13 +167,13 @@ def _plan(case: Any, quick: bool, config: Path | None, flags: dict[str, Any]) ->
         ) from error
 
 
-def _follow(learning: Fitting, keep: Any) -> bool:  # noqa: ANN401 - a function without arguments
-    """Learn with a progress bar, keeping the law after every step; True if stopped."""
-    stages = learning.plan.stages
+def _follow(fitting: Fitting, keep: Callable[[], None]) -> bool:
+    """Fit with a progress bar, keeping the system after every step; True if stopped."""
+    stages = fitting.plan.stages
     total = sum(stage.iterations for stage in stages)
     with graceful_stop() as stop, progress_bar() as bar:
-        task = bar.add_task("learning", total=total)
-        for step in learning.run():
+        task = bar.add_task("fitting", total=total)
+        for step in fitting.run():
             keep()
             done = sum(stage.iterations for stage in stages[: step.epoch]) + step.step
             line = f"stage {step.epoch + 1}/{len(stages)} step {step.step}  loss {step.loss:.4g}"
@@ -220,22 +187,18 @@ def _follow(learning: Fitting, keep: Any) -> bool:  # noqa: ANN401 - a function 
 
 
 def extrapolate(
-    law: Annotated[Path, typer.Argument(help="FittedSystem of debye learn.", show_default=False)],
-    until: Annotated[float, typer.Option(help="Last time.", show_default=False)],
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", help="Frames whose first states to start from; those it learned from if none."
-        ),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="HDF5 file of predicted frames.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs to follow.")] = 4,
-    as_json: Json = False,
+    fitted: opt.Fitted,
+    until: opt.Until,
+    source: opt.From = None,
+    output: opt.OptionalOutput = None,
+    runs: opt.Runs = 4,
+    as_json: opt.Json = False,
 ) -> int:
-    """Follow a learned law beyond its data.
+    """Follow a fitted system beyond its data.
 
     Prints the error of the frames against time wherever the source has frames to compare with,
-    and how much of it the counting of photons alone would make.
+    and how much of it the counting of photons alone would make. OUTPUT is an HDF5 file of the
+    predicted frames.
     """
     import torch
 
@@ -244,8 +207,8 @@ def extrapolate(
     from debye.speckle.scattering.noise import expose
     from debye.speckle.studies.metrics import frame_error
 
-    output, found = writable(output, "--output"), load_fitted(law)
-    source = source or _learned_from(law, found.card)
+    output, found = writable(output, "--output"), load_fitted(fitted)
+    source = source or _fitted_to(fitted, found.card)
     known = load_frames(source).runs(runs)
     if known.states is None:
         raise InputError(
@@ -258,60 +221,133 @@ def extrapolate(
     times = torch.cat([known.times, extra])
     times = times[times <= until + step / 2]
     path = found.extrapolate(known.states[:, 0], times).states.transpose(0, 1)
-    light = found.frames(path, known.specimen)
+    intensity = found.frames(path, known.specimen)
     both = min(len(known.times), len(times))
-    error = frame_error(light[:, :both], known.data[:, :both], known.mask)
-    # What photons alone would do: the law's own prediction, counted.
-    counted = expose(light[:, :both].clamp(min=0), torch.Generator().manual_seed(0))
-    noise = frame_error(light[:, :both], counted if known.photons else light[:, :both], known.mask)
+    error = frame_error(intensity[:, :both], known.data[:, :both], known.mask)
+    # What photons alone would do: the prediction itself, counted.
+    counted = expose(intensity[:, :both].clamp(min=0), torch.Generator().manual_seed(0))
+    noise = frame_error(
+        intensity[:, :both], counted if known.photons else intensity[:, :both], known.mask
+    )
     if as_json:
         numbers = {"times": times[:both], "frame_error": error, "photon_noise": noise}
-        typer.echo(json.dumps({k: v.tolist() for k, v in numbers.items()}))
+        show(to_json({k: v.tolist() for k, v in numbers.items()}))
     else:
-        typer.echo("      time  frame amplitude error  of that photon noise")
+        show("      time  frame amplitude error  of that photon noise")
         for k in range(0, both, max(both // 20, 1)):
-            typer.echo(f"{times[k]:10.4g}  {error[k]:21.3e}  {noise[k]:20.3e}")
+            show(f"{times[k]:10.4g}  {error[k]:21.3e}  {noise[k]:20.3e}")
     if output:
-        save_frames(output, _predicted(known, found, times, path, light))
+        save_frames(output, _predicted(known, found, times, path, intensity))
         tell(f"{output}: frames to t = {float(times[-1]):g}")
     return DONE
 
 
-def _learned_from(law: Path, card: dict[str, Any]) -> Path:
-    """The frames a law was learned from, if they still lie beside it or here."""
+def _fitted_to(fitted: Path, card: dict[str, Any]) -> Path:
+    """The frames a system was fitted to, if they still lie beside it or here."""
     name = str(card.get("frames") or "")
-    found = [folder / name for folder in (law.parent, Path()) if name and (folder / name).exists()]
+    found = [
+        folder / name for folder in (fitted.parent, Path()) if name and (folder / name).exists()
+    ]
     if not found:
         raise InputError(
-            f"nothing to start {law} from",
-            why=f"the frames it was learned from, {name or 'unknown'}, are not beside it",
+            f"nothing to start {fitted} from",
+            why=f"the frames it was fitted to, {name or 'unknown'}, are not beside it",
             fix="name frames, whose first states are taken, with --from",
         )
     return found[0]
 
 
-def _predicted(known: Frames, law: Any, times: Any, path: Any, light: Any) -> Frames:  # noqa: ANN401
+def _predicted(known: Frames, fitted: Any, times: Any, path: Any, intensity: Any) -> Frames:  # noqa: ANN401
     from dataclasses import replace
 
     return replace(
         known,
-        data=light * known.mask,
+        data=intensity * known.mask,
         times=times,
         states=path,
         photons=0.0,
-        system=law.system,
+        system=fitted.system,
         about={**known.about, "predicted": True},
     )
 
 
+def study(
+    name: opt.StudyArgument,
+    output: opt.OptionalOutput = None,
+    quick: opt.Quick = False,
+    photons: opt.Photons = 0.0,
+    seed: opt.Seed = 0,
+    movie: opt.Movie = True,
+    as_json: opt.Json = False,
+) -> int:
+    """Simulate, learn, compare on unseen initial states, extrapolate: a published study.
+
+    OUTPUT is a folder for the table, the figures, the movie and the fitted system.
+    """
+    from debye.speckle.fitting.model_file import save_fitted
+    from debye.speckle.studies.cases import study as find
+    from debye.speckle.studies.evaluate import conduct
+
+    check_range(seed, "--seed", least=0)
+    target = folder(output) if output else None
+    case = find(name.value)
+    plan = case.quick if quick else case.plan
+    assert plan is not None  # noqa: S101 - every StudyName has one
+    with progress_bar() as bar:
+        total = sum(stage.iterations for stage in plan.stages)
+        task = bar.add_task(f"{case.name}: simulating", total=total)
+
+        def watch(step: Step) -> None:
+            line = f"{case.name}: stage {step.epoch + 1} step {step.step} loss {step.loss:.4g}"
+            bar.update(task, advance=1, description=line)
+            if bar.disable:
+                tell(line)
+
+        def keep(fitting: Fitting) -> None:
+            if target:
+                save_fitted(target / f"{case.name}.safetensors", fitting, study=case.name)
+
+        report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch, keep=keep)
+    text = to_json(report.as_json(), indent=2) if as_json else _table(report)
+    show(text, needed=not target)
+    if target:
+        _write(report, target, movie)
+    return DONE
+
+
+def _table(report: Report) -> str:
+    """The table of a study in columns."""
+    width = max(len(row.quantity) for row in report.rows)
+    lines = [f"{report.study.title} ({report.study.name})", ""]
+    lines.append(f"{'quantity':{width}}  {'value':>10}  {'target':>8}  published")
+    for row in report.rows:
+        target = "" if row.target is None else f"≤ {row.target:g}"
+        mark = {True: " met", False: " NOT MET", None: ""}[row.met]
+        lines.append(
+            f"{row.quantity:{width}}  {row.value:10.4g}  {target:>8}{mark}  {row.published}"
+        )
+    spent = ", ".join(f"{k} {v:.1f} s" for k, v in report.seconds.items())
+    return "\n".join([*lines, "", spent])
+
+
+def _write(report: Report, target: Path, with_movie: bool) -> None:
+    """Table, page of figures and movie into a folder."""
+    from debye.plot.movie import movie as draw_movie
+    from debye.plot.studies import study_figure
+
+    name = report.study.name
+    write_json(target / f"{name}.json", report.as_json())
+    draw(study_figure(report), target / f"{name}.png")
+    if with_movie:
+        tell(f"drew {draw_movie(report, target / f'{name}.gif')}")
+
+
 def xpcs(
-    frames: Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)],
-    rings: Annotated[int, typer.Option(min=1, max=50, help="Regions of equal width in |Q|.")] = 3,
-    run: Annotated[int, typer.Option(min=0, help="Which run.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option(help="Figure to draw: a PNG, SVG or PDF file.")
-    ] = None,
-    as_json: Json = False,
+    frames: opt.Frames,
+    rings: opt.Rings = 3,
+    run: opt.Run = 0,
+    plot: opt.Plot = None,
+    as_json: opt.Json = False,
 ) -> int:
     """Correlate frames: speckle contrast, g2 against delay, the two-time map.
 
@@ -320,15 +356,11 @@ def xpcs(
     from debye.speckle.data.correlate import correlate_run
     from debye.speckle.data.nexus import load_frames
 
-    plot = writable(plot, "--plot", FIGURES)
+    figure = writable(plot, "--plot", FIGURES)
     found = correlate_run(load_frames(frames), run, rings)
-    if as_json:
-        typer.echo(json.dumps(found.as_json()))
-    else:
-        typer.echo("\n".join(found.table()))
-    if plot:
-        from debye.plot import save
+    show(to_json(found.as_json()) if as_json else "\n".join(found.table()), needed=not figure)
+    if figure:
         from debye.plot.xpcs import xpcs_figure
 
-        tell(str(save(xpcs_figure(found), plot)))
+        draw(xpcs_figure(found), figure)
     return DONE

@@ -295,7 +295,9 @@ def model_path(given: str | os.PathLike[str] | None) -> Path:
         >>> model_path("fast").name, model_path("run/best.safetensors").name
         ('phonon-fast.safetensors', 'best.safetensors')
     """
-    name = "ensemble" if given is None else os.fspath(given)
+    if given is None:
+        return SHIPPED
+    name = os.fspath(given)
     path = NAMED.get(name, Path(name).expanduser())
     if not path.exists() and not path.suffix:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The verb that learns: train."""
+"""Verbs that train: train, ensemble."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from debye.cli.common import (
+from debye.cli import options as opt
+from debye.cli.console import (
     DONE,
-    INTERRUPTED,
     SOME_FAILED,
-    folder,
     graceful_stop,
+    interrupted,
     progress_bar,
     show,
     tell,
-    verb,
+    to_json,
 )
-from debye.cli.labelled import Data, SplitFile, read_labelled, tell_failed
-from debye.cli.output import Device
-from debye.core.files import read_toml
+from debye.cli.inputs import complain_of, read_labelled
+from debye.cli.output import draw
+from debye.core.files import folder, read_toml
 
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
@@ -32,71 +30,61 @@ if TYPE_CHECKING:
     from debye.crystals.training.run import TrainingRun
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs of this file to the command."""
-    app.command()(verb(train))
-
-
 def train(
-    data: Data,
-    output: Annotated[Path, typer.Option(help="Folder of the run.", show_default=False)],
-    split: SplitFile = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file of settings; the tables are named above.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Overrides the config.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Overrides the config.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run, with the settings it has.")
-    ] = False,
-    deterministic: Annotated[
-        bool, typer.Option(help="Insist on algorithms that repeat to the last bit.")
-    ] = True,
-    device: Device = "auto",
+    data: opt.Data,
+    output: opt.Output,
+    split: opt.SplitFile = None,
+    config: opt.Config = None,
+    epochs: opt.Epochs = None,
+    seed: opt.OptionalSeed = None,
+    resume: opt.Resume = False,
+    deterministic: opt.Deterministic = True,
+    device: opt.Device = "auto",
 ) -> int:
     """Train the network on labelled crystals.
 
     DATA is a CSV with the columns mp_id, structure (a dictionary of numbers,
-    positions and cell), phfreq and phdos (51 points from 0 to 1000 cm-1), or
+    positions and cell), phfreq and phdos (51 points from 0 to 1000 cm⁻¹), or
     a folder of phonopy calculations. Without --split it is split 80:10:10 so
-    that each element is shared out evenly.
+    that each element is spread out evenly.
 
     The config is TOML: batch_size; a table network with channels, layers,
     l_max, r_max, basis, hidden, dropout; a table recipe with epochs,
     peak_rate, warmup, weight_decay, clip, average, spike, rewinds, seed; a
     table loss with kl, cdf, mse; a table isotopes with share, spread; a table
-    data with what the model's card shall say.
+    data with what the model's card shall say. --epochs and --seed stand above
+    the config.
 
-    The run's folder holds the best model (best.safetensors), the last
-    checkpoint (last.safetensors), metrics.csv, split.csv and
-    learning-curve.png. Ctrl-C leaves a checkpoint to --resume from; a crash
-    leaves that of the last whole epoch.
+    OUTPUT is the folder of the run. It holds the best model
+    (best.safetensors), the last checkpoint (last.safetensors), metrics.csv,
+    split.csv and learning-curve.png. Ctrl-C leaves a checkpoint to --resume
+    from; a crash leaves that of the last whole epoch.
 
-    Started by torchrun, mpiexec or srun, the processes share the crystals of
-    each step, and each takes a device of its own.
+    Started by torchrun, mpiexec or srun, the processes divide the crystals of
+    each step among themselves, and each takes a device of its own.
     """
     import torch
 
     from debye.core.distributed import joined
     from debye.crystals.training.run import check_free
 
-    with joined(device) as ranks:
-        if not resume and ranks.first:
+    with joined(device) as processes:
+        if not resume and processes.first:
             check_free(output)
         settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
         # Accelerators lack some such algorithms: there it is a warning.
-        torch.use_deterministic_algorithms(deterministic, warn_only=ranks.device != "cpu")
-        run, failed = _prepare(settings, data, split, output, ranks, resume=resume)
+        torch.use_deterministic_algorithms(deterministic, warn_only=processes.device != "cpu")
+        run, failed = _prepare(settings, data, split, output, processes, resume=resume)
         try:
             with graceful_stop() as stop:
                 _follow(run, stop)
         finally:
-            if run.history and ranks.first:
+            if run.history and processes.first:
                 _draw_learning_curve(run, output / "learning-curve.png")
         _conclude(run)
         if not run.finished:
-            tell(f"stopped at step {run.training.step}; go on with --resume")
-            return INTERRUPTED
+            tell(f"stopped at step {run.training.step}")
+            return interrupted("interrupted: go on with --resume")
         return SOME_FAILED if failed else DONE
 
 
@@ -105,11 +93,11 @@ def _prepare(
     data: Path,
     split: Path | None,
     output: Path,
-    ranks: ProcessGroup,
+    processes: ProcessGroup,
     *,
     resume: bool,
 ) -> tuple[TrainingRun, int]:
-    """The run as it stands before its next step, told on stderr, and how many rows it lacks."""
+    """The run before its next step, described on stderr, and how many rows it lacks."""
     from debye.crystals.data.split import element_balanced_split, subset
     from debye.crystals.training.run import SPLIT, TrainingRun
 
@@ -118,15 +106,15 @@ def _prepare(
     run = TrainingRun(
         subset(collection, parts, "train"),
         subset(collection, parts, "valid"),
-        folder(output) if ranks.first else output,
+        folder(output) if processes.first else output,
         settings,
         data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
         split=parts,
         resume=resume,
-        device=ranks.device,
-        ranks=ranks,
+        device=processes.device,
+        ranks=processes,
     )
-    tell_failed(run.failed, len(run.rows) + len(run.valid))
+    complain_of(run.failed, len(run.rows) + len(run.valid))
     _describe(run, data, parts)
     return run, len(failed) + len(run.failed)
 
@@ -135,10 +123,11 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
     """What is trained on what, on stderr."""
     settings, count = run.settings, sum(p.numel() for p in run.training.model.parameters())
     network = {**_arguments(run), "parameters": count}
-    shares = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
-    tell(f"data     {data}: {shares}; {len(run.rows.elements)} elements in train")
+    counts = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
+    tell(f"data     {data}: {counts}; {len(run.rows.elements)} elements in train")
     if run.ranks.size > 1:
-        tell(f"ranks    {run.ranks.size} processes share {run.crystals_per_step} crystals a step")
+        count = run.ranks.size
+        tell(f"workers  {count} processes divide the {run.crystals_per_step} crystals of a step")
     for name, table in (
         ("network", network),
         ("recipe", {**asdict(settings.recipe), "batch_size": settings.batch_size}),
@@ -166,7 +155,7 @@ def _conclude(run: TrainingRun) -> None:
         best = run.best
         show(
             f"best epoch {best.epoch}: validation MSE {best.valid_mse:.5f}, "
-            f"MAE {best.valid_mae:.5f}, Wasserstein {best.valid_wasserstein:.2f} cm-1\n"
+            f"MAE {best.valid_mae:.5f}, Wasserstein {best.valid_wasserstein:.2f} cm⁻¹\n"
             f"{run.folder / BEST}"
         )
 
@@ -210,7 +199,29 @@ def _follow(run: TrainingRun, stop: Callable[[], bool]) -> None:
 
 
 def _draw_learning_curve(run: TrainingRun, path: Path) -> None:
-    from debye.plot import save
     from debye.plot.crystals import learning_curve_figure
 
-    save(learning_curve_figure(run.history), path)
+    draw(learning_curve_figure(run.history), path)
+
+
+def ensemble(
+    data: opt.Data,
+    output: opt.Output,
+    config: opt.Configs,
+    folds: opt.Folds = 5,
+    jobs: opt.Jobs = 1,
+) -> int:
+    """Cross-validate, and keep the networks as an ensemble.
+
+    Each config is a TOML file as for `debye train`; several make networks of
+    several kinds. For each fold and config a network is trained on the other
+    folds, an ordinary run of `debye train` in OUTPUT/fold-K/CONFIG. Then every
+    row is predicted by the networks that never saw it: their errors are
+    printed, and calibrate the uncertainty of the ensemble.
+    """
+    from debye.crystals.training.crossval import cross_validate
+
+    found = cross_validate(data, config, output, folds=folds, jobs=jobs, report=tell)
+    show(to_json(found.summary, indent=2))
+    show(f"{found.model}")
+    return SOME_FAILED if found.failed else DONE

@@ -1,63 +1,40 @@
-"""Verbs that judge a model: evaluate, calibrate."""
+"""Verbs that compare a model with labels: evaluate, calibrate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from debye.cli.common import (
-    DONE,
-    FIGURES,
-    SOME_FAILED,
-    complain,
-    show,
-    tell,
-    to_json,
-    verb,
-    writable,
-)
-from debye.cli.labelled import Data, SplitFile, read_labelled
-from debye.cli.output import Device, load_predictor
+from debye.cli import options as opt
+from debye.cli.console import DONE, SOME_FAILED, complain, plural, show, tell, to_json
+from debye.cli.inputs import load_predictor, read_labelled
+from debye.cli.output import draw
+from debye.cli.values import FIGURES, writable
 from debye.core.files import atomic_write
+from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.crystals.training.evaluate import Evaluation
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb of this file to the command."""
-    app.command()(verb(evaluate))
-    app.command()(verb(calibrate))
-
-
 def evaluate(
-    data: Data,
-    split: SplitFile = None,
-    subset: Annotated[
-        str | None,
-        typer.Option(help="Which part of the split to judge on.", show_default="valid"),
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Model file, or fast; the shipped ensemble by default.")
-    ] = None,
-    predictions: Annotated[
-        Path | None, typer.Option(help="CSV of the predicted spectra, max-1 view.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Quartile gallery: a PNG, SVG or PDF file.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The numbers as JSON.")] = False,
-    device: Device = "auto",
+    data: opt.Data,
+    split: opt.SplitFile = None,
+    subset: opt.Subset = None,
+    model: opt.ModelFile = None,
+    predictions: opt.Predictions = None,
+    plot: opt.Plot = None,
+    as_json: opt.Json = False,
+    device: opt.Device = "auto",
 ) -> int:
     """Compare predicted with labelled spectra, beside two baselines.
 
-    If the model is calibrated, it is also told how often its intervals hold.
+    If the model is calibrated, it also says how often its intervals hold.
     The baselines are the mean training spectrum, and the spectrum of the
     training crystal nearest in composition. Without --split every row is
-    judged, and there are none for want of training rows.
+    compared, and there are none for lack of training rows. The figure shows
+    examples from each quartile of the errors.
     """
     from debye.crystals.training.evaluate import evaluate as evaluated
 
@@ -71,7 +48,7 @@ def evaluate(
         complain(row.error)
     if table:
         atomic_write(table, found.predictions_csv())
-        tell(f"wrote {len(found.rows)} rows to {table}")
+        tell(f"wrote {plural(len(found.rows), 'row')} to {table}")
     show(_json(found) if as_json else _text(found), needed=not figure)
     if figure:
         _draw_gallery(found, figure)
@@ -79,34 +56,36 @@ def evaluate(
 
 
 def calibrate(
-    data: Data,
-    split: SplitFile = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Model file to write; the model's own by default.")
-    ] = None,
-    subset: Annotated[
-        str, typer.Option(help="Rows of the split that the model was not trained on.")
-    ] = "valid",
-    model: Annotated[Path, typer.Option(help="Model file.", show_default=False)] = Path(),
-    device: Device = "auto",
+    data: opt.Data,
+    split: opt.SplitFile = None,
+    output: opt.OptionalOutput = None,
+    subset: opt.Subset = None,
+    model: opt.ModelFile = None,
+    device: opt.Device = "auto",
 ) -> int:
     """Give a model an uncertainty, from its errors on rows that it has not seen.
 
     The split says which rows it was trained on (train), and which it was not.
-    The calibration is written into the model's file: from then on its
-    predictions come with intervals, an expected error, and warnings where a
-    crystal is unlike the training set.
+    The calibration is written into the model's file, or into a copy of it,
+    OUTPUT: from then on its predictions come with intervals, an expected
+    error, and warnings where a crystal is unlike the training set.
     """
     from debye.core.device import pick_device
     from debye.crystals.training.evaluate import calibrate as calibrated
 
+    if model is None:
+        raise InputError(
+            "cannot calibrate without a model",
+            why="the calibration is written into its file",
+            fix="name the file with --model",
+        )
     writable(output or model, "--output", (".safetensors",))
     labelled = read_labelled(data, split)
     here = pick_device(device)
-    done = calibrated(model, labelled, None, subset=subset, output=output, device=here)
+    done = calibrated(model, labelled, None, subset=subset or "valid", output=output, device=here)
     for row in done.failed[len(labelled.failed) :]:
         complain(row.error)
-    tell(f"calibrated on {len(done.rows)} rows; wrote {done.path}")
+    tell(f"calibrated on {plural(len(done.rows), 'row')}; wrote {done.path}")
     return SOME_FAILED if done.failed else DONE
 
 
@@ -127,8 +106,8 @@ def _coverage_text(coverage: Mapping[str, Mapping[str, float]]) -> str:
     titles = "".join(f"{level:>10}" for level in levels)
     lines = ["", f"{'inside the intervals of the level':<42}{titles}{'mean width at 90 %':>22}"]
     for name, row in coverage.items():
-        shares = "".join(f"{100 * row[level]:>8.1f} %" for level in levels)
-        lines.append(f"{name:<42}{shares}{row['width 90 %']:>22.4g}")
+        fractions = "".join(f"{100 * row[level]:>8.1f} %" for level in levels)
+        lines.append(f"{name:<42}{fractions}{row['width 90 %']:>22.4g}")
     return "\n".join(["", *lines])
 
 
@@ -142,9 +121,7 @@ def _table(columns: Mapping[str, Mapping[str, float]], rows: int) -> str:
 
 
 def _draw_gallery(found: Evaluation, path: Path) -> None:
-    from debye.plot import save
     from debye.plot.crystals import quartile_gallery
 
     labels = [crystal.formula for crystal in found.rows.crystals]
-    save(quartile_gallery(found.rows.spectra, found.predicted, found.errors.mse, labels), path)
-    tell(f"drew {path}")
+    draw(quartile_gallery(found.rows.spectra, found.predicted, found.errors.mse, labels), path)

@@ -1,0 +1,184 @@
+"""What a verb says and how it ends: results, notes, warnings, errors, progress, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rich.progress import Progress
+
+    from debye.errors import DebyeError
+
+DONE, FAILED, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+GO_ON = "interrupted: run the same command again to go on"
+"""What every verb says that keeps what it has done."""
+
+quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether notes and progress are silent; the option ``--quiet`` sets it for its verb."""
+
+
+def show(text: str, *, needed: bool = True) -> None:
+    """Print a result on stdout.
+
+    Args:
+        text: What to print.
+        needed: A reader that has gone (`debye dos … | head`) ends the verb; if False, because the
+            results go into a file too, it does not.
+    """
+    if not _written(sys.stdout, text) and needed:
+        raise SystemExit(DONE)
+
+
+def tell(message: str) -> None:
+    """Say a note on stderr: something that is not a result; ``--quiet`` silences it."""
+    if not quiet.get():
+        _written(sys.stderr, message)
+
+
+def warn(message: str) -> None:
+    """Say on stderr what is odd about a result; ``--quiet`` does not silence it."""
+    _written(sys.stderr, f"warning: {message}")
+
+
+def complain(error: DebyeError) -> None:
+    """Say what was refused or failed, on stderr; ``--quiet`` does not silence it."""
+    _written(sys.stderr, f"error: {error}")
+
+
+def interrupted(message: str = GO_ON) -> int:
+    """Say how to go on after an interruption; its exit code."""
+    _written(sys.stderr, message)
+    return INTERRUPTED
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    Example:
+        >>> plural(1, "part"), plural(2, "part")
+        ('1 part', '2 parts')
+    """
+    return f"{count} {noun}{'s'[: count != 1]}"
+
+
+def _written(stream: TextIO, text: str) -> bool:
+    """Whether somebody still reads what is written."""
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        leave(stream)
+        return False
+    return True
+
+
+def leave(stream: TextIO) -> None:
+    """Write to a stream no more, whose reader has gone: not even what is flushed at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class Warnings:
+    """Warnings of many structures: each is said the first few times it comes, then counted.
+
+    Two that differ in their numbers alone are one.
+    """
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self.times: dict[str, int] = {}
+
+    def add(self, source: str, message: str) -> None:
+        """Say a warning, unless it has been said often enough."""
+        import re
+
+        kind = re.sub(r"(?<![\w.-])\d+(\.\d+)?", "…", message)
+        self.times[kind] = self.times.get(kind, 0) + 1
+        if self.times[kind] <= self.MOST:
+            warn(f"{source}: {message}")
+
+    def close(self) -> None:
+        """Say how often each came that was no longer said."""
+        for message, times in self.times.items():
+            if times > self.MOST:
+                warn(f"{plural(times - self.MOST, 'more structure')}: {message}")
+
+
+def to_json(value: object, indent: int | None = None) -> str:
+    """Strict JSON: what is not finite becomes null."""
+    import json
+
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=not indent, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def progress_bar() -> Progress:
+    """A progress bar on stderr with the time left, silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet.get() or not console.is_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def graceful_stop(
+    message: str = "stopping after this step; the checkpoint is being written",
+) -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM ask for a stop instead of breaking off in the middle.
+
+    Args:
+        message: Said when a stop is asked for.
+
+    Yields:
+        A function that says whether a stop was asked for. A second Ctrl-C breaks off at once.
+    """
+    import signal
+
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        # The work must not break off because this came in the middle of another message, or
+        # because nobody reads them any more.
+        with suppress(RuntimeError, OSError):
+            tell(message)
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
