@@ -143,4 +143,4 @@ def test_a_swallowed_error_would_be_found():
         ("RuntimeError", "pass", set()),
     ):
         (node,) = ast.parse(code.format(handler, end)).body
-        assert swallowed("debye.core.distributed", "joined", node) == found
+        assert swallowed("debye.core.distributed", "process_group", node) == found

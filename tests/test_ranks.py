@@ -110,10 +110,10 @@ def test_places_to_meet_that_are_refused():
 
 @pytest.mark.parametrize("count", [0, 1, 5, 16, 17])
 @pytest.mark.parametrize("size", [1, 2, 3, 16])
-def test_shares_are_the_whole(count, size):
-    shares = [range(count)[ProcessGroup(rank, size).share(count)] for rank in range(size)]
-    assert [i for share in shares for i in share] == list(range(count))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+def test_parts_are_the_whole(count, size):
+    parts = [range(count)[ProcessGroup(rank, size).part(count)] for rank in range(size)]
+    assert [i for part in parts for i in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 # What device it takes.
@@ -192,11 +192,11 @@ LINE = """
 import json, sys, torch
 from torch import nn
 from debye.core.training import Recipe, Training
-from debye.core.distributed import joined
+from debye.core.distributed import process_group
 
 X = torch.linspace(-1, 1, 30, dtype=torch.float64).reshape(6, 5, 1)
-with joined("cpu") as ranks:
-    torch.manual_seed(ranks.rank)  # the weights of the first are everybody's
+with process_group("cpu") as group:
+    torch.manual_seed(group.rank)  # the weights of the first are everybody's
     model = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 1)).double()
     calls = 0
 
@@ -207,18 +207,18 @@ with joined("cpu") as ranks:
         bad = float("nan") if calls == 8 and part.stop == 5 else 1.0
         return {"low": error.sum(), "high": bad * error.pow(2).sum()}
 
-    training = Training(model, loss, Recipe(epochs=5, peak_rate=0.05), ranks)
-    part = ranks.share(5)
+    training = Training(model, loss, Recipe(epochs=5, peak_rate=0.05), group)
+    part = group.part(5)
     steps = list(training.run(lambda epoch: [x[part] for x in X], 6))
     state = {k: v.tolist() for k, v in [*model.state_dict().items(), *training.average.items()]}
-    with open(f"{sys.argv[1]}-{ranks.rank}.json", "w") as stream:
+    with open(f"{sys.argv[1]}-{group.rank}.json", "w") as stream:
         json.dump({"losses": [s.loss for s in steps], "norms": [s.gradient for s in steps],
                    "bad": [s.step for s in steps if s.rewound], "state": state}, stream)
 """
 
 
-def test_shares_of_a_batch_teach_what_the_batch_does(tmp_path):
-    """Unequal shares, clipped gradients, and a loss that is bad on one process only."""
+def test_parts_of_a_batch_teach_what_the_batch_does(tmp_path):
+    """Unequal parts, clipped gradients, and a loss that is bad on one process only."""
     assert ends(MPI, 1, "-c", LINE, tmp_path / "one")[0] == (0, "", "")
     assert [end[0] for end in ends(MPI, 2, "-c", LINE, tmp_path / "two")] == [0, 0]
     one, first, second = (

@@ -65,10 +65,10 @@ def train(
     """
     import torch
 
-    from debye.core.distributed import joined
+    from debye.core.distributed import process_group
     from debye.crystals.training.run import check_free
 
-    with joined(device) as processes:
+    with process_group(device) as processes:
         if not resume and processes.first:
             check_free(output)
         settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
@@ -112,7 +112,7 @@ def _prepare(
         split=parts,
         resume=resume,
         device=processes.device,
-        ranks=processes,
+        group=processes,
     )
     complain_of(run.failed, len(run.rows) + len(run.valid))
     _describe(run, data, parts)
@@ -125,8 +125,8 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
     network = {**_arguments(run), "parameters": count}
     counts = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
     tell(f"data     {data}: {counts}; {len(run.rows.elements)} elements in train")
-    if run.ranks.size > 1:
-        count = run.ranks.size
+    if run.group.size > 1:
+        count = run.group.size
         tell(f"workers  {count} processes divide the {run.crystals_per_step} crystals of a step")
     for name, table in (
         ("network", network),

@@ -52,11 +52,11 @@ class ProcessGroup:
         """Whether this process is the one that prints and writes files."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def part(self, count: int) -> slice:
         """This process's part of so many things; the parts differ by one at most.
 
         Example:
-            >>> [range(5)[ProcessGroup(rank, 2).share(5)] for rank in (0, 1)]
+            >>> [range(5)[ProcessGroup(rank, 2).part(5)] for rank in (0, 1)]
             [range(0, 2), range(2, 5)]
         """
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
@@ -180,10 +180,10 @@ def launched(environment: Mapping[str, str]) -> ProcessGroup:
 def _number(environment: Mapping[str, str], names: tuple[str, ...], launcher: str) -> int:
     name = next((name for name in names if name in environment), None)
     if name is None or not environment[name].isdecimal():
-        told = f"{name} is {environment[name]!r}" if name else f"{' or '.join(names)} is not set"
+        found = f"{name} is {environment[name]!r}" if name else f"{' or '.join(names)} is not set"
         raise InputError(
             "cannot tell which of the launched processes this is",
-            why=f"it looks started by {launcher}, but {told}",
+            why=f"it looks started by {launcher}, but {found}",
             fix="start it with torchrun, mpiexec or srun, or set RANK, WORLD_SIZE and LOCAL_RANK",
         )
     return int(environment[name])
@@ -193,7 +193,7 @@ JOB = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PBS_JOBID", "PALS_APID", "PMIX_NAMESPAC
 """What names a launch, alike on all its processes and unlike any other's."""
 
 
-def address(environment: Mapping[str, str], ranks: ProcessGroup) -> tuple[str, int]:
+def address(environment: Mapping[str, str], group: ProcessGroup) -> tuple[str, int]:
     """Host and port where the first process waits for the others.
 
     They are MASTER_ADDR and MASTER_PORT where set; else this machine if all are on it, else the
@@ -206,7 +206,7 @@ def address(environment: Mapping[str, str], ranks: ProcessGroup) -> tuple[str, i
         >>> address({"SLURM_STEP_NODELIST": "nid[007-010,12],login1"}, ProcessGroup(0, 4))
         ('nid007', 29500)
     """
-    host = environment.get("MASTER_ADDR") or _first_host(environment, ranks)
+    host = environment.get("MASTER_ADDR") or _first_host(environment, group)
     job = "".join(environment.get(name, "") for name in JOB)
     default = 20_000 + int(sha256(job.encode()).hexdigest(), 16) % 10_000 if job else 29_500
     port = environment.get("MASTER_PORT") or str(default)
@@ -219,9 +219,9 @@ def address(environment: Mapping[str, str], ranks: ProcessGroup) -> tuple[str, i
     return host, int(port)
 
 
-def _first_host(environment: Mapping[str, str], ranks: ProcessGroup) -> str:
+def _first_host(environment: Mapping[str, str], group: ProcessGroup) -> str:
     here = {name for launcher in LAUNCHERS for name in launcher.local_size} & environment.keys()
-    if any(environment[name] == str(ranks.size) for name in here):
+    if any(environment[name] == str(group.size) for name in here):
         return "127.0.0.1"
     for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"):
         # host, host[07-10,12]tail,… → the first
@@ -230,7 +230,7 @@ def _first_host(environment: Mapping[str, str], ranks: ProcessGroup) -> str:
     if (nodes := Path(environment.get("PBS_NODEFILE", ""))).is_file():
         return nodes.read_text().split()[0]
     raise InputError(
-        f"cannot find the first of the {ranks.size} processes",
+        f"cannot find the first of the {group.size} processes",
         why="MASTER_ADDR is not set, and neither Slurm nor PBS names the hosts of the job",
         fix="set MASTER_ADDR to the host of rank 0 for all processes, and MASTER_PORT if 29500"
         " is taken",
@@ -238,7 +238,7 @@ def _first_host(environment: Mapping[str, str], ranks: ProcessGroup) -> str:
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[ProcessGroup]:
+def process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     """This process among those it was launched with, as long as the work inside takes.
 
     All but the first are silent. Of those that fail the first tells, the others leave with the
@@ -252,14 +252,14 @@ def joined(device: str = "auto") -> Iterator[ProcessGroup]:
         ComputationError: The others were lost.
         SystemExit: This process failed, after another one had told why.
     """
-    ranks = launched(os.environ)
-    if ranks.size == 1:
-        yield replace(ranks, device=pick_device(device))
+    group = launched(os.environ)
+    if group.size == 1:
+        yield replace(group, device=pick_device(device))
         return
-    store = _meet(ranks)
-    with _told_once(ranks, store):
-        place = pick_device(device, ranks.local)
-        kind = place.partition(":")[0]
+    store = _meet(group)
+    with _reported_once(group, store):
+        own = pick_device(device, group.local)
+        kind = own.partition(":")[0]
         if kind == "mps":
             raise InputError(
                 "cannot train on mps with several processes",
@@ -267,46 +267,46 @@ def joined(device: str = "auto") -> Iterator[ProcessGroup]:
                 fix="train with one process, or add --device cpu",
             )
         if kind != "cpu":
-            getattr(torch, kind).set_device(place)
+            getattr(torch, kind).set_device(own)
         accelerator = {"cuda": ",cuda:nccl", "xpu": ",xpu:xccl"}.get(kind, "")
         distributed.init_process_group(
             f"cpu:gloo{accelerator}",
             store=store,
-            rank=ranks.rank,
-            world_size=ranks.size,
+            rank=group.rank,
+            world_size=group.size,
             timeout=PATIENCE,
         )
         try:
-            with _silent(unless=ranks.first):
-                yield replace(ranks, device=place)
+            with _silent(unless=group.first):
+                yield replace(group, device=own)
             distributed.barrier()  # the first process holds the store that the others still need
         finally:
             distributed.destroy_process_group()
 
 
-def _meet(ranks: ProcessGroup) -> Store:
+def _meet(group: ProcessGroup) -> Store:
     """A store that all processes see; they agree there on how many and who they are."""
     from torch.distributed.rendezvous import rendezvous
 
-    host, port = address(os.environ, ranks)
+    host, port = address(os.environ, group)
     try:
         url = f"tcp://{host}:{port}"
         store, _, _ = next(
-            rendezvous(url, rank=ranks.rank, world_size=ranks.size, timeout=PATIENCE)
+            rendezvous(url, rank=group.rank, world_size=group.size, timeout=PATIENCE)
         )
-        size = int(store.compare_set("size", "", str(ranks.size)))
-        namesakes = store.add(f"rank {ranks.rank}", 1) - 1
+        size = int(store.compare_set("size", "", str(group.size)))
+        namesakes = store.add(f"rank {group.rank}", 1) - 1
     except (RuntimeError, OSError) as error:
         raise ComputationError(
-            f"process {ranks.rank} of {ranks.size} found no other at {host}:{port}",
+            f"process {group.rank} of {group.size} found no other at {host}:{port}",
             why=_first_line(error),
             fix="set MASTER_ADDR to the host of rank 0 and MASTER_PORT to a free port, alike for"
             " all processes",
         ) from error
-    if size != ranks.size or namesakes:
+    if size != group.size or namesakes:
         why = "another has the same rank" if namesakes else f"another says they are {size}"
         raise InputError(
-            f"cannot work as process {ranks.rank} of {ranks.size}",
+            f"cannot work as process {group.rank} of {group.size}",
             why=why,
             fix="start all processes with one launcher, and nothing else at this MASTER_PORT",
         )
@@ -314,52 +314,52 @@ def _meet(ranks: ProcessGroup) -> Store:
 
 
 @contextmanager
-def _told_once(ranks: ProcessGroup, store: Store) -> Iterator[None]:
+def _reported_once(group: ProcessGroup, store: Store) -> Iterator[None]:
     """Let the first process that fails say so, and the others leave in silence."""
     try:
         yield
     except (DebyeError, RuntimeError) as error:
-        failure = error if isinstance(error, DebyeError) else _lost(ranks, error)
-        if _already_told(ranks, store):
-            raise SystemExit(failure.exit_code) from error
-        if failure is error:
+        reported = error if isinstance(error, DebyeError) else _lost(group, error)
+        if _already_reported(group, store):
+            raise SystemExit(reported.exit_code) from error
+        if reported is error:
             raise
-        raise failure from error
+        raise reported from error
 
 
-def _already_told(ranks: ProcessGroup, store: Store) -> bool:
+def _already_reported(group: ProcessGroup, store: Store) -> bool:
     """Whether another process failed before; the first, who may hold the store, lets all ask."""
     with suppress(RuntimeError):  # the store went with the first process
-        told = store.add("failures", 1) > 1
-        store.set(f"left {ranks.rank}", "")
-        if ranks.first:
+        reported = store.add("errors", 1) > 1
+        store.set(f"left {group.rank}", "")
+        if group.first:
             with suppress(RuntimeError):  # one was killed, or is still at work
-                store.wait([f"left {rank}" for rank in range(1, ranks.size)], FAREWELL)
-        return told
+                store.wait([f"left {rank}" for rank in range(1, group.size)], FAREWELL)
+        return reported
     return False
 
 
-def _lost(ranks: ProcessGroup, error: RuntimeError) -> ComputationError:
+def _lost(group: ProcessGroup, error: RuntimeError) -> ComputationError:
     """What an error of the process group means; any other is raised as it is."""
     about_group = isinstance(error, distributed.DistError)
     if not (about_group or re.search("gloo|nccl|xccl|connection|store", str(error), re.IGNORECASE)):
         raise error
     return ComputationError(
-        f"process {ranks.rank} of {ranks.size} lost the others",
+        f"process {group.rank} of {group.size} lost the others",
         why=_first_line(error),
         fix="see what ended the first of them; what was saved before stays good",
     )
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error of torch says, without the place in its source."""
+    """What an error of torch says, without the line of its source."""
     lines = str(error).splitlines() or [type(error).__name__]
     return re.sub(r"^\[[^\]]*:\d+\] ", "", lines[0])
 
 
 @contextmanager
 def _silent(*, unless: bool) -> Iterator[None]:
-    """Print nothing, unless told so."""
+    """Print nothing, or all as usual."""
     with ExitStack() as stack:
         if not unless:
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))

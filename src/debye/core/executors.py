@@ -41,11 +41,11 @@ worker_number: int | None = None
 
 @dataclass
 class ExecutorPool:
-    """Executors as a screening uses them: entered, given work, made again when broken.
+    """Executors as a long run uses them: entered, given work, made again when broken.
 
     Args:
         open: Makes an executor, and puts on the stack what must be closed at the end.
-        width: How many shards can be worked on at a time.
+        width: How many tasks can be worked on at a time.
         lost: What a future raises whose worker has died.
     """
 
@@ -153,7 +153,7 @@ def parsl(config: Mapping[str, Any], workers: int | None, scratch: Path) -> Exec
     Args:
         config: Arguments of ``parsl.Config``, whose ``executors``, ``provider`` and ``launcher``
             are tables with a ``class`` of Parsl. Without ``executors``: this machine.
-        workers: Shards in work at a time; if None, as many as the config has workers.
+        workers: Tasks in work at a time; if None, as many as the config has workers.
         scratch: Where Parsl keeps its logs, unless the config has a ``run_dir``.
 
     Raises:
@@ -214,7 +214,7 @@ def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
         config: ``address`` or ``scheduler_file`` of a cluster that runs; or ``cluster``, a table
             with a ``class`` of dask-jobqueue or ``LocalCluster``, and ``jobs``, how many to ask
             for. Without either: this machine.
-        workers: Shards in work at a time; if None, as many as the cluster has threads.
+        workers: Tasks in work at a time; if None, as many as the cluster has threads.
 
     Raises:
         InputError: Dask is missing, the config names what there is not, or nobody answers.
@@ -231,8 +231,8 @@ def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
         raise _misfit("dask", f"{unknown[0]!r} is none of address, scheduler_file, cluster, jobs")
 
     def executor(stack: ExitStack) -> Executor:
-        place = {k: config[k] for k in ("address", "scheduler_file") if k in config}
-        if not place:
+        scheduler = {k: config[k] for k in ("address", "scheduler_file") if k in config}
+        if not scheduler:
             known = {"LocalCluster": LocalCluster, **_jobqueue(config)}
             table = config.get("cluster", _local_cluster(workers))
             environment = "distributed.nanny.pre-spawn-environ"
@@ -241,11 +241,11 @@ def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
             cluster = stack.enter_context(build(table, known, "cluster"))
             if "jobs" in config:
                 cluster.scale(jobs=config["jobs"])
-            place = {"address": cluster}
+            scheduler = {"address": cluster}
         try:
-            client = stack.enter_context(Client(**place))
+            client = stack.enter_context(Client(**scheduler))
         except (OSError, ValueError) as error:
-            raise _misfit("dask", f"no scheduler answers at {place}: {error}") from error
+            raise _misfit("dask", f"no scheduler answers at {scheduler}: {error}") from error
         pool.width = workers or max(sum(client.nthreads().values()), config.get("jobs", 1))
         return client.get_executor(pure=False)
 
@@ -321,7 +321,7 @@ def _misfit(what: str, why: str, fix: str = "see the library's own manual of it"
 def _missing(library: str, error: ImportError) -> InputError:
     extra = library.partition("-")[0]
     return InputError(
-        f"cannot screen with {library}",
+        f"cannot work with {library}",
         why=f"it is not installed ({error})",
         fix=f"python -m pip install 'debye[{extra}]', or use --executor local",
     )

@@ -57,8 +57,8 @@ def remove_partial_files(folder: Path) -> None:
 
     Nobody else may be writing there.
     """
-    for draft in folder.glob(".debye-*.tmp"):
-        draft.unlink(missing_ok=True)
+    for temporary in folder.glob(".debye-*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def _replace(target: Path, content: bytes) -> None:
@@ -66,10 +66,10 @@ def _replace(target: Path, content: bytes) -> None:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     # Not named after the target: its name may already be as long as the file system allows.
-    draft = target.with_name(f".debye-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".debye-{secrets.token_hex(8)}.tmp")
     mode = target.stat().st_mode & 0o7777 if target.exists() else None
     handle = os.open(
-        draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
     )
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -77,10 +77,10 @@ def _replace(target: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         if mode is not None:
-            draft.chmod(mode)
-        draft.replace(target)
-    except BaseException:  # an interrupt must not leave the draft behind either
-        draft.unlink(missing_ok=True)
+            temporary.chmod(mode)
+        temporary.replace(target)
+    except BaseException:  # an interrupt must not leave it behind either
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
 

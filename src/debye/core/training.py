@@ -76,7 +76,7 @@ class Recipe:
     Attributes:
         epochs: Passes over the data.
         peak_rate: Highest learning rate of the one-cycle schedule.
-        warmup: Share of the steps in which the rate rises.
+        warmup: Fraction of the steps in which the rate rises.
         weight_decay: Decoupled weight decay (AdamW).
         clip: Largest norm of the gradient; a longer one is scaled down to it.
         average: Decay per step of the exponential moving average of the weights.
@@ -127,9 +127,9 @@ def one_cycle(done: float, peak: float, warmup: float = 0.3) -> float:
     """One-cycle learning rate (Smith & Topin 2019): a cosine up to ``peak``, a cosine down to 0.
 
     Args:
-        done: Share of the training behind, 0 … 1.
+        done: Fraction of the training behind, 0 … 1.
         peak: Highest rate.
-        warmup: Share in which the rate rises, from peak/25.
+        warmup: Fraction in which the rate rises, from peak/25.
 
     Example:
         >>> [round(one_cycle(x, 1.0), 2) for x in (0.0, 0.3, 1.0)]
@@ -148,7 +148,7 @@ class Training(Generic[Batch]):
         model: Trained in place.
         loss: Model and batch → named terms, whose sum is minimised.
         recipe: How to train.
-        ranks: Processes that train the model together. A step's batch is shared out among them:
+        group: Processes that train the model together. A step's batch is shared out among them:
             each gets its part of it, and a loss whose terms are its part of the whole batch's, so
             that the terms of all processes add up to those of one process alone.
 
@@ -168,7 +168,7 @@ class Training(Generic[Batch]):
     model: nn.Module
     loss: Loss[Batch]
     recipe: Recipe
-    ranks: ProcessGroup = ALONE
+    group: ProcessGroup = ALONE
     step: int = 0
     rate_scale: float = 1.0
     mean_loss: float | None = None
@@ -181,7 +181,7 @@ class Training(Generic[Batch]):
             self.model.parameters(), lr=self.recipe.peak_rate, weight_decay=self.recipe.weight_decay
         )
         # First of all, because it gives every process the weights of the first.
-        self._terms = self.ranks.spread(_Terms(self.model, self.loss))
+        self._terms = self.group.spread(_Terms(self.model, self.loss))
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def run(
@@ -217,14 +217,14 @@ class Training(Generic[Batch]):
         """One step; where the loss is bad, back to the average instead."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        # A rank's noise is its own; alone, or as the first, what it is without the others.
-        seed = self.recipe.seed * 1_000_003 + self.step + (self.ranks.rank << 52)
+        # A process's noise is its own; alone, or as the first, what it is without the others.
+        seed = self.recipe.seed * 1_000_003 + self.step + (self.group.rank << 52)
         with seeded(seed, next(self.model.parameters()).device):
             terms = self._terms(batch)
             part = torch.stack(list(terms.values()))
             # The gradients are averaged over the processes, and their sum is wanted.
-            (self.ranks.size * part.sum()).backward()
-        whole = self.ranks.total(part)
+            (self.group.size * part.sum()).backward()
+        whole = self.group.total(part)
         loss = whole.sum()
         gradient = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip).item()
         value = loss.item()
@@ -314,7 +314,7 @@ class Training(Generic[Batch]):
 
 
 class _Terms(nn.Module):
-    """A model's loss as a module, which is what torch shares out among processes."""
+    """A model's loss as a module, which is what torch spreads over processes."""
 
     def __init__(self, model: nn.Module, loss: Loss[Any]) -> None:
         super().__init__()

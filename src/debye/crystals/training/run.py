@@ -68,7 +68,7 @@ class TrainingRun:
         split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
         device: Where to train.
-        ranks: Processes that share every step's batch; the first alone writes into the folder.
+        group: Processes that share every step's batch; the first alone writes into the folder.
 
     Attributes:
         failed: Rows left out because a site has no neighbour within the cutoff.
@@ -91,23 +91,23 @@ class TrainingRun:
         split: Split | None = None,
         resume: bool = False,
         device: str = "cpu",
-        ranks: ProcessGroup = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
-        self.ranks = ranks
+        self.group = group
         self.device = device
         self.rows, self.graphs, lost = connected(train, settings.r_max)
         self.valid, self.valid_graphs, also_lost = connected(valid, settings.r_max)
         self.failed = [*lost, *also_lost]
-        self._check_shares()
-        self.training = Training(self._network(), self._loss, settings.recipe, ranks)
+        self._check_batch()
+        self.training = Training(self._network(), self._loss, settings.recipe, group)
         self.history: list[Epoch] = []
         self.losses: list[float] = []
         if resume:
             self._take_up()
         facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
-        ranks.check_alike(facts | self._rows())
-        if ranks.first and not resume:
+        group.check_alike(facts | self._rows())
+        if group.first and not resume:
             self._found(split or {"train": [*train.names], "valid": [*valid.names]})
 
     @property
@@ -120,11 +120,11 @@ class TrainingRun:
         """The batch size, unless there are fewer rows."""
         return min(self.settings.batch_size, len(self.graphs))
 
-    def _check_shares(self) -> None:
-        if self.crystals_per_step < self.ranks.size:
+    def _check_batch(self) -> None:
+        if self.crystals_per_step < self.group.size:
             raise InputError(
                 f"cannot share {self.crystals_per_step} crystals a step among"
-                f" {self.ranks.size} processes",
+                f" {self.group.size} processes",
                 why="each needs one or more",
                 fix="raise batch_size in the config, or start fewer processes",
             )
@@ -177,7 +177,7 @@ class TrainingRun:
         self.training.restore(card, tensors)
         self.history = [Epoch(*row) for row in card["history"]]
         self.losses, self.data = card["losses"], card["data"]
-        if self.ranks.first:  # a kill may have come between the checkpoint and this table
+        if self.group.first:  # a kill may have come between the checkpoint and this table
             atomic_write(self.folder / METRICS, _table(self.history))
 
     def _rows(self) -> dict[str, str]:
@@ -201,7 +201,7 @@ class TrainingRun:
             if step.ends_epoch:
                 self._end_epoch(step)
             yield step
-            if self.ranks.any(stop()):
+            if self.group.any(stop()):
                 self.save()
                 return
 
@@ -212,7 +212,7 @@ class TrainingRun:
         frequency = self.rows.spectra.frequency.to(self.device)
         for k in range(self.steps_per_epoch):
             index = order[k * size : (k + 1) * size]
-            part = self.ranks.share(len(index))
+            part = self.group.part(len(index))
             graph = Graph.batch([self.graphs[i] for i in index[part]]).to(self.device)
             target = self.rows.spectra.density[index].to(self.device)
             yield self.settings.isotopes.vary(graph, target, frequency, (seed, epoch, k), part)
@@ -223,7 +223,7 @@ class TrainingRun:
         model = self.averaged()
         self.history.append(self._validate(model, step, float(np.mean(self.losses))))
         self.losses = []
-        if self.ranks.first:
+        if self.group.first:
             self._keep(model)
 
     def _keep(self, model: PhononNet) -> None:
@@ -284,7 +284,7 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write the last checkpoint, whole or not at all; the first process does."""
-        if not self.ranks.first:
+        if not self.group.first:
             return
         numbers, tensors = self.training.state()
         numbers |= {
