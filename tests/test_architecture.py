@@ -100,7 +100,8 @@ def test_import_is_light():
 
 OWNERS = {
     "ase": ("crystals/structure", "crystals/lattice"),
-    "pymatgen": ("crystals/structure",),
+    "pymatgen": ("crystals/structure", "crystals/dos"),  # a spectrum names its type
+    "euphonic": ("crystals/dos",),
     "gemmi": ("crystals/structure",),
     "phonopy": (
         "crystals/data",

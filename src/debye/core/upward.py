@@ -15,6 +15,10 @@ HIGHER = {
     "write_structures": "debye.crystals.structure_io.read",
     "read_spectrum": "debye.crystals.dos_io.files",
     "write_spectrum": "debye.crystals.dos_io.files",
+    "spectrum_to_series": "debye.crystals.dos_io.exchange",
+    "spectrum_to_frame": "debye.crystals.dos_io.exchange",
+    "spectrum_to_pymatgen": "debye.crystals.dos_io.exchange",
+    "spectrum_to_euphonic": "debye.crystals.dos_io.exchange",
     "plotted": "debye.plot.display",
     "html": "debye.plot.display",
 }

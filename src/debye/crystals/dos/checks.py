@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ NORMALISATIONS = {
     "max": "max g = 1, the published view, which counts nothing",
 }
 """The normalisations in use; 3N is the one inside debye."""
+DIFFERENCE = "difference"
+"""g₁ − g₂ of two that count states: of any sign, ∫ g dω is the difference of the states."""
 
 ROUNDING = 1e-6
 """Densities down to -1e-6 of the peak are rounding and become zero; below that they are wrong."""
@@ -27,7 +30,11 @@ OVERCOUNT = 1.2
 
 
 def check_same_axis(one: Tensor, other: Tensor) -> None:
-    """Refuse to combine spectra whose points differ."""
+    """Refuse to combine spectra whose points differ.
+
+    Raises:
+        InputError: They do.
+    """
     if not torch.equal(one, other):
         axes = [f"{len(axis)} points {axis[0]:g}..{axis[-1]:g} cm-1" for axis in (one, other)]
         why = f"their axes differ: {axes[0]}, and {axes[1]}"
@@ -35,14 +42,33 @@ def check_same_axis(one: Tensor, other: Tensor) -> None:
 
 
 def check_counts_states(normalisation: str, verb: str) -> None:
-    """Refuse arithmetic on numbers that do not count states."""
+    """Refuse arithmetic on numbers that do not count states.
+
+    Raises:
+        InputError: The normalisation is not 3N.
+    """
     if normalisation != "3N":
         why = f"its normalisation is {normalisation!r}, and only '3N' counts states"
         raise InputError(f"cannot {verb} the spectrum", why=why, fix="use .to('3N') first")
 
 
+def check_no_difference(normalisation: str, verb: str) -> None:
+    """Refuse what makes sense for a density of states alone.
+
+    Raises:
+        InputError: It is the difference of two.
+    """
+    if normalisation == DIFFERENCE:
+        why = "it is a difference, which may be negative and may hold no states"
+        raise InputError(f"cannot {verb} the spectrum", why=why, fix="do so before subtracting")
+
+
 def check_normalisation(normalisation: str) -> None:
-    """Refuse a name that is not in the table."""
+    """Refuse a name that is not in the table.
+
+    Raises:
+        InputError: It is not.
+    """
     if normalisation not in NORMALISATIONS:
         why = "; ".join(f"{name!r}: {meaning}" for name, meaning in NORMALISATIONS.items())
         raise InputError(
@@ -51,7 +77,11 @@ def check_normalisation(normalisation: str) -> None:
 
 
 def real_tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
-    """Keep a floating tensor; turn anything else into float64."""
+    """Keep a floating tensor; turn anything else into float64.
+
+    Raises:
+        InputError: It is not numbers, or they are not finite.
+    """
     try:
         found = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, float))
     except (TypeError, ValueError) as error:
@@ -67,7 +97,11 @@ def real_tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
 
 
 def checked_axis(frequency: Tensor) -> Tensor:
-    """A frequency axis that increases, (F,)."""
+    """A frequency axis that increases, (F,).
+
+    Raises:
+        InputError: It has fewer than two points, or does not increase.
+    """
     if frequency.dim() != 1 or len(frequency) < 2:
         why = f"its shape is {tuple(frequency.shape)}"
         raise InputError(
@@ -80,26 +114,34 @@ def checked_axis(frequency: Tensor) -> Tensor:
     return frequency
 
 
-def checked_density(density: Tensor, frequency: Tensor) -> Tensor:
-    """A density that fits its axis, with rounding below zero removed."""
+def checked_density(density: Tensor, frequency: Tensor, normalisation: str) -> Tensor:
+    """A density that fits its axis, with rounding below zero removed.
+
+    Raises:
+        InputError: It does not fit, or is negative and no difference.
+    """
     if density.dim() == 0 or density.shape[-1] != len(frequency):
         why = f"the density has shape {tuple(density.shape)}, the axis {len(frequency)} points"
         raise InputError("density and frequency differ in length", why=why, fix="give one for each")
-    if not bool((density < 0).any()):
+    if normalisation == DIFFERENCE or not bool((density < 0).any()):
         return density
     if bool((density < -ROUNDING * density.amax(-1, keepdim=True)).any()):
         why = f"its least value is {density.min().item():.3g}"
-        fix = "clip it at zero if it is noise; a difference of spectra is no spectrum"
+        fix = "clip it at zero if it is noise; subtract spectra with - if it is a difference"
         raise InputError("the density of states is negative", why=why, fix=fix)
     return density.clamp(min=0.0)
 
 
-def checked_atoms(n_atoms: Tensor, density: Tensor) -> Tensor:
-    """Atoms for each leading axis of the density."""
-    if bool((n_atoms < 0).any()):
+def checked_atoms(n_atoms: Tensor, density: Tensor, normalisation: str) -> Tensor:
+    """Atoms for each leading axis of the density.
+
+    Raises:
+        InputError: They are negative, though it is no difference, or do not fit.
+    """
+    if normalisation != DIFFERENCE and bool((n_atoms < 0).any()):
         why = f"it is {n_atoms.min().item():g}"
         raise InputError(
-            "n_atoms is negative", why=why, fix="give the number of atoms, or a share ≥ 0"
+            "n_atoms is negative", why=why, fix="give the number of atoms, or a fraction ≥ 0"
         )
     try:
         return n_atoms.expand(density.shape[:-1])
@@ -111,7 +153,13 @@ def checked_atoms(n_atoms: Tensor, density: Tensor) -> Tensor:
 
 
 def check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisation: str) -> None:
-    """No states, or far too many: the two miscounts that no honest spectrum has."""
+    """Refuse no states, or far too many: the two miscounts that no honest spectrum has.
+
+    Raises:
+        InputError: It is one of them.
+    """
+    if normalisation == DIFFERENCE:
+        return
     states = (density @ trapezoid_weights(frequency)).detach()
     if bool(((states <= 0) & (n_atoms > 0)).any()):
         at = ((states <= 0) & (n_atoms > 0)).nonzero()[0].tolist()
@@ -119,9 +167,9 @@ def check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisati
         raise InputError("the spectrum holds no states", why=why, fix="check the data and the axis")
     if normalisation not in ("3N", "3"):
         return
-    share = states / or_one(3 * n_atoms if normalisation == "3N" else torch.full_like(states, 3))
-    if bool((share > OVERCOUNT).any()):
-        why = f"it holds {share.max().item():.4g} times the states of its n_atoms"
+    excess = states / or_one(3 * n_atoms if normalisation == "3N" else torch.full_like(states, 3))
+    if bool((excess > OVERCOUNT).any()):
+        why = f"it holds {excess.max().item():.4g} times the states of its n_atoms"
         fix = "give n_atoms, or the normalisation the numbers are in: '3N', '3', '1' or 'max'"
         raise InputError(
             f"the density is not in the normalisation {normalisation!r}", why=why, fix=fix
@@ -129,7 +177,11 @@ def check_count(frequency: Tensor, density: Tensor, n_atoms: Tensor, normalisati
 
 
 def check_labels(labels: Sequence[str], density: Tensor) -> None:
-    """Refuse labels that do not name the rows one by one."""
+    """Refuse labels that do not name the rows one by one.
+
+    Raises:
+        InputError: They do not.
+    """
     rows = density.shape[-2] if density.dim() > 1 else 0
     if labels and (len(labels) != rows or len(set(labels)) != rows or isinstance(labels, str)):
         why = f"{len(set(labels))} different labels for {rows} rows"
@@ -139,3 +191,20 @@ def check_labels(labels: Sequence[str], density: Tensor) -> None:
 def or_one(value: Tensor) -> Tensor:
     """A divisor that leaves an empty row (a share of zero atoms) at zero instead of NaN."""
     return torch.where(value == 0, torch.ones_like(value), value)
+
+
+def gaussian_width(fwhm: float | None, sigma: float | None) -> float:
+    """Standard deviation, from whichever width is given.
+
+    Raises:
+        InputError: Both or neither are given, or a width that is not positive.
+    """
+    if (fwhm is None) == (sigma is None):
+        why = "both a fwhm and a sigma" if fwhm is not None else "neither a fwhm nor a sigma"
+        raise InputError("cannot broaden the spectrum", why=f"{why} given", fix="give one of them")
+    width = sigma if sigma is not None else (fwhm or 0.0) / math.sqrt(8 * math.log(2))
+    if not (width > 0 and math.isfinite(width)):
+        raise InputError(
+            "cannot broaden the spectrum", why=f"the width is {width:g}", fix="give > 0"
+        )
+    return width

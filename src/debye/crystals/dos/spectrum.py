@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.core.upward import Displayed, higher
+from debye.core.upward import Displayed
 from debye.crystals.dos.checks import (
+    DIFFERENCE,
     NORMALISATIONS,
     check_count,
     check_counts_states,
     check_labels,
+    check_no_difference,
     check_normalisation,
     check_same_axis,
     checked_atoms,
     checked_axis,
     checked_density,
+    gaussian_width,
     or_one,
     real_tensor,
 )
+from debye.crystals.dos.convertible import Convertible
 from debye.crystals.dos.quadrature import (
     broadened,
     cumulated,
@@ -37,16 +37,15 @@ from debye.crystals.dos.quadrature import (
     trapezoid_weights,
 )
 from debye.errors import InputError
-from debye.units import frequency_factor
 
 __all__ = ["NORMALISATIONS", "Spectrum", "trapezoid_weights"]
 
 LOSS = 1e-3
-"""Share of the states that `Spectrum.resample` may lose beyond the ends of the new axis."""
+"""Fraction of the states that `Spectrum.resample` may lose beyond the ends of the new axis."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class Spectrum(Displayed):
+class Spectrum(Convertible, Displayed):
     """A phonon density of states g(ω), linear between its points, or a batch of them.
 
     Integrals are trapezoid sums, ∫ g dω = Σ w g. Leading axes are a batch on one frequency
@@ -57,9 +56,9 @@ class Spectrum(Displayed):
         frequency: Points, cm⁻¹, increasing, shape (F,).
         density: g, states per cm⁻¹ (a pure number in the view ``max``), shape (..., F).
         n_atoms: Atoms that the states belong to, shape () or (...): 1 for a site, and x times
-            a crystal's atoms for its share x in an alloy.
-        normalisation: What the numbers are: ``3N``, ``3``, ``1`` or ``max``, see
-            `NORMALISATIONS`. Use `to` to change it.
+            a crystal's atoms for its fraction x in an alloy.
+        normalisation: What the numbers are: ``3N``, ``3``, ``1`` or ``max``, see `NORMALISATIONS`;
+            ``difference`` of what ``-`` makes. Use `to` to change it.
         labels: Names along the last leading axis, such as sites; none if empty.
 
     Raises:
@@ -75,6 +74,8 @@ class Spectrum(Displayed):
         [0.0, 0.03, 0.0]
         >>> (0.5 * dos + 0.25 * dos).n_atoms.item()
         1.5
+        >>> dos - 0.5 * dos  # of any sign; .to("3N") where it is a spectrum again
+        Spectrum(3 points 0..200 cm-1, shape (), normalisation 'difference')
     """
 
     frequency: Tensor
@@ -91,11 +92,12 @@ class Spectrum(Displayed):
         normalisation: str = "3N",
         labels: Sequence[str] = (),
     ) -> None:
-        check_normalisation(normalisation)
+        if normalisation != DIFFERENCE:
+            check_normalisation(normalisation)
         values = real_tensor(density, "density")
         axis = checked_axis(real_tensor(frequency, "frequency").to(values))
-        values = checked_density(values, axis)
-        atoms = checked_atoms(real_tensor(n_atoms, "n_atoms").to(values), values)
+        values = checked_density(values, axis, normalisation)
+        atoms = checked_atoms(real_tensor(n_atoms, "n_atoms").to(values), values, normalisation)
         check_count(axis, values, atoms, normalisation)
         check_labels(labels, values)
         # A frozen dataclass is set once, here.
@@ -108,6 +110,22 @@ class Spectrum(Displayed):
         low, high = self.frequency[0].item(), self.frequency[-1].item()
         axis = f"{len(self.frequency)} points {low:g}..{high:g} cm-1"
         return f"Spectrum({axis}, shape {tuple(self.shape)}, normalisation {self.normalisation!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spectrum):
+            return NotImplemented
+        mine, theirs = self._numbers(), other._numbers()
+        return self._named() == other._named() and all(map(np.array_equal, mine, theirs))
+
+    def __hash__(self) -> int:
+        return hash((*self._named(), *((x.astype(float) + 0.0).tobytes() for x in self._numbers())))
+
+    def _named(self) -> tuple[str, tuple[str, ...]]:
+        return self.normalisation, self.labels
+
+    def _numbers(self) -> list[np.ndarray]:
+        tensors = (self.frequency, self.density, self.n_atoms)
+        return [x.detach().cpu().numpy() for x in tensors]
 
     @property
     def shape(self) -> torch.Size:
@@ -126,7 +144,11 @@ class Spectrum(Displayed):
 
     @property
     def mean_frequency(self) -> Tensor:
-        """First moment ∫ ω g dω / ∫ g dω, cm⁻¹, shape (...)."""
+        """First moment ∫ ω g dω / ∫ g dω, cm⁻¹, shape (...).
+
+        Raises:
+            InputError: It is a difference.
+        """
         return self.moment(1)
 
     def moment(self, order: float) -> Tensor:
@@ -136,13 +158,14 @@ class Spectrum(Displayed):
         by zero, the Debye-like rule `integration_weights` over the real modes alone.
 
         Raises:
-            InputError: n ≤ -3 diverges in three dimensions.
+            InputError: n ≤ -3 diverges in three dimensions; or it is a difference.
 
         Example:
             >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
             >>> dos.moment(2).sqrt().item()
             100.0
         """
+        check_no_difference(self.normalisation, "take the moment of")
         if order <= -3:
             why = "∫ ωⁿ g dω diverges at ω = 0, where g ∝ ω²"
             raise InputError(
@@ -155,7 +178,12 @@ class Spectrum(Displayed):
 
     @property
     def imaginary_fraction(self) -> Tensor:
-        """Share of the states at ω < 0, that is of imaginary modes, shape (...)."""
+        """Fraction of the states at ω < 0, that is of imaginary modes, shape (...).
+
+        Raises:
+            InputError: It is a difference.
+        """
+        check_no_difference(self.normalisation, "count the imaginary modes of")
         mirrored = integration_weights(-self.frequency.flip(0), torch.ones_like).flip(0)
         return self.density @ mirrored / self.integral
 
@@ -164,6 +192,9 @@ class Spectrum(Displayed):
 
         Args:
             frequency: Where, cm⁻¹, shape (P,); the spectrum's own points if None.
+
+        Raises:
+            InputError: The frequencies are not numbers.
 
         Example:
             >>> Spectrum([0, 100, 200], [0.0, 0.03, 0.0]).cumulative([40, 100])
@@ -177,10 +208,10 @@ class Spectrum(Displayed):
 
         ``3N`` ↔ ``3`` multiplies by the atoms and keeps a count that is short (dropped imaginary
         modes). ``1`` and ``max`` divide by the integral and the peak and forget it: coming back
-        from them fills 3 n_atoms.
+        from them fills 3 n_atoms. A difference becomes ``3N`` where it is a spectrum again.
 
         Raises:
-            InputError: The normalisation is unknown.
+            InputError: The normalisation is unknown, or a difference is no spectrum.
 
         Example:
             >>> Spectrum([0, 100, 200], [0, 1, 0], 2, "max").to("3N").density.tolist()
@@ -189,6 +220,8 @@ class Spectrum(Displayed):
         check_normalisation(normalisation)
         if normalisation == self.normalisation and normalisation in ("3N", "3"):
             return self
+        if self.normalisation == DIFFERENCE:
+            return replace(self, normalisation="3N").to(normalisation)
         if normalisation == "max":
             factor = 1 / or_one(self.density.amax(-1))
         elif normalisation == "1":
@@ -200,48 +233,6 @@ class Spectrum(Displayed):
             factor = self.n_atoms if normalisation == "3N" else 1 / or_one(self.n_atoms)
         density = self.density * factor[..., None]
         return replace(self, density=density, normalisation=normalisation)
-
-    def in_unit(self, unit: str) -> tuple[Tensor, Tensor]:
-        """Frequency and density as numbers in another unit of frequency.
-
-        With ν = f ω the density is g/f, so that the integral stays; a ``max`` view has no unit.
-
-        Args:
-            unit: ``cm-1``, ``THz``, ``meV`` or ``K``.
-
-        Returns:
-            Frequency (F,) in ``unit`` and density (..., F) per ``unit``.
-
-        Example:
-            >>> frequency, density = Spectrum([0, 100], [0.0, 0.06]).in_unit("THz")
-            >>> round(frequency[1].item(), 5), round(density[1].item(), 5)
-            (2.99792, 2.00138)
-        """
-        factor = frequency_factor("cm-1", unit)
-        jacobian = 1.0 if self.normalisation == "max" else factor
-        return self.frequency * factor, self.density / jacobian
-
-    @classmethod
-    def from_unit(
-        cls,
-        unit: str,
-        frequency: Tensor | ArrayLike,
-        density: Tensor | ArrayLike,
-        n_atoms: Tensor | ArrayLike = 1.0,
-        normalisation: str = "3N",
-        labels: Sequence[str] = (),
-    ) -> Spectrum:
-        """A spectrum from numbers in another unit of frequency; the inverse of `in_unit`.
-
-        Example:
-            >>> Spectrum.from_unit("THz", [0, 5, 10], [0.0, 0.6, 0.0]).mean_frequency.item()
-            166.782...
-        """
-        factor = frequency_factor(unit, "cm-1")
-        jacobian = 1.0 if normalisation == "max" else factor
-        axis = real_tensor(frequency, "frequency") * factor
-        values = real_tensor(density, "density") / jacobian
-        return cls(axis, values, n_atoms, normalisation, labels)
 
     def __add__(self, other: object) -> Spectrum:
         """Add the states and the atoms of two spectra on one axis."""
@@ -258,16 +249,29 @@ class Spectrum(Displayed):
 
     __radd__ = __add__
 
-    def __mul__(self, share: object) -> Spectrum:
-        """Take ``share`` ≥ 0 of the states and of the atoms; a tensor is a factor per row."""
-        if not isinstance(share, Tensor | np.ndarray | np.number | int | float):
+    def __sub__(self, other: object) -> Spectrum:
+        """A ``difference``, of any sign; its atoms are the difference of the atoms."""
+        if not isinstance(other, Spectrum):
+            return NotImplemented
+        for spectrum in (self, other):
+            check_counts_states(spectrum.normalisation, "subtract")
+        check_same_axis(self.frequency, other.frequency)
+        density = self.density - other.density
+        labels = self.labels if self.labels == other.labels else ()
+        atoms = self.n_atoms - other.n_atoms
+        return Spectrum(self.frequency, density, atoms, DIFFERENCE, labels)
+
+    def __mul__(self, fraction: object) -> Spectrum:
+        """Take ``fraction`` ≥ 0 of the states and of the atoms; a tensor is a factor per row."""
+        if not isinstance(fraction, Tensor | np.ndarray | np.number | int | float):
             return NotImplemented
         check_counts_states(self.normalisation, "scale")
-        factor = torch.as_tensor(share).to(self.density)
+        factor = torch.as_tensor(fraction).to(self.density)
         density = self.density * factor[..., None]
         return replace(self, density=density, n_atoms=self.n_atoms * factor)
 
     __rmul__ = __mul__
+    __array_ufunc__ = None  # numpy's numbers leave `*` to the spectrum
 
     def __getitem__(self, row: int | slice | str) -> Spectrum:
         """One row, or some, of the first axis; or the row of a label, such as a site's."""
@@ -287,6 +291,9 @@ class Spectrum(Displayed):
 
     def sum(self, axis: int = -1) -> Spectrum:
         """Add the rows along a leading axis: sites to a total, by default.
+
+        Raises:
+            InputError: There is no such axis, or the numbers do not count states.
 
         Example:
             >>> sites = Spectrum([0, 100, 200], [[0, 0.03, 0], [0, 0.03, 0]], labels=("Ga", "N"))
@@ -314,14 +321,15 @@ class Spectrum(Displayed):
             frequency: New points, cm⁻¹, increasing, shape (P,).
 
         Raises:
-            InputError: More than 0.1 % of the states lie outside the new axis; `clip` first if
-                that is meant.
+            InputError: More than 0.1 % of the states lie outside the new axis (`clip` first if
+                that is meant), or it is a difference.
 
         Example:
             >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
             >>> dos.resample(range(0, 220, 20)).integral.item()
             3.0
         """
+        check_no_difference(self.normalisation, "resample")
         axis = checked_axis(real_tensor(frequency, "frequency").to(self.frequency))
         if torch.equal(axis, self.frequency):
             return self
@@ -351,13 +359,13 @@ class Spectrum(Displayed):
             >>> round(dos.broaden(fwhm=15).integral.item(), 12)
             3.0
         """
-        width = _gaussian_width(fwhm, sigma)
+        width = gaussian_width(fwhm, sigma)
         return replace(self, density=broadened(self.frequency, self.density, width))
 
     def clip(
         self, lower: float | None = None, upper: float | None = None
     ) -> tuple[Spectrum, Tensor]:
-        """The part between two frequencies, and the share of the states that was cut off.
+        """The part between two frequencies, and the fraction of the states that was cut off.
 
         The density is cut where asked, not at the nearest point. The normalisation's name stays
         although its count is now short, as in phonopy, so sums over the rest stay right.
@@ -367,16 +375,17 @@ class Spectrum(Displayed):
             upper: Where to end, cm⁻¹; the axis' own end if None.
 
         Returns:
-            The spectrum, and the lost share of its states, shape (...).
+            The spectrum, and the lost fraction of its states, shape (...).
 
         Raises:
-            InputError: Nothing lies between the two.
+            InputError: Nothing lies between the two, or it is a difference.
 
         Example:
             >>> dos, lost = Spectrum([-100, 0, 100], [0.01, 0.01, 0.03]).clip(lower=0)
             >>> dos.frequency.tolist(), round(lost.item(), 4)
             ([0.0, 100.0], 0.3333)
         """
+        check_no_difference(self.normalisation, "cut")
         axis = self.frequency
         low = axis[0].item() if lower is None else max(lower, axis[0].item())
         high = axis[-1].item() if upper is None else min(upper, axis[-1].item())
@@ -388,43 +397,13 @@ class Spectrum(Displayed):
         return kept, 1 - kept.integral / or_one(self.integral)
 
     def drop_imaginary(self) -> tuple[Spectrum, Tensor]:
-        """The real modes, and the share of the states that the imaginary ones held.
+        """The real modes, and the fraction of the states that the imaginary ones held.
 
         Raises:
             InputError: No real mode is left.
         """
         return self.clip(lower=0.0)
 
-    @classmethod
-    def read(
-        cls, path: str | os.PathLike[str], *, n_atoms: float | None = None, unit: str | None = None
-    ) -> Spectrum:
-        """Read a spectrum; see `debye.crystals.dos_io.files.read_spectrum`."""
-        return cast("Spectrum", higher("read_spectrum")(path, n_atoms=n_atoms, unit=unit))
-
-    def write(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        unit: str = "cm-1",
-        band: tuple[Tensor, Tensor] | None = None,
-    ) -> Path:
-        """Write a spectrum; see `debye.crystals.dos_io.files.write_spectrum`."""
-        return cast("Path", higher("write_spectrum")(self, path, unit=unit, band=band))
-
     def _real_weights(self) -> Tensor:
         """Trapezoid weights of the part above ω = 0."""
         return integration_weights(self.frequency, torch.ones_like)
-
-
-def _gaussian_width(fwhm: float | None, sigma: float | None) -> float:
-    """Standard deviation, from whichever width is given."""
-    if (fwhm is None) == (sigma is None):
-        why = "both a fwhm and a sigma" if fwhm is not None else "neither a fwhm nor a sigma"
-        raise InputError("cannot broaden the spectrum", why=f"{why} given", fix="give one of them")
-    width = sigma if sigma is not None else (fwhm or 0.0) / math.sqrt(8 * math.log(2))
-    if not (width > 0 and math.isfinite(width)):
-        raise InputError(
-            "cannot broaden the spectrum", why=f"the width is {width:g}", fix="give > 0"
-        )
-    return width

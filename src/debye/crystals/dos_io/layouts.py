@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.crystals.dos.checks import check_normalisation, real_tensor
+from debye.crystals.dos.checks import DIFFERENCE, check_normalisation, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
 from debye.units import frequency_factor
@@ -28,7 +28,7 @@ Band = tuple[Tensor, Tensor] | None
 EDGES = ("total_lower", "total_upper")
 """Labels of the columns of a band."""
 COLUMN = re.compile(
-    r"(?P<label>.+)_(?P<count>3N|3|1|max)(_per_(?P<unit>\S+))?_of_(?P<atoms>\S+)_atoms"
+    r"(?P<label>.+)_(?P<count>3N|3|1|max|difference)(_per_(?P<unit>\S+))?_of_(?P<atoms>\S+)_atoms"
 )
 """A column of densities, such as ``Ga1_3N_per_cm-1_of_1_atoms``."""
 
@@ -133,7 +133,8 @@ def from_record(record: dict[str, Any]) -> Spectrum:
     axes = [name for name in record if name.startswith("frequency_")]
     unit = axes[0].removeprefix("frequency_") if axes else ""
     count = str(record.get("normalisation"))
-    check_normalisation(count)
+    if count != DIFFERENCE:
+        check_normalisation(count)
     key = f"dos_{count}" if count == "max" else f"dos_{count}_per_{unit}"
     try:
         rows = [("total", record["n_atoms"], record[key])]
