@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from debye.core import VERSION
 from debye.core.lazy import lazily
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from debye.errors import DebyeError as DebyeError
     from debye.errors import InputError as InputError
 
-__version__ = "0.2.0"
+__version__ = VERSION
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,

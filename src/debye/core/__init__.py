@@ -1,1 +1,3 @@
 """What both halves share and neither owns."""
+
+VERSION = "0.2.0"

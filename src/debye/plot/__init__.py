@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from debye import __version__
+from debye.core import VERSION
 from debye.core.files import atomic_write
 from debye.errors import InputError
 
@@ -61,9 +61,9 @@ STYLE: dict[str, Any] = {
 }
 
 _METADATA: dict[str, dict[str, Any]] = {
-    ".png": {"Software": f"debye {__version__}"},
-    ".svg": {"Creator": f"debye {__version__}", "Date": None},
-    ".pdf": {"Creator": f"debye {__version__}", "CreationDate": None},
+    ".png": {"Software": f"debye {VERSION}"},
+    ".svg": {"Creator": f"debye {VERSION}", "Date": None},
+    ".pdf": {"Creator": f"debye {VERSION}", "CreationDate": None},
 }
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,14 +14,12 @@ from torch import Tensor
 from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
+from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element
+from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
-
-if TYPE_CHECKING:
-    from debye.crystals.lattice.bands import Bands
-    from debye.crystals.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +34,8 @@ class Prediction(Displayed):
         elements_unseen: Elements of the crystal that no training structure had.
         warnings: What to know before relying on it, in plain words.
         uncertainty: Its expected error and intervals; None if the model is not calibrated.
-        predictor: What made it, for its bands; does not travel in a pickle.
+        force_constants_of: Predicts the force constants of a crystal, for the bands; it is the
+            model, and does not travel in a pickle.
 
     Example:
         >>> import debye
@@ -54,7 +53,7 @@ class Prediction(Displayed):
     elements_unseen: tuple[str, ...]
     warnings: tuple[str, ...]
     uncertainty: Uncertainty | None = None
-    predictor: Predictor | None = field(default=None, repr=False)
+    force_constants_of: Callable[[Crystal], Sequence[ForceConstants]] | None = None
 
     def __repr__(self) -> str:
         mean = f"mean {self.total.mean_frequency.item():.0f}"
@@ -80,7 +79,7 @@ class Prediction(Displayed):
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels: all but the model, which is megabytes and has a file of its own."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"predictor": None}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"force_constants_of": None}
 
     @cached_property
     def total(self) -> Spectrum:
@@ -139,10 +138,17 @@ class Prediction(Displayed):
                 prediction came without its model, out of a pickle.
             ComputationError: The modes cannot be found.
         """
-        if self.predictor is None:
+        if self.force_constants_of is None:
             raise InputError(
                 f"cannot draw the bands of {self!r}",
                 why="it came without its model, as predictions do that were pickled",
                 fix="use debye.bands with its crystal",
             )
-        return self.predictor.bands(self.crystal, path, points, velocities=velocities)
+        return predicted_bands(
+            self.crystal,
+            self.force_constants_of,
+            path,
+            points,
+            velocities=velocities,
+            warnings=self.warnings,
+        )

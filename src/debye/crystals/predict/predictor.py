@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye import __version__
-from debye.core import checkpoint
+from debye.core import VERSION, checkpoint
 from debye.core.device import pick_device
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
@@ -223,7 +222,14 @@ class Predictor:
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
         warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
         return Prediction(
-            crystal, spectrum, head_outputs, self.model.kinds, unseen, warnings, doubt[0], self
+            crystal,
+            spectrum,
+            head_outputs,
+            self.model.kinds,
+            unseen,
+            warnings,
+            doubt[0],
+            self.force_constants,
         )
 
     def bands(
@@ -365,6 +371,6 @@ def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
         **facts,
         "parameters": sum(p.numel() for p in model.parameters()),
         "frequency_unit": "cm-1",
-        "debye_version": __version__,
+        "debye_version": VERSION,
         "probe_mean_frequency_cm-1": probe(model),
     }

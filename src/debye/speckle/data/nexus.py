@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye import __version__
+from debye.core import VERSION
 from debye.errors import DebyeError, InputError
 from debye.speckle.data.frames import Frames, bad_pixels
 from debye.speckle.data.hdf5 import array, dataset, open_hdf5, tensor, text, write_hdf5
@@ -51,7 +51,7 @@ def save_frames(path: str | os.PathLike[str], frames: Frames) -> None:
         entry = group(file, "entry", "NXentry", default="data")
         entry["title"] = str(frames.about.get("study", "speckle frames"))
         entry["program_name"] = "debye"
-        entry["program_name"].attrs["version"] = __version__
+        entry["program_name"].attrs["version"] = VERSION
         write_detector(entry, frames)
         write_sample(entry, frames)
         process = group(entry, "process", "NXprocess")

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from debye import __version__
-from debye.core import checkpoint
+from debye.core import VERSION, checkpoint
 from debye.errors import InputError
 from debye.speckle.dynamics.solver import Solver, Trajectory
 from debye.speckle.dynamics.systems import System
@@ -89,7 +88,7 @@ def save_fitted(path: str | os.PathLike[str], learning: Fitting, **card: Any) ->
     numbers, learned = learning.state()
     whole = {
         "class": "FittedSystem",
-        "version": __version__,
+        "version": VERSION,
         "gain": made.gain,
         "plan": plan,
         "learning": numbers,

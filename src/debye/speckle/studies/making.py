@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from debye import __version__
+from debye.core import VERSION
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.studies.cases import Study
 
@@ -34,7 +34,7 @@ def make_frames(
     ``watch`` is called with the number of runs done, now and then.
     """
     y0, specimen = starts(study, runs or study.runs, seed)
-    about = {"study": study.name, "seed": seed, "photons": photons, "version": __version__}
+    about = {"study": study.name, "seed": seed, "photons": photons, "version": VERSION}
     return simulate(
         study.truth(),
         study.scattering(),

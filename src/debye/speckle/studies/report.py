@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from debye import __version__
+from debye.core import VERSION
 from debye.core.training import Step
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.model_file import FittedSystem
@@ -71,7 +71,7 @@ class Report:
         """Every number of the table, and where it came from."""
         return {
             "study": self.study.name,
-            "version": __version__,
+            "version": VERSION,
             "about": self.data.about,
             "table": [{**asdict(row), "met": row.met} for row in self.rows],
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
