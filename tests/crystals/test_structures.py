@@ -239,8 +239,9 @@ def test_several_in_a_file(tmp_path, name):
     assert [c.formula for c in Crystal.read_all(path)] == ["Po", "Si", "Po"]
     assert [c.source for c in Crystal.read_all(path)] == [f"{path}[{i}]" for i in range(3)]
     assert Crystal.read(path, 1).formula == Crystal.read(path, -2).formula == "Si"
-    with pytest.raises(InputError, match="it holds 3 structures"):
-        Crystal.read(path, 3)
+    for beyond in (3, -4):
+        with pytest.raises(InputError, match="it holds 3 structures"):
+            Crystal.read(path, beyond)
 
 
 @pytest.mark.parametrize(
@@ -470,6 +471,21 @@ def test_folders_without_structures_and_patterns_without_matches(tmp_path):
     assert "no structure file is in the folder" in next(read_structures(tmp_path)).error.why
     assert "matches no file" in next(read_structures(str(tmp_path / "*.cif"))).error.why
     assert "no regular file" in next(read_structures("/dev/null")).error.why
+
+
+@pytest.mark.parametrize("thing", [5, None, PO, b"a.cif"])
+def test_what_is_no_path_is_refused(tmp_path, thing):
+    for items in (read_structures([thing, DEMO / "rutile.cif"]), [*read_file(thing), PO]):
+        bad, good = items
+        assert "it is no path" in bad.error.why
+        assert isinstance(good, Crystal)
+    with pytest.raises(InputError, match="it is no path"):
+        Crystal.read(thing)
+    with pytest.raises(InputError, match="it is no path"):
+        PO.write(thing)
+    if thing is not PO:
+        with pytest.raises(InputError, match="it is an object of type"):
+            write_structures(tmp_path / "a.cif", [thing])
 
 
 def test_large_files(tmp_path, monkeypatch):

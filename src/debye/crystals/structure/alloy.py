@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ def interpolate(a: Crystal, b: Crystal, fraction: float, *, cutoff: float = 1.0)
     ``(1 - x) a + x b``, and stay pure where the parents agree.
 
     Args:
-        a: The parent at fraction 0.
-        b: The parent at fraction 1, in a cell of the same kind (setting, origin, axes).
+        a: The parent at fraction 0, or an object of ASE, pymatgen or phonopy.
+        b: The parent at fraction 1, likewise, in a cell of the same kind (setting, origin, axes).
         fraction: x, in [0, 1].
         cutoff: How far, in Å, matched sites may lie apart in fractional coordinates times the
             mean cell.
@@ -34,7 +35,8 @@ def interpolate(a: Crystal, b: Crystal, fraction: float, *, cutoff: float = 1.0)
         >>> interpolate(gold, silver, 0.25).formula
         'Ag0.25Au0.75'
     """
-    if not 0 <= fraction <= 1:
+    a, b = Crystal.of(a), Crystal.of(b)
+    if not (isinstance(fraction, SupportsFloat) and 0 <= float(fraction) <= 1):
         raise structure_error(f"fraction {fraction}", "it is outside 0 to 1", "give 0 ≤ x ≤ 1")
     x = float(fraction)
     cell = (1 - x) * a.cell + x * b.cell

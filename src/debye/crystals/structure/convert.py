@@ -5,14 +5,14 @@ None of them is imported to recognise its objects: a type is known by its name a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from debye.crystals.structure.elements import ISOTOPES, MASSES, SYMBOLS
-from debye.crystals.structure.validate import Species, no_cell, structure_error
+from debye.crystals.structure.validate import Species, no_cell, structure_error, type_name
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,18 +56,6 @@ def comes_from(thing: object, library: str, *names: str) -> bool:
     )
 
 
-def type_name(thing: object) -> str:
-    """What something is, for errors: ``an object of type ase.atom.Atom``.
-
-    Example:
-        >>> type_name(3.5)
-        'an object of type float'
-    """
-    kind = type(thing)
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"an object of type {module}{kind.__qualname__}"
-
-
 def _foreign(thing: object, label: str, wanted: str) -> InputError:
     return structure_error(
         label or "what was given", f"it is {type_name(thing)}, not {wanted}", f"give {wanted}"
@@ -78,11 +66,14 @@ def _foreign(thing: object, label: str, wanted: str) -> InputError:
 
 
 def atoms_parts(atoms: Any, label: str) -> Parts:  # noqa: ANN401 - ase is not typed
-    """Of ASE ``Atoms``, with ASE's own mark for mixed sites where a CIF left it.
+    """Of ASE ``Atoms``, with ASE's own mark for mixed sites where a CIF left it, or of a row.
 
     Raises:
         InputError: It is something else, or its atomic numbers name no elements.
     """
+    name = ""
+    if comes_from(atoms, "ase", "AtomsRow"):
+        name, atoms = name_in(atoms.key_value_pairs), atoms.toatoms()
     if not comes_from(atoms, "ase", "Atoms"):
         raise _foreign(atoms, label, "ASE Atoms")
     label = label or "the Atoms"
@@ -94,7 +85,7 @@ def atoms_parts(atoms: Any, label: str) -> Parts:  # noqa: ANN401 - ase is not t
     occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
     if isinstance(occupancy, dict) and kinds is not None:
         species = [occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)]
-    return Parts(species, atoms.positions, atoms.cell.array, notes, name_in(atoms.info))
+    return Parts(species, atoms.positions, atoms.cell.array, notes, name or name_in(atoms.info))
 
 
 def pymatgen_parts(structure: Any, label: str) -> Parts:  # noqa: ANN401 - pymatgen is optional
@@ -157,6 +148,41 @@ def calculator_length(phonon: Any) -> float:  # noqa: ANN401 - phonopy is option
     from phonopy.physical_units import get_calculator_physical_units
 
     return float(get_calculator_physical_units(phonon.calculator).distance_to_A)
+
+
+_PARTS: Mapping[tuple[str, str], Callable[[Any, str], Parts]] = {
+    ("ase", "Atoms"): atoms_parts,
+    ("ase", "AtomsRow"): atoms_parts,
+    ("pymatgen", "SiteCollection"): pymatgen_parts,
+    ("pymatgen", "ComputedStructureEntry"): pymatgen_parts,
+    ("phonopy", "Phonopy"): phonopy_parts,
+    ("phonopy", "PhonopyAtoms"): phonopy_parts,
+}
+
+
+def is_structure(thing: object) -> bool:
+    """Whether something is a structure of ASE, pymatgen or phonopy.
+
+    Example:
+        >>> is_structure(3.5)
+        False
+    """
+    return any(comes_from(thing, library, name) for library, name in _PARTS)
+
+
+def parts_of(thing: object, label: str) -> Parts:
+    """Of a structure of any of them, or of its JSON.
+
+    Raises:
+        InputError: It is something else, or cannot be taken apart.
+    """
+    for (library, name), parts in _PARTS.items():
+        if comes_from(thing, library, name):
+            return parts(thing, label)
+    if not isinstance(thing, Mapping):
+        wanted = "a Crystal, ASE Atoms, a pymatgen Structure, PhonopyAtoms, or a dict of one"
+        raise _foreign(thing, label, wanted)
+    return record_parts(thing, label)
 
 
 # From their JSON.

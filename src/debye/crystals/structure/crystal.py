@@ -24,6 +24,7 @@ from debye.crystals.structure.convert import (
     Parts,
     ase_atoms,
     atoms_parts,
+    parts_of,
     phonopy_parts,
     pymatgen_parts,
     pymatgen_record,
@@ -107,13 +108,13 @@ class Crystal(Displayed):
         check_volume(cell, sum(sum(site.values()) for site in species), label)
         check_overlap(species, positions, cell, label)
         notes = dict.fromkeys((*self.notes, *_species_notes(species)))
-        for field, value in (
+        for attribute, value in (
             ("species", species),
             ("positions", positions),
             ("cell", cell),
             ("notes", tuple(notes)),
         ):
-            object.__setattr__(self, field, value)
+            object.__setattr__(self, attribute, value)
 
     def __repr__(self) -> str:
         called = " ".join(self.name.split())[:60]
@@ -260,10 +261,27 @@ class Crystal(Displayed):
         Raises:
             InputError: The format is unknown or cannot hold a mixed site, or the file cannot be
                 written.
+            ComputationError: The disk is full or failed while writing.
         """
         return cast("Path", higher("write_structures")(path, self, format))
 
     # Other structures, in memory.
+
+    @classmethod
+    def of(cls, thing: Any, *, name: str = "", source: str = "") -> Crystal:  # noqa: ANN401 - whatever they have
+        """The crystal of an object of ASE, pymatgen or phonopy; a `Crystal` is one already.
+
+        Args:
+            thing: What `from_atoms`, `from_pymatgen`, `from_phonopy` or `from_dict` takes.
+            name: See `Crystal`.
+            source: See `Crystal`.
+
+        Raises:
+            InputError: It is something else, or what `Crystal` refuses.
+        """
+        if isinstance(thing, Crystal):
+            return thing
+        return cls._of(parts_of(thing, source), name, source)
 
     @classmethod
     def from_atoms(cls, atoms: ase.Atoms, *, name: str = "", source: str = "") -> Crystal:
@@ -272,12 +290,13 @@ class Crystal(Displayed):
         Hydrogen with the mass of deuterium or tritium becomes D or T.
 
         Args:
-            atoms: Needs a cell in three dimensions; switches of ``pbc`` that are off are noted.
+            atoms: Or a row of an ASE database. Needs a cell in three dimensions; switches of
+                ``pbc`` that are off are noted.
             name: See `Crystal`.
             source: See `Crystal`.
 
         Raises:
-            InputError: There is no cell, or what `Crystal` refuses.
+            InputError: It is something else, has no cell, or what `Crystal` refuses.
         """
         return cls._of(atoms_parts(atoms, source), name, source)
 

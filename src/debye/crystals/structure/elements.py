@@ -3,8 +3,6 @@
 Symbols, IUPAC 2016 masses and the covalent radii of Cordero et al. (Dalton Trans. 2008, 2832)
 come from ``ase.data``, which costs 7 ms to import. Deuterium ``D`` and tritium ``T`` are known
 as isotopes: hydrogen to chemistry, with their own mass (AME2020).
-
-What a crystal is made of, as numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +13,6 @@ from functools import cache
 import numpy as np
 from ase.data import atomic_masses_iupac2016, chemical_symbols, covalent_radii
 from numpy.typing import NDArray
-
-from debye.errors import InputError
 
 SYMBOLS: tuple[str, ...] = tuple(chemical_symbols)
 """Symbol of each atomic number; number 0 is the placeholder ``X``, which is no element."""
@@ -56,28 +52,6 @@ _PAULING = (
 # fmt: on
 _NOBLE_CORES = (0, 2, 10, 18, 36, 54, 86, 118)
 _BLOCKS = "spdf"
-
-
-def atomic_number(symbol: str) -> int:
-    """Atomic number of a symbol; 1 for D and T.
-
-    Args:
-        symbol: As in the periodic table, ``"Mg"``.
-
-    Raises:
-        InputError: The symbol names no element (a dummy ``X``, a vacancy, a typing error).
-
-    Example:
-        >>> atomic_number("Mg"), atomic_number("D")
-        (12, 1)
-    """
-    if symbol not in ATOMIC_NUMBERS:
-        raise InputError(
-            f"unknown species {symbol!r}",
-            why="it is no element symbol (H to Og, D, T)",
-            fix="name the element; leave vacancies and dummy atoms out, or lower the occupancy",
-        )
-    return ATOMIC_NUMBERS[symbol]
 
 
 def periodic_position(number: int) -> tuple[int, int, str]:

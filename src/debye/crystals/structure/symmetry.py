@@ -53,7 +53,11 @@ class Symmetry(NamedTuple):
 
 
 def symmetries_by_name(symbol: str, number: str, source: str) -> list[Symmetry]:
-    """Settings that a Hermann–Mauguin symbol or a number may mean; none where both are empty."""
+    """Settings that a Hermann–Mauguin symbol or a number may mean; none where both are empty.
+
+    Raises:
+        InputError: There is no such space group.
+    """
     import gemmi
 
     text = re.sub(r"\s+([SZHR])$", lambda m: _ORIGINS[m[1]], symbol)

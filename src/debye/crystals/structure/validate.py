@@ -5,8 +5,9 @@ Each check returns what `Crystal` keeps, or refuses with the value at fault.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,12 +46,30 @@ def no_cell(label: str) -> InputError:
     )
 
 
+def type_name(thing: object) -> str:
+    """What something is, for errors.
+
+    Example:
+        >>> type_name(np.float64(3.5))
+        'an object of type numpy.float64'
+    """
+    kind = type(thing)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"an object of type {module}{kind.__qualname__}"
+
+
 def checked_species(species: Sequence[Species], label: str) -> tuple[Mapping[str, float], ...]:
-    """Occupancies by symbol for each site: known elements, above 0, at most 1 together."""
+    """Occupancies by symbol for each site: known elements, above 0, at most 1 together.
+
+    Raises:
+        InputError: A site holds something else.
+    """
     if isinstance(species, str | Mapping):
         raise structure_error(
             label, f"one site's species {species!r}, not a list", "give one per site"
         )
+    if not isinstance(species, Iterable):
+        raise structure_error(label, f"its species are {type_name(species)}", "give one per site")
     sites = tuple(
         _PURE[site] if isinstance(site, str) and site in _PURE else _checked_site(site, i, label)
         for i, site in enumerate(species)
@@ -61,6 +80,9 @@ def checked_species(species: Sequence[Species], label: str) -> tuple[Mapping[str
 
 
 def _checked_site(site: Species, index: int, label: str) -> Mapping[str, float]:
+    if not isinstance(site, str | Mapping):
+        why = f"the species of site {index} is {type_name(site)}"
+        raise structure_error(label, why, "give a symbol, or occupancies by symbol")
     content = {site: 1.0} if isinstance(site, str) else dict(site)
     for symbol, occupancy in content.items():
         if symbol not in ATOMIC_NUMBERS:
@@ -69,10 +91,10 @@ def _checked_site(site: Species, index: int, label: str) -> Mapping[str, float]:
                 f"unknown species {symbol!r} on site {index}",
                 "name an element (H to Og, D, T); leave dummy atoms and vacancies out",
             )
-        if not 0 < occupancy <= 1 + TOLERANCE:
+        if not (isinstance(occupancy, SupportsFloat) and 0 < float(occupancy) <= 1 + TOLERANCE):
             raise structure_error(
                 label,
-                f"the occupancy of {symbol} on site {index} is {occupancy:g}",
+                f"the occupancy of {symbol} on site {index} is {occupancy!s}",
                 "give occupancies above 0 and up to 1",
             )
     total = sum(content.values())
@@ -93,7 +115,11 @@ def _mixture(site: Mapping[str, float]) -> str:
 def checked_array(
     values: ArrayLike, shape: tuple[int, int], what: str, label: str
 ) -> NDArray[np.float64]:
-    """A read-only float64 copy of the given shape, finite and of lengths that can be Å."""
+    """A read-only float64 copy of the given shape, finite and of lengths that can be Å.
+
+    Raises:
+        InputError: It is something else.
+    """
     try:
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -116,7 +142,11 @@ def checked_array(
 
 
 def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
-    """Refuse a cell that is absent, flat, or too small for its atoms."""
+    """Refuse a cell that is absent, flat, or too small for its atoms.
+
+    Raises:
+        InputError: It is.
+    """
     if not cell.any():
         raise no_cell(label)
     volume = abs(np.linalg.det(cell))
@@ -142,7 +172,11 @@ def check_overlap(
     cell: NDArray[np.float64],
     label: str,
 ) -> None:
-    """Refuse two atoms in one place, which no crystal holds and no network has learned."""
+    """Refuse two atoms in one place, which no crystal holds and no network was trained on.
+
+    Raises:
+        InputError: Some are nearer than `CLOSEST`.
+    """
     pairs = close_pairs(positions, cell, CLOSEST)
     for i, j, distance in pairs:
         a, b = _mixture(species[i]), _mixture(species[j])

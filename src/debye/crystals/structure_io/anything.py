@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from debye.crystals.structure.convert import comes_from, type_name
+from debye.crystals.structure.convert import comes_from, is_structure, name_in
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.validate import type_name
 from debye.crystals.structure_io.formats import named_format, sniffed, unreadable
 from debye.crystals.structure_io.read import (
     LARGEST_TEXT,
@@ -29,7 +30,7 @@ from debye.crystals.structure_io.read import (
     means_many,
     read_structures,
 )
-from debye.crystals.structure_io.tables import COLUMNS, record_structures, row_crystal
+from debye.crystals.structure_io.tables import COLUMNS, record_structures
 from debye.crystals.structure_io.text import LazyStructure
 
 GIVE = (
@@ -40,16 +41,6 @@ GIVE = (
 
 LONGEST_NAME = 200
 """Characters of a string that is no path, as an error cites it."""
-
-_MADE: Mapping[tuple[str, str], Callable[..., Crystal]] = {
-    ("ase", "Atoms"): Crystal.from_atoms,
-    ("ase", "AtomsRow"): row_crystal,
-    ("pymatgen", "SiteCollection"): Crystal.from_pymatgen,
-    ("pymatgen", "ComputedStructureEntry"): Crystal.from_pymatgen,
-    ("phonopy", "Phonopy"): Crystal.from_phonopy,
-    ("phonopy", "PhonopyAtoms"): Crystal.from_phonopy,
-}
-"""What makes a crystal of each library's types."""
 
 _JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
 """The start of JSON, which no path or pattern has."""
@@ -91,7 +82,7 @@ def _items(x: Any) -> Iterable[Any] | None:  # noqa: ANN401
     if isinstance(x, np.ndarray):
         return x if x.ndim and x.dtype.kind in "OTU" else None
     one = isinstance(x, str | bytes | bytearray | memoryview | os.PathLike | Mapping | type)
-    if one or _reads(x) or _maker(x) or comes_from(x, "torch", "Tensor"):
+    if one or _reads(x) or is_structure(x) or comes_from(x, "torch", "Tensor"):
         return None
     return x if isinstance(x, Iterable) and not comes_from(x, "pandas", "DataFrame") else None
 
@@ -168,22 +159,14 @@ def _lazy(x: Any, label: str) -> Iterator[LazyStructure | FailedInput]:  # noqa:
         return lazy_structures_of(content, label or "the given text")
     if isinstance(x, Mapping):
         return _in_record(x, label or "the given dict")
-    if maker := _maker(x):
+    if is_structure(x):
         called = label or f"the {type(x).__name__}"
-        return iter([LazyStructure(called, partial(maker, x, source=label))])
+        return iter([LazyStructure(called, partial(Crystal.of, x, source=label))])
     if _reads(x):
         return _in_file(x, label or "the open file")
     table = comes_from(x, "pandas", "DataFrame")
     fix = "give one of its columns, such as table['structure']" if table else GIVE
     return iter([_refused(label or "what was given", f"it is {type_name(x)}", fix)])
-
-
-def _maker(x: Any) -> Callable[..., Crystal] | None:  # noqa: ANN401
-    """What makes a crystal of an object of another library."""
-    for (library, name), maker in _MADE.items():
-        if comes_from(x, library, name):
-            return maker
-    return None
 
 
 def _in_record(record: Mapping[str, Any], label: str) -> Iterator[LazyStructure | FailedInput]:
@@ -192,8 +175,9 @@ def _in_record(record: Mapping[str, Any], label: str) -> Iterator[LazyStructure 
     if isinstance(data, FailedInput):
         return iter([data])
     for key in COLUMNS:
-        if maker := _maker(data.get(key)):
-            return iter([LazyStructure(label, partial(maker, data[key], source=label))])
+        if is_structure(data.get(key)):
+            inner = partial(Crystal.of, data[key], name=name_in(data), source=label)
+            return iter([LazyStructure(label, inner)])
     return record_structures(data, label)
 
 

@@ -1,4 +1,4 @@
-"""What a file holds, told by its name and its first bytes; and what is refused unopened."""
+"""What a file holds, by its name and its first bytes; and what is refused unopened."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}){{0,2}}\s*")
 """The second line of a POSCAR."""
 
 HEAD = 8192
-"""Bytes at the start of a file that its format is told by."""
+"""Bytes at the start of a file by which its format is known."""
 
 
 def named_format(name: str | Path) -> str:

@@ -11,11 +11,13 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 from debye.core.files import atomic_write
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.validate import type_name
 from debye.crystals.structure_io.cif import cif_blocks
 from debye.crystals.structure_io.formats import (
     HEAD,
@@ -92,10 +94,10 @@ def read_structures(inputs: Paths) -> Iterator[Crystal | FailedInput]:
 
 def find_files(inputs: Paths) -> Iterator[Path | FailedInput]:
     """The files that paths, folders and patterns mean, in order; see `read_structures`."""
-    for entry in (
-        inputs if isinstance(inputs, Iterable) and not isinstance(inputs, str) else [inputs]
-    ):
-        found = attempt(str(entry), lambda entry=entry: _expanded(entry))  # type: ignore[misc]
+    one = isinstance(inputs, str | bytes | os.PathLike) or not isinstance(inputs, Iterable)
+    for entry in cast("Iterable[str]", [inputs] if one else inputs):
+        label = str(entry) if isinstance(entry, str | os.PathLike) else type_name(entry)
+        found = attempt(label, lambda entry=entry: _expanded(entry))  # type: ignore[misc]
         yield from [found] if isinstance(found, FailedInput) else found
 
 
@@ -153,13 +155,15 @@ def read_crystal(path: str | Path, index: int = 0) -> Crystal:
     """
     if index < 0:
         items = list(read_file(path))
-        index = max(index + len(items), 0)
-        return _strict(items[index])
-    for n, item in enumerate(read_file(path)):
-        if n == index:
-            return _strict(item)
-    _strict(item)  # a file that could not be read to its end says so
-    raise unreadable(f"{path}[{index}]", f"it holds {n + 1} structures", "count from 0")
+        if len(items) + index >= 0:
+            return _strict(items[index])
+    else:
+        items = list(islice(read_file(path), index + 1))
+        if len(items) > index:
+            return _strict(items[index])
+    _strict(items[-1])  # a file that could not be read to its end says so
+    why = f"it holds {len(items)} structures"
+    raise unreadable(f"{path}[{index}]", why, "count from 0, or from the end with -1")
 
 
 def _strict(item: Crystal | FailedInput) -> Crystal:
@@ -178,7 +182,8 @@ def write_structures(
     Args:
         path: Its name decides the format: ``.cif``, ``.xyz``, ``.extxyz``, ``.vasp``, ``POSCAR``,
             ``.json``, ``.jsonl``.
-        crystals: One, or several where the format holds several (all but POSCAR).
+        crystals: One, or several where the format holds several (all but POSCAR); what
+            `Crystal.of` takes will do.
         format: ``cif``, ``xyz``, ``poscar``, ``json`` or ``jsonl``, whatever the name.
 
     Returns:
@@ -187,10 +192,11 @@ def write_structures(
     Raises:
         InputError: The format is unknown, cannot hold a mixed site or several structures, or the
             file cannot be written.
+        ComputationError: The disk is full or failed while writing.
     """
     from debye.crystals.structure_io import write as writers
 
-    items = [crystals] if isinstance(crystals, Crystal) else list(crystals)
+    items = [crystals] if isinstance(crystals, Crystal) else list(map(Crystal.of, crystals))
     path = as_path(path)
     kind = format or named_format(path)
     if kind == "cif":
@@ -226,8 +232,7 @@ def as_path(given: str | os.PathLike[str]) -> Path:
         True
     """
     if not isinstance(given, str | os.PathLike):
-        why = f"it is of type {type(given).__name__}, no path"
-        raise unreadable(repr(given)[:80], why, "give a file, a folder or a pattern")
+        raise unreadable(type_name(given), "it is no path", "give a file, a folder or a pattern")
     if not str(given).strip():
         why = "the name is empty"
         raise unreadable(repr(given), why, "give a file, a folder or a pattern")
@@ -279,7 +284,7 @@ def _in_folder(folder: Path) -> list[Path]:
 def lazy_structures(path: str | os.PathLike[str]) -> Iterator[LazyStructure | FailedInput]:
     """The structures of one file, found but not yet made; see `read_file`."""
     label = os.path.expanduser(str(path))
-    return _until_unreadable(_opened(path, label), label)
+    return _until_unreadable(lambda: _opened(path, label), label)
 
 
 def lazy_structures_of(
@@ -290,16 +295,16 @@ def lazy_structures_of(
     Args:
         content: The whole of a CIF, POSCAR, (ext)xyz, JSON or JSON lines.
         label: What to call it in errors.
-        name: Of the file, whose suffix tells the format; told by the content where empty.
+        name: Of the file, whose suffix names the format; the content does where it is empty.
     """
-    return _until_unreadable(_of_content(content, name, label), label)
+    return _until_unreadable(lambda: _of_content(content, name, label), label)
 
 
 def _until_unreadable(
-    structures: Iterator[LazyStructure], label: str
+    opened: Callable[[], Iterator[LazyStructure]], label: str
 ) -> Iterator[LazyStructure | FailedInput]:
     """Each structure; `FailedInput` ends them where they cannot be read, or not further."""
-    empty = True
+    structures, empty = opened(), True
     while (found := attempt(label, lambda: next(structures, None))) is not None:
         empty = False
         yield found

@@ -50,7 +50,11 @@ def record_structures(record: Any, label: str) -> Iterator[LazyStructure]:  # no
 
 
 def json_line_structures(stream: IO[str], label: str) -> Iterator[LazyStructure]:
-    """The structures of a JSON-lines text, one a line, read as they are asked for."""
+    """The structures of a JSON-lines text, one a line, read as they are asked for.
+
+    Raises:
+        InputError: A line is too long.
+    """
     for i, line in enumerate(line for line in lines_of(stream, label) if line.strip()):
         yield LazyStructure(f"{label}[{i}]", partial(_line_crystal, line, f"{label}[{i}]"))
 
@@ -87,13 +91,7 @@ def database_structures(path: Path, label: str) -> Iterator[LazyStructure]:
 
     with connect(path, type="db", use_lock_file=False) as database:
         for i, row in enumerate(database.select()):
-            yield LazyStructure(f"{label}[{i}]", partial(row_crystal, row, f"{label}[{i}]"))
-
-
-def row_crystal(row: Any, source: str) -> Crystal:  # noqa: ANN401 - ase is not typed
-    """The crystal of a row of an ASE database."""
-    name = str(row.get("name", row.get("mp_id", "")))
-    return Crystal.from_atoms(row.toatoms(), name=name, source=source)
+            yield LazyStructure(f"{label}[{i}]", partial(Crystal.of, row, source=f"{label}[{i}]"))
 
 
 def _line_crystal(line: str, source: str) -> Crystal:

@@ -35,7 +35,11 @@ class LazyStructure(NamedTuple):
 
 
 def lines_of(stream: IO[str], label: str) -> Iterator[str]:
-    """The lines of a text, refused where one is too long to be of a structure."""
+    """The lines of a text, refused where one is too long to be of a structure.
+
+    Raises:
+        InputError: One is.
+    """
     while line := stream.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
             raise structure_error(label, "a line is 10 MB long", "give a structure file")
