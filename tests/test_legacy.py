@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from verbs import refused
 
 from debye.core import checkpoint
 from debye.crystals.inversion.rank import screened
 from debye.crystals.model.upgrade import upgraded
 from debye.crystals.predict.predictor import SHIPPED, Predictor, probe_crystal
+from debye.crystals.training.crossval import load_final, load_out_of_fold
 from debye.speckle.fitting.model_file import load_fitted
 
 LEGACY = Path(__file__).parent / "legacy"
@@ -26,6 +28,27 @@ def test_a_network_predicts_what_it_did():
     assert prediction.total.mean_frequency.item() == pytest.approx(NUMBERS["mean"], rel=1e-5)
     expected = torch.tensor(NUMBERS["density"])
     torch.testing.assert_close(prediction.total.density, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_finished_run_is_read():
+    net, _ = load_final(LEGACY / "run")
+    assert net.heads == ["force_constants"]
+
+
+def test_predictions_of_a_cross_validation_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    card = {"names": ["a"], "kinds": ["springs", "density"], "answers": [1]}
+    tensors = {"fold": torch.zeros(1), "readings": torch.ones(1, 2, 51)}
+    checkpoint.save(tmp_path / "out-of-fold.safetensors", card, tensors)
+    found = load_out_of_fold(tmp_path / "out-of-fold.safetensors")
+    assert found.kinds == ("force_constants", "density")
+    assert found.head_outputs.shape == (1, 2, 51)
+
+
+def test_an_unfinished_run_is_refused(debye, labelled):
+    """Not by a KeyError: its tensors have other names."""
+    words = "train", labelled, "--output", LEGACY / "run", "--resume"
+    refused(debye(*words), "cannot go on with the run", "debye 0.1 began it", "or train anew")
 
 
 def test_a_file_written_again_is_of_today(tmp_path):

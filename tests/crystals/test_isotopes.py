@@ -56,15 +56,15 @@ def test_each_crystal_of_a_batch_gets_its_own_factor():
 def test_no_states_leave_the_axis():
     target = torch.stack([hump(200.0), hump(960.0)]).repeat(200, 1)
     rng = np.random.default_rng(0)
-    scale = Isotopes(share=1.0, spread=0.5).draw(target, OMEGA, rng)
+    scale = Isotopes(fraction=1.0, spread=0.5).draw(target, OMEGA, rng)
     beyond = (OMEGA[-1] * scale.sqrt()).unsqueeze(-1) < OMEGA
     assert ((target * beyond).sum(-1) / target.sum(-1)).max() <= LOST
     assert (scale[0::2] < 1).any()  # a soft crystal may be made lighter
     assert (scale[1::2] >= 1).all()  # a hard one may not
 
 
-def test_only_a_share_is_scaled():
+def test_only_a_fraction_is_scaled():
     target = hump(300.0).expand(1000, -1)
-    scale = Isotopes(share=0.25, spread=0.3).draw(target, OMEGA, np.random.default_rng(0))
+    scale = Isotopes(fraction=0.25, spread=0.3).draw(target, OMEGA, np.random.default_rng(0))
     assert 0.2 < (scale != 1).double().mean() < 0.3
     assert scale.log().abs().max() <= 0.3

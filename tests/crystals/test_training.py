@@ -255,8 +255,8 @@ def test_loss_vanishes_for_the_truth_with_finite_gradients():
         ({"loss": {"kl": 0, "cdf": 0, "mse": 0}}, "[loss] is 0 in every term"),
         ({"data": 3}, "data of the config is 3"),
         ({"data": {"year": math.nan}}, "[data] year is nan"),
-        ({"isotopes": {"share": 2.0}}, "share"),
-        ({"isotopes": {"share": "all"}}, "share"),
+        ({"isotopes": {"fraction": 2.0}}, "fraction"),
+        ({"isotopes": {"fraction": "all"}}, "fraction"),
         ({"isotopes": {"spred": 2.0}}, "unknown key 'spred' in [isotopes]"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": "16"}, "batch_size is '16'"),
@@ -267,6 +267,15 @@ def test_settings_refuse(tables, what):
     with pytest.raises(InputError) as caught:
         Settings.from_tables(tables)
     assert what in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new"), [("isotopes", "share", "fraction"), ("network", "readouts", "heads")]
+)
+def test_a_key_of_before_is_refused_with_todays(table, old, new):
+    with pytest.raises(InputError, match=f"unknown key '{old}'") as caught:
+        Settings.from_tables({table: {old: 0.5}})
+    assert caught.value.fix == f"write {new} in its place"
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 2, 3])

@@ -27,7 +27,7 @@ def upgraded(card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Te
     new = {**card, "arguments": arguments}
     if "calibration" in card:
         calibration = dict(card["calibration"])
-        calibration["kinds"] = [_head(kind) for kind in calibration["kinds"]]
+        calibration["kinds"] = [head_of_today(kind) for kind in calibration["kinds"]]
         if calibration["model"] == digest(card["arguments"], tensors):
             calibration["model"] = digest(arguments, renamed)
         new["calibration"] = calibration
@@ -37,11 +37,17 @@ def upgraded(card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Te
 def _arguments(old: Mapping[str, Any]) -> dict[str, Any]:
     new = dict(old)
     if "readouts" in new:
-        new["heads"] = [_head(kind) for kind in new.pop("readouts")]
+        new["heads"] = [head_of_today(kind) for kind in new.pop("readouts")]
     return new
 
 
-def _head(kind: str) -> str:
+def head_of_today(kind: str) -> str:
+    """The name of a head that 0.1.0 called something else.
+
+    Example:
+        >>> head_of_today("springs"), head_of_today("density")
+        ('force_constants', 'density')
+    """
     return "force_constants" if kind == OLD_HEAD else kind
 
 

@@ -137,8 +137,18 @@ def _table_of(
     return dict(table)
 
 
+RENAMED = {("[isotopes]", "share"): "fraction", ("[network]", "readouts"): "heads"}
+"""Keys of debye 0.1 by table, and what they are called now."""
+
+
 def _known(table: Mapping[str, Any], names: list[str], where: str) -> None:
     for key in table:
+        if new := RENAMED.get((where, key)):
+            raise InputError(
+                f"unknown key {key!r} in {where}",
+                why=f"it is called {new!r} since debye 0.2",
+                fix=f"write {new} in its place",
+            )
         if key not in names:
             raise InputError(
                 f"unknown key {key!r} in {where}",

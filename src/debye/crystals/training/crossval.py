@@ -36,6 +36,7 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
+from debye.crystals.model.upgrade import head_of_today, upgraded
 from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training import metrics
@@ -307,7 +308,7 @@ def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
         raise InputError(
             f"the run {folder} is not finished", why=f"it holds no {FINAL}", fix="go on with it"
         )
-    return checkpoint.load_model(folder / FINAL, PhononNet)
+    return checkpoint.load_model(folder / FINAL, PhononNet, upgrade=upgraded)
 
 
 def save_out_of_fold(path: Path, result: OutOfFold) -> None:
@@ -336,8 +337,8 @@ def load_out_of_fold(path: Path) -> OutOfFold:
     return OutOfFold(
         tuple(card["names"]),
         tensors["fold"],
-        tuple(card["kinds"]),
-        tensors["head_outputs"],
+        tuple(head_of_today(kind) for kind in card["kinds"]),
+        tensors["readings" if card["format"] == 1 else "head_outputs"],
         tuple(card["answers"]),
     )
 

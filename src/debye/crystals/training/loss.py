@@ -102,7 +102,7 @@ def _unit_peak(x: Tensor) -> Tensor:
 
 
 LOST = 0.005
-"""Share of the states that may leave the axis when lighter masses stretch a spectrum."""
+"""Fraction of the states that may leave the axis when lighter masses stretch a spectrum."""
 
 
 def stretched(frequency: Tensor, density: Tensor, factor: Tensor) -> Tensor:
@@ -124,8 +124,8 @@ def stretched(frequency: Tensor, density: Tensor, factor: Tensor) -> Tensor:
     at = frequency / factor.unsqueeze(-1)  # [b, f]
     right = torch.searchsorted(frequency, at).clamp(1, len(frequency) - 1)
     low, high = frequency[right - 1], frequency[right]
-    share = (at - low) / (high - low)
-    value = torch.lerp(density.gather(-1, right - 1), density.gather(-1, right), share)
+    between = (at - low) / (high - low)
+    value = torch.lerp(density.gather(-1, right - 1), density.gather(-1, right), between)
     value = torch.where(at > frequency[-1], 0.0, value)
     return value / value.amax(-1, keepdim=True)
 
@@ -151,18 +151,18 @@ class Isotopes:
     """How often, and how far, the masses of training crystals are scaled.
 
     Attributes:
-        share: Of the crystals of a batch, how many get a factor; 0 to leave all as they are.
+        fraction: Of the crystals of a batch, how many get a factor; 0 to leave all as they are.
         spread: Largest |ln s| of the factors s, drawn log-uniformly.
 
     Raises:
         InputError: A number is out of range.
     """
 
-    share: float = 0.5
+    fraction: float = 0.5
     spread: float = 0.3
 
     def __post_init__(self) -> None:
-        check_numbers("[isotopes]", self, {"share": (0.0, 1.0), "spread": (0.0, 1.0)})
+        check_numbers("[isotopes]", self, {"fraction": (0.0, 1.0), "spread": (0.0, 1.0)})
 
     def draw(self, target: Tensor, frequency: Tensor, rng: np.random.Generator) -> Tensor:
         """Factors for the masses of a batch.
@@ -177,7 +177,7 @@ class Isotopes:
         Returns:
             (B,) factors.
         """
-        chosen = rng.random(len(target)) < self.share
+        chosen = rng.random(len(target)) < self.fraction
         log = rng.uniform(-self.spread, self.spread, len(target)) * chosen
         scale = torch.from_numpy(np.exp(log)).to(target)
         beyond = frequency > (frequency[-1] * scale.sqrt()).unsqueeze(-1)  # [b, f]
@@ -201,7 +201,7 @@ class Isotopes:
             seed: Of the whole batch, so that a crystal's isotopes do not depend on its part.
             part: Which of the batch's crystals are wanted.
         """
-        if self.share == 0:
+        if self.fraction == 0:
             return LabelledGraph(graph, target[part])
         scale = self.draw(target, frequency, np.random.default_rng(seed))
         return LabelledGraph(*with_scaled_masses(graph, target[part], frequency, scale[part]))

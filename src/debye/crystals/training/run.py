@@ -355,7 +355,14 @@ def _last(folder: Path) -> tuple[checkpoint.Card, dict[str, Tensor]]:
             why=f"it holds no {LAST}",
             fix="name the folder of the run, or start one without --resume",
         )
-    return checkpoint.load(folder / LAST)
+    card, tensors = checkpoint.load(folder / LAST)
+    if card["format"] < checkpoint.FORMAT:
+        raise InputError(
+            f"cannot go on with the run in {folder}",
+            why="debye 0.1 began it, whose networks name their parts otherwise",
+            fix="finish it with debye 0.1, or train anew; its best.safetensors can be used",
+        )
+    return card, tensors
 
 
 def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
