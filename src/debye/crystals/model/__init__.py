@@ -1,1 +1,1 @@
-"""The model: Graph → network → densities of states, and predictions from a model file."""
+"""The model: Graph → network → densities of states, or force constants."""
