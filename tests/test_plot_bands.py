@@ -52,3 +52,18 @@ def test_a_reference_is_dashed(bands):
     found, _ = bands
     (ax,) = bands_figure(found, reference=found).axes
     assert sum(line.is_dashed() for line in ax.lines) == 6 * len(found.path.ends)
+
+
+@pytest.mark.parametrize("unit", ["cm-1", "THz"])
+def test_what_lies_beyond_the_training_spectra_is_hatched_and_said_once(bands, unit):
+    found, sites = bands
+    end = 0.8 * found.frequency.max().item()
+    beyond = Bands.of(found.crystal, found.force_constants, found.path, range_end=end)
+    assert sum("extrapolated" in note for note in beyond.notes) == 1
+    assert not any("extrapolated" in note for note in found.notes)
+    figure = bands_figure(beyond, sites.sum(), unit=unit)
+    for ax in figure.axes:
+        (patch,) = [patch for patch in ax.patches if patch.get_hatch()]
+        assert patch.get_y() == pytest.approx(end * frequency_factor("cm-1", unit))
+        assert patch.get_y() + patch.get_height() == pytest.approx(ax.get_ylim()[1])
+    assert not [p for ax in bands_figure(found).axes for p in ax.patches if p.get_hatch()]

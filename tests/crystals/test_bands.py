@@ -223,7 +223,7 @@ def test_a_crystal_in_any_cell_is_predicted_in_its_primitive_one():
     assert "imaginary" in bands.notes[2]
     assert "8 sites, the primitive one 2" in bands.notes[3]
     assert bands.sites.sum().integral.item() == pytest.approx(6)
-    assert repr(bands) == "Bands(Si, 6 branches -322..0 cm-1, G-X, 20 points)"
+    assert repr(bands) == "Bands(Si, 6 branches -322..0 cm⁻¹, G-X, 20 points)"
     with pytest.raises(InputError, match="no point 'L'"):
         bands.at("L")
 

@@ -287,7 +287,7 @@ def test_states_above_the_grid_are_told(tmp_path):
     beyond.force_constants = beyond.force_constants * np.diag([1.0, 1.0, 1000.0])
     _, crystal, _ = only(save(beyond, tmp_path / "mixed"))
     assert crystal.notes == (
-        "33 % of the states are above 1000 cm-1 and not in the labelled spectrum",
+        "33 % of the states are above 1000 cm⁻¹ and not in the labelled spectrum",
     )
 
 
@@ -380,7 +380,7 @@ def test_only_states_from_zero_on_count_and_any_normalisation_does():
 @pytest.mark.parametrize(
     ("frequency", "density", "text"),
     [
-        (OMEGA + 2000, torch.ones(1101), "no states between 0 and 1000 cm-1 (its axis: 2000"),
+        (OMEGA + 2000, torch.ones(1101), "no states between 0 and 1000 cm⁻¹ (its axis: 2000"),
         (OMEGA, torch.zeros(1101), "holds no states"),
         (OMEGA, torch.full((1101,), float("nan")), "NaN"),
         (OMEGA, -torch.ones(1101), "negative"),

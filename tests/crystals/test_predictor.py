@@ -117,7 +117,7 @@ def test_a_changed_probe_is_refused(tmp_path, predictor):
     checkpoint.save_model(path, predictor.model, {**card, "probe_mean_frequency_cm-1": 1.0})
     with pytest.raises(InputError, match="will not use the model") as caught:
         Predictor.load(path)
-    assert "where its maker had 1.00 cm-1" in caught.value.why
+    assert "where its maker had 1.00 cm⁻¹" in caught.value.why
 
 
 def test_a_card_without_a_probe_is_refused(tmp_path, predictor):

@@ -235,7 +235,7 @@ def test_type_and_device_come_from_the_density(dtype):
     for value in (spectrum.frequency, spectrum.n_atoms, spectrum.integral, spectrum.moment(-1)):
         assert value.dtype == dtype
     assert Spectrum([0, 1], [0, 1], 1, "max").density.dtype == torch.float64
-    assert "3 points 0..200 cm-1" in repr(spectrum)
+    assert "3 points 0..200 cm⁻¹" in repr(spectrum)
 
 
 def test_rounding_below_zero_is_removed():

@@ -347,7 +347,7 @@ def test_a_usual_crystal_is_not_warned_of(calibration):
     assert list(cautions(salt(), bond, packing, known)) == []
     assert list(doubt(5.0, 0.5)) == []
     assert list(doubt(45.0, 0.97)) == [
-        "expected error 45 cm-1, worse than for 97 % of the training crystals"
+        "expected error 45 cm⁻¹, worse than for 97 % of the training crystals"
     ]
 
 

@@ -56,26 +56,15 @@ def _found(
     file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
 ) -> Bands:
     """Read, predict, solve."""
-    from debye.crystals.lattice.bands import predicted_bands
-
     crystal = read_one(file)
     predictor = load_predictor(model, device)
-    warnings = predictor.predict(crystal).warnings
     with progress_bar() as bar:
         task = bar.add_task("wave vectors", total=None)
 
         def show_progress(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
-        return predicted_bands(
-            crystal,
-            predictor.force_constants,
-            path,
-            points,
-            velocities=velocities,
-            warnings=warnings,
-            progress=show_progress,
-        )
+        return predictor.bands(crystal, path, points, velocities=velocities, progress=show_progress)
 
 
 def _record(bands: Bands, unit: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.bands import Bands
 from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
-from debye.plot.dos import array, draw_dos, tint
+from debye.plot.dos import HATCH, array, draw_dos, tint
 from debye.plot.text import FREQUENCY_LABELS, formula_text, write_notes
 from debye.units import frequency_factor
 
@@ -26,7 +26,8 @@ def draw_bands(
 ) -> None:
     """Draw frequencies against the way through the Brillouin zone.
 
-    Imaginary modes lie below zero, on a tinted ground; the range of several estimates is shaded.
+    Imaginary modes lie below zero, on a tinted ground; the range of several estimates is shaded;
+    what lies beyond the spectra that a model learned from is hatched.
 
     Args:
         ax: Where to draw.
@@ -72,11 +73,22 @@ def _decorate(ax: Axes, bands: Bands, unit: str) -> None:
     for place in places:
         ax.axvline(place, color=GREY, linewidth=0.4, zorder=0)
     ax.set_ylabel(FREQUENCY_LABELS[unit])
-    low, high = _limits(bands, unit)
-    ax.set_ylim(low, high)
+    ax.set_ylim(*_limits(bands, unit))
+    if _draw_grounds(ax, bands, unit):
+        ax.set_title("hatched: extrapolated", loc="right", fontsize=6.5)
+
+
+def _draw_grounds(ax: Axes, bands: Bands, unit: str) -> bool:
+    """The ground of imaginary modes, and of those beyond the model's range, if there are any."""
+    low, high = ax.get_ylim()
     if low < 0:
         ax.axhline(0, color=DARK, linewidth=0.6)
         ax.axhspan(low, 0, color=tint(WARNING, 0.1), zorder=0, linewidth=0)
+    end = (bands.range_end or np.inf) * frequency_factor("cm-1", unit)
+    if end >= high:
+        return False
+    ax.axhspan(end, high, zorder=0, **HATCH)
+    return True
 
 
 def _limits(bands: Bands, unit: str) -> tuple[float, float]:
@@ -121,8 +133,7 @@ def bands_figure(
             beside.set_ylabel("")
             beside.tick_params(labelleft=False)
         draw_bands(ax, bands, unit=unit, reference=reference, title=title)
-        if total is not None and ax.get_ylim()[0] < 0:
-            beside.axhline(0, color=DARK, linewidth=0.6)
-            beside.axhspan(ax.get_ylim()[0], 0, color=tint(WARNING, 0.1), zorder=0, linewidth=0)
+        if total is not None:
+            _draw_grounds(beside, bands, unit)
         write_notes(figure, notes)
     return figure

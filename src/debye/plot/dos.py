@@ -22,7 +22,7 @@ from torch import Tensor
 from debye.crystals.dos.checks import check_same_axis
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
-from debye.plot import DARK, GREY
+from debye.plot import DARK
 from debye.plot.element_colours import colours_of, element_of
 from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
 from debye.units import frequency_factor
@@ -120,15 +120,16 @@ def band_patch(name: str) -> Patch:
 
 def range_patch(name: str = BEYOND) -> Patch:
     """How what lies beyond the model's range is shown in a legend."""
-    return Patch(label=plain_text(name), **_HATCH)
+    return Patch(label=plain_text(name), **HATCH)
 
 
-_HATCH: dict[str, Any] = {
-    "facecolor": "white",
-    "edgecolor": GREY,
-    "hatch": "//////",
+HATCH: dict[str, Any] = {
+    "facecolor": "none",
+    "edgecolor": "#B0B0B0",
+    "hatch": "/////",
     "linewidth": 0,
 }
+"""Look of what lies beyond a model's range."""
 
 
 def check_single(spectrum: Spectrum, what: str) -> None:
@@ -294,7 +295,7 @@ class _Pen:
     def hatch(self, start: float, stop: float) -> None:
         """Mark a stretch of the frequency axis."""
         span = self.ax.axhspan if self.sideways else self.ax.axvspan
-        span(start, stop, zorder=0.4, **_HATCH)
+        span(start, stop, zorder=0.4, **HATCH)
 
     def line(self, omega: Array, density: Array, label: str, *, dashed: bool = False) -> Line2D:
         x, y = (density, omega) if self.sideways else (omega, density)

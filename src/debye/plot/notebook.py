@@ -144,14 +144,15 @@ def bands_card(bands: Bands) -> str:
     picture.curves(lines, look=f'{LINE} stroke-linejoin="round"')
     for place, _ in bands.path.ticks:
         picture.upright(place)
+    if bands.range_end is not None and bands.range_end < high:
+        picture.area(picture.x, 2 * (bands.range_end,), 2 * (picture.y[1],), BAND)
     picture.axis([(x, name.replace("G", "Γ")) for x, name in bands.path.ticks])
     picture.upward(ticks(*picture.y))
     left_out = f", one in {every} drawn" if every > 1 else ""
     lowest = low if bands.imaginary else 0.0
     facts = [f"{branches} branches{left_out}, {lowest:.0f} to {high:.0f} {UNIT_NAMES['cm-1']}"]
-    warnings = ["some modes are imaginary, drawn below zero"] if bands.imaginary else []
     title = f"Phonon bands of {bands.crystal.formula}"
-    return card(title, facts, picture.svg(title), warnings)
+    return card(title, facts, picture.svg(title), bands.notes[:MOST])
 
 
 def _branches(

@@ -87,8 +87,8 @@ def published_view(frequency: object, density: object, n_atoms: float) -> Spectr
     grid = spectrum.frequency.tolist()
     if len(grid) != len(FREQUENCY) or not np.allclose(grid, FREQUENCY, atol=1e-6):
         raise InputError(
-            f"the spectrum has {len(grid)} points from {grid[0]:g} to {grid[-1]:g} cm-1",
-            why="the network is trained on 51 points from 0 to 1000 cm-1",
+            f"the spectrum has {len(grid)} points from {grid[0]:g} to {grid[-1]:g} cm⁻¹",
+            why="the network is trained on 51 points from 0 to 1000 cm⁻¹",
             fix="bring it onto that grid",
         )
     return Spectrum(
@@ -124,7 +124,7 @@ def published_recipe(frequency: Tensor | ArrayLike, density: Tensor | ArrayLike)
     Example:
         >>> omega = torch.arange(0.0, 600.0)
         >>> view = published_recipe(omega, torch.exp(-(((omega - 300) / 80) ** 2)))
-        >>> view.argmax().item(), view[14].item()  # at 280 cm-1, unsmoothed 0.939
+        >>> view.argmax().item(), view[14].item()  # at 280 cm⁻¹, unsmoothed 0.939
         (15, 0.940...)
     """
     from scipy.signal import savgol_filter  # type: ignore[import-untyped,unused-ignore]
@@ -141,7 +141,7 @@ def published_recipe(frequency: Tensor | ArrayLike, density: Tensor | ArrayLike)
         low, high = raw.frequency[0].item(), raw.frequency[-1].item()
         raise InputError(
             "the spectrum has no published view",
-            why=f"it holds no states between 0 and 1000 cm-1 (its axis: {low:g} to {high:g})",
-            fix="check its unit; the recipe takes cm-1",
+            why=f"it holds no states between 0 and 1000 cm⁻¹ (its axis: {low:g} to {high:g})",
+            fix="check its unit; the recipe takes cm⁻¹",
         )
     return torch.from_numpy(view / view.max())

@@ -131,7 +131,7 @@ def _row(folder: Path) -> Row:
 def _lost(dos: Spectrum, imaginary: float) -> list[str]:
     """What the published grid leaves out."""
     beyond = 1 - (dos.cumulative([FREQUENCY[-1]])[0] / dos.integral).item()
-    shares = {"imaginary": imaginary, f"above {FREQUENCY[-1]:g} cm-1": beyond}
+    shares = {"imaginary": imaginary, f"above {FREQUENCY[-1]:g} cm⁻¹": beyond}
     return [
         f"{100 * share:.2g} % of the states are {where} and not in the labelled spectrum"
         for where, share in shares.items()

@@ -36,7 +36,7 @@ def check_same_axis(one: Tensor, other: Tensor) -> None:
         InputError: They do.
     """
     if not torch.equal(one, other):
-        axes = [f"{len(axis)} points {axis[0]:g}..{axis[-1]:g} cm-1" for axis in (one, other)]
+        axes = [f"{len(axis)} points {axis[0]:g}..{axis[-1]:g} cm⁻¹" for axis in (one, other)]
         why = f"their axes differ: {axes[0]}, and {axes[1]}"
         raise InputError("cannot combine two spectra", why=why, fix="resample() one onto the other")
 

@@ -124,7 +124,7 @@ def _low_frequency(spectrum: Spectrum, fit_below: float | None) -> Tensor:
     fitted = (omega > 0) & (omega <= end * (1 + 1e-9))  # [..., frequency]
     a = (fitted * density * omega**2).sum(-1) / (fitted * omega**4).sum(-1)
     if not bool((a > 0).all()):  # also where no point lies below: 0 / 0
-        why = f"no states at the points below {end.max().item():g} cm-1"
+        why = f"no states at the points below {end.max().item():g} cm⁻¹"
         raise InputError("no Debye temperature 'low-frequency'", why=why, fix="raise fit_below")
     return CM1_TO_K * (9 * spectrum.n_atoms / a) ** (1 / 3)
 

@@ -46,7 +46,7 @@ def spectrum_of_modes(
         (3.0, 100.0)
     """
     if not np.abs(omega).max() < FASTEST:  # NaN is not
-        why = f"a mode lies at {np.abs(omega).max():.3g} cm-1"
+        why = f"a mode lies at {np.abs(omega).max():.3g} cm⁻¹"
         raise InputError(
             "the force constants make no sense", why=why, fix="check them, and the calculator named"
         )

@@ -75,7 +75,7 @@ class Spectrum(Convertible, Displayed):
         >>> (0.5 * dos + 0.25 * dos).n_atoms.item()
         1.5
         >>> dos - 0.5 * dos  # of any sign; .to("3N") where it is a spectrum again
-        Spectrum(3 points 0..200 cm-1, shape (), normalisation 'difference')
+        Spectrum(3 points 0..200 cm⁻¹, shape (), normalisation 'difference')
     """
 
     frequency: Tensor
@@ -108,7 +108,7 @@ class Spectrum(Convertible, Displayed):
 
     def __repr__(self) -> str:
         low, high = self.frequency[0].item(), self.frequency[-1].item()
-        axis = f"{len(self.frequency)} points {low:g}..{high:g} cm-1"
+        axis = f"{len(self.frequency)} points {low:g}..{high:g} cm⁻¹"
         return f"Spectrum({axis}, shape {tuple(self.shape)}, normalisation {self.normalisation!r})"
 
     def __eq__(self, other: object) -> bool:
@@ -390,7 +390,7 @@ class Spectrum(Convertible, Displayed):
         low = axis[0].item() if lower is None else max(lower, axis[0].item())
         high = axis[-1].item() if upper is None else min(upper, axis[-1].item())
         if not low < high:
-            why = f"the axis runs from {axis[0].item():g} to {axis[-1].item():g} cm-1"
+            why = f"the axis runs from {axis[0].item():g} to {axis[-1].item():g} cm⁻¹"
             raise InputError("nothing to keep of the spectrum", why=why, fix="choose a wider range")
         points, density = cut(axis, self.density, low, high)
         kept = replace(self, frequency=points, density=density)

@@ -68,7 +68,7 @@ def from_csv(text: str) -> Spectrum:
     Example:
         >>> lines = ["frequency_THz,total_3N_per_THz_of_1_atoms", "0,0", "2,3"]
         >>> from_csv(chr(10).join(lines))
-        Spectrum(2 points 0..66.7128 cm-1, shape (), normalisation '3N')
+        Spectrum(2 points 0..66.7128 cm⁻¹, shape (), normalisation '3N')
     """
     try:
         header, *lines = csv.reader(io.StringIO(text.strip()))

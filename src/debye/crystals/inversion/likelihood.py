@@ -167,7 +167,7 @@ class Observation:
         values = to_cells @ measured.intensity
         area = float(values @ trapezoid_weights(onto))
         if area <= 0:
-            why = f"its integral from {onto[0]:g} to {onto[-1]:g} cm-1 is {area:.3g}"
+            why = f"its integral from {onto[0]:g} to {onto[-1]:g} cm⁻¹ is {area:.3g}"
             fix = "give the intensities without subtracting more than the background"
             raise InputError("the measured spectrum is empty", why=why, fix=fix)
         noise = None
@@ -317,8 +317,8 @@ def _no_overlap(
     return InputError(
         "the measured range and the model's hardly overlap",
         why=(
-            f"{points} of the model's points, {grid[0]:g} to {grid[-1]:g} cm-1, lie between "
-            f"{window[0]:.4g} and {window[1]:.4g} cm-1, and {LEAST_POINTS} are needed"
+            f"{points} of the model's points, {grid[0]:g} to {grid[-1]:g} cm⁻¹, lie between "
+            f"{window[0]:.4g} and {window[1]:.4g} cm⁻¹, and {LEAST_POINTS} are needed"
             f"; the energies were read in {measured.unit}{guess}"
         ),
         fix="check the unit and the window",

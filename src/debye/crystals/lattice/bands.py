@@ -58,6 +58,8 @@ class Bands(Displayed):
     """(Q, 3n) lowest and highest frequency of each branch among several sets of force constants."""
     notes: tuple[str, ...] = ()
     """What a reader of the bands should know."""
+    range_end: float | None = None
+    """Highest frequency of the spectra that the force constants were learned from, cm⁻¹."""
 
     @classmethod
     def of(
@@ -69,6 +71,7 @@ class Bands(Displayed):
         *,
         velocities: bool = False,
         notes: Sequence[str] = (),
+        range_end: float | None = None,
         progress: Progress | None = None,
     ) -> Bands:
         """The bands of force constants.
@@ -81,6 +84,7 @@ class Bands(Displayed):
             points: About how many, unless the path has its own.
             velocities: Whether to find group velocities too.
             notes: What is known of them already.
+            range_end: Highest frequency of the spectra that they were learned from, cm⁻¹.
             progress: Is told how many wave vectors are newly done; each counts for the mean, for
                 every one of several estimates, and for its velocities.
 
@@ -96,7 +100,7 @@ class Bands(Displayed):
             ...     first=torch.zeros(3, dtype=torch.long), second=torch.zeros(3, dtype=torch.long),
             ...     step=torch.eye(3), values=torch.diag_embed(torch.eye(3) + 0.1), n_crystals=1)
             >>> Bands.of(atom, cubic, "G X M")
-            Bands(Po, 3 branches 0..79 cm-1, G-X-M, 300 points)
+            Bands(Po, 3 branches 0..79 cm⁻¹, G-X-M, 300 points)
         """
         given = (
             [force_constants] if isinstance(force_constants, ForceConstants) else force_constants
@@ -110,12 +114,12 @@ class Bands(Displayed):
             velocity = group_velocities(mean, cell, path.q, path.direction, progress)
         edges = torch.stack(each).aminmax(dim=0) if each else None
         between = (edges.min, edges.max) if edges else None
-        said = (*notes, *_notes(crystal, frequency))
-        return cls(crystal, path, mean, frequency, velocity, between, said)
+        said = (*notes, *_notes(crystal, frequency, range_end))
+        return cls(crystal, path, mean, frequency, velocity, between, said, range_end)
 
     def __repr__(self) -> str:
         low, high = round(self.frequency.min().item()), round(self.frequency.max().item())
-        branches = f"{self.frequency.shape[1]} branches {low}..{high} cm-1"
+        branches = f"{self.frequency.shape[1]} branches {low}..{high} cm⁻¹"
         runs = "-".join(label for _, label in self.path.ticks)
         return f"Bands({self.crystal.formula}, {branches}, {runs}, {len(self.path.q)} points)"
 
@@ -150,6 +154,7 @@ def predicted_bands(
     *,
     velocities: bool = False,
     warnings: Sequence[str] = (),
+    range_end: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bands:
     """The bands of a crystal in its primitive cell, from predicted force constants.
@@ -162,6 +167,7 @@ def predicted_bands(
         points: About how many.
         velocities: Whether to find group velocities too.
         warnings: What is known of the prediction.
+        range_end: Highest frequency of the spectra that the force constants were learned from.
         progress: Is told how many wave vectors are done, and of how many.
 
     Raises:
@@ -180,7 +186,8 @@ def predicted_bands(
             progress(done, total)
 
     notes = (NOT_TRAINED, *warnings)
-    bands = Bands.of(cell, members, way, velocities=velocities, notes=notes, progress=advance)
+    how: dict[str, Any] = {"velocities": velocities, "notes": notes, "range_end": range_end}
+    bands = Bands.of(cell, members, way, progress=advance, **how)
     if cell.n_sites == crystal.n_sites:
         return bands
     smaller = (
@@ -196,11 +203,16 @@ def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progres
     )
 
 
-def _notes(crystal: Crystal, frequency: Tensor) -> Iterator[str]:
+def _notes(crystal: Crystal, frequency: Tensor, end: float | None) -> Iterator[str]:
+    if end is not None and frequency.max().item() > end:
+        yield (
+            f"bands above {end:g} cm⁻¹ are extrapolated: the spectra that the model learned from "
+            "end there"
+        )
     if len(crystal.elements) > 1:
         yield NO_FIELD
     if (lowest := frequency.min().item()) < -IMAGINARY:
-        yield f"some modes are imaginary, down to {lowest:.0f} cm-1 as the custom writes it"
+        yield f"some modes are imaginary, down to {lowest:.0f} cm⁻¹ as the custom writes it"
 
 
 def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:

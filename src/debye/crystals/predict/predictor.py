@@ -260,7 +260,8 @@ class Predictor:
             path,
             points,
             velocities=velocities,
-            warnings=self.predict(crystal).warnings,
+            warnings=[w for w in self.predict(crystal).warnings if w != self._cut_off],
+            range_end=self._end,
             progress=progress,
         )
 
@@ -284,11 +285,20 @@ class Predictor:
             )
         total = sites.sum(0)
         if total[-1] > EDGE_OF_RANGE * total.max():
-            yield (
-                f"the spectrum does not vanish at {self.model.frequency[-1]:g} cm-1, the end of "
-                "the model's range: modes beyond it count as softer ones, so the heat capacity "
-                "comes out too high"
-            )
+            yield self._cut_off
+
+    @property
+    def _end(self) -> float:
+        """The end of the model's range, cm⁻¹."""
+        return float(self.model.frequency[-1])
+
+    @property
+    def _cut_off(self) -> str:
+        """What is said of a spectrum that goes on beyond the model's range; not true of bands."""
+        return (
+            f"the spectrum does not vanish at {self._end:g} cm⁻¹, the end of the model's range: "
+            "modes beyond it count as softer ones, so the heat capacity comes out too high"
+        )
 
 
 def model_path(given: str | os.PathLike[str] | None) -> Path:
@@ -357,7 +367,7 @@ def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path
     elif abs(found - expected) <= 1e-3 * expected:
         return
     else:
-        why = f"its probe prediction is {found:.2f} cm-1 where its maker had {expected:.2f} cm-1"
+        why = f"its probe prediction is {found:.2f} cm⁻¹ where its maker had {expected:.2f} cm⁻¹"
     raise InputError(
         f"will not use the model {path}",
         why=why,

@@ -216,6 +216,6 @@ def doubt(error: float, rank: float) -> Iterator[str]:
     """
     if rank >= DOUBTFUL:
         yield (
-            f"expected error {error:.3g} cm-1, worse than for {100 * rank:.0f} % of the training "
+            f"expected error {error:.3g} cm⁻¹, worse than for {100 * rank:.0f} % of the training "
             "crystals"
         )
