@@ -279,6 +279,8 @@ def test_ase_database(tmp_path):
     assert (rutile.formula, rutile.name, rutile.source) == ("TiO2", "rutile", f"{path}[0]")
     assert "no atoms" in nothing.error.why
     assert polonium.formula == "Po"
+    assert "no atoms" in repr(nothing)
+    assert "\n" not in repr(nothing)
     (tmp_path / "b.db").write_bytes(path.read_bytes()[:3000])
     assert [type(item) for item in read_file(tmp_path / "b.db")] == [FailedInput]
     (tmp_path / "c.db").write_text("no database")
@@ -304,6 +306,17 @@ def test_json_of_every_kind(tmp_path):
             read_text(tmp_path, text, "bad.json")
     (tmp_path / "a.jsonl").write_text(json.dumps(plain) + "\n{oops\n\n" + json.dumps(plain))
     assert [type(i) for i in read_file(tmp_path / "a.jsonl")] == [Crystal, FailedInput, Crystal]
+
+
+def test_deep_json_is_refused_whoever_raised_the_limit_of_recursion(tmp_path):
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(100_000)  # as symfc does, which phonopy imports
+        with pytest.raises(InputError, match="nested more than 1000 deep"):
+            read_text(tmp_path, "[" * 90_000, "deep.json")
+        assert read_text(tmp_path, json.dumps(PO.to_dict()), "flat.json") == PO
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_pymatgen_json(tmp_path):

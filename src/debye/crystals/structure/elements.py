@@ -68,14 +68,14 @@ def periodic_position(number: int) -> tuple[int, int, str]:
         ((3, 14, 'p'), (6, 3, 'f'))
     """
     period = next(i for i, core in enumerate(_NOBLE_CORES) if number <= core)
-    place = number - _NOBLE_CORES[period - 1]
+    column = number - _NOBLE_CORES[period - 1]
     length = _NOBLE_CORES[period] - _NOBLE_CORES[period - 1]
-    if place <= 2:
-        return period, 18 if number == 2 else place, "s"
-    if place > length - 6:
-        return period, 18 - length + place, "p"
-    if place > length - 16:
-        return period, 18 - length + place, "d"
+    if column <= 2:
+        return period, 18 if number == 2 else column, "s"
+    if column > length - 6:
+        return period, 18 - length + column, "p"
+    if column > length - 16:
+        return period, 18 - length + column, "d"
     return period, 3, "f"
 
 

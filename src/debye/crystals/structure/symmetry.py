@@ -88,8 +88,8 @@ def orbits(
         return sites, fractional
     species: list[Site] = []
     positions: list[NDArray[np.float64]] = []
-    for site, place in zip(sites, fractional, strict=True):
-        images = (by.rotations @ place + by.shifts) % 1.0  # [operation, vector]
+    for site, position in zip(sites, fractional, strict=True):
+        images = (by.rotations @ position + by.shifts) % 1.0  # [operation, vector]
         between = images - images[:, None]  # from i to j
         between -= np.round(between)
         near = np.linalg.norm(between @ cell, axis=-1) < SAME

@@ -61,6 +61,9 @@ class FailedInput:
     source: str
     error: DebyeError
 
+    def __repr__(self) -> str:
+        return " ".join(f"FailedInput({self.source}: {self.error.why})".split())
+
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """Files, folders or patterns; one may stand alone."""

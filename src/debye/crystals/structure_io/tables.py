@@ -7,11 +7,14 @@ a column: as such a dictionary, or as text (JSON, CIF or POSCAR). Everything but
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from debye.crystals.structure.convert import NAMES, name_in
 from debye.crystals.structure.crystal import Crystal
@@ -23,6 +26,8 @@ from debye.crystals.structure_io.text import LazyStructure, lines_of, poscar_str
 COLUMNS = ("structure", "atoms", "cif", "poscar", "atoms_json")
 """Where a record holds its structure, if it is not one itself; the last is pymatgen's of ASE."""
 _PARTS = ("sites", "lattice", "numbers", "positions", "cell", "pbc")
+DEEPEST = 1000
+"""Brackets within each other in a JSON text."""
 ROWS_AT_ONCE = 256
 """Of a Parquet table, held in memory together."""
 
@@ -101,9 +106,23 @@ def _line_crystal(line: str, source: str) -> Crystal:
 
 def _parsed(text: str, source: str) -> Any:  # noqa: ANN401 - anything JSON can say
     try:
+        _check_depth(text)
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise structure_error(source, f"not valid JSON ({error})", "write it again") from error
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what overflows the stack: Python does, unless someone (symfc) has raised its limit.
+
+    Raises:
+        RecursionError: Brackets stand deeper in each other than Python allows by itself.
+    """
+    if sys.getrecursionlimit() > DEEPEST:
+        codes = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
+        opened, closed = (np.isin(codes, list(pair)) for pair in (b"[{", b"]}"))
+        if np.cumsum(opened.astype(int) - closed).max(initial=0) > DEEPEST:
+            raise RecursionError(f"nested more than {DEEPEST} deep")
 
 
 def _is_record(value: Any) -> bool:  # noqa: ANN401

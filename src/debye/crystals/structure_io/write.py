@@ -45,8 +45,8 @@ def to_cif(crystal: Crystal, name: str = "") -> str:
     lines.extend(["loop_", "_space_group_symop_operation_xyz", "x,y,z", "loop_"])
     for column in ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy"):
         lines.append(f"_atom_site_{column}")
-    for i, (site, place) in enumerate(zip(crystal.species, fractional, strict=True), 1):
-        at = " ".join(f"{x:.12f}" for x in place)
+    for i, (site, position) in enumerate(zip(crystal.species, fractional, strict=True), 1):
+        at = " ".join(f"{x:.12f}" for x in position)
         lines.extend(f"{s}{i} {s} {at} {x:.10g}" for s, x in site.items())
     return "\n".join(lines) + "\n"
 
