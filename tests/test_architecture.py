@@ -134,7 +134,7 @@ OWNERS = {
         "crystals/structure/convert.py",  # a calculator's unit of length
     ),
     "spglib": ("crystals/structure/symmetry.py",),
-    "vesin": ("core/neighbors.py", "crystals/structure/validate.py"),
+    "vesin": ("core/neighbors.py",),
     "safetensors": ("core/checkpoint.py",),
     "typer": ("cli",),
     "rich": ("cli",),
@@ -148,7 +148,6 @@ OWNERS = {
     "h5py": ("speckle/data",),
     "hdf5plugin": ("speckle/data",),
     "pandas": ("crystals/dos", "crystals/training/evaluate.py"),
-    "euphonic": ("crystals/dos",),
     "yaml": ("crystals/data/phonopy_files.py",),
     "tomli": ("core/files.py",),
     "pyarrow": (
