@@ -24,6 +24,7 @@ from torch import Tensor
 
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.labels import Collection
+from debye.crystals.dos.quantities import OnGrid
 from debye.crystals.training.crossval import OutOfFold, load_out_of_fold
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import Calibration, distance, truth_of
@@ -36,7 +37,6 @@ from debye.crystals.uncertainty.coverage import (
     rejection_gain,
 )
 from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
-from debye.crystals.uncertainty.quantities import OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 
 HALVES = 50
@@ -55,7 +55,7 @@ Judged = dict[tuple[str, float], list[tuple[Tensor, Tensor, Tensor]]]
 """By quantity and level: rows, what part of each is inside, widths; one a half."""
 
 
-def evidence_of(
+def features_of(
     rows: Collection, result: OutOfFold, known: TrainingSet, *, member: bool
 ) -> tuple[UncertaintyFeatures, OnGrid]:
     """Features and truth of rows, each left out of the training set if it is a member of it."""
@@ -81,18 +81,18 @@ def halves(n: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def judge(
-    evidence: UncertaintyFeatures, truth: OnGrid, known: TrainingSet, kinds: tuple[str, ...]
+    features: UncertaintyFeatures, truth: OnGrid, known: TrainingSet, kinds: tuple[str, ...]
 ) -> tuple[Judged, Tensor]:
     """Coverage of every half by a calibration on the other, and the mean expected error of rows."""
     judged: Judged = defaultdict(list)
     expected, times = torch.zeros(2, len(truth.density), dtype=torch.float64)
     for fitted_on, rows in halves(len(truth.density)):
-        fitted = Calibration.fit(evidence.take(fitted_on), at(truth, fitted_on), known, kinds)
-        sure = Uncertainty.of(fitted, evidence.take(rows))
-        expected[rows] += sure.expected_error
+        fitted = Calibration.fit(features.take(fitted_on), at(truth, fitted_on), known, kinds)
+        uncertainty = Uncertainty.of(fitted, features.take(rows))
+        expected[rows] += uncertainty.expected_error
         times[rows] += 1
         for level in SHOWN_LEVELS:
-            for name, of in coverage(sure, at(truth, rows), level).items():
+            for name, of in coverage(uncertainty, at(truth, rows), level).items():
                 judged[name, level].append((rows, of.inside, of.width))
     return judged, expected / times
 
@@ -172,20 +172,21 @@ def unseen_elements(rows: Collection, result: OutOfFold, path: Path) -> None:
     part = OutOfFold(
         others.names, result.fold[kept], result.kinds, result.head_outputs[kept], result.answers
     )
-    fitted = Calibration.fit(*evidence_of(others, part, known, member=True), known, result.kinds)
-    evidence, truth = evidence_of(held, left_out, known, member=False)
-    sure = Uncertainty.of(fitted, evidence)
+    fitted = Calibration.fit(*features_of(others, part, known, member=True), known, result.kinds)
+    features, truth = features_of(held, left_out, known, member=False)
+    uncertainty = Uncertainty.of(fitted, features)
     every = torch.arange(len(held))
     judged: Judged = {
         (name, level): [(every, of.inside, of.width)]
         for level in SHOWN_LEVELS
-        for name, of in coverage(sure, truth, level).items()
+        for name, of in coverage(uncertainty, truth, level).items()
     }
     print("\n## Unseen elements")
     print_coverage(judged, {"Rows with elements left out": torch.ones(len(held)).bool()})
-    error = distance(evidence.spectra, truth)
+    error = distance(features.spectra, truth)
     print(
-        f"\nMean error {error.mean().item():.1f} cm⁻¹, expected {sure.expected_error.mean():.1f}."
+        f"\nMean error {error.mean().item():.1f} cm⁻¹, "
+        f"expected {uncertainty.expected_error.mean():.1f}."
     )
 
 
@@ -201,9 +202,9 @@ def main() -> None:
     result = load_out_of_fold(args.out_of_fold)
     rows = data.take(result.names)
     known = TrainingSet.of(rows.crystals, REACH)
-    evidence, truth = evidence_of(rows, result, known, member=True)
-    error = distance(evidence.spectra, truth)
-    judged, expected = judge(evidence, truth, known, result.kinds)
+    features, truth = features_of(rows, result, known, member=True)
+    error = distance(features.spectra, truth)
+    judged, expected = judge(features, truth, known, result.kinds)
     print("# Uncertainty")
     print(f"\nMean Wasserstein error of the {len(rows)} rows: {error.mean().item():.1f} cm⁻¹.")
     print("\n## Coverage and width")
@@ -213,7 +214,7 @@ def main() -> None:
     if args.plot:
         draw_rejection(expected, error, args.plot)
     print("\n## Expected error")
-    print_model(Calibration.fit(evidence, truth, known, result.kinds))
+    print_model(Calibration.fit(features, truth, known, result.kinds))
     if args.unseen_elements:
         unseen_elements(rows, result, args.unseen_elements)
 

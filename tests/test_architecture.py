@@ -152,7 +152,7 @@ OWNERS = {
     "tomli": ("core/files.py",),
     "pyarrow": (
         "crystals/screening",
-        "crystals/predict/rows.py",
+        "crystals/predict/record.py",
         "crystals/structure_io/tables.py",
         "crystals/inversion/rank.py",
     ),

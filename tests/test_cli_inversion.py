@@ -305,7 +305,7 @@ def test_refine_exactly_needs_errors(debye, small_model, files):
 @pytest.mark.parametrize(
     ("target", "value"),
     [("mean-frequency", "150"), ("heat-capacity-per-atom", "20"),
-     ("heat-capacity-per-mass", "500"), ("gap", "200:300")],
+     ("heat-capacity-per-kg", "500"), ("gap", "200:300")],
 )  # fmt: skip
 def test_design(debye, small_model, files, target, value):
     words = ("invert", "design", files / "cells" / "salt.xyz", "--replace", "Cl=Br,Fm",

@@ -13,8 +13,9 @@ from processes import PATIENCE
 from verbs import refused
 
 import debye as package
+from debye.crystals.dos.quantities import PROPERTIES
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.predict.records import summary
+from debye.crystals.predict.record import record
 from debye.crystals.structure_io.read import read_crystals, read_structures, write_structures
 
 SIDES = {"LiF": 4.0, "NaCl": 5.6, "KBr": 6.6, "MgO": 4.2, "CaO": 4.8, "KI": 7.1}
@@ -80,15 +81,15 @@ def test_rows_are_the_predictions(screen, many, model_file, tmp_path):
         summed = [sum(column) for column in zip(*partial.values(), strict=True)]
         assert summed == pytest.approx(row["dos"], rel=1e-5)
         for T in (100, 300):
-            numbers = summary(prediction.total, T)
+            told = record(prediction, temperature=T)
             per_atom = row[f"heat_capacity_J_per_K_per_mol_atoms_at_{T}_K"]
-            assert per_atom == pytest.approx(numbers.heat_capacity, rel=1e-5)
+            assert per_atom == pytest.approx(told["heat_capacity_J_per_K_per_mol_atoms"], rel=1e-5)
             per_kg = per_atom * crystal.n_atoms / (crystal.mass * 1e-3)
             assert row[f"heat_capacity_J_per_K_per_kg_at_{T}_K"] == pytest.approx(per_kg)
             assert row[f"entropy_J_per_K_per_mol_atoms_at_{T}_K"] == pytest.approx(
-                numbers.entropy, rel=1e-5
+                told["entropy_J_per_K_per_mol_atoms"], rel=1e-5
             )
-        assert row["mean_frequency_cm-1"] == pytest.approx(numbers.mean_frequency, rel=1e-5)
+        assert row["mean_frequency_cm-1"] == pytest.approx(told["mean_frequency_cm-1"], rel=1e-5)
         assert row["warnings"] == list(prediction.warnings)
         assert row["error"] is None
 
@@ -369,23 +370,12 @@ def screened(screen, many, tmp_path):
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "heat-capacity-per-mass",
-        "heat-capacity-per-atom",
-        "entropy-per-atom",
-        "zero-point-energy",
-        "mean-frequency",
-    ],
-)
+@pytest.mark.parametrize("target", PROPERTIES)
 @pytest.mark.parametrize("lowest", [False, True])
 def test_top_ranks_as_sorting_does(debye, screened, target, lowest):
-    from debye.crystals.predict.rows import column_of
-
     words = ["--by", target, "--temperature", 300, "--top", 7, *(["--lowest"] if lowest else [])]
     result = debye("top", screened, *words, "--json")
-    column = column_of(target, 300)
+    column = PROPERTIES[target].column(300)
     best = [json.loads(line)[column] for line in result.stdout.splitlines()]
     assert best == sorted((row[column] for row in rows(screened)), reverse=not lowest)[:7]
 

@@ -204,9 +204,9 @@ class TestThermo:
         assert ax.get_ylim()[1] > 3 * R
         assert [t.get_text() for t in ax.texts] == ["Dulong–Petit, 3R"]
         ax = axes()
-        draw_heat_capacity(ax, [0, 300], [0.0, 20.0], amount="kg")
+        draw_heat_capacity(ax, [0, 300], [0.0, 20.0], basis="per-kg")
         assert len(ax.get_lines()) == 1
-        assert ax.get_ylabel() == "C$_V$ (J / K / kg)"
+        assert ax.get_ylabel() == "$C_V$ (J/K/kg)"
 
     @pytest.mark.parametrize("width", [3.4, 7.0])
     def test_three_panels_with_units(self, width):
@@ -214,9 +214,9 @@ class TestThermo:
         figure = thermodynamics_figure(table, "NaCl", width)
         labels = [ax.get_ylabel() for ax in figure.axes]
         assert labels == [
-            "C$_V$ (J / K / mol cells)",
-            "S (J / K / mol cells)",
-            "F (kJ / mol cells)",
+            "$C_V$ (J/K/mol-cell)",
+            "$S$ (J/K/mol-cell)",
+            "$F$ (kJ/mol-cell)",
         ]
         assert np.allclose(figure.axes[2].get_lines()[0].get_ydata(), table.helmholtz_energy)
         assert_readable(figure)

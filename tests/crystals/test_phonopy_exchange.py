@@ -186,8 +186,8 @@ def test_csv_and_record_hold_the_bands():
     crystal = CRYSTALS["salt"]
     bands = Bands.of(crystal, force_constants_of(crystal), path_of(crystal), velocities=True)
     header, *rows = (line.split(",") for line in bands_csv(bands, "THz").splitlines())
-    assert header[:6] == ["distance_1/angstrom", "q1", "q2", "q3", "label", "frequency_1_THz"]
-    assert header[-1] == "velocity_6_km/s"
+    assert header[:6] == ["distance_per_angstrom", "q1", "q2", "q3", "label", "frequency_1_THz"]
+    assert header[-1] == "velocity_6_km_per_s"
     assert [row[4] for row in rows] == list(bands.path.labels)
     numbers = np.array([[float(x) for x in row[5:11]] for row in rows])
     np.testing.assert_allclose(numbers * THZ, bands.frequency.numpy(), atol=1e-4)
@@ -195,7 +195,7 @@ def test_csv_and_record_hold_the_bands():
     np.testing.assert_allclose(record["frequency_THz"], numbers, atol=1e-5)
     assert sum(record["segment_points"]) == len(record["q"])
     np.testing.assert_allclose(
-        np.einsum("qjx,qx->qj", record["group_velocity_km/s"], bands.path.direction.numpy()),
+        np.einsum("qjx,qx->qj", record["group_velocity_km_per_s"], bands.path.direction.numpy()),
         [[float(x) for x in row[11:]] for row in rows],
         atol=1e-5,
     )

@@ -10,7 +10,7 @@ from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
 from debye.crystals.predict import predictor as module
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor, model_card
-from debye.crystals.predict.records import record, summary, table_row
+from debye.crystals.predict.record import record, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput
 from debye.errors import InputError
@@ -85,17 +85,18 @@ def test_deuterium_counts_as_hydrogen(predictor):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 20.0, 300.0])
-def test_summary_is_the_thermodynamics_of_the_spectrum(predictor, temperature):
-    total = predictor.predict(salt()).total
-    found = summary(total, temperature)
+def test_a_record_holds_the_thermodynamics_of_the_spectrum(predictor, temperature):
+    prediction = predictor.predict(salt())
+    found, total = record(prediction, temperature=temperature), prediction.total
     spectrum = Spectrum(total.frequency.double(), total.density.double(), total.n_atoms.double())
-    assert found.mean_frequency == pytest.approx(spectrum.mean_frequency.item(), rel=1e-6)
-    for value, quantity in (
-        (found.heat_capacity, heat_capacity(spectrum, temperature)),
-        (found.entropy, entropy(spectrum, temperature)),
-        (found.zero_point_energy, zero_point_energy(spectrum)),
+    mean = spectrum.mean_frequency.item()
+    assert found["mean_frequency_cm-1"] == pytest.approx(mean, rel=1e-6)
+    for key, quantity in (
+        ("heat_capacity_J_per_K_per_mol_atoms", heat_capacity(spectrum, temperature)),
+        ("entropy_J_per_K_per_mol_atoms", entropy(spectrum, temperature)),
+        ("zero_point_energy_kJ_per_mol_atoms", zero_point_energy(spectrum)),
     ):
-        assert value == pytest.approx(quantity.item() / 2, rel=1e-6, abs=1e-12)
+        assert found[key] == pytest.approx(quantity.item() / 2, rel=1e-6, abs=1e-12)
 
 
 def test_record_and_row(predictor):
@@ -107,7 +108,9 @@ def test_record_and_row(predictor):
     assert ((dos[1:] + dos[:-1]) / 2 * step).sum() == pytest.approx(6.0, rel=1e-5)
     assert np.allclose(np.sum(list(told["partial_dos"].values()), 0), dos, rtol=1e-5, atol=1e-6)
     assert told["frequency"][-1] == pytest.approx(29.9792458)
-    assert f"{told['heat_capacity_per_atom_J/mol/K']:.3f}" in table_row(prediction, 77.0, "THz")
+    assert f"{told['heat_capacity_J_per_K_per_mol_atoms']:.3f}" in table_row(
+        prediction, 77.0, "THz"
+    )
     assert table_row(prediction, 77.0, "THz").rstrip(" !").endswith("salt.cif")
 
 

@@ -11,10 +11,11 @@ import torch
 from debye.core import checkpoint
 from debye.crystals.data.labels import FREQUENCY, Collection
 from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.inversion.rank import predicted, screened
 from debye.crystals.predict.predictor import Predictor, model_card
-from debye.crystals.predict.records import record, table_header, table_row
+from debye.crystals.predict.record import record, table_header, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import read_crystals, write_structures
 from debye.crystals.uncertainty.applicability import TrainingSet
@@ -22,7 +23,6 @@ from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate,
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.coverage import coverage, rejection_gain
 from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
-from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 from debye.errors import InputError
 
@@ -67,8 +67,8 @@ def unseen(calibration):
     """Uncertainties of 1000 rows that the calibration has not seen, and their truth."""
     rows, head_outputs = labelled(1000, seed=1)
     applicabilities = [calibration.training.applicability(c) for c in rows.crystals]
-    evidence = UncertaintyFeatures.of(head_outputs, FREQUENCY, applicabilities)
-    return Uncertainty.of(calibration, evidence), truth_of(rows.spectra)
+    features = UncertaintyFeatures.of(head_outputs, FREQUENCY, applicabilities)
+    return Uncertainty.of(calibration, features), truth_of(rows.spectra)
 
 
 # Quantiles.
@@ -118,13 +118,13 @@ def test_levels_outside_the_table_are_refused(level):
         row_of(level)
 
 
-def test_readings_of_other_rows_are_refused():
+def test_head_outputs_of_other_rows_are_refused():
     rows, head_outputs = labelled(120, seed=0)
-    with pytest.raises(InputError, match="cannot calibrate with these head_outputs"):
+    with pytest.raises(InputError, match="cannot calibrate with these head outputs"):
         calibrate(head_outputs._replace(densities=head_outputs.densities[:-1]), rows, cutoff=5.0)
     bad = head_outputs.densities.clone()
     bad[3, 0, 0] = torch.nan
-    with pytest.raises(InputError, match="cannot calibrate with these head_outputs"):
+    with pytest.raises(InputError, match="cannot calibrate with these head outputs"):
         calibrate(head_outputs._replace(densities=bad), rows, cutoff=5.0)
 
 
@@ -140,7 +140,7 @@ def test_intervals_hold_on_unseen_rows(unseen, level):
         assert (of.width > 0).all()
 
 
-@pytest.mark.parametrize("name", [*QUANTITIES, BAND])
+@pytest.mark.parametrize("name", [*WITH_INTERVALS, BAND])
 def test_intervals_widen_with_the_level_and_stay_physical(unseen, name):
     sure, _ = unseen
     before = None
@@ -187,8 +187,8 @@ def test_slopes_are_derivatives_of_a_common_factor_on_all_frequencies():
     at = OnGrid(FREQUENCY, density)
     moved = [OnGrid(tuple(f * s for f in FREQUENCY), density / s) for s in (1 - h, 1 + h)]
     error = at.value("mean_frequency")  # so that the scale is the slope itself
-    for name, quantity in QUANTITIES.items():
-        T = (77.0, 300.0) if quantity.thermal else ()
+    for name in WITH_INTERVALS:
+        T = (77.0, 300.0) if QUANTITIES[name].thermal else ()
         slope = (moved[1].value(name, T) - moved[0].value(name, T)).abs() / (2 * h)
         torch.testing.assert_close(at.scale(name, error, T), slope, rtol=1e-5, atol=1e-8)
 
@@ -198,14 +198,14 @@ def test_slopes_are_derivatives_of_a_common_factor_on_all_frequencies():
 
 def test_expected_error_ranks_errors_and_never_falls_with_novelty(calibration, unseen):
     sure, truth = unseen
-    spectra = sure.evidence.spectra
+    spectra = sure.features.spectra
     off = wasserstein(*(Spectrum(FREQUENCY, s.density) for s in (spectra, truth)))
     assert sure.expected_error.mean().item() == pytest.approx(off.mean().item(), rel=0.15)
     assert rejection_gain(sure.expected_error, off) > 0.4
     assert rejection_gain(off, off) == pytest.approx(1.0)
     noise = torch.from_numpy(np.random.default_rng(3).random(len(off)))
     assert abs(rejection_gain(noise, off)) < 0.2
-    features = sure.evidence.features[0]
+    features = sure.features.values[0]
     for k in range(len(FEATURES)):
         further = features.clone()
         further[k] += 1
@@ -213,7 +213,7 @@ def test_expected_error_ranks_errors_and_never_falls_with_novelty(calibration, u
         assert error(further) >= error(features)
 
 
-def test_many_members_give_the_evidence_of_one_on_average():
+def test_many_members_give_the_features_of_one_on_average():
     rows, head_outputs = labelled(20, seed=4)
     training = TrainingSet.of(rows.crystals, 5.0)
     applicabilities = [training.applicability(c) for c in rows.crystals]
@@ -221,16 +221,16 @@ def test_many_members_give_the_evidence_of_one_on_average():
     one, three = (
         UncertaintyFeatures.of(r, FREQUENCY, applicabilities) for r in (head_outputs, twice)
     )
-    torch.testing.assert_close(one.features, three.features)
+    torch.testing.assert_close(one.values, three.values)
     torch.testing.assert_close(one.gap, three.gap)
     torch.testing.assert_close(one.spectra.density, three.spectra.density)
 
 
-def test_cells_of_any_choice_have_one_evidence():
+def test_cells_of_any_choice_have_the_same_features():
     training = TrainingSet.of([salt(), salt("K")], 5.0)
     head_outputs = HeadOutputs(peak([300.0, 320.0], 60)[None], KINDS, ANSWERS)
     found = [
-        UncertaintyFeatures.of(head_outputs, FREQUENCY, [training.applicability(c)]).features
+        UncertaintyFeatures.of(head_outputs, FREQUENCY, [training.applicability(c)]).values
         for c in (salt(), salt().supercell(2))
     ]
     torch.testing.assert_close(*found)
@@ -243,10 +243,10 @@ def test_round_trip_through_json(calibration, unseen):
     card = json.loads(json.dumps(calibration.to_card("me"), allow_nan=False))
     assert len(json.dumps(card)) < 60_000
     again = Calibration.from_card(card, "me")
-    evidence = unseen[0].evidence
-    for found, sure in ((Uncertainty.of(again, evidence), unseen[0]),):
+    features = unseen[0].features
+    for found, sure in ((Uncertainty.of(again, features), unseen[0]),):
         torch.testing.assert_close(found.expected_error, sure.expected_error, rtol=1e-3, atol=0)
-        for name in QUANTITIES:
+        for name in WITH_INTERVALS:
             for a, b in zip(
                 found.interval(name, [77.0, 300.0]), sure.interval(name, [77.0, 300.0]), strict=True
             ):
@@ -296,7 +296,7 @@ def test_predictions_of_a_calibrated_model_know_their_uncertainty(calibrated_fil
         assert ((lower <= together.total.density) & (together.total.density <= upper)).all()
         told = record(together, unit="THz", level=0.8)
         assert told["interval_level"] == 0.8
-        for key in ("mean_frequency_THz", "heat_capacity_per_atom_J/mol/K"):
+        for key in ("mean_frequency_THz", "heat_capacity_J_per_K_per_mol_atoms"):
             assert told[f"{key}_lower"] <= told[key] <= told[f"{key}_upper"]
         for low, middle, high in zip(
             told["dos_lower"], told["dos"], told["dos_upper"], strict=True
@@ -340,13 +340,13 @@ def test_what_is_unlike_the_training_set_is_said(calibrated_file, crystal, words
 
 
 def test_a_usual_crystal_is_not_warned_of(calibration):
-    from debye.crystals.uncertainty.applicability import cautions, doubt
+    from debye.crystals.uncertainty.applicability import large_error, unlike_training
 
     known = calibration.training
     bond, packing = (np.mean(ends) for ends in (known.bond, known.packing))
-    assert list(cautions(salt(), bond, packing, known)) == []
-    assert list(doubt(5.0, 0.5)) == []
-    assert list(doubt(45.0, 0.97)) == [
+    assert list(unlike_training(salt(), bond, packing, known)) == []
+    assert list(large_error(5.0, 0.5)) == []
+    assert list(large_error(45.0, 0.97)) == [
         "expected error 45 cm⁻¹, worse than for 97 % of the training crystals"
     ]
 
@@ -455,7 +455,7 @@ def test_calibrate_and_evaluate_verbs(debye, model_file, tmp_path):
     assert "inside the intervals" in told.stdout
     told = debye("evaluate", data, "--split", split, "--model", out, "--json")
     held = json.loads(told.stdout)["coverage"]
-    assert set(held) == {*QUANTITIES, "density"}
+    assert set(held) == {*WITH_INTERVALS, "density"}
     assert 0.85 < held["mean_frequency"]["90 %"] < 0.95
     card = json.loads(debye("model", out).stdout)["calibration"]
     assert card["rows"] == 105

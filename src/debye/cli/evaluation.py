@@ -12,6 +12,7 @@ from debye.cli.inputs import load_predictor, read_labelled
 from debye.cli.output import draw
 from debye.cli.values import FIGURES, writable
 from debye.core.files import atomic_write
+from debye.core.records import SCHEMA
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def calibrate(
 
 def _json(found: Evaluation) -> str:
     held = {"coverage": found.coverage} if found.coverage else {}
-    return to_json({"rows": len(found.rows), **found.columns, **held}, indent=2)
+    return to_json({"schema": SCHEMA, "rows": len(found.rows), **found.columns, **held}, indent=2)
 
 
 def _text(found: Evaluation) -> str:

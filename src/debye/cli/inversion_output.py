@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debye.cli.output import draw
+from debye.core.records import SCHEMA
 
 if TYPE_CHECKING:
     from debye.crystals.dos_io.measured import Measured
@@ -20,6 +21,7 @@ def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str
     fits, candidates = ranking.fits, ranking.candidates
     area = ranking.observed.area
     return {
+        "schema": SCHEMA,
         "spectrum": str(path),
         "unit": measured.unit,
         "points": len(ranking.observed.frequency),
@@ -88,6 +90,7 @@ def refined_record(
         )
     ]
     return {
+        "schema": SCHEMA,
         "spectrum": str(path),
         "unit": measured.unit,
         "structure": found.free_parameters.name,
@@ -126,7 +129,7 @@ def draw_refined(found: Refined, path: Path, unit: str) -> None:
 
 def proposal_record(proposal: Proposal) -> dict[str, Any]:
     """A proposal as numbers and text for JSON."""
-    from debye.crystals.predict.records import standing
+    from debye.crystals.predict.record import expected_error
 
     uncertainty = proposal.prediction.uncertainty
     return {
@@ -134,7 +137,7 @@ def proposal_record(proposal: Proposal) -> dict[str, Any]:
         "value": proposal.value,
         "uncertainty": proposal.uncertainty,
         "replaced": dict(proposal.replaced),
-        **(standing(uncertainty) if uncertainty else {}),
+        **(expected_error(uncertainty) if uncertainty else {}),
         "elements_unseen": list(proposal.prediction.elements_unseen),
         "warnings": list(proposal.prediction.warnings),
         "structure": proposal.crystal.to_dict(),
@@ -148,14 +151,14 @@ def design_table(proposals: list[Proposal], goal: Target) -> str:
         replaced = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
         unseen = p.prediction.elements_unseen
         note = f"  ! never seen: {', '.join(unseen)}" if unseen else ""
-        note += _standing(p)
+        note += _error_of(p)
         lines.append(
             f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {replaced}{note}"
         )
     return "\n".join(lines)
 
 
-def _standing(proposal: Proposal) -> str:
+def _error_of(proposal: Proposal) -> str:
     """The expected error of a proposal, and the training crystal nearest in composition."""
     uncertainty = proposal.prediction.uncertainty
     if uncertainty is None or uncertainty.applicability is None:

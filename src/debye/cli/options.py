@@ -50,17 +50,17 @@ class Goal(str, Enum):
 
     MEAN_FREQUENCY = "mean-frequency"
     HEAT_CAPACITY = "heat-capacity-per-atom"
-    HEAT_CAPACITY_PER_MASS = "heat-capacity-per-mass"
+    HEAT_CAPACITY_PER_KG = "heat-capacity-per-kg"
     GAP = "gap"
 
 
 class Quantity(str, Enum):
     """What can be ranked by."""
 
-    HEAT_CAPACITY_PER_MASS = "heat-capacity-per-mass"
+    HEAT_CAPACITY_PER_KG = "heat-capacity-per-kg"
     HEAT_CAPACITY_PER_ATOM = "heat-capacity-per-atom"
     ENTROPY_PER_ATOM = "entropy-per-atom"
-    ZERO_POINT_ENERGY = "zero-point-energy"
+    ZERO_POINT_ENERGY = "zero-point-energy-per-atom"
     MEAN_FREQUENCY = "mean-frequency"
 
 

@@ -47,7 +47,7 @@ def dos(
     OUTPUT is a folder of CSV files; or a file: .jsonl, or for one structure
     .csv, .json, .dat.
     """
-    from debye.crystals.predict.records import record, table_header, table_row
+    from debye.crystals.predict.record import record, table_header, table_row
 
     check_range(temperature, "--temperature", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
@@ -100,6 +100,8 @@ def thermo(
     OUTPUT is a folder of CSV files; or a file: .jsonl, or for one structure
     .csv.
     """
+    from debye.crystals.predict.record import thermo_record
+
     kelvin = parse_range(temperatures, "--temperatures", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
@@ -107,14 +109,9 @@ def thermo(
     drawn: list[tuple[str, Thermodynamics]] = []
     with files_out:
         for prediction in predictions:
-            crystal, table = prediction.crystal, _thermodynamics(prediction, kelvin, basis, level)
-            record = {
-                "source": crystal.source,
-                "formula": crystal.formula,
-                "elements_unseen": list(prediction.elements_unseen),
-                "warnings": list(prediction.warnings),
-                **table.to_dict(),
-            }
+            crystal = prediction.crystal
+            table = prediction.thermo(kelvin, basis=basis.value, level=level)
+            record = thermo_record(prediction, table, level)
             if as_json:
                 show(to_json(record), needed=not (output or plot))
             elif output is None:
@@ -145,7 +142,7 @@ def alloy(
 
     OUTPUT is a folder of CSV files, or a .jsonl file.
     """
-    from debye.crystals.predict.records import table_header
+    from debye.crystals.predict.record import table_header
     from debye.crystals.structure.alloy import interpolate
 
     steps = parse_range(fractions, "--fractions", least=0, most=1)
@@ -173,13 +170,13 @@ def alloy(
 
 
 def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
-    from debye.crystals.predict.records import record
+    from debye.crystals.predict.record import record
 
     return {"fraction": x, **record(prediction)}
 
 
 def _alloy_row(x: float, prediction: Prediction, level: float | None) -> str:
-    from debye.crystals.predict.records import table_row
+    from debye.crystals.predict.record import table_row
 
     return f"{x:>6.3f}  {table_row(prediction, 300.0, 'cm-1', level)}"
 
@@ -234,30 +231,10 @@ def model(file: opt.ModelArgument = None) -> None:
 def _write_spectrum(
     prediction: Prediction, partial: str, unit: str, level: float, path: Path
 ) -> Path:
-    from debye.crystals.predict.records import split
+    from debye.crystals.predict.record import split
 
     spectrum = split(prediction, partial) or prediction.total
     return spectrum.write(path, unit=unit, band=prediction.band(level))
-
-
-def _thermodynamics(
-    prediction: Prediction, kelvin: list[float], basis: opt.Basis, level: float
-) -> Thermodynamics:
-    from debye.crystals.dos.thermo_table import thermodynamics
-
-    uncertainty = prediction.uncertainty
-    bounds = None
-    if uncertainty is not None:
-        names = ("heat_capacity", "entropy")
-        bounds = {n: uncertainty.interval(n, kelvin, level=level) for n in names}
-    return thermodynamics(
-        prediction.total,
-        kelvin,
-        basis=basis.value,
-        formula_units=prediction.crystal.n_formula_units,
-        mass=prediction.crystal.mass,
-        bounds=bounds,
-    )
 
 
 def _write_text(text: str, path: Path) -> None:

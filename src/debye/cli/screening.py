@@ -21,6 +21,7 @@ from debye.cli.console import (
 from debye.cli.output import Printer, draw
 from debye.cli.values import FIGURES, check_range, parse_range, writable
 from debye.core.files import folder, read_toml
+from debye.core.records import SCHEMA
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def screen(
     files: opt.Files,
     output: opt.Output,
-    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_MASS,
+    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_KG,
     temperatures: opt.Temperatures = "293.15",
     top: opt.Top = 10,
     partial: opt.PartialName = opt.Partial.NONE,
@@ -142,7 +143,7 @@ def _run(found: list[Path], shard_size: int, job: Job, executor: ExecutorPool) -
 
 def top(
     folder: opt.Screened,
-    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_MASS,
+    by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_KG,
     temperature: opt.OptionalTemperature = None,
     top: opt.Top = 10,
     lowest: opt.Lowest = False,
@@ -176,51 +177,50 @@ def _print_top(
     query: Query, count: int, *, as_json: bool, needed: bool = True
 ) -> list[dict[str, Any]]:
     """Print the best rows, and give them."""
-    from debye.crystals.predict.rows import EXPECTED_ERROR, QUANTITIES
+    from debye.crystals.dos.quantities import PROPERTIES
+    from debye.crystals.predict.record import EXPECTED_ERROR
     from debye.crystals.screening.rank import top as best
 
     rows = best(query, count)
     if not rows:
         warn("no structure fits")
-    quantity = QUANTITIES[query.target]
-    at = f"({query.temperature:g} K)" if quantity.thermal else ""
+    wanted = PROPERTIES[query.by]
+    title = wanted.title(query.temperature or 0.0)
     width = max([len(row["formula"]) for row in rows], default=0)
     uncertain = any(row[EXPECTED_ERROR] is not None for row in rows)
     more = (f"  {'±':>7}  {'error':>6}", f"  {'':>7}  {'cm⁻¹':>6}") if uncertain else ("", "")
-    head = f"{'':>4}  {'formula':<{width}}  {quantity.label + at:>14}{more[0]}  source"
-    units = f"{'':>4}  {'':<{width}}  {quantity.unit:>14}{more[1]}"
+    head = f"{'':>4}  {'formula':<{width}}  {title:>14}{more[0]}  source"
+    units = f"{'':>4}  {'':<{width}}  {wanted.unit:>14}{more[1]}"
     printer = Printer(f"{head}\n{units}", as_json=as_json, needed=needed)
     for i, row in enumerate(rows, 1):
         mark = " !" if row["warnings"] else ""
         cells = f"{row[query.column]:>14.6g}{_uncertainty(row, query) if uncertain else ''}"
         line = f"{i:>4}  {row['formula']:<{width}}  {cells}  {row['id']}{mark}"
-        printer.add(lambda line=line: line, lambda row=row: row)  # type: ignore[misc]
+        printer.add(lambda line=line: line, lambda row=row: {"schema": SCHEMA, **row})  # type: ignore[misc]
     return rows
 
 
 def _uncertainty(row: dict[str, Any], query: Query) -> str:
     """Half the interval around a row's value, and the expected error of its spectrum."""
-    from debye.crystals.predict.rows import EXPECTED_ERROR, ends_of
+    from debye.crystals.predict.record import EXPECTED_ERROR, bounds_of
 
     if row[EXPECTED_ERROR] is None:
         return " " * 17
-    lower, upper = (row[column] for column in ends_of(query.column))
+    lower, upper = (row[column] for column in bounds_of(query.column))
     return f"  {(upper - lower) / 2:>7.2g}  {row[EXPECTED_ERROR]:>6.3g}"
 
 
 def _draw_screening(query: Query, best: list[dict[str, Any]], path: Path) -> None:
     """What was screened, and the best of it."""
-    from debye.crystals.predict.rows import QUANTITIES
+    from debye.crystals.dos.quantities import PROPERTIES
     from debye.crystals.screening.rank import values
     from debye.plot.screening import screening_figure
 
-    quantity = QUANTITIES[query.target]
-    at = f" at {query.temperature:g} K" if quantity.thermal else ""
     figure = screening_figure(
         *values(query),
-        label=f"{quantity.symbol}{at} ({quantity.unit})",
+        label=PROPERTIES[query.by].axis(query.temperature),
         best=[(row["formula"], row["mass_per_atom_u"], row[query.column]) for row in best],
-        classical=query.target == "heat-capacity-per-mass",
+        classical=query.by == "heat-capacity-per-kg",
         lowest=query.lowest,
     )
     draw(figure, path)

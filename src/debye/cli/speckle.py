@@ -21,6 +21,7 @@ from debye.cli.console import (
 from debye.cli.output import draw, write_json
 from debye.cli.values import FIGURES, check_range, writable
 from debye.core.files import folder, read_toml
+from debye.core.records import SCHEMA
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def extrapolate(
     )
     if as_json:
         numbers = {"times": times[:both], "frame_error": error, "photon_noise": noise}
-        show(to_json({k: v.tolist() for k, v in numbers.items()}))
+        show(to_json({"schema": SCHEMA, **{k: v.tolist() for k, v in numbers.items()}}))
     else:
         show("      time  frame amplitude error  of that photon noise")
         for k in range(0, both, max(both // 20, 1)):
@@ -308,7 +309,7 @@ def study(
                 save_fitted(target / f"{case.name}.safetensors", fitting, study=case.name)
 
         report = conduct(case, quick=quick, photons=photons, seed=seed, watch=watch, keep=keep)
-    text = to_json(report.as_json(), indent=2) if as_json else _table(report)
+    text = to_json({"schema": SCHEMA, **report.as_json()}, indent=2) if as_json else _table(report)
     show(text, needed=not target)
     if target:
         _write(report, target, movie)
@@ -358,7 +359,10 @@ def xpcs(
 
     figure = writable(plot, "--plot", FIGURES)
     found = correlate_run(load_frames(frames), run, rings)
-    show(to_json(found.as_json()) if as_json else "\n".join(found.table()), needed=not figure)
+    show(
+        to_json({"schema": SCHEMA, **found.as_json()}) if as_json else "\n".join(found.table()),
+        needed=not figure,
+    )
     if figure:
         from debye.plot.xpcs import xpcs_figure
 

@@ -22,6 +22,7 @@ from debye.cli.console import (
 from debye.cli.inputs import complain_of, read_labelled
 from debye.cli.output import draw
 from debye.core.files import folder, read_toml
+from debye.core.records import SCHEMA
 
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
@@ -222,6 +223,6 @@ def ensemble(
     from debye.crystals.training.crossval import cross_validate
 
     found = cross_validate(data, config, output, folds=folds, jobs=jobs, report=tell)
-    show(to_json(found.summary, indent=2))
+    show(to_json({"schema": SCHEMA, **found.summary}, indent=2))
     show(f"{found.model}")
     return SOME_FAILED if found.failed else DONE

@@ -144,7 +144,7 @@ def target_of(kind: Goal, value: str, temperature: float) -> Target:
         return designs.gap(*numbers)
     if kind is Goal.MEAN_FREQUENCY:
         return designs.mean_frequency(numbers[0])
-    per_mass = kind is Goal.HEAT_CAPACITY_PER_MASS
+    per_mass = kind is Goal.HEAT_CAPACITY_PER_KG
     return designs.heat_capacity_at(temperature, numbers[0], per_mass=per_mass)
 
 

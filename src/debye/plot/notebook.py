@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from debye.crystals.dos.quantities import BASES
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import Thermodynamics
 from debye.crystals.lattice.bands import Bands
@@ -21,7 +22,6 @@ from debye.plot.structure import projected
 from debye.plot.svg import HEIGHT, WIDTH, Picture, card, png, svg, swatch, thinned, ticks
 from debye.plot.system import coefficients
 from debye.plot.text import FREQUENCY_LABELS, UNIT_NAMES
-from debye.plot.thermo import AMOUNTS
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.model_file import FittedSystem
 
@@ -174,14 +174,14 @@ def _branches(
 def thermodynamics_card(table: Thermodynamics) -> str:
     """The heat capacity over temperature with its band, and the amounts it is of."""
     kelvin, heat = array(table.temperature), array(table.heat_capacity)
-    amount = AMOUNTS[table.basis]
+    amount = BASES[table.basis].text
     title = f"Thermodynamics per {amount}"
     span = f"{len(kelvin)} temperatures, {kelvin.min():g} to {kelvin.max():g} K"
     if heat.ndim > 1:
         return card(title, [span, f"a batch of shape {heat.shape[:-1]}"])
     facts = [
         span,
-        f"C<sub>V</sub> {heat[-1]:.5g}, S {array(table.entropy)[-1]:.5g} J / K / {amount}"
+        f"C<sub>V</sub> {heat[-1]:.5g}, S {array(table.entropy)[-1]:.5g} J/K/{amount}"
         f" at {kelvin[-1]:g} K; zero-point energy {table.zero_point_energy.item():.4g}"
         f" kJ / {amount}",
     ]
@@ -193,7 +193,7 @@ def thermodynamics_card(table: Thermodynamics) -> str:
     if edges:
         picture.area(T, edges[0], edges[1], BAND)
     picture.curve(T, heat, look=LINE)
-    picture.axis(ticks(*picture.x), f"Temperature (K); upwards C_V (J / K / {amount})")
+    picture.axis(ticks(*picture.x), f"Temperature (K); upwards C_V (J/K/{amount})")
     picture.upward(ticks(*picture.y))
     return card(title, facts, picture.svg("Heat capacity against temperature"))
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from debye.crystals.dos.quantities import QUANTITIES
 from debye.crystals.dos.thermo_table import Thermodynamics
 from debye.errors import InputError
 from debye.plot import GREY, PAGE, PALETTE, new_figure, style
@@ -17,20 +18,13 @@ from debye.plot.dos import Array, array, tint
 from debye.plot.text import formula_text
 from debye.units import R
 
-AMOUNTS = {
-    "per-atom": "mol atoms",
-    "per-formula-unit": "mol formula units",
-    "per-mole-of-cells": "mol cells",
-    "per-kg": "kg",
+COLOURS = {
+    "heat_capacity": PALETTE[0],
+    "entropy": PALETTE[2],
+    "internal_energy": PALETTE[3],
+    "helmholtz_energy": PALETTE[4],
 }
-"""What a basis of `Thermodynamics` is called on an axis."""
-QUANTITIES = {
-    "heat_capacity": ("C$_V$ (J / K / {})", PALETTE[0]),
-    "entropy": ("S (J / K / {})", PALETTE[2]),
-    "internal_energy": ("U (kJ / {})", PALETTE[3]),
-    "helmholtz_energy": ("F (kJ / {})", PALETTE[4]),
-}
-"""Label and colour of each function of the temperature."""
+"""Of each function of the temperature."""
 
 
 def draw_heat_capacity(
@@ -38,7 +32,7 @@ def draw_heat_capacity(
     temperatures: Tensor | ArrayLike,
     heat_capacity: Tensor | ArrayLike,
     *,
-    amount: str = "mol atoms",
+    basis: str = "per-atom",
     colour: str = PALETTE[0],
     band: tuple[Tensor, Tensor] | None = None,
 ) -> None:
@@ -48,7 +42,7 @@ def draw_heat_capacity(
         ax: Where to draw.
         temperatures: K, (T,).
         heat_capacity: J/K per amount, (T,).
-        amount: What it is divided by.
+        basis: What an amount is, as of `Thermodynamics`.
         colour: Of the line.
         band: Lower and upper heat capacity, (T,) each.
 
@@ -56,20 +50,20 @@ def draw_heat_capacity(
         >>> ax = new_figure().subplots()
         >>> draw_heat_capacity(ax, [0, 150, 300], [0.0, 15.0, 21.0])
         >>> ax.get_ylabel()
-        'C$_V$ (J / K / mol atoms)'
+        '$C_V$ (J/K/mol-atom)'
     """
     T, heat = (array(x) for x in (temperatures, heat_capacity))
     ax.plot(T, heat, color=colour, zorder=3)
     _fill(ax, T, band, colour)
     ax.set_xlim(0, T.max() or 1.0)
     ax.set_ylim(0, 1.1 * heat.max() or 1.0)
-    if amount == "mol atoms":
+    if basis == "per-atom":
         ax.axhline(3 * R, color=GREY, linewidth=0.7, dashes=(3, 1.5), zorder=2)
         look: dict[str, Any] = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 6.5}
         ax.annotate("Dulong–Petit, 3R", (T.min(), 3 * R), color=GREY, **look)
         ax.set_ylim(0, 1.13 * max(3 * R, heat.max()))
     ax.set_xlabel("Temperature (K)")
-    ax.set_ylabel(f"C$_V$ (J / K / {amount})")
+    ax.set_ylabel(QUANTITIES["heat_capacity"].axis(basis))
 
 
 def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacity") -> None:
@@ -90,27 +84,26 @@ def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacit
         >>> ax = new_figure().subplots()
         >>> draw_quantity(ax, thermodynamics(dos, [0.0, 150.0, 300.0]), "entropy")
         >>> ax.get_ylabel()
-        'S (J / K / mol atoms)'
+        '$S$ (J/K/mol-atom)'
     """
-    if quantity not in QUANTITIES:
-        why = f"the choices are {', '.join(QUANTITIES)}"
+    if quantity not in COLOURS:
+        why = f"the choices are {', '.join(COLOURS)}"
         raise InputError(f"cannot draw {quantity!r}", why=why, fix="choose one of them")
     if table.heat_capacity.dim() != 1:
         why = f"the table holds a batch of shape {tuple(table.heat_capacity.shape[:-1])}"
         raise InputError(
             "cannot draw the thermodynamics", why=why, fix="take one spectrum at a time"
         )
-    amount, band = AMOUNTS[table.basis], table.bounds.get(quantity)
-    label, colour = QUANTITIES[quantity]
+    band, colour = table.bounds.get(quantity), COLOURS[quantity]
     T, values = array(table.temperature), array(getattr(table, quantity))
     if quantity == "heat_capacity":
-        draw_heat_capacity(ax, T, values, amount=amount, colour=colour, band=band)
+        draw_heat_capacity(ax, T, values, basis=table.basis, colour=colour, band=band)
         return
     ax.plot(T, values, color=colour)
     _fill(ax, T, band, colour)
     ax.set_xlim(0, T.max() or 1.0)
     ax.set_xlabel("Temperature (K)")
-    ax.set_ylabel(label.format(amount))
+    ax.set_ylabel(QUANTITIES[quantity].axis(table.basis))
     if quantity == "entropy":
         ax.set_ylim(bottom=0)
     else:
@@ -134,7 +127,7 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         >>> axes = new_figure(PAGE).subplots(1, 3)
         >>> draw_thermodynamics(axes, thermodynamics(dos, [0.0, 150.0, 300.0]))
         >>> axes[2].get_ylabel()
-        'F (kJ / mol atoms)'
+        '$F$ (kJ/mol-atom)'
     """
     for ax, quantity in zip(axes, ("heat_capacity", "entropy", "helmholtz_energy"), strict=True):
         draw_quantity(ax, table, quantity)

@@ -9,15 +9,12 @@ With x = h c ω / k_B T the kernels are written in e^-x, which is small where e^
 so that T = 0 is the exact limit and every gradient is finite.
 
 Reference: D. C. Wallace, Thermodynamics of Crystals (Wiley, 1972).
-
-Quantities that are linear in a density, as weights of the points of its grid.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from numpy.typing import ArrayLike
@@ -25,7 +22,7 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import real_tensor
 from debye.crystals.dos.quadrature import integration_weights
-from debye.crystals.dos.spectrum import Spectrum, trapezoid_weights
+from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
 from debye.units import CM1_TO_J, CM1_TO_K, N_A, C, H, R, U
 
@@ -37,6 +34,9 @@ X_MAX = 1e4
 """Where x stops: e^-x has long been 0, and x² e^-x is 0 instead of ∞ · 0."""
 COLDEST = 1e-12
 """Temperature, K, below which T counts as zero in x: every node is then far beyond X_MAX."""
+
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""K(ω, x, T) of ω (Q, 1), x (Q, T) and T (T,), for one state."""
 
 
 def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
@@ -57,7 +57,7 @@ def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tenso
         >>> [round(c, 3) for c in heat_capacity(dos, [0.0, 300.0, 1e5]).tolist()]
         [0.0, 23.492, 24.943]
     """
-    return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x))
+    return _thermal(spectrum.to("3N"), temperatures, heat_capacity_kernel)
 
 
 def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
@@ -84,9 +84,7 @@ def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) ->
         >>> round((high - low).item() / 0.002, 3)
         12.594
     """
-    return R * _thermal(
-        spectrum.to("3N"), temperatures, lambda omega, x, T: _einstein(x) * (x / _tanh(x) - 2)
-    )
+    return _thermal(spectrum.to("3N"), temperatures, heat_capacity_slope_kernel)
 
 
 def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
@@ -107,7 +105,7 @@ def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
         >>> round(entropy(dos, 300.0).item(), 3)
         32.923
     """
-    return R * _thermal(spectrum.to("3N"), temperatures, lambda omega, x, T: x * _bose(x) - _log(x))
+    return _thermal(spectrum.to("3N"), temperatures, entropy_kernel)
 
 
 def internal_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
@@ -128,9 +126,7 @@ def internal_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Ten
         >>> round(internal_energy(dos, 300.0).item(), 4)
         7.933
     """
-    return KJ_PER_MOL * _thermal(
-        spectrum.to("3N"), temperatures, lambda omega, x, T: omega * (0.5 + _bose(x))
-    )
+    return _thermal(spectrum.to("3N"), temperatures, internal_energy_kernel)
 
 
 def helmholtz_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
@@ -151,11 +147,7 @@ def helmholtz_energy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Te
         >>> round(helmholtz_energy(dos, 300.0).item(), 4)
         -1.9439
     """
-
-    def kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
-        return KJ_PER_MOL * omega / 2 + 1e-3 * R * T * _log(x)
-
-    return _thermal(spectrum.to("3N"), temperatures, kernel)
+    return _thermal(spectrum.to("3N"), temperatures, helmholtz_energy_kernel)
 
 
 def zero_point_energy(spectrum: Spectrum) -> Tensor:
@@ -172,8 +164,7 @@ def zero_point_energy(spectrum: Spectrum) -> Tensor:
         >>> round(zero_point_energy(dos).item(), 4)
         3.0239
     """
-    weights = integration_weights(spectrum.frequency, lambda omega: omega / 2)
-    return KJ_PER_MOL * (spectrum.to("3N").density @ weights)
+    return spectrum.to("3N").density @ zero_point_weights(spectrum.frequency)
 
 
 def mean_square_displacement(
@@ -247,22 +238,58 @@ def checked_temperatures(temperatures: Tensor | ArrayLike, like: Tensor) -> Tens
     return found
 
 
-def _thermal(
-    spectrum: Spectrum,
-    temperatures: Tensor | ArrayLike,
-    kernel: Callable[[Tensor, Tensor, Tensor], Tensor],
-) -> Tensor:
-    """∫ g K dω over the real modes, K(ω, x, T) with ω (Q, 1), x (Q, T), T (T,)."""
-    given = checked_temperatures(temperatures, spectrum.density)
-    T = given.reshape(-1)
+def thermal_weights(frequency: Tensor, temperatures: Tensor, kernel: Kernel) -> Tensor:
+    """Weights W that make ``density @ W`` the integral ∫ g K dω over the real modes, (F, T).
+
+    Args:
+        frequency: Points, cm⁻¹, (F,).
+        temperatures: K, ≥ 0, (T,).
+        kernel: Such as `heat_capacity_kernel`.
+    """
 
     def sampled(node: Tensor) -> Tensor:
         omega = node[:, None]
-        x = (CM1_TO_K * omega / T.clamp(min=COLDEST)).clamp(max=X_MAX)
-        return kernel(omega, x, T).expand(len(node), len(T))  # [node, temperature]
+        x = (CM1_TO_K * omega / temperatures.clamp(min=COLDEST)).clamp(max=X_MAX)
+        return kernel(omega, x, temperatures).expand(x.shape)  # [node, temperature]
 
-    found = spectrum.density @ integration_weights(spectrum.frequency, sampled)
+    return integration_weights(frequency, sampled)
+
+
+def zero_point_weights(frequency: Tensor) -> Tensor:
+    """Weights of the zero-point energy, kJ/mol, of a density in states per cm⁻¹, (F,)."""
+    return KJ_PER_MOL * integration_weights(frequency, lambda omega: omega / 2)
+
+
+def _thermal(spectrum: Spectrum, temperatures: Tensor | ArrayLike, kernel: Kernel) -> Tensor:
+    given = checked_temperatures(temperatures, spectrum.density)
+    weights = thermal_weights(spectrum.frequency, given.reshape(-1), kernel)
+    found = spectrum.density @ weights
     return found if given.dim() else found[..., 0]
+
+
+def heat_capacity_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+    """Of C_V, J/(K mol)."""
+    return R * _einstein(x)
+
+
+def heat_capacity_slope_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+    """Of T ∂C_V/∂T, J/(K mol)."""
+    return R * _einstein(x) * (x / _tanh(x) - 2)
+
+
+def entropy_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+    """Of S, J/(K mol)."""
+    return R * (x * _bose(x) - _log(x))
+
+
+def internal_energy_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+    """Of U, kJ/mol."""
+    return KJ_PER_MOL * omega * (0.5 + _bose(x))
+
+
+def helmholtz_energy_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
+    """Of F, kJ/mol."""
+    return KJ_PER_MOL * omega / 2 + 1e-3 * R * T * _log(x)
 
 
 def _einstein(x: Tensor) -> Tensor:
@@ -283,33 +310,3 @@ def _bose(x: Tensor) -> Tensor:
 def _log(x: Tensor) -> Tensor:
     """Thermal part of one oscillator's F over k_B T, ln(1 - e^-x)."""
     return torch.log(-torch.expm1(-x))
-
-
-@lru_cache(maxsize=64)
-def weights_of(
-    quantity: Callable[..., Tensor], frequency: tuple[float, ...], *arguments: object
-) -> Tensor:
-    """Weights W that make ``density @ W`` the quantity of any spectrum on a grid.
-
-    They are the quantity's values on the hat functions of the grid, computed once: thousands of
-    crystals share one grid and one list of temperatures.
-
-    Args:
-        quantity: Function of a `Spectrum` and the arguments, linear in the density, such as
-            `debye.crystals.dos.thermo.heat_capacity`.
-        frequency: The grid, cm⁻¹.
-        arguments: What else it takes, such as a tuple of temperatures.
-
-    Returns:
-        (F, ...) in float64, for a density in the normalisation ``3N``.
-
-    Example:
-        >>> from debye.crystals.dos.thermo import zero_point_energy
-        >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
-        >>> W = weights_of(zero_point_energy, (0.0, 100.0, 200.0))
-        >>> (dos.density @ W - zero_point_energy(dos)).item()
-        0.0
-    """
-    axis = torch.tensor(frequency, dtype=torch.float64)
-    hats = Spectrum(axis, torch.eye(len(axis)).double(), n_atoms=trapezoid_weights(axis) / 3)
-    return quantity(hats, *arguments)

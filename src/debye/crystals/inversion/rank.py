@@ -18,7 +18,7 @@ from debye.crystals.inversion.instrument import Resolution, response, seen_of
 from debye.crystals.inversion.likelihood import SHIPPED_ERROR, Fits, ModelError, Observation, fit
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.predict.rows import EXPECTED_ERROR
+from debye.crystals.predict.record import EXPECTED_ERROR
 from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import RESULTS, FailedInput

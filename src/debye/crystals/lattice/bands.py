@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.dos import mesh_for, site_densities
@@ -220,6 +221,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
     factor = frequency_factor("cm-1", unit)
     path, crystal = bands.path, bands.crystal
     record: dict[str, Any] = {
+        "schema": SCHEMA,
         "source": crystal.source,
         "formula": crystal.formula,
         "n_sites": crystal.n_sites,
@@ -227,7 +229,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
         "segments": [list(pair) for pair in path.ends],
         "segment_points": list(path.lengths),
         "q": path.q.tolist(),
-        "distance_1/angstrom": path.distance.tolist(),
+        "distance_per_angstrom": path.distance.tolist(),
         "label": list(path.labels),
         f"frequency_{unit}": (bands.frequency * factor).tolist(),
         "imaginary": bands.imaginary,
@@ -238,7 +240,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
             (edge * factor).tolist() for edge in (low, high)
         )
     if bands.velocity is not None:
-        record["group_velocity_km/s"] = bands.velocity.tolist()
+        record["group_velocity_km_per_s"] = bands.velocity.tolist()
     record["warnings"] = list(bands.notes)
     return record
 
@@ -246,11 +248,11 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
 def bands_csv(bands: Bands, unit: str = "cm-1") -> str:
     """A row for each point: the way, q, label, frequencies, and their slopes along the path."""
     count = bands.frequency.shape[1]
-    header = ["distance_1/angstrom", "q1", "q2", "q3", "label"]
+    header = ["distance_per_angstrom", "q1", "q2", "q3", "label"]
     header += [f"frequency_{j}_{unit}" for j in range(1, count + 1)]
     columns = [bands.frequency * frequency_factor("cm-1", unit)]
     if bands.velocity is not None:
-        header += [f"velocity_{j}_km/s" for j in range(1, count + 1)]
+        header += [f"velocity_{j}_km_per_s" for j in range(1, count + 1)]
         columns.append(slopes(bands, bands.velocity))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

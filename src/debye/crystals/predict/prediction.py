@@ -114,21 +114,17 @@ class Prediction(Displayed):
         Raises:
             InputError: An unknown basis, or a bad temperature or level.
         """
-        kelvin = torch.as_tensor(temperatures, dtype=torch.float64).reshape(-1)
+        known, names = self.uncertainty, ("heat_capacity", "entropy")
         return thermodynamics(
             self.total,
-            kelvin,
+            temperatures,
             basis=basis,
             formula_units=self.crystal.n_formula_units,
             mass=self.crystal.mass,
-            bounds=self._bounds(kelvin.tolist(), level),
+            bounds={n: known.interval(n, temperatures, level=level) for n in names}
+            if known
+            else None,
         )
-
-    def _bounds(self, kelvin: Sequence[float], level: float) -> dict[str, Interval] | None:
-        if self.uncertainty is None:
-            return None
-        names = ("heat_capacity", "entropy")
-        return {name: self.uncertainty.interval(name, kelvin, level=level) for name in names}
 
     def bands(self, path: str = "auto", points: int = 300, *, velocities: bool = False) -> Bands:
         """The bands of its primitive cell; see `Predictor.bands`.
@@ -152,3 +148,10 @@ class Prediction(Displayed):
             velocities=velocities,
             warnings=self.warnings,
         )
+
+
+@thermodynamics.register
+def _of_prediction(
+    given: Prediction, temperatures: Tensor | ArrayLike, *, basis: str = "per-atom"
+) -> Thermodynamics:
+    return given.thermo(temperatures, basis=basis)

@@ -30,7 +30,7 @@ from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.features import HeadOutputs
-from debye.crystals.uncertainty.uncertainty import Doubt, assess
+from debye.crystals.uncertainty.uncertainty import WithWarnings, uncertainties
 from debye.errors import DebyeError, InputError
 
 DATA = Path(__file__).parents[2] / "data"
@@ -198,20 +198,22 @@ class Predictor:
         mean = batch.occupancy.unsqueeze(-1) * head_outputs[self.model.answers].mean(0)
         sites = mean.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(head_outputs).transpose(0, 1).cpu()
-        doubts = self._doubts(crystals, here, totals)
+        found = self._uncertainties(crystals, here, totals)
         return [
-            self._prediction(*each) for each in zip(crystals, sites, totals, doubts, strict=True)
+            self._prediction(*each) for each in zip(crystals, sites, totals, found, strict=True)
         ]
 
-    def _doubts(self, crystals: list[Crystal], batch: Graph, totals: Tensor) -> list[Doubt]:
-        """How far each prediction can be trusted, and words of caution."""
+    def _uncertainties(
+        self, crystals: list[Crystal], batch: Graph, totals: Tensor
+    ) -> list[WithWarnings]:
+        """The uncertainty of each prediction, and its warnings."""
         if self.calibration is None:
             return [(None, ())] * len(crystals)
         head_outputs = HeadOutputs(totals, self.model.kinds, tuple(self.model.answers))
-        return assess(self.calibration, crystals, batch, head_outputs)
+        return uncertainties(self.calibration, crystals, batch, head_outputs)
 
     def _prediction(
-        self, crystal: Crystal, sites: Tensor, head_outputs: Tensor, doubt: Doubt
+        self, crystal: Crystal, sites: Tensor, head_outputs: Tensor, known: WithWarnings
     ) -> Prediction:
         spectrum = Spectrum(
             self.model.frequency,
@@ -220,7 +222,7 @@ class Predictor:
             labels=_labels(crystal),
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
-        warnings = (*self._warnings(crystal, sites, unseen), *doubt[1])
+        warnings = (*self._warnings(crystal, sites, unseen), *known[1])
         return Prediction(
             crystal,
             spectrum,
@@ -228,7 +230,7 @@ class Predictor:
             self.model.kinds,
             unseen,
             warnings,
-            doubt[0],
+            known[0],
             self.force_constants,
         )
 

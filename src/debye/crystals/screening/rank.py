@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from debye.crystals.predict.rows import EXPECTED_ERROR, QUANTITIES, column_of, ends_of
+from debye.crystals.dos.quantities import PROPERTIES
+from debye.crystals.predict.record import EXPECTED_ERROR, bounds_of
 from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
 from debye.errors import InputError
@@ -19,8 +20,8 @@ from debye.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TOLD = ("id", "name", "formula", "n_atoms", "elements", "mass_per_atom_u", "warnings",
-        EXPECTED_ERROR)  # fmt: skip
+COLUMNS = ("id", "name", "formula", "n_atoms", "elements", "mass_per_atom_u", "warnings",
+           EXPECTED_ERROR)  # fmt: skip
 """Columns of a ranked row, beside the quantity's."""
 
 
@@ -30,7 +31,7 @@ class Query:
 
     Args:
         folder: Which.
-        target: What to rank by, of `QUANTITIES`.
+        by: What to rank by, of `debye.crystals.dos.quantities.PROPERTIES`.
         temperature: K, one of the screening's; its first if None.
         contains: Elements that all must be there.
         without: Elements of which none may.
@@ -42,7 +43,7 @@ class Query:
     """
 
     folder: Path
-    target: str
+    by: str
     temperature: float | None = None
     contains: Sequence[str] = ()
     without: Sequence[str] = ()
@@ -51,9 +52,9 @@ class Query:
 
     def __post_init__(self) -> None:
         what = f"cannot rank {self.folder}"
-        if self.target not in QUANTITIES:
-            why = f"{self.target!r} is no quantity of a screening"
-            raise InputError(what, why=why, fix=f"choose one of {', '.join(QUANTITIES)}")
+        if self.by not in PROPERTIES:
+            why = f"{self.by!r} is no quantity of a screening"
+            raise InputError(what, why=why, fix=f"choose one of {', '.join(PROPERTIES)}")
         for element in (*self.contains, *self.without):
             if element not in ATOMIC_NUMBERS:
                 why = f"{element!r} is no element symbol"
@@ -74,12 +75,12 @@ class Query:
     @property
     def column(self) -> str:
         """The column that is ranked by."""
-        return column_of(self.target, self.temperature or 0.0)
+        return PROPERTIES[self.by].column(self.temperature)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that are read."""
-        return (*TOLD, self.column, *ends_of(self.column))
+        return (*COLUMNS, self.column, *bounds_of(self.column))
 
 
 def top(query: Query, count: int) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from debye.core import executors
 from debye.core.device import pick_device
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.predict.rows import table
+from debye.crystals.predict.record import table
 from debye.crystals.screening.shards import Shard
 from debye.crystals.screening.store import write_part
 from debye.crystals.structure.crystal import Crystal

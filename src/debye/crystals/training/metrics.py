@@ -17,6 +17,7 @@ from torch import Tensor
 
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.distances import mae, mse, r_squared, wasserstein
+from debye.crystals.dos.quantities import QUANTITIES
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
 from debye.crystals.structure.crystal import Crystal
@@ -91,11 +92,14 @@ def summary(predicted: Spectrum, true: Spectrum) -> dict[str, float]:
         **{f"r2_{name}": r_squared(predicted, true, name).item() for name in R_SQUARED},
         "wasserstein_cm-1": e.wasserstein.mean().item(),
         "wasserstein_median_cm-1": e.wasserstein.median().item(),
-        "mean_frequency_mae_cm-1": e.mean_frequency.mean().item(),
+        "mean_frequency_cm-1_mae": e.mean_frequency.mean().item(),
         "mean_frequency_within_10_percent": (e.mean_frequency_share < 0.1).double().mean().item(),
-        "heat_capacity_300K_mae_per_atom_J/mol/K": e.heat_capacity.mean().item(),
-        "entropy_300K_mae_per_atom_J/mol/K": e.entropy.mean().item(),
-        "zero_point_energy_mae_per_atom_kJ/mol": e.zero_point_energy.mean().item(),
+        **{
+            f"{QUANTITIES[name].column(temperature=ROOM_TEMPERATURE)}_mae": getattr(e, name)
+            .mean()
+            .item()
+            for name in ("heat_capacity", "entropy", "zero_point_energy")
+        },
     }
 
 

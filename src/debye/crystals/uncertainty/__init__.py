@@ -1,4 +1,4 @@
-"""How far a prediction can be trusted: expected error, intervals that hold, words of caution.
+"""How far a prediction may be off: expected error, intervals that hold, warnings.
 
-out-of-fold head_outputs + labels → Calibration → (a prediction's head_outputs) → Uncertainty
+out-of-fold head outputs + labels → Calibration → (a prediction's head outputs) → Uncertainty
 """

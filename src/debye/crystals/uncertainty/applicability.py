@@ -43,12 +43,11 @@ class Shape(NamedTuple):
     @staticmethod
     def of(graph: Graph) -> Shape:
         """The shapes of a batch."""
-        share = graph.fraction / graph.occupancy[graph.site]
+        of_site = graph.fraction / graph.occupancy[graph.site]
         radius = graph.fraction.new_zeros(graph.n_sites).index_add(
-            0, graph.site, share * _RADIUS.to(share)[graph.number]
+            0, graph.site, of_site * _RADIUS.to(of_site)[graph.number]
         )
-        reach = radius[graph.center] + radius[graph.other]
-        ratio = graph.vector.norm(dim=-1) / reach
+        ratio = graph.vector.norm(dim=-1) / (radius[graph.center] + radius[graph.other])
         owner = graph.crystal[graph.center]
         bond = ratio.new_full((graph.n_crystals,), torch.inf).scatter_reduce(
             0, owner, ratio, "amin"
@@ -63,7 +62,7 @@ class Applicability(NamedTuple):
     nearest: str
     """The training crystal that shares most of its atoms."""
     distance: float
-    """Share of the atoms that would have to be exchanged to have its composition, 0 to 1."""
+    """Fraction of the atoms that would have to be exchanged to have its composition, 0 to 1."""
     rarest: int
     """Training crystals that hold the least common of its elements."""
 
@@ -87,9 +86,9 @@ class TrainingSet:
     mixed: int
 
     @classmethod
-    def of(cls, crystals: Sequence[Crystal], reach: float) -> TrainingSet:
+    def of(cls, crystals: Sequence[Crystal], cutoff: float) -> TrainingSet:
         """The training set of some crystals, their neighbours sought within a cutoff in Å."""
-        shapes = [Shape.of(Graph.of(crystal, reach)) for crystal in crystals]
+        shapes = [Shape.of(Graph.of(crystal, cutoff)) for crystal in crystals]
         bond, packing = (torch.cat(values).tolist() for values in zip(*shapes, strict=True))
         return cls(
             tuple(crystal.formula for crystal in crystals),
@@ -103,8 +102,8 @@ class TrainingSet:
         return len(self.formulas)
 
     @cached_property
-    def shares(self) -> NDArray[np.float64]:
-        """Share of each element among the atoms, (119, crystals)."""
+    def fractions(self) -> NDArray[np.float64]:
+        """Fraction of each element among the atoms, (119, crystals)."""
         x = np.zeros((len(SYMBOLS), len(self)))
         for row, formula in enumerate(self.formulas):
             for symbol, amount in _AMOUNT.findall(formula):
@@ -114,12 +113,12 @@ class TrainingSet:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Crystals that hold each element, (119,)."""
-        return (self.shares > 0).sum(1)
+        return (self.fractions > 0).sum(1)
 
     @cached_property
     def metals_only(self) -> int:
         """Crystals that hold no non-metal."""
-        return int((self.shares[~METALS].sum(0) == 0).sum())
+        return int((self.fractions[~METALS].sum(0) == 0).sum())
 
     def applicability(self, crystal: Crystal, left_out: int | None = None) -> Applicability:
         """How new a composition is.
@@ -137,7 +136,7 @@ class TrainingSet:
         """
         x = composition_vector(crystal.composition)
         held = np.flatnonzero(x)
-        common = np.minimum(self.shares[held], x[held, None]).sum(0)  # [training crystal]
+        common = np.minimum(self.fractions[held], x[held, None]).sum(0)  # [training crystal]
         counts = self.counts[held]
         if left_out is not None:
             common[left_out], counts = -1.0, counts - 1
@@ -172,12 +171,14 @@ def complexity(crystal: Crystal) -> float:
 
 
 FEW = 0.05
-"""Share of the training crystals below which a kind of crystal counts as unknown."""
-DOUBTFUL = 0.95
-"""Share of the training crystals of which a smaller error is expected, from which on to warn."""
+"""Fraction of the training crystals below which a kind of crystal counts as unknown."""
+LARGE = 0.95
+"""Fraction of the training crystals of which a smaller error is expected, from which on to warn."""
 
 
-def cautions(crystal: Crystal, bond: float, packing: float, known: TrainingSet) -> Iterator[str]:
+def unlike_training(
+    crystal: Crystal, bond: float, packing: float, known: TrainingSet
+) -> Iterator[str]:
     """In plain words, what sets a crystal apart from everything that the model was trained on.
 
     Elements never seen are not among them: every model tells those.
@@ -207,14 +208,14 @@ def _unlike(what: str, of: str, value: float, seen: tuple[float, float]) -> Iter
         )
 
 
-def doubt(error: float, rank: float) -> Iterator[str]:
+def large_error(error: float, rank: float) -> Iterator[str]:
     """That a large error is expected, where it is.
 
     Args:
         error: Expected, cm⁻¹.
-        rank: Share of the training crystals of which a smaller one is expected.
+        rank: Fraction of the training crystals of which a smaller one is expected.
     """
-    if rank >= DOUBTFUL:
+    if rank >= LARGE:
         yield (
             f"expected error {error:.3g} cm⁻¹, worse than for {100 * rank:.0f} % of the training "
             "crystals"

@@ -2,7 +2,7 @@
 
     s(ω) = c₀ gap + c₁ σ |∂ĝ/∂ω| + (σ/ω̄) (c₂ ⟨ĝ⟩₅ + c₃ ⟨ĝ⟩₁₃ + c₄ ⟨ĝ⟩₃₁)
 
-How far the head_outputs lie apart; what a shift by the expected error σ would do; and the level of
+How far the head outputs lie apart; what a shift by the expected error σ would do; and the level of
 the density in windows of so many points, because a peak that is missed must come from somewhere
 near. Each term scales with the density, so a band does as well.
 
@@ -23,46 +23,46 @@ from torch import Tensor
 
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
 from debye.crystals.uncertainty.features import ExpectedError, HeadOutputs, UncertaintyFeatures
-from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.errors import DebyeError, InputError
 
 WINDOWS = (5, 13, 31)
 """Points; 80, 240 and 600 cm⁻¹ wide on the published grid."""
 CARRYING = 5e-3
-"""Share of the peak above which a density counts as present."""
+"""Fraction of the peak above which a density counts as present."""
 
 
-def band_terms(evidence: UncertaintyFeatures, error: Tensor) -> Tensor:
+def band_terms(features: UncertaintyFeatures, error: Tensor) -> Tensor:
     """The terms of the scale, (B, F, 5), in states per cm⁻¹ and atom.
 
     Args:
-        evidence: Of B predictions.
+        features: Of B predictions.
         error: (B,) expected errors, cm⁻¹.
     """
-    frequency, density = evidence.spectra
+    frequency, density = features.spectra
     near, slope, *levels = _operators(frequency)
-    relative = (error / evidence.spectra.value("mean_frequency"))[..., None]
-    terms = [evidence.gap @ near, error[..., None] * (density @ slope).abs()]
+    relative = (error / features.spectra.value("mean_frequency"))[..., None]
+    terms = [features.gap @ near, error[..., None] * (density @ slope).abs()]
     return torch.stack([*terms, *(relative * (density @ level) for level in levels)], dim=-1)
 
 
-def fit_band(evidence: UncertaintyFeatures, error: Tensor, truth: Tensor) -> Tensor:
+def fit_band(features: UncertaintyFeatures, error: Tensor, truth: Tensor) -> Tensor:
     """The coefficients c ≥ 0 by least squares on |truth - prediction|, each row over its peak.
 
     Args:
-        evidence: Of n predictions.
+        features: Of n predictions.
         error: (n,) expected errors, cm⁻¹.
         truth: (n, F) densities per atom.
     """
     from scipy.optimize import nnls  # type: ignore[import-untyped,unused-ignore]
 
-    density = evidence.spectra.density
+    density = features.spectra.density
     peak = density.amax(-1)[:, None]
-    terms = band_terms(evidence, error) / peak[..., None]
+    terms = band_terms(features, error) / peak[..., None]
     found, _ = nnls(terms.flatten(0, 1).numpy(), ((truth - density).abs() / peak).flatten().numpy())
     return torch.from_numpy(found)
 
@@ -101,7 +101,7 @@ TEMPERATURES = (20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 400.0, 600.0
 FOLDS = 10
 """Parts of the rows; each is scored by scales that were fitted to the others."""
 BAND = "density"
-"""Name of the scores of the density at each frequency, beside `QUANTITIES`."""
+"""Name of the scores of the density at each frequency, beside `WITH_INTERVALS`."""
 
 Quantiles = dict[str, Tensor]
 """(levels,), or (levels, T) where a quantity depends on the temperature, by name."""
@@ -120,20 +120,20 @@ class Scales:
     band: Tensor
 
     @classmethod
-    def fit(cls, evidence: UncertaintyFeatures, truth: OnGrid) -> Scales:
+    def fit(cls, features: UncertaintyFeatures, truth: OnGrid) -> Scales:
         """Fit the expected error first, and the band with it."""
-        error = ExpectedError.fit(evidence.features, distance(evidence.spectra, truth))
-        return cls(error, fit_band(evidence, error(evidence.features), truth.density))
+        error = ExpectedError.fit(features.values, distance(features.spectra, truth))
+        return cls(error, fit_band(features, error(features.values), truth.density))
 
-    def scores(self, evidence: UncertaintyFeatures, truth: OnGrid) -> dict[str, Tensor]:
+    def scores(self, features: UncertaintyFeatures, truth: OnGrid) -> dict[str, Tensor]:
         """|truth - prediction| / scale: (n,), (n, T), and for the band (n, F)."""
-        error, found = self.error(evidence.features), {}
-        for name, quantity in QUANTITIES.items():
-            T = TEMPERATURES if quantity.thermal else ()
-            off = (truth.value(name, T) - evidence.spectra.value(name, T)).abs()
-            found[name] = _over(off, evidence.spectra.scale(name, error, T))
-        off = (truth.density - evidence.spectra.density).abs()
-        return {**found, BAND: _over(off, band_terms(evidence, error) @ self.band)}
+        error, found = self.error(features.values), {}
+        for name in WITH_INTERVALS:
+            T = TEMPERATURES if QUANTITIES[name].thermal else ()
+            off = (truth.value(name, T) - features.spectra.value(name, T)).abs()
+            found[name] = _over(off, features.spectra.scale(name, error, T))
+        off = (truth.density - features.spectra.density).abs()
+        return {**found, BAND: _over(off, band_terms(features, error) @ self.band)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +161,7 @@ class Calibration:
     @classmethod
     def fit(
         cls,
-        evidence: UncertaintyFeatures,
+        features: UncertaintyFeatures,
         truth: OnGrid,
         training: TrainingSet,
         kinds: Sequence[str],
@@ -172,7 +172,7 @@ class Calibration:
         scales that are kept are fitted to all.
 
         Args:
-            evidence: Of n rows.
+            features: Of n rows.
             truth: Their labels, (n, F) per atom.
             training: What the model was trained on.
             kinds: Its heads.
@@ -183,20 +183,20 @@ class Calibration:
         fold = torch.arange(len(truth.density)) % FOLDS
         scored: list[dict[str, Tensor]] = []
         for k in range(FOLDS):
-            fitted = Scales.fit(evidence.take(fold != k), _take(truth, fold != k))
-            scored.append(fitted.scores(evidence.take(fold == k), _take(truth, fold == k)))
+            fitted = Scales.fit(features.take(fold != k), _take(truth, fold != k))
+            scored.append(fitted.scores(features.take(fold == k), _take(truth, fold == k)))
         scores = {name: torch.cat([s[name] for s in scored]) for name in scored[0]}
         order = torch.cat([(fold == k).nonzero()[:, 0] for k in range(FOLDS)])
-        weights = carrying(evidence.spectra.density, truth.density)[order]
-        scales = Scales.fit(evidence, truth)
+        weights = carrying(features.spectra.density, truth.density)[order]
+        scales = Scales.fit(features, truth)
         return cls(
-            evidence.spectra.frequency,
+            features.spectra.frequency,
             tuple(dict.fromkeys(kinds)),
             len(fold),
             scales,
             _quantiles(scores, weights),
             torch.quantile(
-                scales.error(evidence.features), torch.linspace(0, 1, 101, dtype=torch.float64)
+                scales.error(features.values), torch.linspace(0, 1, 101, dtype=torch.float64)
             ),
             training,
         )
@@ -210,11 +210,11 @@ class Calibration:
         row = self.quantiles[name][row_of(level)]
         if not temperatures:
             return row
-        place, share = _places(tuple(temperatures))
-        return row[place] + share * (row[place + 1] - row[place])
+        after, fraction = _between(tuple(temperatures))
+        return row[after] + fraction * (row[after + 1] - row[after])
 
     def rank(self, error: float) -> float:
-        """Share of the calibration rows of which a smaller error is expected."""
+        """Fraction of the calibration rows of which a smaller error is expected."""
         return float((self.typical < error).double().mean())
 
     def size(self, error: Tensor) -> Tensor:
@@ -281,16 +281,16 @@ def calibrate(
         rows: The n rows, with their labels.
         cutoff: The model's cutoff, Å.
         training: What the model was trained on, if it is not these rows themselves: then the
-            head_outputs come from a cross-validation, and each row is compared with the others.
+            head outputs come from a cross-validation, and each row is compared with the others.
 
     Raises:
-        InputError: There are too few rows, or the head_outputs are not theirs.
+        InputError: There are too few rows, or the head outputs are not theirs.
     """
     found = head_outputs.densities
     shape = (len(rows), len(head_outputs.kinds), len(rows.spectra.frequency))
     if tuple(found.shape) != shape or not bool(found.isfinite().all()):
         raise InputError(
-            "cannot calibrate with these head_outputs",
+            "cannot calibrate with these head outputs",
             why=f"their shape is {tuple(found.shape)} and not {shape}, or some are not finite",
             fix="give, for each row, one spectrum for each head",
         )
@@ -300,8 +300,8 @@ def calibrate(
         known.applicability(crystal, None if training else row)
         for row, crystal in enumerate(rows.crystals)
     ]
-    evidence = UncertaintyFeatures.of(head_outputs, frequency, applicabilities)
-    return Calibration.fit(evidence, truth_of(rows.spectra), known, head_outputs.kinds)
+    features = UncertaintyFeatures.of(head_outputs, frequency, applicabilities)
+    return Calibration.fit(features, truth_of(rows.spectra), known, head_outputs.kinds)
 
 
 def truth_of(labels: Spectrum) -> OnGrid:
@@ -316,14 +316,14 @@ def distance(a: OnGrid, b: OnGrid) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _places(temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+def _between(temperatures: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     """Where temperatures stand in `TEMPERATURES`: after which, and what part of the way on.
 
     Linear in ln T, in which the table's own steps are nearly even.
     """
     at, table = (_tensor(T).clamp(min=1.0).log() for T in (temperatures, TEMPERATURES))
-    place = (torch.searchsorted(table, at) - 1).clamp(0, len(table) - 2)
-    return place, ((at - table[place]) / (table[place + 1] - table[place])).clamp(0, 1)
+    after = (torch.searchsorted(table, at) - 1).clamp(0, len(table) - 2)
+    return after, ((at - table[after]) / (table[after + 1] - table[after])).clamp(0, 1)
 
 
 def _quantiles(scores: dict[str, Tensor], weights: Tensor) -> Quantiles:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.calibration import carrying
-from debye.crystals.uncertainty.quantities import QUANTITIES, OnGrid
 from debye.crystals.uncertainty.uncertainty import Uncertainty
 
 SHOWN_LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -22,7 +22,7 @@ class Coverage(NamedTuple):
     """Of each row: what part of it lies inside, and how wide the intervals are."""
 
     inside: Tensor
-    """(n,) 0 or 1; for the density the share of the frequencies."""
+    """(n,) 0 or 1; for the density the fraction of the frequencies."""
     width: Tensor
     """(n,) in the unit of the quantity; for the density, its mean over the peak."""
 
@@ -36,18 +36,18 @@ def coverage(uncertainty: Uncertainty, truth: OnGrid, level: float) -> dict[str,
         level: Of the intervals.
 
     Returns:
-        By the names of `QUANTITIES`, and ``density``.
+        By the names of `WITH_INTERVALS`, and ``density``.
     """
     found = {}
-    for name in QUANTITIES:
+    for name in WITH_INTERVALS:
         lower, upper = (
             end.reshape(len(truth.density))
             for end in uncertainty.interval(name, [ROOM_TEMPERATURE], level=level)
         )
-        T = [ROOM_TEMPERATURE] if QUANTITIES[name].thermal else []
+        T = (ROOM_TEMPERATURE,) if QUANTITIES[name].thermal else ()
         value = truth.value(name, T).reshape(len(truth.density))
         found[name] = Coverage(((lower <= value) & (value <= upper)).double(), upper - lower)
-    band, density = uncertainty.band(level=level), uncertainty.evidence.spectra.density
+    band, density = uncertainty.band(level=level), uncertainty.features.spectra.density
     weights = carrying(density, truth.density)
     inside = (band.lower <= truth.density) & (truth.density <= band.upper)
     width = (weights * (band.upper - band.lower)).sum(-1) / density.amax(-1)

@@ -2,8 +2,8 @@
 
 A *head output* is one network's spectrum of a crystal by one of its heads; one head of each
 network is its answer, the others serve as second opinions, and a prediction is the mean of the
-answers. A calibration row has the head_outputs of the one network that never saw it, a new crystal
-those of every member of an ensemble. So that both mean the same, head_outputs are compared within
+answers. A calibration row has the head outputs of the one network that never saw it, a new crystal
+those of every member of an ensemble. So that both mean the same, head outputs are compared within
 each member, and the members' comparisons averaged: in expectation that is what one member gives,
 while the mean of the members errs less than one of them. The intervals are the safer for it.
 
@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from debye.crystals.dos.distances import wasserstein
+from debye.crystals.dos.quantities import OnGrid
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.applicability import Applicability
-from debye.crystals.uncertainty.quantities import OnGrid
 
 FEATURES = (
     "disagreement",
@@ -34,7 +34,7 @@ FEATURES = (
 )
 """What the expected error is told by; the larger, the worse is expected.
 
-``disagreement``: log of 1 cm⁻¹ + Wasserstein distance between a member's head_outputs;
+``disagreement``: log of 1 cm⁻¹ + Wasserstein distance between a member's head outputs;
 ``mean_frequency``: its log; ``distance`` to the nearest training composition; ``rarity``: -log of
 1 + training crystals with the least common element; ``cut_off``: density at the end of the axis
 over its peak.
@@ -58,8 +58,8 @@ class UncertaintyFeatures(NamedTuple):
     spectra: OnGrid
     """The predictions themselves, per atom, (B, F)."""
     gap: Tensor
-    """(B, F) mean distance between the head_outputs of a member at each frequency, per atom."""
-    features: Tensor
+    """(B, F) mean distance between the head outputs of a member at each frequency, per atom."""
+    values: Tensor
     """(B, features) in the order of `FEATURES`."""
 
     @staticmethod
@@ -68,7 +68,7 @@ class UncertaintyFeatures(NamedTuple):
         frequency: Sequence[float],
         applicabilities: Sequence[Applicability],
     ) -> UncertaintyFeatures:
-        """The evidence of some crystals' head_outputs.
+        """Those of some crystals' head outputs.
 
         Args:
             head_outputs: Of B crystals.
@@ -96,19 +96,19 @@ class UncertaintyFeatures(NamedTuple):
         """Several single ones as a batch."""
         density = torch.stack([one.spectra.density for one in each])
         spectra = OnGrid(each[0].spectra.frequency, density)
-        features = torch.stack([one.features for one in each])
-        return UncertaintyFeatures(spectra, torch.stack([one.gap for one in each]), features)
+        values = torch.stack([one.values for one in each])
+        return UncertaintyFeatures(spectra, torch.stack([one.gap for one in each]), values)
 
     def take(self, rows: Tensor | int) -> UncertaintyFeatures:
         """Some of the predictions, or one of them without the leading axis."""
         frequency, density = self.spectra
         return UncertaintyFeatures(
-            OnGrid(frequency, density[rows]), self.gap[rows], self.features[rows]
+            OnGrid(frequency, density[rows]), self.gap[rows], self.values[rows]
         )
 
 
 def _within_members(head_outputs: Tensor, kinds: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-    """For every two kinds, the head_outputs of both, (B, members, F) each."""
+    """For every two kinds, the head outputs of both, (B, members, F) each."""
     of_kind = [
         head_outputs[:, [i for i, other in enumerate(kinds) if other == kind]]
         for kind in dict.fromkeys(kinds)
@@ -130,8 +130,8 @@ class ExpectedError:
     """σ(x) = exp(a + Σ_k b_k max(f_k, low_k)), b ≥ 0: the Wasserstein distance to expect, cm⁻¹.
 
     A log-linear regression whose coefficients cannot be negative: what is further from the
-    training set, or read in two ways, is never expected to be better. Below the least value of
-    the calibration rows a feature counts as that value.
+    training set, or told in two ways by two heads, is never expected to be better. Below the least
+    value of the calibration rows a feature counts as that value.
 
     Args:
         offset: a.
