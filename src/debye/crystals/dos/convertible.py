@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from euphonic.spectra import Spectrum1D, Spectrum1DCollection
     from pymatgen.phonon.dos import PhononDos
 
-    from debye.crystals.dos.spectrum import Spectrum
+
+Made = TypeVar("Made", bound="Convertible")
 
 
 class Convertible:
@@ -69,14 +70,14 @@ class Convertible:
 
     @classmethod
     def from_unit(
-        cls,
+        cls: type[Made],
         unit: str,
         frequency: Tensor | ArrayLike,
         density: Tensor | ArrayLike,
         n_atoms: Tensor | ArrayLike = 1.0,
         normalisation: str = "3N",
         labels: Sequence[str] = (),
-    ) -> Spectrum:
+    ) -> Made:
         """A spectrum from numbers in another unit of frequency; the inverse of `in_unit`.
 
         Raises:
@@ -91,19 +92,23 @@ class Convertible:
         jacobian = 1.0 if normalisation == "max" else factor
         axis = real_tensor(frequency, "frequency") * factor
         values = real_tensor(density, "density") / jacobian
-        make = cast("type[Spectrum]", cls)
+        make: Callable[..., Made] = cls
         return make(axis, values, n_atoms, normalisation, labels)
 
     @classmethod
     def read(
-        cls, path: str | os.PathLike[str], *, n_atoms: float | None = None, unit: str | None = None
-    ) -> Spectrum:
+        cls: type[Made],
+        path: str | os.PathLike[str],
+        *,
+        n_atoms: float | None = None,
+        unit: str | None = None,
+    ) -> Made:
         """Read a spectrum; see `debye.crystals.dos_io.files.read_spectrum`.
 
         Raises:
             InputError: The file cannot be read, or does not tell how many states it counts.
         """
-        return cast("Spectrum", higher("read_spectrum")(path, n_atoms=n_atoms, unit=unit))
+        return cast("Made", higher("read_spectrum")(path, n_atoms=n_atoms, unit=unit))
 
     def write(
         self,

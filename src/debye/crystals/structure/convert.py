@@ -6,10 +6,10 @@ None of them is imported to recognise its objects: a type is known by its name a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from debye.crystals.structure.elements import ISOTOPES, MASSES, SYMBOLS
 from debye.crystals.structure.validate import Species, no_cell, structure_error, type_name
@@ -17,8 +17,6 @@ from debye.errors import InputError
 
 if TYPE_CHECKING:
     import ase
-
-    from debye.crystals.structure.crystal import Crystal
 
 NOT_PERIODIC = "its periodicity is switched off: treated as periodic"
 """The note for a cell with ``pbc`` off."""
@@ -31,6 +29,24 @@ FORCE_CONSTANTS = (
     "debye.crystals.lattice.phonopy.from_phonopy takes them"
 )
 """The note for the crystal of a ``Phonopy`` with force constants."""
+
+
+class _Sited(Protocol):
+    """What other libraries are told of a crystal; a `Crystal` has all of it."""
+
+    @property
+    def species(self) -> tuple[Mapping[str, float], ...]: ...
+    @property
+    def positions(self) -> NDArray[np.float64]: ...
+    @property
+    def cell(self) -> NDArray[np.float64]: ...
+    @property
+    def fractional(self) -> NDArray[np.float64]: ...
+    @property
+    def masses(self) -> NDArray[np.float64]: ...
+    @property
+    def elements(self) -> tuple[str, ...]: ...
+    def symbols(self, form: str = ...) -> list[str]: ...
 
 
 class Parts(NamedTuple):
@@ -249,7 +265,7 @@ def _array(value: Any, label: str) -> Any:  # noqa: ANN401 - anything JSON can s
 # To them.
 
 
-def pymatgen_record(crystal: Crystal) -> dict[str, Any]:
+def pymatgen_record(crystal: _Sited) -> dict[str, Any]:
     """What pymatgen's ``Structure.from_dict`` reads."""
     sites = [
         {
@@ -273,7 +289,7 @@ def pymatgen_record(crystal: Crystal) -> dict[str, Any]:
     }
 
 
-def pymatgen_structure(crystal: Crystal) -> Any:  # noqa: ANN401 - pymatgen is optional
+def pymatgen_structure(crystal: _Sited) -> Any:  # noqa: ANN401 - pymatgen is optional
     """The crystal as a pymatgen ``Structure``.
 
     Raises:
@@ -293,7 +309,7 @@ def pymatgen_structure(crystal: Crystal) -> Any:  # noqa: ANN401 - pymatgen is o
     )  # fmt: skip
 
 
-def ase_atoms(crystal: Crystal) -> ase.Atoms:
+def ase_atoms(crystal: _Sited) -> ase.Atoms:
     """The crystal as ASE ``Atoms``; D and T become H with their mass.
 
     Raises:
