@@ -15,6 +15,8 @@ import debye
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.split import read_split
 from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos.thermo import entropy
+from debye.crystals.dos_io.files import read_measured
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion import design as designs
 from debye.crystals.inversion.instrument import (
@@ -34,7 +36,7 @@ from debye.crystals.predict.predictor import Predictor
 from debye.crystals.screening.store import FORMAT
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import operations_of
-from debye.crystals.structure_io.read import RESULTS
+from debye.crystals.structure_io.read import RESULTS, read_structures
 from debye.errors import InputError
 
 GRID = torch.arange(0.0, 1020.0, 20.0, dtype=torch.float64)
@@ -586,3 +588,34 @@ def test_the_true_structure_among_decoys():
     assert right.mean() >= 0.5
     assert (np.array(ranks) <= 10).mean() >= 0.88
     assert right.mean() == pytest.approx(np.mean(told), abs=0.12)
+
+
+# A measured spectrum.
+
+DEMO = Path(debye.__file__).parent / "data" / "demo"
+
+
+@pytest.fixture(scope="module")
+def germanium():
+    return read_measured(DEMO / "germanium.dat")
+
+
+def test_the_measured_states_of_germanium_have_its_entropy(germanium):
+    # CODATA Key Values for Thermodynamics (1989): S°(298.15 K) = 31.09 ± 0.15 J/K/mol; the states
+    # are of 80 K, and those below 3.8 meV are not in the figure that they were read from.
+    assert entropy(germanium.spectrum.to("3"), [298.15]).item() == pytest.approx(31.09, rel=0.02)
+    assert (germanium.unit, germanium.notes) == ("meV", ())
+
+
+def test_germanium_is_named_by_its_measured_spectrum_and_keeps_its_size(germanium):
+    shipped = Predictor.load()
+    names = ("germanium.vasp", "silicon.vasp", "quartz.cif", "binaries.extxyz")
+    folder = read_structures([str(DEMO / name) for name in names])
+    found = rank(germanium, predicted(shipped, folder), background="none")
+    assert found.candidates.labels[found.order[0]] == "Ge"
+    assert found.probability[0] > 0.8
+    free = FreeParameters.of(debye.read_crystal(DEMO / "germanium.vasp")).with_lattice()
+    observed = Observation.of(germanium, torch.tensor(shipped.model.frequency).double())
+    refined = refine(Objective(shipped, free, observed, background="none"))
+    assert 0 < refined.fits.misfit[0] < refined.before.misfit[0]
+    assert abs(refined.values[0]) < 2 * refined.errors[0]  # no strain, as far as it can be told
