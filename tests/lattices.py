@@ -76,21 +76,21 @@ def cell_of(atoms):
     )
 
 
-def emt_forces(cell):
+def forces(cell, calculator):
     atoms = Atoms(cell.symbols, cell=cell.cell, positions=cell.positions, pbc=True)
-    atoms.calc = EMT()
+    atoms.calc = calculator()
     return atoms.get_forces()
 
 
-def computed(atoms, matrix="auto", times=2):
-    """Force constants of the EMT potential, by phonopy's own path."""
+def computed(atoms, matrix="auto", times=2, calculator=EMT):
+    """Force constants of a potential, by phonopy's own path."""
     from phonopy import Phonopy
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # phonopy's announcements
         phonon = Phonopy(cell_of(atoms), np.diag([times] * 3), primitive_matrix=matrix)
         phonon.generate_displacements(distance=0.01)
-        phonon.forces = [emt_forces(cell) for cell in phonon.supercells_with_displacements]
+        phonon.forces = [forces(cell, calculator) for cell in phonon.supercells_with_displacements]
         phonon.produce_force_constants()
         phonon.symmetrize_force_constants()
     return phonon

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ase.build import bulk
+from ase.calculators.emt import EMT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lattices import CUAU, computed, emt_forces
+from lattices import CUAU, computed, forces
 from scipy.stats import qmc
 
 from debye.crystals.data.dataset import read_collection
@@ -171,7 +172,7 @@ def forces_of_random_displacements(phonon, path):
         moved = PhonopyAtoms(
             symbols=supercell.symbols, cell=supercell.cell, positions=supercell.positions + shift
         )
-        rows.append(np.hstack([shift, emt_forces(moved)]))
+        rows.append(np.hstack([shift, forces(moved, EMT)]))
     np.savetxt(path, np.vstack(rows))
 
 

@@ -16,6 +16,7 @@ from debye.errors import DebyeError
 
 if TYPE_CHECKING:
     from debye.crystals.lattice.bands import Bands
+    from debye.crystals.lattice.elastic import Elasticity
 
 
 def bands(
@@ -38,12 +39,14 @@ def bands(
     OUTPUT is a folder: bands.csv, bands.json, dos.csv, band.yaml and
     phonopy_params.yaml are written into it.
     """
+    from debye.crystals.lattice.bands import bands_record
+
     check_range(points, "--points", least=2, most=1_000_000)
     target, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
     found = _found(file, path, points, model, device, velocities=velocities)
     for note in found.notes:
         warn(note)
-    record = _record(found, unit.value)
+    record = bands_record(found, unit.value)
     text = to_json(record) if as_json else _table(found, unit.value)
     show(text, needed=not (target or figure))
     if target:
@@ -67,31 +70,6 @@ def _found(
         return predictor.bands(crystal, path, points, velocities=velocities, progress=show_progress)
 
 
-def _record(bands: Bands, unit: str) -> dict[str, Any]:
-    from debye.crystals.lattice.bands import bands_record
-
-    record = bands_record(bands, unit)
-    if bands.velocity is not None:
-        record.update(_elastic(bands))
-    return record
-
-
-def _elastic(bands: Bands) -> dict[str, Any]:
-    """Elastic hints, and what they are worth."""
-    import torch
-
-    from debye.crystals.lattice.elastic import debye_temperature, elastic_constants, rotational_cost
-
-    crystal, force_constants = bands.crystal, bands.force_constants
-    cost = rotational_cost(force_constants, torch.tensor(crystal.cell))
-    return {
-        "elastic_constants_GPa": elastic_constants(crystal, force_constants).tolist(),
-        "debye_temperature_of_sound_K": debye_temperature(crystal, force_constants),
-        "rotational_cost_forces": cost.forces,
-        "rotational_cost_stress": cost.stress,
-    }
-
-
 def _table(bands: Bands, unit: str) -> str:
     """Frequencies at each labelled point, once."""
     from debye.units import frequency_factor
@@ -103,22 +81,36 @@ def _table(bands: Bands, unit: str) -> str:
         numbers = "".join(f"{x:9.2f}" for x in _rounded(bands.at(label) * factor, 2))
         lines.append(f"{label:<5}{numbers}")
     if bands.velocity is not None:
-        lines += _elastic_lines(_elastic(bands))
+        lines += _elastic_lines(bands.elasticity)
     return "\n".join(lines)
 
 
-def _elastic_lines(elastic: dict[str, Any]) -> list[str]:
-    rows = [
-        "".join(f"{x:8.1f}" for x in _rounded(row, 1)) for row in elastic["elastic_constants_GPa"]
-    ]
+def _elastic_lines(elasticity: Elasticity) -> list[str]:
+    """Elastic constants, and what they are worth."""
+    cost, turning = elasticity.cost, elasticity.turning.tolist()
+    couplings = (turning[0][1], turning[0][2], turning[1][2])
+    below = " ".join(f"{x:.1f}" for x in _rounded(couplings, 1))
     return [
-        "elastic constants in GPa, order xx yy zz yz xz xy",
-        *rows,
-        f"Debye temperature of sound: {elastic['debye_temperature_of_sound_K']:.0f} K",
-        "a rotation of the whole costs (0 is right): "
-        f"{elastic['rotational_cost_forces']:.2g} of the forces, "
-        f"{elastic['rotational_cost_stress']:.2g} of the stress",
+        "elastic constants in GPa, order xx yy zz yz xz xy; – is not known",
+        *map(_elastic_row, elasticity.constants.tolist(), elasticity.known.tolist()),
+        *_apart(elasticity),
+        f"Debye temperature of sound: {elasticity.debye_temperature:.0f} K",
+        f"a turn of the whole costs (0 is right): {cost.forces:.1g} of the forces, "
+        f"{cost.stress:.1g} of the stress, {cost.energy:.1g} of the energy",
+        f"for the turn's energy, C12 C13 C23 lie {below} GPa below those of central forces",
     ]
+
+
+def _elastic_row(row: list[float], known: list[bool]) -> str:
+    numbers = zip(_rounded(row, 1), known, strict=True)
+    return "".join(f"{x:8.1f}" if k else f"{'–':>8}" for x, k in numbers)
+
+
+def _apart(elasticity: Elasticity) -> Iterator[str]:
+    """How far the members of an ensemble lie apart."""
+    if elasticity.range is not None:
+        low, high = elasticity.range
+        yield f"members lie up to {(high - low).max():.1f} GPa apart in one constant"
 
 
 def _rounded(numbers: Iterable[float], digits: int) -> Iterator[float]:

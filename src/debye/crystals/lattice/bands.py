@@ -22,13 +22,14 @@ from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.dos import mesh_for, site_densities
 from debye.crystals.lattice.dynamical_matrix import Progress, solved
-from debye.crystals.lattice.elastic import group_velocities
+from debye.crystals.lattice.elastic import Elasticity
 from debye.crystals.lattice.force_constants import (
     ForceConstants,
     frequencies,
     mean_force_constants,
 )
 from debye.crystals.lattice.path import QPath
+from debye.crystals.lattice.velocity import group_velocities
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import InputError
@@ -61,6 +62,8 @@ class Bands(Displayed):
     """What a reader of the bands should know."""
     range_end: float | None = None
     """Highest frequency of the spectra that the force constants were learned from, cm⁻¹."""
+    members: tuple[ForceConstants, ...] = ()
+    """The estimates whose mean the force constants are; none if there is one."""
 
     @classmethod
     def of(
@@ -115,8 +118,10 @@ class Bands(Displayed):
             velocity = group_velocities(mean, cell, path.q, path.direction, progress)
         edges = torch.stack(each).aminmax(dim=0) if each else None
         between = (edges.min, edges.max) if edges else None
-        said = (*notes, *_notes(crystal, frequency, range_end))
-        return cls(crystal, path, mean, frequency, velocity, between, said, range_end)
+        said, members = (*notes, *_notes(crystal, frequency, range_end)), given if each else ()
+        return cls(
+            crystal, path, mean, frequency, velocity, between, said, range_end, tuple(members)
+        )
 
     def __repr__(self) -> str:
         low, high = round(self.frequency.min().item()), round(self.frequency.max().item())
@@ -131,9 +136,24 @@ class Bands(Displayed):
 
     @cached_property
     def sites(self) -> Spectrum:
-        """Density of states of each site of the same force constants, (n, F)."""
+        """Density of states of each site of the same force constants, (n, F).
+
+        Raises:
+            InputError: A mode is impossibly fast.
+            ComputationError: See `solved`.
+        """
         full = site_densities(self.force_constants, mesh_for(self.crystal.n_sites))
         return full * self.crystal.occupancies
+
+    @cached_property
+    def elasticity(self) -> Elasticity:
+        """Elastic constants of the same force constants, and what they are worth.
+
+        Raises:
+            InputError: The force constants are of several crystals.
+            ComputationError: They are not finite.
+        """
+        return Elasticity.of(self.crystal, self.members or self.force_constants)
 
     def at(self, label: str) -> Tensor:
         """Frequencies at a labelled point, (3n,), cm⁻¹.
@@ -241,6 +261,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
         )
     if bands.velocity is not None:
         record["group_velocity_km_per_s"] = bands.velocity.tolist()
+        record |= bands.elasticity.to_record()
     record["warnings"] = list(bands.notes)
     return record
 

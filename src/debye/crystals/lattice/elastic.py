@@ -1,197 +1,131 @@
-"""How fast waves travel: group velocities of modes, and sound where the waves are long.
+"""What long waves tell of a crystal: its elastic constants and Debye temperature, in the limit.
 
-    v = ∂ω/∂k = e† (∂D/∂k) e / 2ω
+Elastic constants are worth what the force constants are at long wavelengths: unstrained, without
+the field of polar modes, and as far as a turn of the whole crystal costs nothing.
 
-Where modes are degenerate, e† ∂D/∂k e is diagonalised among them first, along one direction: the
-slopes of the branches that part there. At q = 0 the three acoustic modes have no ω to divide by;
-their velocities are those of sound, from the second order of D in k.
+    forces   Σ_j Φ_ij^αβ r_ij^γ is symmetric in β and γ, for every atom i           Born and Huang
+    stress   Σ_ij Φ_ij^αβ r_ij^γ r_ij^λ is the same with αβ and γλ exchanged        Huang
+    energy   Σ_pairs (ω × r)ᵀ K (ω × r) = 0 for every turn ω                        of pairs alone
 
-What long waves tell of a crystal: its elastic constants and Debye temperature, in the limit.
-
-They hold as far as the force constants do at long wavelengths: unstrained, without the field of
-polar modes, and only where a rotation of the whole costs nothing (see `invariance`).
-
-What a rotation of the whole crystal costs: nothing, if force constants are physical.
+The first two hold in every crystal without forces and stress (M. Born and K. Huang, *Dynamical
+Theory of Crystal Lattices* (1954), §§ 23 and 27), and in cubic crystals with atoms at centres of
+symmetry they hold whatever the forces: there is nothing in them to be broken. The third asks more:
+that the energy, told pair by pair as ½ Σ uᵀK u, does not rise when the crystal is turned. It is so
+for central forces without stress, and then Cauchy's relations hold, C12 = C66, if each atom is a
+centre of symmetry. Forces between more than two atoms may break it either way (by −25 GPa in
+copper, by +43 GPa in silicon), because their energy does not belong to pairs. Force constants none
+of which pushes, as a network's, can only break it upwards: each resists the turn of its own pair
+(P. N. Keating, Phys. Rev. 145, 637 (1966)), and C12, C13 and C23 come out too low by as much.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.core.neighbors import sum_onto
-from debye.crystals.lattice.dynamical_matrix import Progress, check_single, solved
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, mean_force_constants
+from debye.crystals.lattice.velocity import long_waves, sound
 from debye.crystals.structure.crystal import Crystal
 from debye.units import CM1_TO_K, FORCE_CONSTANT_TO_CM1, STRESS_TO_GPA, VELOCITY_TO_KM_S
-
-DEGENERATE = 1e-6
-"""Difference of ω², relative to the largest, below which modes count as degenerate."""
-
-
-def reciprocal_steps(cell: Tensor) -> Tensor:
-    """What one Å⁻¹ along x, y, z is in units of the reciprocal lattice vectors, rows (3, 3)."""
-    return cell.mT / (2 * torch.pi)
-
-
-def group_velocities(
-    force_constants: ForceConstants,
-    cell: Tensor,
-    q: Tensor,
-    direction: Tensor,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Group velocities of all modes.
-
-    Args:
-        force_constants: Of one crystal.
-        cell: Lattice vectors as rows, Å, (3, 3).
-        q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
-        direction: (Q, 3) Cartesian unit vectors along which degenerate modes are told apart, and
-            along which one goes away from q = 0.
-        progress: Is told how many wave vectors are newly done.
-
-    Returns:
-        (Q, 3n, 3) km/s, modes ascending in ω², degenerate ones in their slope. Imaginary modes
-        have the slope of the negative number that stands for them; a mode with ω = 0 away from
-        q = 0 has none, and gets NaN.
-
-    Raises:
-        InputError: There are several crystals.
-        ComputationError: See `solved`.
-    """
-    force_constants, cell, start = force_constants.double(), cell.double(), 0
-    found: list[Tensor] = []
-    for part, square, vectors in solved(force_constants, q, progress):
-        ahead = direction[start : start + len(part)].double()
-        start += len(part)
-        branches = _told_apart(
-            force_constants, part, square, vectors, ahead @ reciprocal_steps(cell)
-        )
-        gradient = _gradient(force_constants, cell, part)
-        slopes = torch.stack([_expected(change, branches) for change in gradient], dim=-1)
-        omega = square.abs().sqrt()
-        at_rest = omega < 1e-7 * omega.max()
-        velocity = slopes / (2 * omega.masked_fill(at_rest, torch.nan)).unsqueeze(-1)
-        velocity *= VELOCITY_TO_KM_S
-        for i in _at_gamma(part):
-            acoustic = square[i].abs().argsort()[:3].sort().values
-            velocity[i, acoustic] = sound(force_constants, cell, ahead[i : i + 1]).velocity[0]
-        found.append(velocity)
-    return torch.cat(found)
-
-
-def _expected(matrix: Tensor, vectors: Tensor) -> Tensor:
-    """e† M e of each column, (Q, 3n)."""
-    return (vectors.conj() * (matrix @ vectors)).sum(-2).real
-
-
-def _at_gamma(q: Tensor) -> list[int]:
-    """Which wave vectors are reciprocal lattice vectors."""
-    return ((q - q.round()).abs().amax(-1) < 1e-9).nonzero().squeeze(-1).tolist()
-
-
-def _gradient(force_constants: ForceConstants, cell: Tensor, q: Tensor) -> list[Tensor]:
-    """∂D/∂k along x, y and z, (Q, 3n, 3n) each, per Å⁻¹."""
-    axes = reciprocal_steps(cell)
-    return [force_constants.derivative(q[None], axis.expand(1, len(q), 3))[0] for axis in axes]
-
-
-def _told_apart(
-    force_constants: ForceConstants, q: Tensor, square: Tensor, vectors: Tensor, along: Tensor
-) -> Tensor:
-    """Degenerate eigenvectors turned so that each belongs to one branch along a direction."""
-    apart = square.diff(dim=-1) > DEGENERATE * square.abs().max()
-    change = force_constants.derivative(q[None], along[None])[0]
-    turned = vectors.clone()
-    for i in (~apart).any(-1).nonzero().squeeze(-1).tolist():
-        ends = [0, *(apart[i].nonzero().squeeze(-1) + 1).tolist(), square.shape[-1]]
-        for a, b in pairwise(ends):
-            if b - a > 1:
-                group = vectors[i, :, a:b]
-                turned[i, :, a:b] = group @ torch.linalg.eigh(group.mH @ change[i] @ group)[1]
-    return turned
-
-
-class Sound(NamedTuple):
-    """Long waves in K directions: their speed, and the direction in which they carry energy."""
-
-    speed: Tensor
-    """(K, 3) km/s, ascending; a wave whose ω² falls with k has a negative one."""
-    velocity: Tensor
-    """(K, 3, 3) group velocity of each wave, [direction, wave, xyz], km/s."""
-
-
-def sound(force_constants: ForceConstants, cell: Tensor, direction: Tensor) -> Sound:
-    """Velocities of sound from the Christoffel matrix.
-
-    Γ_αβ(n) = Σ_γλ S_αβγλ n_γ n_λ,  Γ e = c² e,  v_γ = Σ e_α S_αβγλ e_β n_λ / c
-
-    Args:
-        force_constants: Of one crystal.
-        cell: Lattice vectors as rows, Å, (3, 3).
-        direction: (K, 3) Cartesian unit vectors.
-
-    Example:
-        Force constants along the edges of a simple cubic lattice carry c² = K a² / m:
-
-        >>> cubic = ForceConstants(
-        ...     crystal=torch.tensor([0]), mass=torch.tensor([2.0]),
-        ...     first=torch.zeros(3, dtype=torch.long), second=torch.zeros(3, dtype=torch.long),
-        ...     step=torch.eye(3), values=torch.diag_embed(torch.eye(3) + 1.0), n_crystals=1)
-        >>> waves = sound(cubic, 3.0 * torch.eye(3), torch.eye(3)[:1])
-        >>> [round(c, 2) for c in waves.speed[0].tolist()]
-        [20.84, 20.84, 29.47]
-    """
-    S, n = long_waves(force_constants, cell), direction.double()
-    gamma = torch.einsum("abcd,kc,kd->kab", S, n, n)
-    square, e = torch.linalg.eigh(gamma)
-    speed = square.sign() * square.abs().sqrt()
-    energy = torch.einsum("abcd,kai,kbi,kd->kic", S, e, e, n)
-    velocity = energy / torch.where(speed == 0, torch.inf, speed.abs())[..., None]
-    return Sound(speed * VELOCITY_TO_KM_S, velocity * VELOCITY_TO_KM_S)
-
-
-def long_waves(force_constants: ForceConstants, cell: Tensor) -> Tensor:
-    """S of the acoustic modes, ω² = k² Σ S_αβγλ e_α e_β n_γ n_λ as k → 0.
-
-    S_γλ = Aᵀ (½ ∂²D/∂k_γ∂k_λ − ½ (∂_γD D⁺ ∂_λD + ∂_λD D⁺ ∂_γD)) A at q = 0, where A are the three
-    motions of the crystal as a whole and D⁺ leaves them out: the atoms of the cell give way to
-    the strain of the wave. M. Born and K. Huang, *Dynamical Theory of Crystal Lattices* (1954),
-    chapter V.
-
-    Returns:
-        (3, 3, 3, 3) symmetric in the first two and in the last two, eV/u.
-    """
-    force_constants, cell = force_constants.double(), cell.double()
-    zero = cell.new_zeros(1, 3)
-    check_single(force_constants)
-    D = force_constants.dynamical_matrix(zero[None])[0, 0]
-    A = (force_constants.mass / force_constants.mass.sum()).sqrt()[:, None, None] * torch.eye(3).to(
-        cell
-    )
-    A = A.reshape(-1, 3).to(D.dtype)
-    # Motions that nothing holds, those of the whole among them, do not give way to a strain.
-    giving = torch.linalg.pinv(D, rtol=1e-10, hermitian=True)
-    first = [change[0] @ A for change in _gradient(force_constants, cell, zero)]
-    axes = reciprocal_steps(cell)[:, None, None]
-    S = cell.new_zeros(3, 3, 3, 3)
-    for c in range(3):
-        for d in range(3):
-            second = force_constants.derivative(zero[None], axes[c], axes[d])[0, 0]
-            soft = first[c].mH @ giving @ first[d]
-            S[:, :, c, d] = (A.mH @ second @ A - soft - soft.mH).real / 2
-    return S
-
 
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Pairs of Cartesian axes in the customary order: xx, yy, zz, yz, xz, xy."""
 DIRECTIONS = 1000
 """Over which an average over all directions is taken."""
+UNKNOWN = 0.5
+"""Part of an elastic constant that may be open to question before it is no longer told."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Elasticity:
+    """Elastic constants of force constants, and what they are worth.
+
+    Args:
+        constants: (6, 6) GPa in Voigt's order, symmetric; see `elastic_constants`.
+        asymmetry: (6, 6) GPa by which the two sides of the diagonal differ, of which the constants
+            are the mean: how far the force constants break the rules of Born and Huang.
+        turning: (6, 6) GPa by which a constant lies below what Cauchy's relation would make it,
+            were the atoms at rest in the cell: C66 − C12, and so on; 0 where there is no such
+            relation. See the module.
+        range: Lowest and highest constants among several sets of force constants; None of one.
+        cost: What a turn of the whole costs, in parts of the terms summed.
+        debye_temperature: Of the velocities of sound, K; NaN if some wave does not travel.
+    """
+
+    constants: Tensor
+    asymmetry: Tensor
+    turning: Tensor
+    range: tuple[Tensor, Tensor] | None
+    cost: RotationalCost
+    debye_temperature: float
+
+    @classmethod
+    def of(
+        cls, crystal: Crystal, force_constants: ForceConstants | Sequence[ForceConstants]
+    ) -> Elasticity:
+        """The elastic constants of force constants; of several estimates, of their mean.
+
+        Raises:
+            InputError: The force constants are of several crystals.
+            ComputationError: They are not finite.
+        """
+        given = (
+            [force_constants] if isinstance(force_constants, ForceConstants) else force_constants
+        )
+        mean = mean_force_constants(given)
+        C = elastic_constants(crystal, mean)
+        each = [elastic_constants(crystal, one) for one in given] if len(given) > 1 else []
+        edges = torch.stack([(x + x.T) / 2 for x in each]).aminmax(dim=0) if each else None
+        return cls(
+            (C + C.T) / 2,
+            (C - C.T).abs(),
+            _turning(crystal, mean),
+            (edges.min, edges.max) if edges else None,
+            rotational_cost(mean, torch.tensor(crystal.cell)),
+            debye_temperature(crystal, mean),
+        )
+
+    def __repr__(self) -> str:
+        largest = self.constants.abs().max().item()
+        unknown = int((~self.known).triu().sum())
+        return f"Elasticity(up to {largest:.0f} GPa, {unknown} of 21 constants unknown)"
+
+    @property
+    def known(self) -> Tensor:
+        """(6, 6) whether asymmetry and turning leave more than half of a constant certain.
+
+        A hundredth of the largest constant is always allowed: it is as good as nothing. C12, C13
+        and C23 above their partners are sound; force constants that resist a turn lower them.
+        """
+        axis = torch.tensor([one == two for one, two in VOIGT])
+        cost = torch.where(axis[:, None] & axis, self.turning.clamp(min=0), self.turning.abs())
+        whole = torch.maximum(self.constants.abs(), (self.constants + self.turning).abs())
+        allowed = UNKNOWN * whole.clamp(min=0.02 * self.constants.abs().max())
+        return torch.maximum(self.asymmetry, cost) <= allowed
+
+    def to_record(self) -> dict[str, Any]:
+        """Numbers for JSON, units in the names; null for a constant that is not known."""
+
+        def told(values: Tensor) -> list[list[float | None]]:
+            rows = zip(values.tolist(), self.known.tolist(), strict=True)
+            return [[x if k else None for x, k in zip(*row, strict=True)] for row in rows]
+
+        record: dict[str, Any] = {"elastic_constants_GPa": told(self.constants)}
+        if self.range is not None:
+            for name, edge in zip(("lowest", "highest"), self.range, strict=True):
+                record[f"elastic_constants_{name}_GPa"] = told(edge)
+        return record | {
+            "elastic_asymmetry_GPa": self.asymmetry.tolist(),
+            "elastic_turning_GPa": self.turning.tolist(),
+            "debye_temperature_of_sound_K": self.debye_temperature,
+            **{f"rotational_cost_{name}": x for name, x in self.cost._asdict().items()},
+        }
 
 
 def elastic_constants(crystal: Crystal, force_constants: ForceConstants) -> Tensor:
@@ -202,12 +136,44 @@ def elastic_constants(crystal: Crystal, force_constants: ForceConstants) -> Tens
 
     Returns:
         (6, 6) GPa in Voigt's order. It is symmetric only as far as rotations cost nothing.
+
+    Raises:
+        InputError: The force constants are of several crystals.
+        ComputationError: They are not finite.
     """
     S = long_waves(force_constants, torch.tensor(crystal.cell))
     density = force_constants.mass.double().sum() / crystal.volume
-    C = torch.einsum("abgl->agbl", S) + torch.einsum("gbal->agbl", S) - S
-    rows = [[C[one + two] for two in VOIGT] for one in VOIGT]
-    return torch.tensor(rows, dtype=C.dtype) * density * STRESS_TO_GPA
+    return _voigt(_of_waves(S)) * density * STRESS_TO_GPA
+
+
+def _of_waves(S: Tensor) -> Tensor:
+    """C_αγβλ of the S_αβγλ of long waves."""
+    return torch.einsum("abgl->agbl", S) + torch.einsum("gbal->agbl", S) - S
+
+
+def _voigt(C: Tensor) -> Tensor:
+    """(6, 6) of (3, 3, 3, 3)."""
+    return torch.stack([torch.stack([C[one + two] for two in VOIGT]) for one in VOIGT])
+
+
+def _turning(crystal: Crystal, force_constants: ForceConstants) -> Tensor:
+    """How far constants of a strained axis lie below their Cauchy partners, (6, 6) GPa.
+
+    Partners exchange an index between the two strains, xx with yy and xy with xy; both are taken
+    without the atoms of the cell giving way, which central forces too let break the relation.
+    """
+    brackets = _second_moments(force_constants.double(), torch.tensor(crystal.cell))
+    C = _of_waves(brackets) * STRESS_TO_GPA / crystal.volume
+    below = _voigt(C.transpose(1, 2) - C)
+    axis = torch.tensor([one == two for one, two in VOIGT])
+    return torch.where(axis[:, None] | axis, (below + below.T) / 2, 0.0)
+
+
+def _second_moments(force_constants: ForceConstants, cell: Tensor) -> Tensor:
+    """Σ_pairs K_αβ r_γ r_λ, symmetric in the first two and in the last two, eV."""
+    r = force_constants.step @ cell
+    moments = torch.einsum("pab,pc,pd->abcd", force_constants.values, r, r)
+    return (moments + moments.transpose(0, 1)) / 2
 
 
 def debye_temperature(crystal: Crystal, force_constants: ForceConstants) -> float:
@@ -218,6 +184,10 @@ def debye_temperature(crystal: Crystal, force_constants: ForceConstants) -> floa
 
     Returns:
         NaN if some wave does not travel: the crystal is unstable, or falls into parts.
+
+    Raises:
+        InputError: The force constants are of several crystals.
+        ComputationError: They are not finite.
     """
     speed = sound(force_constants, torch.tensor(crystal.cell), directions(DIRECTIONS)).speed
     if not (speed > 0).all():
@@ -243,22 +213,18 @@ def directions(count: int) -> Tensor:
 
 
 class RotationalCost(NamedTuple):
-    """How far force constants break two sum rules, as a share of the terms summed; 0 to 1."""
+    """How far force constants break three rules, in parts of the terms summed: −1 to 1."""
 
     forces: float
     """Born and Huang: turned as a whole, the atoms feel no force."""
     stress: float
     """Huang: neither does the cell feel a stress; elastic constants need it."""
+    energy: float
+    """Nor does it cost energy, pair by pair; see the module for what may break this rule."""
 
 
 def rotational_cost(force_constants: ForceConstants, cell: Tensor) -> RotationalCost:
-    """How far force constants break the sum rules of rotation.
-
-    Born and Huang:  Σ_j Φ_ij^αβ r_ij^γ  is symmetric in β and γ, for every atom i
-    Huang:           Σ_ij Φ_ij^αβ r_ij^γ r_ij^λ  is the same with αβ and γλ exchanged
-
-    Both hold for a crystal without forces or stress. M. Born and K. Huang, *Dynamical Theory of
-    Crystal Lattices* (1954), §§ 23 and 27.
+    """How far force constants break the rules of rotation that the module tells.
 
     Args:
         force_constants: Of one crystal.
@@ -274,11 +240,11 @@ def rotational_cost(force_constants: ForceConstants, cell: Tensor) -> Rotational
         ...     step=torch.tensor([[1.0, 0.0, 0.0]]),
         ...     values=torch.diag(torch.tensor([3.0, 0.0, 0.0])).unsqueeze(0), n_crystals=1)
         >>> rotational_cost(chain, torch.eye(3))
-        RotationalCost(forces=0.0, stress=0.0)
+        RotationalCost(forces=0.0, stress=0.0, energy=0.0)
         >>> from dataclasses import replace
         >>> stiff = replace(chain, values=torch.eye(3).unsqueeze(0))
-        >>> round(rotational_cost(stiff, torch.eye(3)).stress, 3)
-        0.577
+        >>> [round(x, 3) for x in rotational_cost(stiff, torch.eye(3))]
+        [0.0, 0.577, 0.577]
     """
     force_constants = force_constants.double()
     r = force_constants.step @ cell.double()
@@ -291,14 +257,16 @@ def rotational_cost(force_constants: ForceConstants, cell: Tensor) -> Rotational
         force_constants.second, back, n
     )
     scale = sum_onto(force_constants.first, size, n) + sum_onto(force_constants.second, size, n)
-    of_cell = torch.einsum("pab,pc,pd->abcd", force_constants.values, r, r)
-    of_cell = (of_cell + of_cell.transpose(0, 1)) / 2
+    of_cell = _second_moments(force_constants, cell.double())
+    turned = torch.einsum("aacc->", of_cell) - torch.einsum("acac->", of_cell)
+    whole = size @ r.norm(dim=1)
     return RotationalCost(
-        _share(of_site - of_site.mT, scale.norm()),
-        _share(of_cell - of_cell.permute(2, 3, 0, 1), size @ r.norm(dim=1)),
+        _part((of_site - of_site.mT).norm(), scale.norm()),
+        _part((of_cell - of_cell.permute(2, 3, 0, 1)).norm(), whole),
+        _part(turned, whole),
     )
 
 
-def _share(broken: Tensor, scale: Tensor) -> float:
-    """Norm of the antisymmetric part, ½ |x − xᵀ|, of what was summed."""
-    return (broken.norm() / (2 * scale)).item() if scale > 0 else 0.0
+def _part(broken: Tensor, whole: Tensor) -> float:
+    """Half of what is left of a sum over the sum of its terms' sizes."""
+    return (broken / (2 * whole)).item() if whole > 0 else 0.0
