@@ -106,7 +106,11 @@ NAMES = ("mp_id", "name", "id")
 
 
 def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
-    """Columns and rows of a CSV file, as text."""
+    """Columns and rows of a CSV file, as text.
+
+    Raises:
+        InputError: The file cannot be read, or is no CSV in UTF-8.
+    """
     # A cell of the table holds a whole structure, far more than the module's usual limit.
     limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:

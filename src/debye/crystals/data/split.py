@@ -57,7 +57,12 @@ def _no_split(path: Path, why: str) -> InputError:
 
 
 def write_split(path: str | os.PathLike[str], split: Mapping[str, Sequence[str]]) -> None:
-    """Write a split for `read_split`."""
+    """Write a split for `read_split`.
+
+    Raises:
+        InputError: The file cannot be written there.
+        ComputationError: The disk is full or failed while writing.
+    """
     text = StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["mp_id", "split"])

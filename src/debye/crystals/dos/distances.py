@@ -51,6 +51,9 @@ def published_view(predicted: Spectrum, true: Spectrum, view: str = "max") -> tu
 def mse(predicted: Spectrum, true: Spectrum, view: str = "max") -> Tensor:
     """Mean squared difference over the bins, in a `published_view`, shape (...).
 
+    Raises:
+        InputError: The axes differ, or the view is unknown.
+
     Example:
         >>> one = Spectrum([0, 1, 2, 3], [0.0, 1.0, 0.0, 0.0], normalisation="max")
         >>> two = Spectrum([0, 1, 2, 3], [0.0, 0.0, 1.0, 0.0], normalisation="max")
@@ -63,6 +66,9 @@ def mse(predicted: Spectrum, true: Spectrum, view: str = "max") -> Tensor:
 
 def mae(predicted: Spectrum, true: Spectrum, view: str = "max") -> Tensor:
     """Mean absolute difference over the bins, in a `published_view`, shape (...).
+
+    Raises:
+        InputError: The axes differ, or the view is unknown.
 
     Example:
         >>> one = Spectrum([0, 1], [1.0, 0.5], normalisation="max")

@@ -225,7 +225,11 @@ def b_factor(
 
 
 def checked_temperatures(temperatures: Tensor | ArrayLike, like: Tensor) -> Tensor:
-    """Temperatures as a tensor of the spectrum's kind, refused where they mean nothing."""
+    """Temperatures as a tensor of the spectrum's kind, refused where they mean nothing.
+
+    Raises:
+        InputError: They are no list of numbers, negative or not finite.
+    """
     found = real_tensor(temperatures, "temperatures").to(like)
     if found.dim() > 1:
         why = f"their shape is {tuple(found.shape)}"

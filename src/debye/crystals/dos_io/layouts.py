@@ -42,6 +42,9 @@ def to_csv(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> str:
         band: Lower and upper density around the total, (F,) each, in its normalisation and per
             cm⁻¹; `from_csv` reads over them.
 
+    Raises:
+        InputError: There are several leading axes, or the unit is unknown.
+
     Example:
         >>> sites = Spectrum([0, 100], [[0, 0.06], [0, 0.06]], labels=("Ga1", "N1"))
         >>> print(to_csv(sites).splitlines()[0].replace(",", " "))
@@ -64,6 +67,9 @@ def to_csv(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> str:
 
 def from_csv(text: str) -> Spectrum:
     """The spectrum of a table written by `to_csv`.
+
+    Raises:
+        InputError: It is no such table, or its numbers are no spectrum.
 
     Example:
         >>> lines = ["frequency_THz,total_3N_per_THz_of_1_atoms", "0,0", "2,3"]
@@ -95,6 +101,9 @@ def from_csv(text: str) -> Spectrum:
 def to_record(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> dict[str, Any]:
     """Numbers for JSON, with units in the names; arguments as of `to_csv`.
 
+    Raises:
+        InputError: There are several leading axes, or the unit is unknown.
+
     Example:
         >>> list(to_record(Spectrum([0, 100], [0.0, 0.06])))
         ['format', 'version', 'normalisation', 'n_atoms', 'frequency_cm-1', 'dos_3N_per_cm-1']
@@ -122,6 +131,9 @@ def to_record(spectrum: Spectrum, unit: str = "cm-1", band: Band = None) -> dict
 
 def from_record(record: dict[str, Any]) -> Spectrum:
     """The spectrum of a record made by `to_record`.
+
+    Raises:
+        InputError: It is of another version, incomplete, or its numbers are no spectrum.
 
     Example:
         >>> from_record(to_record(Spectrum([0, 100], [0.0, 0.06]), "meV")).integral.item()
@@ -154,6 +166,9 @@ def to_phonopy(spectrum: Spectrum, *, projected: bool = False, sigma: float | No
         spectrum: One or rows; rows are the columns of ``projected_dos.dat``, atom by atom.
         projected: Write the rows, not their total.
         sigma: Width of a smearing to be told in the first line, THz, as phonopy does.
+
+    Raises:
+        InputError: There are several leading axes, or a difference is no spectrum.
 
     Example:
         >>> print(to_phonopy(Spectrum([0, 100], [0.0, 0.06])).rstrip())
@@ -198,6 +213,9 @@ def from_phonopy(text: str, n_atoms: float | None = None, *, projected: bool = F
 def to_phonon_dos(spectrum: Spectrum) -> dict[str, Any]:
     """The dict of pymatgen's ``PhononDos``: frequencies in THz, states per cell and THz.
 
+    Raises:
+        InputError: There are several leading axes, or a difference is no spectrum.
+
     Example:
         >>> to_phonon_dos(Spectrum([0, 100], [0.0, 0.06]))["@class"]
         'PhononDos'
@@ -219,6 +237,9 @@ def from_phonon_dos(record: dict[str, Any], n_atoms: float | None = None) -> Spe
         record: What ``PhononDos.as_dict()`` gives; nothing in it is executed.
         n_atoms: Atoms in the cell; a third of the integral, if None.
 
+    Raises:
+        InputError: It lacks its numbers, or they do not tell how many states they count.
+
     Example:
         >>> from_phonon_dos({"frequencies": [0.0, 2.0], "densities": [0.0, 6.0]}).n_atoms.item()
         2.0
@@ -232,6 +253,9 @@ def from_phonon_dos(record: dict[str, Any], n_atoms: float | None = None) -> Spe
 
 def from_json(text: str, n_atoms: float | None = None) -> Spectrum:
     """The spectrum of JSON text: a record of `to_record`, or pymatgen's dict.
+
+    Raises:
+        InputError: It is no JSON, or none of the two.
 
     Example:
         >>> from_json('{"frequencies": [0.0, 2.0], "densities": [0.0, 6.0]}').integral.item()

@@ -11,7 +11,7 @@ from torch import Tensor
 from debye.crystals.dos.checks import checked_axis, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
-from debye.units import frequency_factor
+from debye.units import FREQUENCY_UNITS, frequency_factor
 
 MOST_POINTS = 20_000
 """Points of a measured spectrum; more are no spectrum, or should be rebinned."""
@@ -147,7 +147,7 @@ def likely_units(end: float) -> list[str]:
     """
     low, high = USUAL_END
     units = ("meV", "THz", "cm-1")
-    return [unit for unit in units if low <= end * frequency_factor(unit, "cm-1") <= high]
+    return [unit for unit in units if low <= end * FREQUENCY_UNITS[unit] <= high]
 
 
 def _no_unit(energy: Tensor) -> InputError:

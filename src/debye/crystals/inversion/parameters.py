@@ -139,7 +139,11 @@ class FreeParameters:
 
     @property
     def symmetry(self) -> Symmetry:
-        """The space group, who stands on each site considered."""
+        """The space group, who stands on each site considered.
+
+        Raises:
+            ComputationError: No operations are found.
+        """
         contents: list[list[tuple[str, float]]] = [[] for _ in self.fractional]
         for (i, symbol), share in zip(self.entries, self.fraction, strict=True):
             contents[i].append((symbol, round(float(share), 6)))
@@ -297,7 +301,11 @@ class FreeParameters:
         return Crystal(species, fractional @ cell, cell, source=self.name)
 
     def weights(self, *, neutron: bool) -> Tensor:
-        """Weight of each species in the measured density, (K,)."""
+        """Weight of each species in the measured density, (K,).
+
+        Raises:
+            InputError: An element has no tabulated cross-section.
+        """
         return site_weights(self.symbols, neutron=neutron)
 
 

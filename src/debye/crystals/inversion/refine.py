@@ -84,12 +84,20 @@ class Objective:
         return seen(self.model(graph).sites, graph.site, graph.fraction, self.weights)
 
     def fits(self, values: Tensor) -> Fits:
-        """The spectrum at values (P,) laid on the measured one."""
+        """The spectrum at values (P,) laid on the measured one.
+
+        Raises:
+            InputError: The spectrum cannot be laid on the measured one.
+        """
         curve = self.response @ self.density(values)
         return fit(self.observed, curve[None], background=self.background, error=self.error)
 
     def misfit(self, values: Tensor) -> Tensor:
-        """-log likelihood at values (P,)."""
+        """-log likelihood at values (P,).
+
+        Raises:
+            InputError: The spectrum cannot be laid on the measured one.
+        """
         return -self.fits(values).log_likelihood[0]
 
     def __call__(self, steps: Array) -> tuple[float, Array]:
@@ -238,6 +246,11 @@ def refined_over(
 
     Arguments are those of `Observation.of`, `Objective` and `refine`. The error of a calibrated
     model is as large as is expected of the structure at the beginning.
+
+    Raises:
+        InputError: The measurement has too few points in the window, or a resolution, element or
+            structure cannot be used.
+        ComputationError: No beginning leads to a finite posterior.
     """
     start = torch.zeros(len(free_parameters.parameters), dtype=torch.float64)
     sure = predictor.predict(free_parameters.crystal(start)).uncertainty

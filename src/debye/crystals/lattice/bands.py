@@ -33,7 +33,7 @@ from debye.crystals.lattice.velocity import group_velocities
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import InputError
-from debye.units import frequency_factor
+from debye.units import FREQUENCY_UNITS, frequency_factor
 
 IMAGINARY = 0.5
 """cm⁻¹; modes further below zero are imaginary, nearer ones are zero but for rounding."""
@@ -237,7 +237,11 @@ def _notes(crystal: Crystal, frequency: Tensor, end: float | None) -> Iterator[s
 
 
 def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
-    """Bands as numbers and text for JSON, units in the names of the keys."""
+    """Bands as numbers and text for JSON, units in the names of the keys.
+
+    Raises:
+        InputError: The unit is unknown.
+    """
     factor = frequency_factor("cm-1", unit)
     path, crystal = bands.path, bands.crystal
     record: dict[str, Any] = {
@@ -267,7 +271,11 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
 
 
 def bands_csv(bands: Bands, unit: str = "cm-1") -> str:
-    """A row for each point: the way, q, label, frequencies, and their slopes along the path."""
+    """A row for each point: the way, q, label, frequencies, and their slopes along the path.
+
+    Raises:
+        InputError: The unit is unknown.
+    """
     count = bands.frequency.shape[1]
     header = ["distance_per_angstrom", "q1", "q2", "q3", "label"]
     header += [f"frequency_{j}_{unit}" for j in range(1, count + 1)]
@@ -329,7 +337,7 @@ def _yaml_lines(bands: Bands) -> Iterator[str]:
 
 def _phonon_lines(bands: Bands) -> Iterator[str]:
     path = bands.path
-    frequency = bands.frequency * frequency_factor("cm-1", "THz")
+    frequency = bands.frequency / FREQUENCY_UNITS["THz"]
     for i, (q, distance) in enumerate(
         zip(path.q.tolist(), (path.distance / (2 * pi)).tolist(), strict=True)
     ):

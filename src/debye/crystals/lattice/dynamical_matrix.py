@@ -58,7 +58,12 @@ def solved(
 
 
 def check_single(force_constants: ForceConstants) -> None:
-    """Refuse a batch, and force constants with which nothing can be computed."""
+    """Refuse a batch, and force constants with which nothing can be computed.
+
+    Raises:
+        InputError: There are several crystals, or a mass is not above zero.
+        ComputationError: A number is not finite.
+    """
     if force_constants.n_crystals != 1:
         why = f"there are {force_constants.n_crystals} crystals in the batch"
         raise InputError("cannot draw the bands of a batch", why=why, fix="give one crystal")

@@ -58,6 +58,7 @@ def write_phonopy(path: str | Path, crystal: Crystal, force_constants: ForceCons
     Raises:
         InputError: phonopy is not installed, a site is mixed or vacant, or there are several
             crystals.
+        ComputationError: The force constants are not finite.
     """
     phonon = to_phonopy(crystal, force_constants)
     with tempfile.TemporaryDirectory() as folder:  # phonopy writes in place
@@ -75,6 +76,7 @@ def to_phonopy(crystal: Crystal, force_constants: ForceConstants) -> Phonopy:
 
     Raises:
         InputError: See `write_phonopy`.
+        ComputationError: The force constants are not finite.
     """
     if not phonopy_installed():
         raise InputError(

@@ -126,6 +126,10 @@ def sound(force_constants: ForceConstants, cell: Tensor, direction: Tensor) -> S
         cell: Lattice vectors as rows, Å, (3, 3).
         direction: (K, 3) Cartesian unit vectors.
 
+    Raises:
+        InputError: The force constants are of several crystals.
+        ComputationError: They are not finite.
+
     Example:
         Force constants along the edges of a simple cubic lattice carry c² = K a² / m:
 
@@ -156,6 +160,10 @@ def long_waves(force_constants: ForceConstants, cell: Tensor) -> Tensor:
 
     Returns:
         (3, 3, 3, 3) symmetric in the first two and in the last two, eV/u.
+
+    Raises:
+        InputError: The force constants are of several crystals.
+        ComputationError: They are not finite.
     """
     force_constants, cell = force_constants.double(), cell.double()
     zero = cell.new_zeros(1, 3)

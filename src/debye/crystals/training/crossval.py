@@ -262,6 +262,9 @@ def left_out(
         rows: Labelled crystals.
         splits: One a fold.
         nets: The networks of each fold, in one order of configs.
+
+    Raises:
+        InputError: A row is in no fold's data, or has a site without neighbours.
     """
     names: list[str] = []
     fold: list[int] = []
@@ -283,6 +286,9 @@ def summary(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
     Args:
         result: Predictions of rows left out.
         rows: Their labels, in the same order.
+
+    Raises:
+        InputError: The frequencies of the networks are not those of the labels.
     """
     of_fold = []
     for k in result.fold.unique():
@@ -312,7 +318,12 @@ def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
 
 
 def save_out_of_fold(path: Path, result: OutOfFold) -> None:
-    """Keep the predictions of a cross-validation for `load_out_of_fold`."""
+    """Keep the predictions of a cross-validation for `load_out_of_fold`.
+
+    Raises:
+        InputError: The file cannot be written there.
+        ComputationError: The disk is full or failed while writing.
+    """
     card = {
         "names": list(result.names),
         "kinds": list(result.kinds),

@@ -200,6 +200,7 @@ def calibrate(
 
     Raises:
         InputError: The model, the data or the split cannot be used, or there are too few rows.
+        ComputationError: The disk is full or failed while writing.
     """
     predictor, labelled = Predictor.load(model, device), read_labelled(data, split)
     if not labelled.split:

@@ -56,6 +56,9 @@ def spectrum_errors(predicted: Spectrum, true: Spectrum) -> SpectrumErrors:
     Args:
         predicted: (R, F) in any normalisation.
         true: (R, F) on the same grid.
+
+    Raises:
+        InputError: The frequencies of the two differ.
     """
     frequency = (predicted.mean_frequency - true.mean_frequency).abs()
 
@@ -78,7 +81,11 @@ def spectrum_errors(predicted: Spectrum, true: Spectrum) -> SpectrumErrors:
 
 
 def summary(predicted: Spectrum, true: Spectrum) -> dict[str, float]:
-    """Every number of ``debye evaluate``, units in the names; means over the rows."""
+    """Every number of ``debye evaluate``, units in the names; means over the rows.
+
+    Raises:
+        InputError: The frequencies of the two differ.
+    """
     e = spectrum_errors(predicted, true)
     quartiles = torch.quantile(e.mse, e.mse.new_tensor([0.25, 0.5, 0.75, 1.0])).tolist()
     return {

@@ -192,6 +192,7 @@ class TrainingRun:
                 ends.
 
         Raises:
+            InputError: The folder cannot be written any more.
             ComputationError: The loss or the weights are not finite; the folder stays as it was at
                 the end of the last good epoch.
         """
@@ -283,7 +284,12 @@ class TrainingRun:
         )
 
     def save(self) -> None:
-        """Write the last checkpoint, whole or not at all; the first process does."""
+        """Write the last checkpoint, whole or not at all; the first process does.
+
+        Raises:
+            InputError: The file cannot be written there.
+            ComputationError: The disk is full or failed while writing.
+        """
         if not self.group.first:
             return
         numbers, tensors = self.training.state()
