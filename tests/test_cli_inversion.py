@@ -160,7 +160,7 @@ def test_rank(debye, small_model, files):
     assert sum(c["probability"] for c in told["candidates"]) == pytest.approx(1.0)
     assert {c["formula"] for c in told["candidates"]} == {"NaCl", "CsCl"}
     for candidate in told["candidates"]:
-        assert candidate["scale"] == 0 or candidate["scale_error"] > 0
+        assert candidate["scale_lower"] < candidate["scale"] < candidate["scale_upper"]
         assert candidate["background_share"] == []
     words = ("invert", "rank", files / "run.dat", files / "cells", "--background", "none")
     table = debye(*words, "--top", 1).stdout
@@ -302,10 +302,19 @@ def test_refine_exactly_needs_errors(debye, small_model, files):
 # design.
 
 
+def test_what_can_be_asked_for_is_the_table_of_quantities():
+    from debye.cli.options import Goal, Quantity
+    from debye.crystals.dos.quantities import PROPERTIES
+
+    assert [q.value for q in Quantity] == [*PROPERTIES]
+    assert [g.value for g in Goal] == [*PROPERTIES, "gap"]
+
+
 @pytest.mark.parametrize(
     ("target", "value"),
     [("mean-frequency", "150"), ("heat-capacity-per-atom", "20"),
-     ("heat-capacity-per-kg", "500"), ("gap", "200:300")],
+     ("heat-capacity-per-kg", "500"), ("entropy-per-atom", "40"),
+     ("zero-point-energy-per-atom", "2"), ("gap", "200:300")],
 )  # fmt: skip
 def test_design(debye, small_model, files, target, value):
     words = ("invert", "design", files / "cells" / "salt.xyz", "--replace", "Cl=Br,Fm",
@@ -313,7 +322,7 @@ def test_design(debye, small_model, files, target, value):
     told = json.loads(debye(*words, "--json").stdout, parse_constant=pytest.fail)
     assert {"NaCl", "NaBr"} <= {p["formula"] for p in told["proposals"]}
     assert any(p["elements_unseen"] == ["Fm"] for p in told["proposals"])
-    assert all(p["uncertainty"] >= 0 for p in told["proposals"])
+    assert all(p["value_lower"] <= p["value"] <= p["value_upper"] for p in told["proposals"])
     result = debye(*words, "--output", files / "d", "--plot", files / "d.png", "--top", 2)
     assert result.exit_code == 0, result.output
     assert len(list((files / "d").iterdir())) == 2

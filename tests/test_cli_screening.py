@@ -416,6 +416,15 @@ def test_top_refuses(debye, screened, words, parts):
     refused(debye("top", screened, *words), *parts)
 
 
+def test_top_knows_one_level(debye, screen, many, screened, tmp_path):
+    assert debye("top", screened, "--level", 0.9).exit_code == 0
+    refused(debye("top", screened, "--level", 0.8), "of level 0.9, not 0.8", "--level 0.8")
+    assert screen(many, "--level", 0.8, output="other").exit_code == 0
+    assert debye("top", tmp_path / "other", "--level", 0.8).exit_code == 0
+    refused(screen(many, "--level", 0.9, output="other"), "its interval level is 0.8 and not 0.9")
+    refused(screen(many, "--level", 1, output="more"), "--level")
+
+
 def test_top_of_no_screening(debye, tmp_path):
     refused(debye("top", tmp_path), "holds no screening")
     refused(debye("top", tmp_path / "nowhere"), "holds no screening")

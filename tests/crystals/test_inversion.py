@@ -5,6 +5,7 @@ freed keep the space group; gradients through the network equal finite differenc
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -506,6 +507,10 @@ def test_a_strain_comes_back(predictor, zinc_blende):
     assert abs(found.values - true).item() < 3 * found.errors.item() < 0.01
     draws = sampled(Objective(predictor, free_parameters, observed, error=None), found, 100)
     assert draws.std().item() == pytest.approx(found.errors.item(), rel=0.9)
+    lower, upper = found.interval(0.9)
+    assert (upper - lower).item() / 2 == pytest.approx(1.6449 * found.errors.item(), rel=1e-3)
+    drawn = replace(found, samples=torch.arange(0.0, 101.0).double()[:, None]).interval(0.9)
+    assert [end.item() for end in drawn] == pytest.approx([5.0, 95.0])
 
 
 def test_a_fraction_comes_back_and_what_is_not_told_is_said(predictor, zinc_blende):
@@ -539,17 +544,55 @@ def test_fractions_that_cannot_be_freed(zinc_blende, gives, takes):
 
 def test_design_reaches_a_goal_between_two_ends(predictor, zinc_blende):
     options = {"Cl": ["I"]}
-    ends = designs.design(predictor, zinc_blende, options, designs.mean_frequency(0.0))
+    ends = designs.design(
+        predictor, zinc_blende, options, designs.property_target("mean-frequency", 0.0)
+    )
     values = {p.crystal.formula: p.value for p in ends}
     goal = 0.5 * (values["NaCl"] + values["NaI"])
-    best = designs.design(predictor, zinc_blende, options, designs.mean_frequency(goal))[0]
+    best = designs.design(
+        predictor, zinc_blende, options, designs.property_target("mean-frequency", goal)
+    )[0]
     assert best.value == pytest.approx(goal, abs=0.05 * abs(values["NaCl"] - values["NaI"]))
     assert 0 < best.replaced["I for Cl"] < 1
-    assert best.uncertainty > 0
+    assert best.half > 0
+
+
+def test_intervals_of_a_design_widen_as_a_normal_distribution_does(predictor, zinc_blende):
+    """The small model is not calibrated, so that its usual error stands behind the ±."""
+    for goal in (designs.property_target("heat-capacity-per-kg", 1.0), designs.gap(100.0, 200.0)):
+        halves = [
+            designs.design(predictor, zinc_blende, {}, goal, level=level)[0].half
+            for level in (0.5, 0.9, 0.99)
+        ]
+        # 0.6745, 1.6449 and 2.5758 standard deviations, as every table of the normal has them
+        assert halves[1] / halves[0] == pytest.approx(1.6449 / 0.6745, rel=1e-3)
+        assert halves[2] / halves[1] == pytest.approx(2.5758 / 1.6449, rel=1e-3)
+    with pytest.raises(InputError, match="no interval of level"):
+        designs.design(predictor, zinc_blende, {}, goal, level=1.0)
+
+
+def test_a_design_tells_the_numbers_of_its_prediction(predictor, zinc_blende):
+    from debye.crystals.predict.record import record
+
+    goal = designs.property_target("mean-frequency", 100.0)
+    (start,) = designs.design(predictor, zinc_blende, {}, goal)
+    assert start.value == record(start.prediction)["mean_frequency_cm-1"]
+    with pytest.raises(InputError, match="cannot design for 'colour'"):
+        designs.property_target("colour", 1.0)
+
+
+def test_scales_come_with_the_interval_that_is_asked_for():
+    found = rank(Measured(GRID, 7 * peaks(300)), candidates(peaks(300)), background="none")
+    half, wide = (found.scale_interval(level).half for level in (0.5, 0.9))
+    assert (wide / half).tolist() == pytest.approx([1.6449 / 0.6745], rel=1e-3)
+    width = found.fits.covariance[:, 0, 0].sqrt() * found.observed.area
+    assert wide.tolist() == pytest.approx((1.6449 * width).tolist(), rel=1e-4)
+    middle = sum(found.scale_interval(0.9)) / 2
+    assert middle.tolist() == pytest.approx(found.scale.tolist())
 
 
 def test_design_refusals(predictor, zinc_blende):
-    goal = designs.mean_frequency(100.0)
+    goal = designs.property_target("mean-frequency", 100.0)
     with pytest.raises(InputError, match="cannot replace K"):
         designs.design(predictor, zinc_blende, {"K": ["Na"]}, goal)
     with pytest.raises(InputError, match="no element"):

@@ -12,11 +12,11 @@ from debye.cli.inputs import (
     read_spectrum,
 )
 from debye.cli.inversion_output import (
+    design_record,
     design_table,
     draw_design,
     draw_ranking,
     draw_refined,
-    proposal_record,
     ranking_record,
     ranking_table,
     refined_record,
@@ -46,6 +46,7 @@ def rank(
     background: opt.BackgroundName = opt.Background.LINEAR,
     neutron: opt.Neutron = False,
     window: opt.Window = None,
+    level: opt.Level = 0.9,
     top: opt.Top = 10,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
@@ -62,6 +63,7 @@ def rank(
     from debye.crystals.inversion.rank import rank as rank_candidates
 
     check_range(top, "--top", least=1)
+    check_range(level, "--level", least=0.5, most=0.99)
     file, figure = writable(output, "--output", (".json",)), writable(plot, "--plot", FIGURES)
     measured = read_spectrum(spectrum, unit)
     widths, part = resolutions_of(resolution, measured), window_of(window, measured)
@@ -71,8 +73,8 @@ def rank(
     )
     for note in ranking.notes:
         warn(note)
-    record = ranking_record(ranking, spectrum, measured)
-    text = to_json(record) if as_json else ranking_table(ranking, top)
+    record = ranking_record(ranking, spectrum, measured, level)
+    text = to_json(record) if as_json else ranking_table(ranking, top, level)
     show(text, needed=not (file or figure))
     if file:
         write_json(file, record)
@@ -91,6 +93,7 @@ def refine(
     background: opt.BackgroundName = opt.Background.LINEAR,
     neutron: opt.Neutron = False,
     window: opt.Window = None,
+    level: opt.Level = 0.9,
     exact: opt.Exact = False,
     samples: opt.Samples = 0,
     seed: opt.Seed = 0,
@@ -101,7 +104,7 @@ def refine(
 ) -> None:
     """Adjust a structure until its predicted spectrum fits a measured one.
 
-    The symmetry is kept. Each value comes with its error, and what the
+    The symmetry is kept. Each value comes with its ±, and what the
     spectrum cannot tell is said in words. OUTPUT is the result as .json, or
     the structure as .cif, .vasp, .extxyz.
     """
@@ -109,6 +112,7 @@ def refine(
     from debye.crystals.inversion.refine import refined_over
 
     check_range(seed, "--seed", least=0)
+    check_range(level, "--level", least=0.5, most=0.99)
     file = writable(output, "--output", (".json", *STRUCTURES))
     figure = writable(plot, "--plot", FIGURES)
     measured = read_spectrum(spectrum, unit)
@@ -128,14 +132,14 @@ def refine(
     )
     for note in found.notes:
         warn(note)
-    record = refined_record(found, width, spectrum, measured)
-    show(to_json(record) if as_json else refined_table(found), needed=not (file or figure))
+    record = refined_record(found, width, spectrum, measured, level)
+    show(to_json(record) if as_json else refined_table(found, level), needed=not (file or figure))
     if file and file.suffix == ".json":
         write_json(file, record)
     elif file:
         tell(f"wrote {found.crystal.write(file)}")
     if figure:
-        draw_refined(found, figure, measured.unit)
+        draw_refined(found, figure, measured.unit, level)
 
 
 def design(
@@ -144,6 +148,7 @@ def design(
     target: opt.Target,
     value: opt.Value,
     temperature: opt.Temperature = 300.0,
+    level: opt.Level = 0.9,
     top: opt.Top = 10,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
@@ -162,14 +167,12 @@ def design(
     check_range(top, "--top", least=1)
     made, figure = json_or_folder(output), writable(plot, "--plot", FIGURES)
     check_range(temperature, "--temperature", least=0)
+    check_range(level, "--level", least=0.5, most=0.99)
     goal, pairs = target_of(target, value, temperature), replacements_of(replace)
-    proposals = propose(load_predictor(model, device), read_one(structure), pairs, goal)[:top]
-    record = {
-        "target": goal.name,
-        "goal": goal.goal,
-        "proposals": [proposal_record(p) for p in proposals],
-    }
-    text = to_json(record) if as_json else design_table(proposals, goal)
+    predictor = load_predictor(model, device)
+    proposals = propose(predictor, read_one(structure), pairs, goal, level=level)[:top]
+    record = design_record(proposals, goal, level)
+    text = to_json(record) if as_json else design_table(proposals, goal, level)
     show(text, needed=not (made or figure))
     if made and made.suffix == ".json":
         write_json(made, record)
@@ -178,4 +181,4 @@ def design(
             proposal.crystal.write(made / f"{k:02d}-{proposal.crystal.formula}.cif")
         tell(f"wrote {plural(len(proposals), 'structure')} to {made}")
     if figure:
-        draw_design(proposals, goal, figure)
+        draw_design(proposals, goal, figure, level)

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from debye.crystals.inversion.refine import Refined
 
 
-def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str, Any]:
+def ranking_record(
+    ranking: Ranking, path: Path, measured: Measured, level: float
+) -> dict[str, Any]:
     """A ranking as numbers and text for JSON."""
     fits, candidates = ranking.fits, ranking.candidates
-    area = ranking.observed.area
+    lower, upper = (end.tolist() for end in ranking.scale_interval(level))
     return {
         "schema": SCHEMA,
         "spectrum": str(path),
         "unit": measured.unit,
         "points": len(ranking.observed.frequency),
+        "interval_level": level,
         "notes": [*measured.notes, *ranking.notes],
         "candidates": [
             {
@@ -33,8 +36,9 @@ def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str
                 "probability": float(ranking.probability[k]),
                 "log_likelihood": float(fits.log_likelihood[k]),
                 "misfit": float(fits.misfit[k]),
-                "scale": float(fits.coefficients[k, 0]) * area,
-                "scale_error": float(fits.covariance[k, 0, 0].sqrt()) * area,
+                "scale": float(ranking.scale[k]),
+                "scale_lower": lower[k],
+                "scale_upper": upper[k],
                 "background_share": [float(b) for b in fits.coefficients[k, 1:]],
                 "resolution_cm-1": list(ranking.resolution[k].coefficients),
                 "warnings": list(candidates.warnings[i]),
@@ -44,17 +48,19 @@ def ranking_record(ranking: Ranking, path: Path, measured: Measured) -> dict[str
     }
 
 
-def ranking_table(ranking: Ranking, top: int) -> str:
+def ranking_table(ranking: Ranking, top: int, level: float) -> str:
     """A ranking as a table of its first candidates."""
-    candidates = ranking.candidates
-    lines = [f"{'':>4} {'formula':<22} {'probability':>11} {'misfit':>7} {'scale':>15}  source"]
+    candidates, halves = ranking.candidates, ranking.scale_interval(level).half
+    lines = [
+        f"{'':>4} {'formula':<22} {'probability':>11} {'misfit':>7} {'scale':>9} {'±':>8}  source",
+        f"{'':>4} {'':<22} {'':>11} {'':>7} {'':>9} {f'{100 * level:g} %':>8}  (± if normal)",
+    ]
     for k, i in enumerate(ranking.order[:top]):
-        scale, error = ranking.fits.coefficients[k, 0], ranking.fits.covariance[k, 0, 0].sqrt()
         mark = " !" if candidates.warnings[i] else ""
         lines.append(
             f"{k + 1:>4} {candidates.labels[i]:<22} {float(ranking.probability[k]):>11.4f} "
-            f"{float(ranking.fits.misfit[k]):>7.2f} {float(scale):>7.3f} ±{float(error):>6.3f}  "
-            f"{candidates.sources[i]}{mark}"
+            f"{float(ranking.fits.misfit[k]):>7.2f} {float(ranking.scale[k]):>9.4g} "
+            f"{float(halves[k]):>8.2g}  {candidates.sources[i]}{mark}"
         )
     if (more := len(candidates) - top) > 0:
         rest = float(ranking.probability[top:].sum())
@@ -70,30 +76,28 @@ def draw_ranking(ranking: Ranking, path: Path, unit: str) -> None:
 
 
 def refined_record(
-    found: Refined, width: Resolution, path: Path, measured: Measured
+    found: Refined, width: Resolution, path: Path, measured: Measured, level: float
 ) -> dict[str, Any]:
     """A refinement as numbers and text for JSON."""
+    ends = (end.tolist() for end in found.interval(level))
+    each = (found.free_parameters.parameters, found.values.tolist(), *ends, found.at_bound)
     parameters = [
         {
             "name": p.name,
-            "value": float(x) + p.offset,
-            "error": float(e),
+            "value": x + p.offset,
+            "value_lower": lower + p.offset,
+            "value_upper": upper + p.offset,
             "start": p.offset,
             "at_bound": at,
         }
-        for p, x, e, at in zip(
-            found.free_parameters.parameters,
-            found.values,
-            found.errors,
-            found.at_bound,
-            strict=True,
-        )
+        for p, x, lower, upper, at in zip(*each, strict=True)
     ]
     return {
         "schema": SCHEMA,
         "spectrum": str(path),
         "unit": measured.unit,
         "structure": found.free_parameters.name,
+        "interval_level": level,
         "parameters": parameters,
         "covariance": found.covariance.tolist(),
         "directions": [d._asdict() for d in found.directions],
@@ -107,35 +111,52 @@ def refined_record(
     }
 
 
-def refined_table(found: Refined) -> str:
+def refined_table(found: Refined, level: float) -> str:
     """A refinement as a table: values with errors, and what the spectrum tells."""
     before, after = float(found.before.misfit[0]), float(found.fits.misfit[0])
-    lines = [f"{'':<40} {'start':>9} {'refined':>9} {'error':>8}"]
-    for p, x, e in zip(found.free_parameters.parameters, found.values, found.errors, strict=True):
+    source = "of the samples" if len(found.samples) else "if normal"
+    lines = [
+        f"{'':<40} {'start':>9} {'refined':>9} {'±':>8}",
+        f"{'':<40} {'':>9} {'':>9} {f'{100 * level:g} %':>8}  (± {source})",
+    ]
+    halves = found.interval(level).half
+    for p, x, half in zip(found.free_parameters.parameters, found.values, halves, strict=True):
         value = float(x) + p.offset
-        lines.append(f"{p.name:<40} {p.offset:>9.4f} {value:>9.4f} {float(e):>8.4f}")
+        lines.append(f"{p.name:<40} {p.offset:>9.4f} {value:>9.4f} {float(half):>8.4f}")
     lines.append(f"misfit {before:.2f} before, {after:.2f} after")
     lines.append("independent directions, posterior over prior width:")
     lines += [f"  {d.told:>5.2f}  {d.words}" for d in found.directions]
     return "\n".join(lines)
 
 
-def draw_refined(found: Refined, path: Path, unit: str) -> None:
+def draw_refined(found: Refined, path: Path, unit: str, level: float) -> None:
     """Draw the spectrum before and after, and the parameters."""
     from debye.plot.inversion import refined_figure
 
-    draw(refined_figure(found, unit=unit), path)
+    draw(refined_figure(found, unit=unit, level=level), path)
 
 
-def proposal_record(proposal: Proposal) -> dict[str, Any]:
-    """A proposal as numbers and text for JSON."""
+def design_record(proposals: list[Proposal], goal: Target, level: float) -> dict[str, Any]:
+    """Proposals as numbers and text for JSON."""
+    return {
+        "schema": SCHEMA,
+        "target": goal.name,
+        "quantity": goal.column,
+        "goal": goal.goal,
+        "interval_level": level,
+        "proposals": [_proposal_record(p) for p in proposals],
+    }
+
+
+def _proposal_record(proposal: Proposal) -> dict[str, Any]:
     from debye.crystals.predict.record import expected_error
 
     uncertainty = proposal.prediction.uncertainty
     return {
         "formula": proposal.crystal.formula,
         "value": proposal.value,
-        "uncertainty": proposal.uncertainty,
+        "value_lower": proposal.lower,
+        "value_upper": proposal.upper,
         "replaced": dict(proposal.replaced),
         **(expected_error(uncertainty) if uncertainty else {}),
         "elements_unseen": list(proposal.prediction.elements_unseen),
@@ -144,17 +165,20 @@ def proposal_record(proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def design_table(proposals: list[Proposal], goal: Target) -> str:
+def design_table(proposals: list[Proposal], goal: Target, level: float) -> str:
     """Proposals as a table."""
-    lines = [f"{goal.name}, goal {goal.goal:g}", f"{'formula':<28} {'value':>18}  replaced"]
+    calibrated = all(p.prediction.uncertainty for p in proposals) and goal.wanted
+    source = "calibrated" if calibrated else "the model's usual error, taken as normal"
+    lines = [
+        f"{goal.label}, goal {goal.goal:g}; ± {100 * level:g} %, {source}",
+        f"{'formula':<28} {'value':>9} {'±':>8}  replaced",
+    ]
     for p in proposals:
         replaced = ", ".join(f"{x:.3f} {name}" for name, x in p.replaced.items()) or "nothing"
         unseen = p.prediction.elements_unseen
         note = f"  ! never seen: {', '.join(unseen)}" if unseen else ""
         note += _error_of(p)
-        lines.append(
-            f"{p.crystal.formula:<28} {p.value:>9.4g} ±{p.uncertainty:>7.2g}  {replaced}{note}"
-        )
+        lines.append(f"{p.crystal.formula:<28} {p.value:>9.4g} {p.half:>8.2g}  {replaced}{note}")
     return "\n".join(lines)
 
 
@@ -170,8 +194,8 @@ def _error_of(proposal: Proposal) -> str:
     )
 
 
-def draw_design(proposals: list[Proposal], goal: Target, path: Path) -> None:
+def draw_design(proposals: list[Proposal], goal: Target, path: Path, level: float) -> None:
     """Draw proposals against their goal."""
     from debye.plot.inversion import design_figure
 
-    draw(design_figure(proposals, goal), path)
+    draw(design_figure(proposals, goal, level=level), path)

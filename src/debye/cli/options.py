@@ -45,23 +45,25 @@ class Background(str, Enum):
     LINEAR = "linear"
 
 
-class Goal(str, Enum):
-    """What can be designed for."""
-
-    MEAN_FREQUENCY = "mean-frequency"
-    HEAT_CAPACITY = "heat-capacity-per-atom"
-    HEAT_CAPACITY_PER_KG = "heat-capacity-per-kg"
-    GAP = "gap"
-
-
 class Quantity(str, Enum):
-    """What can be ranked by."""
+    """What can be ranked by: `debye.crystals.dos.quantities.PROPERTIES`."""
 
     HEAT_CAPACITY_PER_KG = "heat-capacity-per-kg"
     HEAT_CAPACITY_PER_ATOM = "heat-capacity-per-atom"
     ENTROPY_PER_ATOM = "entropy-per-atom"
-    ZERO_POINT_ENERGY = "zero-point-energy-per-atom"
+    ZERO_POINT_ENERGY_PER_ATOM = "zero-point-energy-per-atom"
     MEAN_FREQUENCY = "mean-frequency"
+
+
+class Goal(str, Enum):
+    """What can be designed for: what can be ranked by, and a gap."""
+
+    HEAT_CAPACITY_PER_KG = "heat-capacity-per-kg"
+    HEAT_CAPACITY_PER_ATOM = "heat-capacity-per-atom"
+    ENTROPY_PER_ATOM = "entropy-per-atom"
+    ZERO_POINT_ENERGY_PER_ATOM = "zero-point-energy-per-atom"
+    MEAN_FREQUENCY = "mean-frequency"
+    GAP = "gap"
 
 
 class ExecutorName(str, Enum):
@@ -209,7 +211,11 @@ Temperatures = Annotated[
     str,
     typer.Option("--temperatures", help="In K, as start:stop:step or with commas between."),
 ]
-Level = Annotated[float, typer.Option("--level", help="How often the intervals hold, 0.5 to 0.99.")]
+_LEVEL = typer.Option(
+    "--level", help="How often the intervals hold, 0.5 to 0.99; ± is half of one."
+)
+Level = Annotated[float, _LEVEL]
+OptionalLevel = Annotated[float | None, _LEVEL]
 Reference = Annotated[
     Path | None,
     typer.Option("--reference", help="A calculated or measured spectrum to draw beside."),

@@ -132,6 +132,7 @@ def alloy(
     fractions: opt.Fractions = "0:1:0.1",
     reference: opt.Reference = None,
     reference_fraction: opt.ReferenceFraction = 0.5,
+    level: opt.Level = 0.9,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
     plot: opt.Plot = None,
@@ -147,20 +148,21 @@ def alloy(
 
     steps = parse_range(fractions, "--fractions", least=0, most=1)
     check_range(reference_fraction, "--reference-fraction", least=0, most=1)
+    check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output), writable(plot, *PLOT)
     beside = read_reference(reference, plot)
     parents = read_one(a), read_one(b)
     predictor = load_predictor(model, device)
-    shown = 0.9 if predictor.calibration else None
+    shown = level if predictor.calibration else None
     header = "     x  " + table_header(300.0, "cm-1", shown).replace("\n", "\n" + " " * 8)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
     predictions = []
     with files_out:
         for x in steps:
             prediction = predictor.predict(interpolate(*parents, x))
-            made = partial_of(_of_fraction, x, prediction)
+            made = partial_of(_of_fraction, x, prediction, level)
             printer.add(partial_of(_alloy_row, x, prediction, shown), made)
-            write = partial_of(prediction.total.write, band=prediction.band())
+            write = partial_of(prediction.total.write, band=prediction.band(level))
             files_out.add(prediction.crystal, write, made)
             predictions.append(prediction)
     for message in dict.fromkeys(m for p in predictions for m in p.warnings):
@@ -169,10 +171,11 @@ def alloy(
         _draw_alloy(predictions, steps, figure, beside, reference_fraction)
 
 
-def _of_fraction(x: float, prediction: Prediction) -> dict[str, Any]:
+def _of_fraction(x: float, prediction: Prediction, level: float) -> dict[str, Any]:
     from debye.crystals.predict.record import record
 
-    return {"fraction": x, **record(prediction)}
+    found = record(prediction, level=level)
+    return {"schema": found.pop("schema"), "fraction": x, **found}
 
 
 def _alloy_row(x: float, prediction: Prediction, level: float | None) -> str:

@@ -36,6 +36,7 @@ def screen(
     by: opt.By = opt.Quantity.HEAT_CAPACITY_PER_KG,
     temperatures: opt.Temperatures = "293.15",
     top: opt.Top = 10,
+    level: opt.Level = 0.9,
     partial: opt.PartialName = opt.Partial.NONE,
     executor: opt.Executor = opt.ExecutorName.LOCAL,
     executor_config: opt.ExecutorConfig = None,
@@ -59,6 +60,7 @@ def screen(
     from debye.crystals.screening.worker import Job
 
     kelvin = parse_range(temperatures, "--temperatures", least=0)
+    check_range(level, "--level", least=0.5, most=0.99)
     found = files_of(files)
     card = read_card(model_path(model))
     manifest = {
@@ -72,6 +74,7 @@ def screen(
         "frequency": grid(card),
         "dos_normalisation": "3N",
         "calibrated": "calibration" in card,
+        "interval_level": level,
     }
     job = Job(
         folder(output).resolve(),
@@ -80,6 +83,7 @@ def screen(
         tuple(manifest["temperatures"]),
         partial.value,
         device,
+        level,
     )
     with store.locked(output):
         chosen = _executor_pool(executor, executor_config, workers, job)
@@ -150,12 +154,14 @@ def top(
     contains: opt.Contains = None,
     without: opt.Without = None,
     max_error: opt.MaxError = None,
+    level: opt.OptionalLevel = None,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> None:
     """Rank what was screened, and draw it with the best labelled.
 
-    TEMPERATURE is one of those screened, by default the first.
+    TEMPERATURE is one of those screened, by default the first. LEVEL can only be
+    that of the screening, which keeps intervals of one level.
     """
     from debye.crystals.screening.rank import Query
     from debye.crystals.screening.store import read_manifest
@@ -165,7 +171,9 @@ def top(
     if max_error is not None:
         check_range(max_error, "--max-error", least=0)
     figure = writable(plot, "--plot", FIGURES)
-    query = Query(folder, by.value, temperature, contains or (), without or (), lowest, max_error)
+    query = Query(
+        folder, by.value, temperature, contains or (), without or (), lowest, max_error, level
+    )
     if "done" not in read_manifest(folder):
         warn(f"the screening {folder} is not finished; this ranks the parts that are there")
     rows = _print_top(query, top, as_json=as_json, needed=figure is None)
@@ -188,15 +196,17 @@ def _print_top(
     title = wanted.title(query.temperature or 0.0)
     width = max([len(row["formula"]) for row in rows], default=0)
     uncertain = any(row[EXPECTED_ERROR] is not None for row in rows)
-    more = (f"  {'±':>7}  {'error':>6}", f"  {'':>7}  {'cm⁻¹':>6}") if uncertain else ("", "")
+    shown = f"{100 * (query.level or 0.0):g} %"
+    more = (f"  {'±':>7}  {'error':>6}", f"  {shown:>7}  {'cm⁻¹':>6}") if uncertain else ("", "")
     head = f"{'':>4}  {'formula':<{width}}  {title:>14}{more[0]}  source"
     units = f"{'':>4}  {'':<{width}}  {wanted.unit:>14}{more[1]}"
     printer = Printer(f"{head}\n{units}", as_json=as_json, needed=needed)
+    first = {"schema": SCHEMA, **({"interval_level": query.level} if uncertain else {})}
     for i, row in enumerate(rows, 1):
         mark = " !" if row["warnings"] else ""
         cells = f"{row[query.column]:>14.6g}{_uncertainty(row, query) if uncertain else ''}"
         line = f"{i:>4}  {row['formula']:<{width}}  {cells}  {row['id']}{mark}"
-        printer.add(lambda line=line: line, lambda row=row: {"schema": SCHEMA, **row})  # type: ignore[misc]
+        printer.add(lambda line=line: line, lambda row=row: first | row)  # type: ignore[misc]
     return rows
 
 

@@ -142,10 +142,7 @@ def target_of(kind: Goal, value: str, temperature: float) -> Target:
                 f"cannot use --value {value!r}", why="the gap is empty", fix="put the lower first"
             )
         return designs.gap(*numbers)
-    if kind is Goal.MEAN_FREQUENCY:
-        return designs.mean_frequency(numbers[0])
-    per_mass = kind is Goal.HEAT_CAPACITY_PER_KG
-    return designs.heat_capacity_at(temperature, numbers[0], per_mass=per_mass)
+    return designs.property_target(kind.value, numbers[0], temperature)
 
 
 def replacements_of(words: list[str]) -> dict[str, list[str]]:

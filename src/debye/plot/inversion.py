@@ -105,12 +105,15 @@ def ranking_figure(
     return figure
 
 
-def refined_figure(found: Refined, *, unit: str = "cm-1", width: float = PAGE) -> Figure:
+def refined_figure(
+    found: Refined, *, unit: str = "cm-1", level: float = 0.9, width: float = PAGE
+) -> Figure:
     """The spectrum before and after a refinement, and how much was learned of each parameter.
 
     Args:
         found: The refinement.
         unit: Of the frequency.
+        level: Of the intervals.
         width: Inches.
     """
     with style():
@@ -125,20 +128,21 @@ def refined_figure(found: Refined, *, unit: str = "cm-1", width: float = PAGE) -
         ax.legend([ax.lines[1], start], ["refined", "at the start"])
         ax.set_ylabel("Intensity / maximum")
         below.set_ylabel("Residual")
-        _draw_parameters(figure.add_subplot(grid[:, 1]), found)
+        _draw_parameters(figure.add_subplot(grid[:, 1]), found, level)
         write_notes(figure, found.notes)
     return figure
 
 
-def _draw_parameters(ax: Axes, found: Refined) -> None:
-    """Each parameter with its error, in widths of its prior, which is the grey band."""
+def _draw_parameters(ax: Axes, found: Refined, level: float) -> None:
+    """Each parameter with its interval, in widths of its prior, which is the grey band."""
     rows = np.arange(len(found.values))
     widths = np.array([p.width for p in found.free_parameters.parameters])
+    interval = found.interval(level)
     ax.axvspan(-1, 1, color=GREY, alpha=0.2, linewidth=0)
     ax.errorbar(
         array(found.values) / widths,
         rows,
-        xerr=array(found.errors) / widths,
+        xerr=array(interval.half) / widths,
         fmt="o",
         markersize=3.5,
         color=PALETTE[0],
@@ -147,24 +151,30 @@ def _draw_parameters(ax: Axes, found: Refined) -> None:
     labels = [
         f"{plain_text(p.name)}\n{float(x) + p.offset:.3f} ± {float(e):.3f}"
         for p, x, e in zip(
-            found.free_parameters.parameters, found.values, found.errors, strict=True
+            found.free_parameters.parameters, found.values, interval.half, strict=True
         )
     ]
     ax.set_yticks(rows, labels)
     ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.set_xlabel("Change / width of the prior (grey)")
+    ax.set_xlabel(f"Change / width of the prior (grey), ± {100 * level:g} %")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 
 
 def design_figure(
-    proposals: Sequence[Proposal], target: Target, *, most: int = 12, width: float = PAGE
+    proposals: Sequence[Proposal],
+    target: Target,
+    *,
+    level: float = 0.9,
+    most: int = 12,
+    width: float = PAGE,
 ) -> Figure:
     """Proposals with their uncertainty against the goal, and the spectra of the best.
 
     Args:
         proposals: The nearest to the goal first.
         target: What was wanted.
+        level: Of the proposals' intervals.
         most: How many are drawn.
         width: Inches.
     """
@@ -176,10 +186,17 @@ def design_figure(
         ax.axvline(target.goal, color=DARK, linewidth=0.8, dashes=(3, 1.5))
         for k, p in enumerate(shown):
             colour = WARNING if p.prediction.elements_unseen else PALETTE[0]
-            ax.errorbar(p.value, k, xerr=p.uncertainty, fmt="o", markersize=3.5, color=colour)
+            ax.errorbar(
+                p.value,
+                k,
+                xerr=[[max(p.value - p.lower, 0.0)], [max(p.upper - p.value, 0.0)]],
+                fmt="o",
+                markersize=3.5,
+                color=colour,
+            )
         ax.set_yticks(rows, [formula_text(p.crystal.formula, 26) for p in shown])
         ax.invert_yaxis()
-        ax.set_xlabel(target.name)
+        ax.set_xlabel(f"{target.axis}, ± {100 * level:g} %")
         ax.tick_params(axis="y", length=0)
         for k, p in enumerate(shown[:3]):
             omega, density = numbers(p.prediction.total.to("3"), "cm-1")

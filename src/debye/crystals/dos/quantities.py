@@ -228,6 +228,15 @@ class Property(NamedTuple):
         """Label of an axis."""
         return self.quantity.axis(self.basis, temperature=temperature)
 
+    def text(self, temperature: float | None = None) -> str:
+        """In words, with its unit.
+
+        Example:
+            >>> PROPERTIES["heat-capacity-per-kg"].text(300), PROPERTIES["mean-frequency"].text(300)
+            ('C_V at 300 K (J/K/kg)', 'mean frequency (cm⁻¹)')
+        """
+        return self.axis(temperature).replace(self.quantity.symbol, self.quantity.label)
+
     def title(self, temperature: float) -> str:
         """Above a column of a table.
 

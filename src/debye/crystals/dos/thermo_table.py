@@ -96,7 +96,7 @@ class Thermodynamics(Displayed):
         column = {name: q.column(self.basis) for name, q in QUANTITIES.items() if q.extensive}
         return {
             "basis": self.basis,
-            "temperature_K": self.temperature.tolist(),
+            "temperature_K": [float(f"{T:.10g}") for T in self.temperature.tolist()],
             **{column[name]: _rounded(getattr(self, name)) for name in THERMAL},
             column["zero_point_energy"]: _rounded(self.zero_point_energy),
             "imaginary_fraction": _rounded(self.imaginary_fraction),

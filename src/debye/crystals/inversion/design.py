@@ -18,16 +18,18 @@ import torch
 from torch import Tensor
 
 from debye.crystals.dos.quadrature import trapezoid_weights
+from debye.crystals.dos.quantities import PROPERTIES, OnGrid, Property, kelvins
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.dos.thermo import heat_capacity
-from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError
+from debye.crystals.inversion.likelihood import SHIPPED_ERROR, ModelError, normal_half_width
 from debye.crystals.inversion.parameters import Array, FreeParameters
 from debye.crystals.inversion.refine import double, value_and_gradient
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
+from debye.crystals.predict.record import bounds_of, numbers
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, covalent_radius
+from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import InputError
 
 MOST_COMBINATIONS = 1000
@@ -35,7 +37,7 @@ MOST_COMBINATIONS = 1000
 BETTER = 0.5
 """A mixture is proposed if it is off the goal by less than this times what its ends are."""
 
-Property = Callable[[Tensor, Tensor, Tensor], Tensor]
+Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Of a frequency axis (F,), a density that integrates to 3 per atom (F,), and u per atom."""
 
 
@@ -44,39 +46,60 @@ class Target:
     """A property of a spectrum and the value it should have.
 
     Args:
-        name: In words, with its unit.
-        of: The property.
+        name: As the command line has it.
+        column: As records have it, with its unit.
+        label: To be read, with its unit.
+        of: The property, differentiable.
         goal: Its value.
+        wanted: The property in the table of quantities; None if it is none of them.
+        temperature: K, of a thermal one.
     """
 
     name: str
-    of: Property
+    column: str
+    label: str
+    of: Function
     goal: float
+    wanted: Property | None = None
+    temperature: float = 300.0
+
+    @property
+    def axis(self) -> str:
+        """Label of an axis."""
+        return self.wanted.axis(self.temperature) if self.wanted else self.label
 
 
-def mean_frequency(goal: float) -> Target:
-    """The mean frequency ∫ ω g / ∫ g, cm⁻¹."""
+def property_target(name: str, goal: float, temperature: float = 300.0) -> Target:
+    """One of the table of quantities, such as the mean frequency or C_V per kilogram.
+
+    Args:
+        name: In `debye.crystals.dos.quantities.PROPERTIES`.
+        goal: In its unit.
+        temperature: K, of a thermal one.
+
+    Raises:
+        InputError: There is no such property, or a bad temperature.
+
+    Example:
+        >>> property_target("heat-capacity-per-kg", 800.0).label
+        'C_V at 300 K (J/K/kg)'
+    """
+    if name not in PROPERTIES:
+        why = f"the choices are {', '.join(PROPERTIES)}"
+        raise InputError(f"cannot design for {name!r}", why=why, fix="choose one of them")
+    wanted, (T,) = PROPERTIES[name], kelvins(temperature)
+    quantity = wanted.quantity
 
     def of(frequency: Tensor, density: Tensor, mass: Tensor) -> Tensor:
-        w = trapezoid_weights(frequency)
-        return (density * frequency) @ w / (density @ w)
+        value = OnGrid(tuple(frequency.tolist()), density).value(quantity.name, (T,))
+        per_atom = value[0] if quantity.thermal else value
+        return per_atom / (1e-3 * mass) if wanted.basis == "per-kg" else per_atom
 
-    return Target("mean frequency (cm⁻¹)", of, goal)
-
-
-def heat_capacity_at(kelvin: float, goal: float, *, per_mass: bool = False) -> Target:
-    """C_V at a temperature, J/K per mole of atoms or per kilogram."""
-
-    def of(frequency: Tensor, density: Tensor, mass: Tensor) -> Tensor:
-        molar = heat_capacity(Spectrum(frequency, density, 1.0), kelvin)
-        return molar / (1e-3 * mass) if per_mass else molar
-
-    unit = "J/K/kg" if per_mass else "J/K/mol-atom"
-    return Target(f"C_V at {kelvin:g} K ({unit})", of, goal)
+    return Target(name, wanted.column(T), wanted.text(T), of, goal, wanted, T)
 
 
 def gap(low: float, high: float) -> Target:
-    """The share of the states between two frequencies in cm⁻¹, which should be none.
+    """The fraction of the states between two frequencies in cm⁻¹, which should be none.
 
     Example:
         >>> axis = torch.arange(0.0, 60.0, 20.0)
@@ -88,7 +111,8 @@ def gap(low: float, high: float) -> Target:
         below = Spectrum(frequency, density, normalisation="1").cumulative([low, high])
         return (below[1] - below[0]) / (density @ trapezoid_weights(frequency))
 
-    return Target(f"share of states from {low:g} to {high:g} cm⁻¹", of, 0.0)
+    column = f"fraction_of_states_{low:g}_to_{high:g}_cm-1"
+    return Target("gap", column, f"fraction of states from {low:g} to {high:g} cm⁻¹", of, 0.0)
 
 
 @dataclass(frozen=True)
@@ -98,16 +122,23 @@ class Proposal:
     Args:
         prediction: Of the structure, with the elements that no training structure had.
         value: Of the property.
-        uncertainty: Half the interval that holds the true value in 68 of 100 cases.
+        lower: End of the interval that holds the true value as often as was asked.
+        upper: Likewise.
         distance: |value − goal|.
         replaced: Fraction of each replacement, such as ``{"Bi for Sb": 0.4}``.
     """
 
     prediction: Prediction
     value: float
-    uncertainty: float
+    lower: float
+    upper: float
     distance: float
     replaced: Mapping[str, float]
+
+    @property
+    def half(self) -> float:
+        """Half the interval: the number behind ±."""
+        return (self.upper - self.lower) / 2
 
     @property
     def crystal(self) -> Crystal:
@@ -122,6 +153,7 @@ def design(
     target: Target,
     *,
     error: ModelError = SHIPPED_ERROR,
+    level: float = LEVEL,
 ) -> list[Proposal]:
     """Proposals, the nearest to the goal first; the start is one of them.
 
@@ -130,10 +162,14 @@ def design(
         start: A crystal.
         replacements: Elements that may come in the place of each of its species.
         target: What is wanted.
-        error: Of the model, for the uncertainty.
+        error: Of the model, for what has no calibrated interval.
+        level: How often the true value shall lie in the intervals. Those of the table's
+            quantities are the calibrated ones, if the model has them; else they are the usual
+            error of the model, taken as normal.
 
     Raises:
-        InputError: A species is not in the crystal, or there are too many combinations.
+        InputError: A species is not in the crystal, there are too many combinations, or the level
+            is not one of the calibration's.
     """
     whole = FreeParameters.of(start)
     options = [[(gives, t) for t in (None, *takes)] for gives, takes in replacements.items()]
@@ -150,22 +186,16 @@ def design(
             if takes is not None:
                 growth = _growth(whole, gives, takes)
                 free_parameters = free_parameters.with_fraction(gives, takes, stretch=growth)
-        proposals.append(
-            _proposal(predictor, free_parameters, _ones(free_parameters), target, error)
-        )
+        tried = [_ones(free_parameters)]
         if free_parameters.parameters:
-            proposals.append(
-                _proposal(
-                    predictor,
-                    free_parameters,
-                    _mixed(model, free_parameters, target),
-                    target,
-                    error,
-                )
-            )
+            tried.append(_mixed(model, free_parameters, target))
+        proposals += [
+            _proposal(predictor, free_parameters, values, target, error, level) for values in tried
+        ]
     ends = {frozenset(p.replaced): p for p in proposals[::-1] if set(p.replaced.values()) <= {1.0}}
     kept = [p for p in proposals if set(p.replaced.values()) <= {1.0} or _worth(p, ends)]
-    reached = 0.01 * max(p.uncertainty for p in kept)  # nearer is no better
+    kept = [*{tuple(p.replaced.items()): p for p in kept}.values()]  # a mixture may be an end
+    reached = 0.01 * max(p.half for p in kept)  # nearer is no better
     return sorted(kept, key=lambda p: (max(p.distance, reached), len(p.replaced)))
 
 
@@ -234,18 +264,35 @@ def _proposal(
     values: Tensor,
     target: Target,
     error: ModelError,
+    level: float,
 ) -> Proposal:
     prediction = predictor.predict(free_parameters.crystal(values))
+    value, lower, upper = _interval(prediction, target, error, level)
+    fractions = (values + torch.tensor([p.offset for p in free_parameters.parameters])).tolist()
+    names = [p.name.removeprefix("fraction of ") for p in free_parameters.parameters]
+    replaced = {n: round(x, 6) for n, x in zip(names, fractions, strict=True)}
+    return Proposal(prediction, value, lower, upper, abs(value - target.goal), replaced)
+
+
+def _interval(
+    prediction: Prediction, target: Target, error: ModelError, level: float
+) -> tuple[float, float, float]:
+    """The property of a prediction, and the ends of its interval."""
+    known = {}
+    if target.wanted is not None:
+        known = numbers(
+            prediction, [target.wanted], [target.temperature], level=level, several=True
+        )
+        if prediction.uncertainty is not None:
+            lower, upper = (known[end] for end in bounds_of(target.column))
+            return known[target.column], lower, upper
     crystal, total = prediction.crystal, prediction.total
-    mass = torch.tensor(crystal.mass / crystal.n_atoms).double()
-    frequency = total.frequency.double()
-    density = total.to("3").density.double().requires_grad_()
-    value = target.of(frequency, density, mass)
+    frequency, density = total.frequency.double(), total.to("3").density.double().requires_grad_()
+    value = target.of(frequency, density, torch.tensor(crystal.mass / crystal.n_atoms).double())
     if prediction.uncertainty is not None:
         error = error.scaled(prediction.uncertainty.size.item())
     (kernel,) = torch.autograd.grad(value, density)
-    spread = error.deviation(frequency, density.detach() / 3, 3 * kernel)
-    shares = (values + torch.tensor([p.offset for p in free_parameters.parameters])).tolist()
-    names = [p.name.removeprefix("fraction of ") for p in free_parameters.parameters]
-    replaced = {n: round(x, 6) for n, x in zip(names, shares, strict=True)}
-    return Proposal(prediction, value.item(), spread, abs(value.item() - target.goal), replaced)
+    deviation = error.deviation(frequency, density.detach() / 3, 3 * kernel)
+    half = deviation * normal_half_width(level)
+    middle = known.get(target.column, value.item())
+    return middle, middle - half, middle + half

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -43,6 +44,22 @@ NODES = 12
 """Sizes of the model's error that are summed over where there is noise too."""
 COVERAGE = 1.4
 """Over the normal approximation: 68 % of the validation rows' mean frequencies lie inside."""
+
+
+def normal_half_width(level: float) -> float:
+    """Half the interval that holds a fraction ``level`` of a normal distribution, in its σ.
+
+    Raises:
+        InputError: The level is no fraction between 0 and 1.
+
+    Example:
+        >>> round(normal_half_width(0.9), 4)
+        1.6449
+    """
+    if not 0 < level < 1:
+        why = "it is no fraction between 0 and 1"
+        raise InputError(f"no interval of level {level:g}", why=why, fix="choose one such as 0.9")
+    return NormalDist().inv_cdf((1 + level) / 2)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response, seen_of
-from debye.crystals.inversion.likelihood import SHIPPED_ERROR, Fits, ModelError, Observation, fit
+from debye.crystals.inversion.likelihood import (
+    SHIPPED_ERROR,
+    Fits,
+    ModelError,
+    Observation,
+    fit,
+    normal_half_width,
+)
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.predict.record import EXPECTED_ERROR
@@ -23,6 +30,7 @@ from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import RESULTS, FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval
 from debye.errors import DebyeError, InputError
 
 
@@ -193,6 +201,21 @@ class Ranking:
     resolution: tuple[Resolution, ...]
     candidates: Candidates
     observed: Observation
+
+    @property
+    def scale(self) -> Tensor:
+        """What each candidate's states are multiplied by, in units of the measured file, (C,)."""
+        return self.fits.coefficients[:, 0] * self.observed.area
+
+    def scale_interval(self, level: float = LEVEL) -> Interval:
+        """Where each scale lies, its posterior taken as normal, (C,).
+
+        Raises:
+            InputError: The level is no fraction between 0 and 1.
+        """
+        width = self.fits.covariance[:, 0, 0].sqrt() * self.observed.area
+        half = normal_half_width(level) * width
+        return Interval(self.scale - half, self.scale + half)
 
     @property
     def notes(self) -> tuple[str, ...]:

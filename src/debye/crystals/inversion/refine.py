@@ -23,10 +23,18 @@ from torch import Tensor, nn
 
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response, seen
-from debye.crystals.inversion.likelihood import SHIPPED_ERROR, Fits, ModelError, Observation, fit
+from debye.crystals.inversion.likelihood import (
+    SHIPPED_ERROR,
+    Fits,
+    ModelError,
+    Observation,
+    fit,
+    normal_half_width,
+)
 from debye.crystals.inversion.parameters import Array, FreeParameters
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.uncertainty.uncertainty import LEVEL, Interval
 from debye.errors import ComputationError, InputError
 
 STEP = 1e-3
@@ -176,6 +184,18 @@ class Refined:
         if len(self.samples):
             return self.samples.std(0)
         return self.covariance.diagonal().sqrt()
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Where each value lies, (P,): by the samples, if there are any, else taken as normal.
+
+        Raises:
+            InputError: The level is no fraction between 0 and 1.
+        """
+        half = normal_half_width(level) * self.errors
+        if not len(self.samples):
+            return Interval(self.values - half, self.values + half)
+        ends = self.samples.new_tensor([(1 - level) / 2, (1 + level) / 2])
+        return Interval(*torch.quantile(self.samples, ends, dim=0))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from debye.crystals.dos.quantities import PROPERTIES
 from debye.crystals.predict.record import EXPECTED_ERROR, bounds_of
 from debye.crystals.screening.store import damaged, parts, read_manifest
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
+from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Query:
         without: Elements of which none may.
         lowest: Whether small values come first.
         max_error: Expected error of the spectrum up to which a row counts, cm⁻¹; any if None.
+        level: Of the intervals, which must be the one that the screening kept; that one if None.
 
     Raises:
         InputError: The folder holds no screening, or it has not been screened for that.
@@ -49,6 +51,7 @@ class Query:
     without: Sequence[str] = ()
     lowest: bool = False
     max_error: float | None = None
+    level: float | None = None
 
     def __post_init__(self) -> None:
         what = f"cannot rank {self.folder}"
@@ -70,7 +73,13 @@ class Query:
         if kelvin not in known:
             why = f"it was screened at {', '.join(f'{T:g}' for T in known)} K, not {kelvin:g} K"
             raise InputError(what, why=why, fix="ask for one of these, or screen again")
+        kept = manifest.get("interval_level", LEVEL)  # 0.1.0 kept this one, and did not say so
+        if self.level is not None and self.level != kept:
+            why = f"the screening kept its intervals of level {kept:g}, not {self.level:g}"
+            fix = f"ask for --level {kept:g}, or screen again with --level {self.level:g}"
+            raise InputError(what, why=why, fix=fix)
         object.__setattr__(self, "temperature", kelvin)
+        object.__setattr__(self, "level", kept)
 
     @property
     def column(self) -> str:

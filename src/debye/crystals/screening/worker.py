@@ -24,6 +24,7 @@ from debye.crystals.screening.shards import Shard
 from debye.crystals.screening.store import write_part
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput, Piece, attempt, make
+from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import InputError
 
 LOCAL_NUMBERS = ("PALS_LOCAL_RANKID", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -41,6 +42,7 @@ class Job:
         temperatures: K.
         partial: ``none``, ``element`` or ``site``.
         device: As of `debye.core.device.pick_device`; ``auto`` shares out the accelerators.
+        level: Of the intervals.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Job:
     temperatures: tuple[float, ...]
     partial: str
     device: str
+    level: float = LEVEL
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def screen(job: Job, shard: Shard) -> Report:
     Raises:
         InputError: The model is not the run's, or the part cannot be written.
     """
-    content = table(_predictions(job, shard.pieces), job.temperatures, job.partial)
+    content = table(_predictions(job, shard.pieces), job.temperatures, job.partial, job.level)
     failed = len(content) - content["error"].null_count
     write_part(job.folder, shard.number, shard.digest, content, failed)
     return Report(shard.number, len(content), failed)
