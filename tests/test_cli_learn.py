@@ -3,10 +3,8 @@
 import csv
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from salts import PAIRS, labelled_row, write_rows
 from verbs import refused
 
+from debye.cli.console import GO_ON
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.predict.predictor import Predictor
 
@@ -89,30 +88,44 @@ def test_train_tells_what_it_does(whole):
     assert (folder / "learning-curve.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
+SIGNALLED = """
+import os, signal, sys
+from debye.cli import main
+from debye.crystals.training.run import TrainingRun
+
+number, end_epoch = signal.Signals[sys.argv.pop(1)], TrainingRun._end_epoch
+
+def signalled(run, step):
+    end_epoch(run, step)
+    if len(run.history) == 3:
+        os.kill(os.getpid(), number)
+
+TrainingRun._end_epoch = signalled
+main()
+"""
+"""The command, that is sent a signal after its third epoch."""
+
+
+@pytest.mark.parametrize(
+    ("name", "again"), [("SIGKILL", "--resume"), ("SIGINT", ""), ("SIGTERM", "")]
+)
 def test_an_interrupted_run_ends_as_if_it_never_was(
-    name, tmp_path, whole, labelled, split_file, config, debye
+    name, again, tmp_path, whole, labelled, split_file, config, debye, child
 ):
+    """Gone on with by the same command, or by --resume alone with the settings it has."""
     folder = tmp_path / "run"
-    words = ["train", labelled, "--split", split_file, "--config", config, "--output", folder]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "debye", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    metrics, end = folder / "metrics.csv", time.monotonic() + 60
-    while not metrics.exists() and time.monotonic() < end:
-        time.sleep(0.002)
-    process.send_signal(getattr(signal, name))
-    _, told = process.communicate(timeout=60)
+    words = ["train", labelled, "--output", folder]
+    more = ["--split", split_file, "--config", config]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    code, _, told = child("-c", SIGNALLED, name, *words, *more, env=environment).end()
     assert "Traceback" not in told
     if name == "SIGKILL":
-        assert process.returncode == -signal.SIGKILL
+        assert code == -signal.SIGKILL
     else:
-        assert process.returncode == 130
-        assert "go on with --resume" in told
-    assert len(metrics.read_text().splitlines()) <= EPOCHS
-    result = debye("train", labelled, "--output", folder, "--resume")
+        assert code == 130
+        assert told.splitlines()[-1] == GO_ON
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 3
+    result = debye(*words, *([again] if again else more))
     assert result.exit_code == 0, result.output
     assert same_files(folder, whole[0])
 
@@ -139,6 +152,27 @@ def test_resume_with_other_settings_or_data(whole, labelled, split_file, debye, 
 
 def test_a_run_is_not_overwritten(whole, labelled, debye):
     refused(debye("train", labelled, "--output", whole[0]), "already holds a run", "--resume")
+
+
+def test_the_same_command_goes_on_and_another_is_refused(
+    whole, labelled, split_file, config, debye
+):
+    before = (whole[0] / "last.safetensors").read_bytes()
+    words = "train", labelled, "--split", split_file, "--config", config, "--output", whole[0]
+    result = debye(*words)
+    assert (result.exit_code, result.stdout) == (0, whole[1].stdout)
+    refused(debye(*words, "--epochs", 3), "already holds a run", "recipe.epochs", "--overwrite")
+    refused(debye(*words, "--resume", "--overwrite"), "--resume and --overwrite together")
+    assert (whole[0] / "last.safetensors").read_bytes() == before
+
+
+def test_a_run_that_begins_anew(whole, labelled, split_file, config, debye, tmp_path):
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    (folder / "notes.txt").write_text("mine")
+    words = "train", labelled, "--split", split_file, "--config", config, "--output", folder
+    assert debye(*words, "--epochs", 1, "--overwrite").exit_code == 0
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + 1
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_resume_without_a_run(labelled, debye, tmp_path):
@@ -279,7 +313,7 @@ def test_evaluate_one_row_is_strict_json(debye, labelled, model_file, tmp_path):
         (["--plot", "g.txt"], ["--plot g.txt"]),
         (["--predictions", "/proc/x/p.csv"], ["cannot write into the folder"]),
         (["--split", "none.csv"], ["cannot read none.csv"]),
-        (["--model", "none"], ["cannot read none"]),
+        (["--model", "none"], ["there is no model 'none'"]),
         (["--preditions", "p.csv"], ["--preditions"]),
     ],
 )
@@ -351,3 +385,35 @@ def test_ensembles_that_cannot_be(debye, labelled, tmp_path, change, parts, code
     words = ["--config", tmp_path / "c.toml", "--output", tmp_path / "run", *change]
     refused(debye("ensemble", labelled, *words), *parts, code=code)
     assert not (tmp_path / "run" / "fold-1" / "c").exists()
+
+
+STOPPED = """
+import os, signal
+from debye.cli import main
+from debye.crystals.training import crossval
+
+ended = crossval._ended
+
+def stopped(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return ended(*arguments)
+
+crossval._ended = stopped
+main()
+"""
+"""The command, that is sent a signal when its first training begins."""
+
+
+def test_an_interrupted_ensemble_goes_on(debye, child, labelled, tmp_path):
+    (tmp_path / "small.toml").write_text(CONFIG.replace(f"epochs = {EPOCHS}", "epochs = 1"))
+    words = ["ensemble", labelled, "--config", tmp_path / "small.toml", "--folds", 2,
+             "--output", tmp_path / "run"]  # fmt: skip
+    code, printed, told = child("-c", STOPPED, *words).end()
+    assert (code, printed) == (130, "")
+    assert told.splitlines()[-1] == GO_ON
+    assert not list(tmp_path.glob("run/fold-*/small/final.safetensors"))
+    again = debye(*words)
+    assert again.exit_code == 0, again.stderr
+    assert (tmp_path / "run" / "ensemble.safetensors").exists()
+    (tmp_path / "small.toml").write_text(CONFIG)
+    refused(debye(*words), "already holds a run", f"recipe.epochs was 1, is {EPOCHS}")

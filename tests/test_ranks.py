@@ -285,7 +285,7 @@ def test_resumed_by_another_number_of_processes(tmp_path, words):
         second.send_signal(signal.SIGTERM)
         code, _, told = first.end()
         assert code == 130, told
-        assert "go on with --resume" in told
+        assert "run the same command again to go on" in told
         assert second.end() == (130, "", "")
     before = load_file(tmp_path / "run" / "last.safetensors")
     with started(SLURM, 1, *command, "--resume") as (again,):
@@ -310,7 +310,7 @@ def test_a_killed_process_ends_the_others(tmp_path, words):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (["--output", "taken"], "already holds a run"),
+        (["--output", "taken", "--epochs", "3"], "already holds a run"),
         (["--config", "small.toml"], "cannot share 1 crystals a step among 2 processes"),
     ],
 )

@@ -100,8 +100,10 @@ def test_every_row_is_predicted_by_networks_that_never_saw_it(tmp_path):
     assert len(Predictor.load(found.model).model.members) == 2
     assert repr(found).startswith("CrossValidation(10 rows, 2 folds, MSE ")
     (tmp_path / "run" / "fold-1" / "small" / "final.safetensors").unlink()
-    (tmp_path / "run" / "fold-1" / "small" / "last.safetensors").write_bytes(b"damaged")
     with pytest.raises(ComputationError, match="1 of 2 trainings did not finish"):
+        cross_validate(data, [config], tmp_path / "run", folds=2, stopping=lambda: True)
+    (tmp_path / "run" / "fold-1" / "small" / "last.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot load"):
         cross_validate(data, [config], tmp_path / "run", folds=2)
 
 

@@ -21,8 +21,10 @@ from debye.cli.console import (
 )
 from debye.cli.inputs import complain_of, read_labelled
 from debye.cli.output import draw
+from debye.cli.values import check_one_way
 from debye.core.files import folder, read_toml
 from debye.core.records import SCHEMA
+from debye.errors import ComputationError
 
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
@@ -39,6 +41,7 @@ def train(
     epochs: opt.Epochs = None,
     seed: opt.OptionalSeed = None,
     resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
     deterministic: opt.Deterministic = True,
     device: opt.Device = "auto",
 ) -> int:
@@ -58,8 +61,12 @@ def train(
 
     OUTPUT is the folder of the run. It holds the best model
     (best.safetensors), the last checkpoint (last.safetensors), metrics.csv,
-    split.csv and learning-curve.png. Ctrl-C leaves a checkpoint to --resume
-    from; a crash leaves that of the last whole epoch.
+    split.csv and learning-curve.png.
+
+    Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
+    it stopped (after a crash, where the last epoch ended); --resume alone does
+    with the settings the run has. A folder that holds another run is refused,
+    unless --overwrite begins anew.
 
     Started by torchrun, mpiexec or srun, the processes divide the crystals of
     each step among themselves, and each takes a device of its own.
@@ -67,15 +74,19 @@ def train(
     import torch
 
     from debye.core.distributed import process_group
-    from debye.crystals.training.run import check_free
+    from debye.crystals.training.run import check_same, holds_run
 
+    check_one_way(resume=resume, overwrite=overwrite)
     with process_group(device) as processes:
-        if not resume and processes.first:
-            check_free(output)
+        going_on = resume or (not overwrite and holds_run(output))
         settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
+        if going_on and not resume:
+            check_same(output, settings)
         # Accelerators lack some such algorithms: there it is a warning.
         torch.use_deterministic_algorithms(deterministic, warn_only=processes.device != "cpu")
-        run, failed = _prepare(settings, data, split, output, processes, resume=resume)
+        run, failed = _prepare(
+            settings, data, split, output, processes, resume=going_on, overwrite=overwrite
+        )
         try:
             with graceful_stop() as stop:
                 _follow(run, stop)
@@ -85,7 +96,7 @@ def train(
         _conclude(run)
         if not run.finished:
             tell(f"stopped at step {run.training.step}")
-            return interrupted("interrupted: go on with --resume")
+            return interrupted()
         return SOME_FAILED if failed else DONE
 
 
@@ -97,6 +108,7 @@ def _prepare(
     processes: ProcessGroup,
     *,
     resume: bool,
+    overwrite: bool,
 ) -> tuple[TrainingRun, int]:
     """The run before its next step, described on stderr, and how many rows it lacks."""
     from debye.crystals.data.split import element_balanced_split, subset
@@ -112,6 +124,7 @@ def _prepare(
         data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
         split=parts,
         resume=resume,
+        overwrite=overwrite,
         device=processes.device,
         group=processes,
     )
@@ -211,6 +224,7 @@ def ensemble(
     config: opt.Configs,
     folds: opt.Folds = 5,
     jobs: opt.Jobs = 1,
+    overwrite: opt.Overwrite = False,
 ) -> int:
     """Cross-validate, and keep the networks as an ensemble.
 
@@ -219,10 +233,29 @@ def ensemble(
     folds, an ordinary run of `debye train` in OUTPUT/fold-K/CONFIG. Then every
     row is predicted by the networks that never saw it: their errors are
     printed, and calibrate the uncertainty of the ensemble.
+
+    Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
+    it stopped: what is finished is kept. A folder that holds other runs is
+    refused, unless --overwrite begins anew.
     """
     from debye.crystals.training.crossval import cross_validate
 
-    found = cross_validate(data, config, output, folds=folds, jobs=jobs, report=tell)
+    with graceful_stop("stopping; the checkpoints are being written") as stop:
+        try:
+            found = cross_validate(
+                data,
+                config,
+                output,
+                folds=folds,
+                jobs=jobs,
+                overwrite=overwrite,
+                stopping=stop,
+                report=tell,
+            )
+        except ComputationError:
+            if stop():
+                return interrupted()
+            raise
     show(to_json({"schema": SCHEMA, **found.summary}, indent=2))
     show(f"{found.model}")
     return SOME_FAILED if found.failed else DONE

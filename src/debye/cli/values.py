@@ -71,6 +71,16 @@ def check_range(number: float, what: str, least: float = -inf, most: float = inf
         )
 
 
+def check_one_way(*, resume: bool, overwrite: bool) -> None:
+    """Refuse to go on and to begin anew at once."""
+    if resume and overwrite:
+        raise InputError(
+            "cannot use --resume and --overwrite together",
+            why="one goes on with what OUTPUT holds, the other begins anew",
+            fix="leave one of them out",
+        )
+
+
 def writable(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> Path | None:
     """A file that will be written: its name and folder are checked now, before the work.
 

@@ -18,11 +18,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -41,13 +42,22 @@ from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training import metrics
 from debye.crystals.training.config import Settings
-from debye.crystals.training.run import FINAL, LAST, connected
+from debye.crystals.training.run import (
+    FINAL,
+    SPLIT,
+    check_same,
+    clear,
+    connected,
+    holds_run,
+)
 from debye.crystals.uncertainty.calibration import calibrate
 from debye.crystals.uncertainty.conformal import LEAST_ROWS
 from debye.crystals.uncertainty.features import HeadOutputs
 from debye.errors import ComputationError, InputError
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
+WATCH = 0.2
+"""Seconds between looks at whether a stop is wanted, while a process trains."""
 AT_ONCE = 64
 """Crystals of a batch when predicting."""
 
@@ -111,6 +121,8 @@ def cross_validate(
     *,
     folds: int = 5,
     jobs: int = 1,
+    overwrite: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = lambda line: None,
 ) -> CrossValidation:
     """Train a network for every fold and config, and keep them all as one ensemble.
@@ -126,11 +138,14 @@ def cross_validate(
         output: Folder of the runs.
         folds: Parts of the rows, each left out in turn.
         jobs: Trainings at a time, each a process of its own.
+        overwrite: Begin anew where the folder holds other runs, which are lost.
+        stopping: Asked now and then; once it says yes, the trainings at work write their
+            checkpoints and end, and no other begins.
         report: Is told in words what goes on.
 
     Raises:
         InputError: The data or a config cannot be used, two configs have one name, or the folder
-            cannot be written.
+            cannot be written or holds runs with other settings or rows.
         ComputationError: Some training did not finish; the others are kept.
     """
     output, kinds = Path(output), _named(configs)
@@ -139,8 +154,10 @@ def cross_validate(
         report(f"left out: {row.error}")
     splits = make_folds(rows, folds)
     runs = list(_runs(folder(output), splits, kinds.values()))
-    _train_all(Path(data), runs, jobs, report)
-    loaded = [load_final(run) for run, _ in runs]
+    for run, config, split in runs:
+        _prepare(run, config, rows, split, overwrite=overwrite)
+    _train_all(Path(data), runs, jobs, stopping, report)
+    loaded = [load_final(run) for run, _, _ in runs]
     nets, size = [net for net, _ in loaded], len(kinds)
     found = left_out(rows, splits, [nets[k : k + size] for k in range(0, len(nets), size)])
     save_out_of_fold(output / OUT_OF_FOLD, found)
@@ -198,21 +215,33 @@ def _card(
 
 def _runs(
     output: Path, splits: list[Split], configs: Iterable[Path]
-) -> Iterator[tuple[Path, Path]]:
-    """Folder and config of every training; its split is written beside it."""
+) -> Iterator[tuple[Path, Path, Split]]:
+    """Folder, config and split of every training."""
     for k, split in enumerate(splits, 1):
-        fold = folder(output / f"fold-{k}")
-        write_split(fold / "split.csv", split)
         for config in configs:
-            yield fold / config.stem, config
+            yield output / f"fold-{k}" / config.stem, config, split
+
+
+def _prepare(run: Path, config: Path, rows: Collection, split: Split, *, overwrite: bool) -> None:
+    """Write the split of a training beside it; refuse a folder that holds another one."""
+    if overwrite:
+        clear(run)
+    elif holds_run(run):
+        parts = {part: rows.take(split[part]) for part in ("train", "valid")}
+        check_same(run, Settings.from_tables(read_toml(config)), parts)
+    write_split(folder(run.parent) / SPLIT, split)
 
 
 def _train_all(
-    data: Path, runs: list[tuple[Path, Path]], jobs: int, report: Callable[[str], None]
+    data: Path,
+    runs: list[tuple[Path, Path, Split]],
+    jobs: int,
+    stopping: Callable[[], bool],
+    report: Callable[[str], None],
 ) -> None:
     """Train what is not finished, so many at a time."""
     with ThreadPoolExecutor(jobs) as pool:
-        finished = sum(pool.map(lambda run: _train(data, run[0], run[1], report), runs))
+        finished = sum(pool.map(lambda run: _train(data, run[0], run[1], stopping, report), runs))
     if unfinished := len(runs) - finished:
         raise ComputationError(
             f"{unfinished} of {len(runs)} trainings did not finish",
@@ -221,21 +250,39 @@ def _train_all(
         )
 
 
-def _train(data: Path, run: Path, config: Path, report: Callable[[str], None]) -> bool:
+def _train(
+    data: Path,
+    run: Path,
+    config: Path,
+    stopping: Callable[[], bool],
+    report: Callable[[str], None],
+) -> bool:
     """Train one network, or go on with it, in a process that logs beside it; True if finished."""
     final = run / FINAL
     if final.exists():
         return True
-    words = ["train", str(data), "--output", str(run)]
-    if (run / LAST).exists():
-        words += ["--resume"]
-    else:
-        words += ["--split", str(run.parent / "split.csv"), "--config", str(config)]
+    if stopping():
+        return False
+    split = run.parent / SPLIT
+    words = ["train", data, "--split", split, "--config", config, "--output", run]
     with run.with_suffix(".log").open("a") as log:
-        command = [sys.executable, "-m", "debye", *words]
-        code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+        code = _ended([sys.executable, "-m", "debye", *map(str, words)], log, stopping)
     report(f"{run}: {'finished' if final.exists() else f'exit code {code}, see {log.name}'}")
     return final.exists()  # a training that left rows out has an exit code of its own
+
+
+def _ended(command: Sequence[str], log: IO[str], stopping: Callable[[], bool]) -> int:
+    """The exit code of a process, which is asked to end once a stop is wanted.
+
+    It stands in a session of its own, so that a Ctrl-C at the terminal reaches it once, from here:
+    a second one would break it off before its checkpoint is written.
+    """
+    with subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True) as process:
+        while not stopping():
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(WATCH)
+        process.terminate()
+    return process.returncode
 
 
 @torch.no_grad()

@@ -67,6 +67,7 @@ class TrainingRun:
         data: What the model's card shall say of the data; a resumed run says what it said before.
         split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
+        overwrite: Begin anew where the folder holds another run, which is lost.
         device: Where to train.
         group: Processes that share every step's batch; the first alone writes into the folder.
 
@@ -90,6 +91,7 @@ class TrainingRun:
         data: Mapping[str, Any] | None = None,
         split: Split | None = None,
         resume: bool = False,
+        overwrite: bool = False,
         device: str = "cpu",
         group: ProcessGroup = ALONE,
     ) -> None:
@@ -108,6 +110,8 @@ class TrainingRun:
         facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
         group.check_alike(facts | self._rows())
         if group.first and not resume:
+            if overwrite:
+                clear(folder)
             self._found(split or {"train": [*train.names], "valid": [*valid.names]})
 
     @property
@@ -182,7 +186,7 @@ class TrainingRun:
 
     def _rows(self) -> dict[str, str]:
         """A fingerprint of what is trained on."""
-        return {"the training rows": _digest(self.rows), "the validation rows": _digest(self.valid)}
+        return _digests(self.rows, self.valid)
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train, and keep the folder up to date at the end of every epoch.
@@ -329,19 +333,59 @@ def connected(rows: Collection, cutoff: float) -> tuple[Collection, list[Graph],
     return rows.take(graphs) if failed else rows, list(graphs.values()), failed
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint or a model."""
+    return any((folder / name).exists() for name in (LAST, BEST, FINAL))
+
+
+def clear(folder: Path) -> None:
+    """Remove the run that a folder holds, and nothing else."""
+    for name in (LAST, BEST, FINAL, METRICS, SPLIT):
+        (folder / name).unlink(missing_ok=True)
+
+
 def check_free(folder: Path) -> None:
     """Refuse to start a run where there is one.
 
     Raises:
         InputError: The folder holds a checkpoint or a model.
     """
-    for name in (LAST, BEST):
-        if (folder / name).exists():
-            raise InputError(
-                f"{folder} already holds a run",
-                why=f"starting anew would overwrite its {name}",
-                fix="add --resume to go on with it, or choose another --output",
+    if holds_run(folder):
+        raise _taken(folder, "starting anew would overwrite it")
+
+
+def check_same(
+    folder: Path, settings: Settings, rows: Mapping[str, Collection] | None = None
+) -> None:
+    """Refuse to go on with a run that is another one.
+
+    Args:
+        folder: It holds a run.
+        settings: Those that the run must have been begun with.
+        rows: What it must be trained (``train``) and validated (``valid``) on; None to leave that
+            to the run itself.
+
+    Raises:
+        InputError: The run has other settings or rows, or its checkpoint cannot be read.
+    """
+    card, _ = _last(folder)
+    try:
+        check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(settings)))
+        if rows is not None:
+            check_unchanged(
+                "the data", card.get("rows", {}), _digests(rows["train"], rows["valid"])
             )
+    except InputError as error:
+        raise _taken(folder, f"it is another one: {error.why}") from error
+
+
+def _taken(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"{folder} already holds a run",
+        why=why,
+        fix="repeat the command that began it, or add --resume, to go on; add --overwrite to begin "
+        "anew; or choose another --output",
+    )
 
 
 def saved_settings(folder: Path) -> dict[str, Any]:
@@ -378,6 +422,10 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
         for name, table in tables.items()
         for key, value in (table.items() if isinstance(table, Mapping) else [("", table)])
     }
+
+
+def _digests(train: Collection, valid: Collection) -> dict[str, str]:
+    return {"the training rows": _digest(train), "the validation rows": _digest(valid)}
 
 
 def _digest(rows: Collection) -> str:
