@@ -270,7 +270,7 @@ def test_evaluate_tells_what_numpy_finds(debye, labelled, split_file, whole, tmp
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout, parse_constant=pytest.fail)
     assert told["rows"] == 4
-    assert set(told) == {"rows", "model", "training mean", "nearest composition"}
+    assert set(told) == {"schema", "rows", "model", "training mean", "nearest composition"}
     with (tmp_path / "p.csv").open() as stream:
         header, *rows = csv.reader(stream)
     assert header == ["mp_id", *(f"{20 * k}" for k in range(51))]

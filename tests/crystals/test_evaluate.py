@@ -19,7 +19,8 @@ SPLIT = {"train": list(PAIRS[:8]), "valid": list(PAIRS[8:])}
 def test_the_verb_prints_what_the_call_returns(debye, labelled, split_file, model_file):
     found = evaluate(model_file, labelled, split=split_file)
     words = "evaluate", labelled, "--split", split_file, "--model", model_file, "--json"
-    assert json.loads(debye(*words).stdout) == {"rows": len(found.rows), **found.columns}
+    told = {"schema": 1, "rows": len(found.rows), **found.columns}
+    assert json.loads(debye(*words).stdout) == told
 
 
 def test_whatever_holds_the_data_and_the_split(labelled, model_file):

@@ -110,9 +110,7 @@ class TrainingRun:
         facts = {"the settings": repr(settings), "the checkpoint": str(self.training.step)}
         group.check_alike(facts | self._rows())
         if group.first and not resume:
-            if overwrite:
-                clear(folder)
-            self._found(split or {"train": [*train.names], "valid": [*valid.names]})
+            self._found(split or {"train": [*train.names], "valid": [*valid.names]}, overwrite)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -159,9 +157,12 @@ class TrainingRun:
             )
         return network.to(self.device)
 
-    def _found(self, split: Split) -> None:
+    def _found(self, split: Split, overwrite: bool) -> None:
         """Begin the folder: now, so that one that cannot be written costs no epoch."""
-        check_free(self.folder)
+        if overwrite:
+            clear(self.folder)
+        elif holds_run(self.folder):
+            raise _taken(self.folder, "starting anew would overwrite it")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -342,16 +343,6 @@ def clear(folder: Path) -> None:
     """Remove the run that a folder holds, and nothing else."""
     for name in (LAST, BEST, FINAL, METRICS, SPLIT):
         (folder / name).unlink(missing_ok=True)
-
-
-def check_free(folder: Path) -> None:
-    """Refuse to start a run where there is one.
-
-    Raises:
-        InputError: The folder holds a checkpoint or a model.
-    """
-    if holds_run(folder):
-        raise _taken(folder, "starting anew would overwrite it")
 
 
 def check_same(
