@@ -133,6 +133,7 @@ OWNERS = {
         "crystals/lattice/phonopy.py",
         "crystals/structure/convert.py",  # a calculator's unit of length
     ),
+    "seekpath": ("crystals/lattice/path.py",),
     "spglib": ("crystals/structure/symmetry.py",),
     "vesin": ("core/neighbors.py",),
     "safetensors": ("core/checkpoint.py",),

@@ -1,5 +1,6 @@
 """Primitive cells, paths, bands and velocities, against geometry, differences and phonopy."""
 
+import sys
 from dataclasses import replace
 from math import pi, sqrt
 
@@ -127,6 +128,31 @@ def test_a_path_of_ones_own():
     assert gaps.max() < 2.5 * path.distance[-1] / 60
     reciprocal = torch.from_numpy(2 * pi * np.linalg.inv(2.0 * FCC).T)
     torch.testing.assert_close(path.wave_vector, path.q @ reciprocal)
+
+
+@each_crystal
+def test_the_path_of_the_space_group_leads_through_the_same_points(name):
+    """seekpath's points against ASE's, where the atoms are as symmetric as their lattice."""
+    pytest.importorskip("seekpath")
+    crystal = CRYSTALS[name]
+    path = QPath.of_crystal(crystal, "seekpath", 60)
+    assert {path.q[0].norm().item(), path.wave_vector[0].norm().item()} == {0.0}
+    if name != "triclinic":  # its points have other names
+        lengths = dict(zip(path.labels, path.wave_vector.norm(dim=1).tolist(), strict=True))
+        other = QPath.of_crystal(crystal, "auto", 60)
+        theirs = dict(zip(other.labels, other.wave_vector.norm(dim=1).tolist(), strict=True))
+        common = (lengths.keys() & theirs.keys()) - {""}
+        assert len(common) >= 4
+        assert all(lengths[label] == pytest.approx(theirs[label]) for label in common)
+    force_constants = force_constants_of(crystal)
+    bands = Bands.of(crystal, force_constants, "seekpath", 60)
+    assert bands.frequency.isfinite().all()
+
+
+def test_a_path_without_seekpath(monkeypatch):
+    monkeypatch.setitem(sys.modules, "seekpath", None)
+    with pytest.raises(InputError, match="seekpath is not installed"):
+        QPath.of_crystal(CRYSTALS["salt"], "seekpath")
 
 
 @pytest.mark.parametrize(

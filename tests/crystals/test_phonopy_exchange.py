@@ -1,8 +1,11 @@
 """Force constants to phonopy and back: it finds the same frequencies, and opens our files."""
 
 import importlib.util
+import subprocess
+import sys
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +202,20 @@ def test_csv_and_record_hold_the_bands():
         [[float(x) for x in row[11:]] for row in rows],
         atol=1e-5,
     )
+
+
+def test_the_documented_command_finds_its_own_path(tmp_path):
+    """``phonopy-load … --band auto`` of docs/lattice.md, which asks seekpath."""
+    crystal = CRYSTALS["salt"]
+    write_phonopy(tmp_path / "phonopy_params.yaml", crystal, force_constants_of(crystal))
+    command = [Path(sys.executable).with_name("phonopy-load"), "phonopy_params.yaml"]
+    done = subprocess.run(
+        [*command, "--band", "auto", "--mesh", "10", "--dos"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = yaml.safe_load((tmp_path / "band.yaml").read_text())
+    assert found["npath"] >= 5
+    highest = max(band["frequency"] for point in found["phonon"] for band in point["band"])
+    bands = Bands.of(crystal, force_constants_of(crystal), "seekpath")
+    assert highest * THZ == pytest.approx(bands.frequency.max().item(), rel=1e-3)

@@ -233,7 +233,7 @@ Fractions = Annotated[
 BandPath = Annotated[
     str,
     typer.Option(
-        "--path", help="auto for the standard path; or labels, | for a jump: 'G X W | L G'."
+        "--path", help="auto; seekpath, by the space group; or labels, | for a jump: 'G X W | L G'."
     ),
 ]
 Points = Annotated[int, typer.Option("--points", help="Points along the path, about.")]

@@ -84,7 +84,8 @@ class Bands(Displayed):
             crystal: Primitive; its cell is what the path and the force constants are in units of.
             force_constants: Its force constants; of several estimates the mean, whose range among
                 the estimates becomes ``range``.
-            path: ``auto`` for the standard path, labels such as ``G X W | L G``, or a `QPath`.
+            path: ``auto`` for the lattice's standard path, ``seekpath`` for the space group's,
+                labels such as ``G X W | L G``, or a `QPath`.
             points: About how many, unless the path has its own.
             velocities: Whether to find group velocities too.
             notes: What is known of them already.
@@ -109,7 +110,7 @@ class Bands(Displayed):
         given = (
             [force_constants] if isinstance(force_constants, ForceConstants) else force_constants
         )
-        path = path if isinstance(path, QPath) else QPath.of(crystal.cell, path, points)
+        path = path if isinstance(path, QPath) else QPath.of_crystal(crystal, path, points)
         mean, velocity = mean_force_constants(given), None
         frequency = _frequencies(mean, path, progress)
         each = [_frequencies(one, path, progress) for one in given] if len(given) > 1 else []
@@ -184,7 +185,8 @@ def predicted_bands(
         crystal: In whatever cell.
         force_constants_of: The estimates of a crystal's force constants, such as
             `Predictor.force_constants`; it is given the primitive cell.
-        path: ``auto`` for the standard path, or labels such as ``G X W | L G``.
+        path: ``auto`` for the lattice's standard path, ``seekpath`` for the space group's, or
+            labels such as ``G X W | L G``.
         points: About how many.
         velocities: Whether to find group velocities too.
         warnings: What is known of the prediction.
@@ -196,7 +198,7 @@ def predicted_bands(
         ComputationError: See `solved`.
     """
     cell = primitive(crystal)
-    way, members = QPath.of(cell.cell, path, points), force_constants_of(cell)
+    way, members = QPath.of_crystal(cell, path, points), force_constants_of(cell)
     total = len(way.q) * (1 + velocities + (len(members) if len(members) > 1 else 0))
     done = 0
 

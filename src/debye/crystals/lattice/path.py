@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from debye.errors import InputError
+from debye.crystals.structure.crystal import Crystal
+from debye.errors import ComputationError, InputError
 
 Points = Mapping[str, NDArray[np.float64]]
 Runs = list[list[str]]
@@ -57,6 +59,60 @@ def special_points(cell: NDArray[np.float64]) -> tuple[Points, Runs]:
     return path.special_points, parse_path_string(path.path)
 
 
+def space_group_points(crystal: Crystal) -> tuple[Points, Runs]:
+    """Points of high symmetry of a crystal's space group, and the path through them, by seekpath.
+
+    Where the atoms have less symmetry than their lattice, more of its points differ than
+    `special_points` knows. Y. Hinuma et al., *Comput. Mater. Sci.* 128, 140 (2017).
+
+    Args:
+        crystal: Primitive.
+
+    Returns:
+        As of `special_points`, in units of the reciprocal lattice vectors of the given cell.
+
+    Raises:
+        InputError: seekpath is not installed.
+        ComputationError: It finds no symmetry.
+    """
+    try:
+        import seekpath
+    except ImportError as error:
+        raise InputError(
+            "cannot find the path of the space group",
+            why="seekpath is not installed",
+            fix="pip install 'debye[phonopy]', or take the path of the lattice, auto",
+        ) from error
+    kinds = {site: i for i, site in enumerate(dict.fromkeys(map(_kind, crystal.species)), 1)}
+    numbers = [kinds[_kind(site)] for site in crystal.species]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # spglib's, of how seekpath calls it
+        try:
+            found = seekpath.get_path_orig_cell((crystal.cell, crystal.fractional, numbers))
+        except Exception as error:
+            raise ComputationError(
+                "cannot find the path of the space group",
+                why=str(error) or type(error).__name__,
+                fix="take the path of the lattice, auto",
+            ) from error
+    points = {_label(name): np.array(at) for name, at in found["point_coords"].items()}
+    runs: Runs = []
+    for first, last in found["path"]:
+        if runs and runs[-1][-1] == _label(first):
+            runs[-1].append(_label(last))
+        else:
+            runs.append([_label(first), _label(last)])
+    return points, runs
+
+
+def _kind(site: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(site.items()))
+
+
+def _label(name: str) -> str:
+    return "G" if name.upper() in ("Γ", "GAMMA") else name
+
+
 def parse_path(text: str, points: Points) -> Runs:
     """Runs of labels of a path such as ``G X W | L G``.
 
@@ -71,10 +127,7 @@ def parse_path(text: str, points: Points) -> Runs:
         >>> parse_path("Γ X | L G", {"G": np.zeros(3), "X": np.zeros(3), "L": np.zeros(3)})
         [['G', 'X'], ['L', 'G']]
     """
-    runs = [
-        ["G" if label.upper() in ("Γ", "GAMMA") else label for label in run.split()]
-        for run in re.split(r"[|,]", text)
-    ]
+    runs = [[_label(label) for label in run.split()] for run in re.split(r"[|,]", text)]
     unknown = [label for run in runs for label in run if label not in points]
     if unknown or any(len(run) < 2 for run in runs):
         raise InputError(
@@ -118,15 +171,25 @@ class QPath:
             ((('G', 'X'), ('X', 'W')), [0.5, 0.25, 0.75])
         """
         known, runs = special_points(cell)
-        if path != "auto":
-            runs = parse_path(path, known)
-        if points < 2:
-            raise InputError(
-                f"cannot draw bands through {points} points",
-                why="a segment has two ends",
-                fix="ask for 2 or more",
-            )
-        return _along(cell, known, runs, points)
+        return _along(cell, known, runs if path == "auto" else parse_path(path, known), points)
+
+    @classmethod
+    def of_crystal(cls, crystal: Crystal, path: str = "auto", points: int = 300) -> QPath:
+        """The path of a crystal: of its lattice, as of `of`, or of its space group.
+
+        Args:
+            crystal: Primitive.
+            path: As of `of`; or ``seekpath`` for the path of `space_group_points`.
+            points: As of `of`.
+
+        Raises:
+            InputError: The lattice has no such point, the points are too few, or seekpath is
+                asked for and not installed.
+            ComputationError: seekpath finds no symmetry.
+        """
+        if path != "seekpath":
+            return cls.of(crystal.cell, path, points)
+        return _along(crystal.cell, *space_group_points(crystal), points)
 
     @cached_property
     def segment(self) -> Tensor:
@@ -171,6 +234,12 @@ class QPath:
 
 def _along(cell: NDArray[np.float64], known: Points, runs: Runs, points: int) -> QPath:
     """Share points out to segments by their lengths."""
+    if points < 2:
+        raise InputError(
+            f"cannot draw bands through {points} points",
+            why="a segment has two ends",
+            fix="ask for 2 or more",
+        )
     reciprocal = 2 * pi * np.linalg.inv(cell).T
     ends = [pair for run in runs for pair in pairwise(run)]
     way = np.array([np.linalg.norm((known[b] - known[a]) @ reciprocal) for a, b in ends])
