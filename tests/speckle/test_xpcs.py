@@ -5,7 +5,7 @@ import torch
 
 from debye.errors import InputError
 from debye.speckle.scattering.optics import Detector
-from debye.speckle.xpcs.correlators import contrast, g2, g2_from_two_time, rings, two_time
+from debye.speckle.xpcs.correlators import QMap, contrast, g2, g2_from_two_time, two_time
 
 
 def decaying_speckle(decay, frames=200, side=48, seed=0):
@@ -30,38 +30,40 @@ def test_g2_of_an_exponential_decay_obeys_siegert():
     assert (found.error < 0.03).all()
 
 
-def test_fully_coherent_light_has_contrast_one_and_poisson_noise_is_taken_off():
-    light = decaying_speckle(0.5, frames=20)
-    assert contrast(light, EVERYWHERE, shot_noise=False).mean().item() == pytest.approx(1, abs=0.03)
-    counts = torch.poisson(2 * light, generator=torch.Generator().manual_seed(1))
+def test_fully_coherent_intensity_has_contrast_one_and_poisson_noise_is_taken_off():
+    intensity = decaying_speckle(0.5, frames=20)
+    assert contrast(intensity, EVERYWHERE, shot_noise=False).mean().item() == pytest.approx(
+        1, abs=0.03
+    )
+    counts = torch.poisson(2 * intensity, generator=torch.Generator().manual_seed(1))
     assert contrast(counts, EVERYWHERE).mean().item() == pytest.approx(1, abs=0.05)
 
 
 def test_two_time_is_symmetric_and_agrees_with_g2():
-    light = decaying_speckle(0.1, frames=60)
-    c = two_time(light, EVERYWHERE)
+    intensity = decaying_speckle(0.1, frames=60)
+    c = two_time(intensity, EVERYWHERE)
     torch.testing.assert_close(c, c.mT)
     delays = torch.tensor([1, 5, 20])
-    torch.testing.assert_close(g2_from_two_time(c)[:, delays], g2(light, EVERYWHERE, delays).g2)
+    torch.testing.assert_close(g2_from_two_time(c)[:, delays], g2(intensity, EVERYWHERE, delays).g2)
 
 
 def test_a_flickering_source_cancels():
-    light = decaying_speckle(0.1, frames=40)
+    intensity = decaying_speckle(0.1, frames=40)
     flicker = 1 + 0.5 * torch.rand(40, 1, 1, generator=torch.Generator().manual_seed(0)).double()
-    torch.testing.assert_close(g2(light * flicker, EVERYWHERE).g2, g2(light, EVERYWHERE).g2)
+    torch.testing.assert_close(g2(intensity * flicker, EVERYWHERE).g2, g2(intensity, EVERYWHERE).g2)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: g2(torch.ones(4, 48, 48), EVERYWHERE, torch.tensor([4])), "between 1 and 3"),
-        (lambda: g2(torch.zeros(4, 48, 48), EVERYWHERE), "no light"),
+        (lambda: g2(torch.zeros(4, 48, 48), EVERYWHERE), "it is dark"),
         (lambda: contrast(torch.full((2, 48, 48), torch.nan), EVERYWHERE), "not only finite"),
         (
-            lambda: rings(
+            lambda: QMap.of(
                 Detector(8, 0.5, 2.0).Q, torch.tensor([500.0, 600.0]), Detector(8, 0.5, 2.0).open
             ),
-            "ring 0 is empty",
+            "region 0 of the q-map is empty",
         ),
     ],
 )

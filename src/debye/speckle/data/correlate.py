@@ -1,105 +1,176 @@
-"""Correlations of one run of frames, ring by ring."""
+"""Correlate one run of frames, region by region of |Q|."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
+from debye.speckle.data.nexus import load_frames
+from debye.speckle.values import ByValue, Numbers, to_tensor
 from debye.speckle.xpcs.correlators import (
     Correlation,
+    QMap,
     contrast,
     flattened,
     g2,
-    rings,
     shell_means,
     two_time,
 )
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
-class Correlated:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Correlated(ByValue, Displayed):
     """What a run of frames remembers of itself.
 
     Attributes:
-        edges: (R + 1,) borders of the rings in |Q|.
+        qmap: The R regions of |Q| and their borders.
         interval: Time between frames.
         correlation: g2 at delays in frames, (R, D).
         contrast: (R, time) speckle contrast, shot noise included.
-        maps: (R, time, time) two-time correlation.
+        two_time: (R, time, time) two-time correlation.
     """
 
-    edges: Tensor
+    qmap: QMap
     interval: float
     correlation: Correlation
     contrast: Tensor
-    maps: Tensor
+    two_time: Tensor
+
+    def __repr__(self) -> str:
+        count = self.contrast.shape[1]
+        return f"Correlated({self.qmap!r}, {count} frames every {self.interval:g})"
+
+    @property
+    def delay(self) -> Tensor:
+        """(D,) delays in the unit of the frames' times."""
+        return self.correlation.delay * self.interval
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the maps."""
+        """Everything but the two-time correlation."""
         return {
-            "ring_edges": self.edges.tolist(),
-            "delay": (self.correlation.delay * self.interval).tolist(),
+            "ring_edges": self.qmap.edges.tolist(),
+            "delay": self.delay.tolist(),
             "g2": self.correlation.g2.tolist(),
             "g2_error": self.correlation.error.tolist(),
             "contrast": self.contrast.mean(1).tolist(),
         }
 
     def table(self) -> list[str]:
-        """Lines of delay, g2 and error, a pair of columns for each ring."""
-        pairs = zip(self.edges[:-1].tolist(), self.edges[1:].tolist(), strict=True)
-        lines = ["     delay" + "".join(f"  |Q| {a:6.1f}–{b:<6.1f} ±" for a, b in pairs)]
-        for k, delay in enumerate((self.correlation.delay * self.interval).tolist()):
+        """Lines of delay, g2 and error, a pair of columns for each region."""
+        lines = ["     delay" + "".join(f"  |Q| {a:6.1f}–{b:<6.1f} ±" for a, b in self.qmap.spans)]
+        for k, delay in enumerate(self.delay.tolist()):
             cells = zip(self.correlation.g2[:, k], self.correlation.error[:, k], strict=True)
             lines.append(f"{delay:10.4g}" + "".join(f"  {v:11.5f} {e:8.5f}" for v, e in cells))
         return lines
 
+    def to_frame(self) -> DataFrame:
+        """g2 and its error as a pandas table, a row for each region and delay."""
+        from pandas import DataFrame
 
-def correlate_run(frames: Frames, run: int, count: int) -> Correlated:
+        found = self.correlation
+        rows = [
+            (low, high, delay, float(found.g2[i, k]), float(found.error[i, k]))
+            for i, (low, high) in enumerate(self.qmap.spans)
+            for k, delay in enumerate(self.delay.tolist())
+        ]
+        return DataFrame(rows, columns=["q_low", "q_high", "delay", "g2", "g2_error"])
+
+
+def correlate(
+    frames: Frames | Numbers | str | os.PathLike[str], run: int = 0, rings: int = 3
+) -> Correlated:
     """Correlate one run in rings of equal width, the slope of the scattering divided out.
 
     Args:
-        frames: Evenly spaced frames, with or without a known detector; without one |Q| is in
-            pixels from the middle.
+        frames: Evenly spaced frames, an array (time, qy, qx) of them, or a file that
+            `debye.speckle.load_frames` reads. With a known detector |Q| is in its units, without
+            one in pixels from the middle.
         run: Which run.
-        count: Number of rings, from the beamstop to the edge of the detector.
+        rings: Number of regions, from the beamstop to the edge of the detector.
+
+    Returns:
+        g2, speckle contrast and two-time correlation of each region.
 
     Raises:
-        InputError: There is no such run, the times are uneven, or a ring is dark.
+        InputError: There is no such run, the times are uneven, a region is dark or empty, or the
+            frames are none.
+
+    Example:
+        >>> import numpy as np
+        >>> still = np.random.default_rng(0).exponential(size=(1, 32, 32)).repeat(8, axis=0)
+        >>> correlate(still, rings=2)
+        Correlated(QMap(2 regions, |Q| = 0 … 16 pixels), 8 frames every 1)
+        >>> correlate(still, rings=2).to_frame().g2.round(2).tolist()[:3]
+        [1.85, 1.85, 1.85]
     """
-    if not 0 <= run < len(frames.data):
+    known = _frames(frames)
+    if not 0 <= run < len(known.data):
         raise InputError(
-            f"there is no run {run}", why=f"the file holds {len(frames.data)}", fix="count from 0"
+            f"there is no run {run}", why=f"the file holds {len(known.data)}", fix="count from 0"
         )
-    gaps = frames.times.diff()
+    if rings < 1:
+        raise InputError(f"cannot make {rings} rings", why="there are none", fix="ask for one")
+    interval = _interval(known.times)
+    qmap, shell = _rings(known, known.data[run], rings)
+    flat = flattened(known.data[run], shell, known.mask)
+    return Correlated(
+        qmap,
+        interval,
+        g2(flat, qmap.regions),
+        contrast(flat, qmap.regions, shot_noise=False),
+        two_time(flat, qmap.regions),
+    )
+
+
+def _frames(frames: Frames | Numbers | str | os.PathLike[str]) -> Frames:
+    """Frames of whatever holds them."""
+    if isinstance(frames, Frames):
+        return frames
+    if isinstance(frames, str | os.PathLike):
+        return load_frames(frames)
+    shape = to_tensor(frames, "the frames").shape
+    return Frames(frames, range(shape[-3] if len(shape) > 2 else 0))
+
+
+def _interval(times: Tensor) -> float:
+    """The time between frames, refused if it changes."""
+    gaps = times.diff()
     if float((gaps - gaps[0]).abs().max()) > 1e-6 * float(gaps[0]):
         raise InputError(
             "cannot correlate against delay",
             why=f"the times are uneven: steps from {float(gaps.min()):g} to {float(gaps.max()):g}",
-            fix="give evenly spaced frames, or use debye.speckle.xpcs.correlators.two_time",
+            fix="give evenly spaced frames, or use debye.speckle.two_time",
         )
-    Q = modulus(frames)
+    return float(gaps[0])
+
+
+def _rings(frames: Frames, data: Tensor, count: int) -> tuple[QMap, Tensor]:
+    """Rings of equal width over the lit pixels, and the thin shell of |Q| each pixel is in."""
+    Q, unit = modulus(frames)
     inner, outer = Q[frames.mask].min(), Q[Q.shape[0] // 2].max()
     edges = torch.linspace(float(inner) * (1 - 1e-9), float(outer), count + 1, dtype=torch.float64)
-    pixel = float(Q[Q.shape[0] // 2].diff().abs().max())
-    rois, data = rings(Q, edges, frames.mask), frames.data[run]
-    shell = torch.floor(Q / pixel).long()
+    shell = torch.floor(Q / float(Q[Q.shape[0] // 2].diff().abs().max())).long()
     bright = shell_means(data, shell, frames.mask)[shell]
+    qmap = QMap.of(Q, edges, frames.mask, unit)
     # Where the form factor vanishes there is more noise than speckle.
-    rois = torch.stack([roi & (bright >= 0.05 * bright[roi].max()) for roi in rois])
-    flat = flattened(data, shell, frames.mask)
-    spread = contrast(flat, rois, shot_noise=False)
-    return Correlated(edges, float(gaps[0]), g2(flat, rois), spread, two_time(flat, rois))
+    lit = torch.stack([r & (bright >= 0.05 * bright[r].max()) for r in qmap.regions])
+    return QMap(edges, lit, unit), shell
 
 
-def modulus(frames: Frames) -> Tensor:
-    """(qy, qx) |Q| of each pixel: the detector's, or the distance from the middle in pixels."""
+def modulus(frames: Frames) -> tuple[Tensor, str]:
+    """|Q| (qy, qx) of each pixel and its unit: the detector's, or pixels from the middle."""
     detector = getattr(frames.scattering, "detector", None)
     if detector is not None:
-        return detector.Q
+        return detector.Q, "per unit of length"
     y, x = (torch.arange(n, dtype=torch.float64) - n // 2 for n in frames.mask.shape)
-    return torch.hypot(y[:, None], x[None, :])
+    return torch.hypot(y[:, None], x[None, :]), "pixels"

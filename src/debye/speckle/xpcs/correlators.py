@@ -1,65 +1,98 @@
 """What X-ray photon correlation spectroscopy measures: contrast, g2(τ), two-time correlation.
 
-For a signal whose field correlates as g1(τ), fully coherent light gives the Siegert relation
+For a signal whose field correlates as g1(τ), a fully coherent beam gives the Siegert relation
 g2(τ) = 1 + β|g1(τ)|², with the contrast β at most 1.
 """
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.values import ByValue
 
 
 class Correlation(NamedTuple):
-    """g2 at some delays."""
+    """How intensity correlates with itself at some delays."""
 
     delay: Tensor
     """(D,) frames."""
     g2: Tensor
-    """(roi, D)."""
+    """(region, D)."""
     error: Tensor
-    """(roi, D) standard error, from the spread over pixels."""
+    """(region, D) standard error, from the spread over pixels."""
+
+    def __repr__(self) -> str:
+        regions, delays = self.g2.shape
+        return f"Correlation({regions} regions at {delays} delays)"
 
 
-def rings(q: Tensor, edges: Tensor, mask: Tensor) -> Tensor:
-    """Regions of constant |Q| as a stack of masks.
+@dataclass(frozen=True, eq=False, repr=False)
+class QMap(ByValue):
+    """Regions of constant |Q|.
 
     Args:
-        q: (qy, qx) modulus of each pixel.
-        edges: (R + 1,) borders, rising.
-        mask: (qy, qx) True where a pixel counts.
-
-    Returns:
-        (R, qy, qx) bool.
-
-    Raises:
-        InputError: A ring holds no open pixel.
+        edges: (R + 1,) borders in |Q|, rising.
+        regions: (R, qy, qx) True where a pixel belongs.
+        unit: Of the borders.
 
     Example:
         >>> from debye.speckle.scattering.optics import Detector
         >>> d = Detector(n=16, dq=0.5, L=2.0, f_mask=0.05)
-        >>> rings(d.Q, torch.tensor([5.0, 10.0, 20.0]), d.open).sum((1, 2))
-        tensor([ 92, 380])
+        >>> qmap = QMap.of(d.Q, torch.tensor([5.0, 10.0, 20.0]), d.open, "per unit of length")
+        >>> qmap, qmap.regions.sum((1, 2))
+        (QMap(2 regions, |Q| = 5 … 20 per unit of length), tensor([ 92, 380]))
     """
-    found = (q >= edges[:-1, None, None]) & (q < edges[1:, None, None]) & mask
-    for i, count in enumerate(found.flatten(1).sum(1).tolist()):
-        if count == 0:
-            raise InputError(
-                f"ring {i} is empty",
-                why=f"no open pixel has {float(edges[i]):g} ≤ |Q| < {float(edges[i + 1]):g}",
-                fix="widen the ring or move it away from the beamstop",
-            )
-    return found
+
+    edges: Tensor
+    regions: Tensor
+    unit: str = ""
+
+    @classmethod
+    def of(cls, q: Tensor, edges: Tensor, mask: Tensor, unit: str = "") -> QMap:
+        """The regions between borders.
+
+        Args:
+            q: (qy, qx) modulus of each pixel.
+            edges: (R + 1,) borders, rising.
+            mask: (qy, qx) True where a pixel counts.
+            unit: Of both.
+
+        Raises:
+            InputError: A region holds no open pixel.
+        """
+        found = (q >= edges[:-1, None, None]) & (q < edges[1:, None, None]) & mask
+        for i, count in enumerate(found.flatten(1).sum(1).tolist()):
+            if count == 0:
+                raise InputError(
+                    f"region {i} of the q-map is empty",
+                    why=f"no open pixel has {float(edges[i]):g} ≤ |Q| < {float(edges[i + 1]):g}",
+                    fix="widen the region or move it away from the beamstop",
+                )
+        return cls(edges, found, unit)
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Inner and outer border of each region."""
+        return list(itertools.pairwise(self.edges.tolist()))
+
+    def __repr__(self) -> str:
+        inner, outer = float(self.edges[0]), float(self.edges[-1])
+        count = len(self.regions)
+        return (
+            f"QMap({count} region{'s' * (count > 1)}, |Q| = {inner:.3g} … {outer:.3g} {self.unit})"
+        )
 
 
 def flattened(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
     """Frames over their mean at each |Q|, so that only speckle is left of the pattern.
 
-    In a ring of some width the slope of the scattering itself would pass for contrast.
+    In a region of some width the slope of the scattering itself would pass for contrast.
 
     Args:
         frames: (time, qy, qx).
@@ -80,35 +113,42 @@ def flattened(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
 
 
 def shell_means(frames: Tensor, shell: Tensor, mask: Tensor) -> Tensor:
-    """(S,) mean light of the open pixels of each shell over time; 0 where a shell has none."""
-    light, index = frames.double().mean(0)[mask], shell[mask]
-    total = light.new_zeros(int(shell.max()) + 1)
-    count = total.index_add(0, index, torch.ones_like(light))
-    return total.index_add(0, index, light) / count.clamp(min=1)
+    """(S,) mean intensity of the open pixels of each shell over time; 0 where a shell has none."""
+    mean, index = frames.double().mean(0)[mask], shell[mask]
+    total = mean.new_zeros(int(shell.max()) + 1)
+    count = total.index_add(0, index, torch.ones_like(mean))
+    return total.index_add(0, index, mean) / count.clamp(min=1)
 
 
-def pixels_of(frames: Tensor, roi: Tensor) -> Tensor:
-    """(time, pixel) of a region, float64, after checking that it can be normalised."""
-    chosen = frames[:, roi].double()
+def pixels_of(frames: Tensor, region: Tensor) -> Tensor:
+    """(time, pixel) of a region, float64, after checking that it can be normalised.
+
+    Raises:
+        InputError: It is dark, or holds not only finite numbers.
+    """
+    chosen = frames[:, region].double()
     if not (chosen.mean() > 0):
         raise InputError(
             "cannot normalise this region",
-            why="it holds no light, or not only finite numbers",
+            why="it is dark, or holds not only finite numbers",
             fix="choose another region, or mask the bad pixels",
         )
     return chosen
 
 
-def contrast(frames: Tensor, rois: Tensor, *, shot_noise: bool = True) -> Tensor:
+def contrast(frames: Tensor, regions: Tensor, *, shot_noise: bool = True) -> Tensor:
     """Speckle contrast β = (⟨I²⟩ − ⟨I⟩)/⟨I⟩² − 1 of each frame; ⟨I⟩ is subtracted for counts.
 
     Args:
         frames: (time, qy, qx) counts or intensities.
-        rois: (roi, qy, qx) bool.
+        regions: (region, qy, qx) bool.
         shot_noise: Whether the frames are counts, whose own variance is taken off.
 
     Returns:
-        (roi, time).
+        (region, time).
+
+    Raises:
+        InputError: A region is dark.
 
     Example:
         >>> flat = torch.full((3, 4, 4), 7.0)
@@ -116,15 +156,15 @@ def contrast(frames: Tensor, rois: Tensor, *, shot_noise: bool = True) -> Tensor
         tensor([[0., 0., 0.]], dtype=torch.float64)
     """
     values = []
-    for roi in rois:
-        light = pixels_of(frames, roi)
-        mean = light.mean(1)
-        second = light.square().mean(1) - (mean if shot_noise else 0)
+    for region in regions:
+        intensity = pixels_of(frames, region)
+        mean = intensity.mean(1)
+        second = intensity.square().mean(1) - (mean if shot_noise else 0)
         values.append(second / mean.square() - 1)
     return torch.stack(values)
 
 
-def two_time(frames: Tensor, rois: Tensor) -> Tensor:
+def two_time(frames: Tensor, regions: Tensor) -> Tensor:
     """Two-time correlation over the pixels of a region.
 
     c(t₁, t₂) = ⟨I(t₁) I(t₂)⟩ / (⟨I(t₁)⟩⟨I(t₂)⟩)
@@ -133,33 +173,36 @@ def two_time(frames: Tensor, rois: Tensor) -> Tensor:
 
     Args:
         frames: (time, qy, qx).
-        rois: (roi, qy, qx) bool.
+        regions: (region, qy, qx) bool.
 
     Returns:
-        (roi, time, time); memory grows with the square of the number of frames.
+        (region, time, time); memory grows with the square of the number of frames.
+
+    Raises:
+        InputError: A region is dark.
 
     Reference:
         Brown et al., Phys. Rev. E 56, 6601 (1997).
     """
     maps = []
-    for roi in rois:
-        light = pixels_of(frames, roi)  # [time, pixel]
-        mean = light.mean(1, keepdim=True)
-        maps.append((light @ light.T) / light.shape[1] / (mean @ mean.T))
+    for region in regions:
+        intensity = pixels_of(frames, region)  # [time, pixel]
+        mean = intensity.mean(1, keepdim=True)
+        maps.append((intensity @ intensity.T) / intensity.shape[1] / (mean @ mean.T))
     return torch.stack(maps)
 
 
-def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlation:
+def g2(frames: Tensor, regions: Tensor, delays: Tensor | None = None) -> Correlation:
     """How long the intensity remembers itself, normalised symmetrically in time.
 
     g2(τ) = ⟨I(t) I(t + τ)⟩ / (⟨I(t)⟩⟨I(t + τ)⟩)
 
     The averages run over time for each pixel and then over the pixels of a region, weighted by
-    their light, which is the usual multi-speckle estimate. Frames must be evenly spaced.
+    their intensity, which is the usual multi-speckle estimate. Frames must be evenly spaced.
 
     Args:
         frames: (time, qy, qx) counts or intensities.
-        rois: (roi, qy, qx) bool.
+        regions: (region, qy, qx) bool.
         delays: (D,) whole frames, 1 … time − 1; spaced by powers of two by default.
 
     Returns:
@@ -183,17 +226,17 @@ def g2(frames: Tensor, rois: Tensor, delays: Tensor | None = None) -> Correlatio
             fix=f"give delays between 1 and {count - 1} frames",
         )
     values, errors = [], []
-    for roi in rois:
-        light = pixels_of(frames, roi)
-        pairs = [correlate(light, int(d)) for d in delays]
+    for region in regions:
+        intensity = pixels_of(frames, region)
+        pairs = [at_delay(intensity, int(d)) for d in delays]
         values.append(torch.stack([v for v, _ in pairs]))
         errors.append(torch.stack([e for _, e in pairs]))
     return Correlation(delays, torch.stack(values), torch.stack(errors))
 
 
-def correlate(light: Tensor, delay: int) -> tuple[Tensor, Tensor]:
+def at_delay(intensity: Tensor, delay: int) -> tuple[Tensor, Tensor]:
     """g2 and its standard error at one delay, from (time, pixel)."""
-    early, late = light[:-delay], light[delay:]
+    early, late = intensity[:-delay], intensity[delay:]
     # Normalised by the mean over pixels at each time, so that a flickering source cancels.
     product = (early / early.mean(1, keepdim=True)) * (late / late.mean(1, keepdim=True))
     by_pixel = product.mean(0)
@@ -213,7 +256,7 @@ def powers_of_two(count: int) -> Tensor:
 
 
 def g2_from_two_time(c: Tensor) -> Tensor:
-    """Mean along the diagonals of (roi, time, time): (roi, time), delay 0 first.
+    """Mean along the diagonals of (region, time, time): (region, time), delay 0 first.
 
     Example:
         >>> g2_from_two_time(torch.ones(1, 3, 3))
