@@ -20,15 +20,19 @@ from debye.speckle.dynamics.known import MexicanHat
 from debye.speckle.dynamics.learnable import Kernel, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto, Swarm
-from debye.speckle.fitting.fit import Experiment, Plan, Stage, learn
+from debye.speckle.fitting.fit import Experiment
+from debye.speckle.fitting.fitted import fit
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Lattice, RigidCloud
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.scattering.optics import Detector, GaussianProbe
-from debye.speckle.studies import metrics as judge
-from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN, SWARM
-from debye.speckle.studies.evaluate import conduct
-from debye.speckle.studies.making import make_frames, starts
+from debye.speckle.studies.drift import DRIFT
+from debye.speckle.studies.kuramoto import KURAMOTO, transfer_error
+from debye.speckle.studies.run import run_study
+from debye.speckle.studies.scan import SCAN
+from debye.speckle.studies.study import relative
+from debye.speckle.studies.swarm import SWARM, pair_force
 
 
 def seconds(work, repeat=5):
@@ -76,7 +80,7 @@ def gradient(experiment, window, mask):
 def swarm_batch():
     """4 states × 20 frames, as the published training iteration."""
     case = replace(SWARM, times=(0.0, 1.9, 0.1))
-    return make_frames(case, runs=4)
+    return case.frames(runs=4)
 
 
 def swarm_gradient(term, solver):
@@ -111,21 +115,21 @@ def iteration():
 def kuramoto_iteration():
     """The 100² lattice that is the public code's default, 4 states × 20 frames."""
     theta = 6.283 * torch.rand(4, 100, 100, generator=torch.Generator().manual_seed(0))
-    eye = Lattice(Detector(42, 0.5, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=100)
+    model = Lattice(Detector(42, 0.5, 2.0, 0.06), GaussianProbe(0.25, 2.0), points=100)
     times = 5 + 0.5 * torch.arange(20).double()
-    data = simulate(Kuramoto(MexicanHat()), eye, theta, times, solver=KURAMOTO.careful)
+    data = simulate(Kuramoto(MexicanHat()), model, theta, times, solver=KURAMOTO.careful)
     for label, solver in (
         ("tsit5, rtol 1e-4", KURAMOTO.solver),
         ("RK4, step 0.25", Solver("rk4", step=0.25)),
     ):
-        experiment = Experiment(Kuramoto(Kernel(11)), eye, solver, data.gain)
+        experiment = Experiment(Kuramoto(Kernel(11)), model, solver, data.gain)
         spent = seconds(lambda e=experiment: gradient(e, data.window(0, 20), data.mask))
         row("Kuramoto, 100² lattice, 4 × 20 frames", label, spent, "≤ 0.3", 2.2, "", "")
-    data = make_frames(replace(KURAMOTO, times=(5.0, 6.5, 0.5)), runs=4)
+    data = replace(KURAMOTO, times=(5.0, 6.5, 0.5)).frames(runs=4)
     experiment = Experiment(KURAMOTO.model(), data.scattering, KURAMOTO.solver, data.gain)
-    fit = GaussNewton(experiment, lambda w: w.frames[:, 1:], data.mask, likelihood("exact"))
+    step = GaussNewton(experiment, lambda w: w.frames[:, 1:], data.mask, likelihood("exact"))
     spent = seconds(
-        lambda: fit.linearise(to_vector(experiment), [data.window(0, 3, slice(0, 1))]), 2
+        lambda: step.linearise(to_vector(experiment), [data.window(0, 3, slice(0, 1))]), 2
     )
     row(
         "Kuramoto, 80², a Gauss–Newton step (120 derivatives), 1 × 3 frames",
@@ -141,7 +145,7 @@ def kuramoto_iteration():
 def force_error(term):
     """Relative RMS error of the swarm force over 0.1 ≤ r ≤ 0.8."""
     r = torch.linspace(0.1, 0.8, 701, dtype=torch.float64)
-    return judge.relative(judge.pair_force(term, r), judge.pair_force(SWARM.truth().term, r))
+    return relative(pair_force(term, r), pair_force(SWARM.known().term, r))
 
 
 def noise():
@@ -149,12 +153,12 @@ def noise():
     head("λ_max", "swarm force error (poisson)", "amplitude", "l1", "seconds (poisson)")
     plan = Plan((Stage(6, 2, 1, 5), Stage(21, 8, 1, 3)))
     for photons in (1e3, 1e2, 1e1):
-        data = make_frames(replace(SWARM, times=(0.0, 2.0, 0.1)), runs=8, photons=photons)
+        data = replace(SWARM, times=(0.0, 2.0, 0.1)).frames(runs=8, photons=photons)
         found, spent = [], 0.0
         for name in ("poisson", "amplitude", "l1"):
             system = SWARM.model()
             began = time.perf_counter()
-            learn(
+            fit(
                 system,
                 data,
                 replace(plan, likelihood=name),
@@ -171,24 +175,24 @@ def kuramoto_tables():
     plan = Plan((Stage(3, 1, 1, 5, 1), Stage(6, 4, 1, 3, 1)))
     settings = [(p, 42, 0.5, s) for p in (1e3, 1e2, 1e1) for s in (False, True)]
     settings += [(1e2, n, dq, False) for n, dq in ((30, 0.5), (20, 0.5), (42, 0.75), (42, 1.0))]
-    truth = KURAMOTO.truth()
+    truth = KURAMOTO.known()
     for photons, n, dq, symmetric in settings:
         detector = Detector(n, dq, 2.0, 0.06)
-        eye = Lattice(detector, GaussianProbe(0.25, 2.0), points=80)
-        case = replace(KURAMOTO, scattering=lambda eye=eye: eye, times=(5.0, 7.5, 0.5))
-        data = make_frames(case, runs=4, photons=photons)
+        model = Lattice(detector, GaussianProbe(0.25, 2.0), points=80)
+        case = replace(KURAMOTO, scattering=lambda model=model: model, times=(5.0, 7.5, 0.5))
+        data = case.frames(runs=4, photons=photons)
         system = Kuramoto(Kernel(11, symmetric=symmetric))
         began = time.perf_counter()
-        learn(system, data, plan, solver=KURAMOTO.solver)
+        fit(system, data, plan, solver=KURAMOTO.solver)
         spent = time.perf_counter() - began
-        error = judge.transfer_error(system, truth, data.states)
+        error = transfer_error(system, truth, data.states)
         row(
             f"{photons:g}",
             n,
             dq,
             "symmetric" if symmetric else "free",
             error,
-            judge.relative(system.term(), truth.term()),
+            relative(system.term(), truth.term()),
             spent,
         )
 
@@ -202,39 +206,39 @@ def drift_table():
     cases = [(0.0, DRIFT, "sharp"), (0.0, replace(DRIFT, scattering=lambda: smooth), "smooth")]
     cases += [(p, DRIFT, "sharp") for p in (1e3, 1e2, 1e1)]
     for photons, case, window in cases:
-        report = conduct(case, photons=photons)
+        report = run_study(case, photons=photons)
         values = [r.value for r in report.rows]
-        row(f"{photons:g}" if photons else "none", window, *values, report.seconds["learn"])
+        row(f"{photons:g}" if photons else "none", window, *values, report.seconds["fit"])
 
 
 def scan_table():
-    """Scan against photons: law and free fit."""
+    """Scan against photons: fitted system and free fit."""
     head(
         "λ_max",
-        "law, learned half",
-        "law, second half",
+        "fitted system, learned half",
+        "fitted system, second half",
         "free fit, learned half",
         "free fit, second half",
         "seconds",
     )
     for photons in (0.0, 1e3, 1e2, 1e1):
-        report = conduct(SCAN, photons=photons)
+        report = run_study(SCAN, photons=photons)
         row(
             f"{photons:g}" if photons else "none",
             *[r.value for r in report.rows[:4]],
-            report.seconds["learn"],
+            report.seconds["fit"],
         )
 
 
 def integrators():
     """Error of the swarm at t = 10 against right-hand sides, to choose the solver."""
     head("method", "setting", "evaluations", "mean position error at t = 10", "seconds")
-    y0, _ = starts(SWARM, 2, 0)
+    y0, _ = SWARM.draw(2, 0)
     times = torch.linspace(0, 10, 101).double()
-    law = SWARM.truth()
+    system = SWARM.known()
     with torch.no_grad():
         truth = Solver("dopri5", rtol=1e-9, atol=1e-10).solve(
-            Swarm(law.term, table=0).vector_field(), y0.double(), times
+            Swarm(system.term, table=0).vector_field(), y0.double(), times
         )
         for method, options in (
             ("tsit5", {"rtol": 1e-4, "atol": 1e-5}),
@@ -245,27 +249,27 @@ def integrators():
             ("midpoint", {"step": 0.05}),
             ("euler", {"step": 0.02}),
         ):
-            path = Solver(method, **options).solve(law.vector_field(), y0, times)
+            path = Solver(method, **options).solve(system.vector_field(), y0, times)
             error = float((path.states[-1] - truth.states[-1]).norm(dim=-1).mean())
             setting = ", ".join(f"{k} {v:g}" for k, v in options.items())
             row(method, setting, path.evaluations, error, path.seconds)
 
 
 def methods():
-    """The same frames by three methods of learning."""
+    """The same frames by three methods."""
     head("term", "method", "steps", "seconds", "force error")
-    data = make_frames(replace(SWARM, times=(0.0, 1.0, 0.1)), runs=4)
+    data = replace(SWARM, times=(0.0, 1.0, 0.1)).frames(runs=4)
     solver = Solver("tsit5", rtol=1e-4, atol=1e-5)
     for name, term, method, iterations in (
         ("spline, 17 coefficients", RadialSpline(), "gauss-newton", 8),
         ("spline, 17 coefficients", RadialSpline(), "lbfgs", 60),
         ("spline, 17 coefficients", RadialSpline(), "adam", 100),
-        ("network, 417 weights", RadialNetwork(), "adam", 100),
+        ("network, 384 weights", RadialNetwork(), "adam", 100),
     ):
         torch.manual_seed(0)
         system = Swarm(term)
         began = time.perf_counter()
-        learning = learn(
+        fitted = fit(
             system, data, Plan((Stage(11, 4, 1, iterations, 2),), method=method), solver=solver
         )
         steps = iterations * (2 if method == "adam" else 1)
@@ -274,7 +278,7 @@ def methods():
             method,
             steps,
             time.perf_counter() - began,
-            force_error(learning.experiment.system.term),
+            force_error(fitted.system.term),
         )
 
 

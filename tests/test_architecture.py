@@ -148,7 +148,7 @@ OWNERS = {
     ),
     "h5py": ("speckle/data",),
     "hdf5plugin": ("speckle/data",),
-    "pandas": ("crystals/dos", "crystals/training/evaluate.py"),
+    "pandas": ("crystals/dos", "crystals/training/evaluate.py", "speckle/values.py"),
     "yaml": ("crystals/data/phonopy_files.py",),
     "tomli": ("core/files.py",),
     "pyarrow": (

@@ -16,7 +16,7 @@ from debye.crystals.inversion.rank import screened
 from debye.crystals.model.upgrade import upgraded
 from debye.crystals.predict.predictor import SHIPPED, Predictor, probe_crystal
 from debye.crystals.training.crossval import load_final, load_out_of_fold
-from debye.speckle.fitting.model_file import load_fitted
+from debye.speckle.fitting.fitted import load
 
 LEGACY = Path(__file__).parent / "legacy"
 NUMBERS = json.loads((LEGACY / "numbers.json").read_text())
@@ -64,7 +64,7 @@ def test_a_file_written_again_is_of_today(tmp_path):
 
 
 def test_a_law_goes_where_it_did():
-    law = load_fitted(LEGACY / "swarm.safetensors")
+    law = load(LEGACY / "swarm.safetensors")
     start = torch.tensor(NUMBERS["start"], dtype=torch.float64)
     end = law.extrapolate(start, torch.tensor([0.0, 0.5], dtype=torch.float64)).states[-1]
     torch.testing.assert_close(end, torch.tensor(NUMBERS["swarm"], dtype=torch.float64))

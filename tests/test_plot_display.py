@@ -21,7 +21,7 @@ from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.learnable import Kernel
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto
-from debye.speckle.fitting.model_file import FittedSystem
+from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.scattering.models import Lattice
 from debye.speckle.scattering.optics import Detector, GaussianProbe
 

@@ -1,13 +1,14 @@
 """The verbs of motion from end to end, on small numbers."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import pytest
 from typer.testing import CliRunner
 
 from debye.cli.command import app
-from debye.speckle.fitting.model_file import load_fitted
+from debye.speckle.fitting.fitted import load
 
 PLAN = """
 [[stages]]
@@ -97,20 +98,22 @@ def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
     assert "taking that of the kuramoto study" in done.stderr
     with h5py.File(frames) as source:
         gain = source["entry/process/gain"][()]
-    assert load_fitted(tmp_path / "law").gain == pytest.approx(gain, rel=1e-4)
+    assert load(tmp_path / "law").gain == pytest.approx(gain, rel=1e-4)
     wrong = debye("learn", bare, "--system", "drift", "--output", tmp_path / "law")
     assert wrong.exit_code == 2
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
-    from debye.speckle.fitting.fit import Plan, Stage
-    from debye.speckle.studies import cases
-    from debye.speckle.studies.evaluate import shortened
+    from debye.speckle.fitting.plan import Plan, Stage
+    from debye.speckle.studies import run
 
-    small = shortened(
-        cases.KURAMOTO, times=(5.0, 7.0, 0.5), horizon=7.0, quick=Plan((Stage(2, 1, 1, 2, 1),))
+    small = replace(
+        run.study("kuramoto"),
+        times=(5.0, 7.0, 0.5),
+        horizon=7.0,
+        quick=Plan((Stage(2, 1, 1, 2, 1),)),
     )
-    monkeypatch.setitem(cases.STUDIES, "kuramoto", small)
+    monkeypatch.setitem(run.STUDIES, "kuramoto", small)
     done = debye("study", "kuramoto", "--quick", "--json", "--output", tmp_path)
     assert done.exit_code == 0, done.stderr
     table = json.loads(done.stdout)["table"]

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -14,11 +15,11 @@ from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
 from debye.speckle.data.hdf5 import write_hdf5
 from debye.speckle.data.nexus import load_frames, save_frames
 from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
-from debye.speckle.fitting.model_file import load_fitted
-from debye.speckle.studies.cases import DRIFT, KURAMOTO, SCAN
-from debye.speckle.studies.evaluate import shortened
-from debye.speckle.studies.making import make_frames
-from debye.speckle.studies.metrics import relative
+from debye.speckle.fitting.fitted import load
+from debye.speckle.studies.drift import DRIFT
+from debye.speckle.studies.kuramoto import KURAMOTO
+from debye.speckle.studies.scan import SCAN
+from debye.speckle.studies.study import relative
 
 OPEN = torch.ones(6, 6, dtype=torch.bool)
 TIMES = torch.arange(4.0)
@@ -27,15 +28,15 @@ TIMES = torch.arange(4.0)
 @pytest.fixture
 def file(tmp_path):
     """A small simulated file, with counts."""
-    case = shortened(DRIFT, times=(0.0, 4.0, 2.0))
-    save_frames(tmp_path / "frames.h5", make_frames(case, runs=2, photons=100, seed=1))
+    case = replace(DRIFT, times=(0.0, 4.0, 2.0))
+    save_frames(tmp_path / "frames.h5", case.frames(runs=2, photons=100, seed=1))
     return tmp_path / "frames.h5"
 
 
 @pytest.mark.parametrize("case", [DRIFT, KURAMOTO, SCAN], ids=lambda c: c.name)
 @pytest.mark.parametrize("photons", [0, 50])
 def test_what_is_written_is_read_back(case, photons, tmp_path):
-    frames = make_frames(case, runs=1, photons=photons, until=case.times[0] + 2 * case.times[2])
+    frames = case.frames(runs=1, photons=photons, until=case.times[0] + 2 * case.times[2])
     save_frames(tmp_path / "f.h5", frames)
     back = load_frames(tmp_path / "f.h5")
     torch.testing.assert_close(
@@ -47,8 +48,8 @@ def test_what_is_written_is_read_back(case, photons, tmp_path):
     assert back.about == frames.about
     start = frames.states[:, 0]
     torch.testing.assert_close(back.system(0.0, start), frames.system(0.0, start))
-    light = [f.scattering(f.states, f.specimen) for f in (frames, back)]
-    torch.testing.assert_close(light[0], light[1])
+    intensity = [f.scattering(f.states, f.specimen) for f in (frames, back)]
+    torch.testing.assert_close(intensity[0], intensity[1])
 
 
 def test_the_file_describes_itself_in_nexus_names(file):
@@ -138,7 +139,7 @@ def test_bad_pixels_are_masked_and_told(file):
     assert found.data.isfinite().all()
 
 
-def test_dead_pixels_are_found_only_where_their_neighbours_see_light():
+def test_dead_pixels_are_found_only_where_their_neighbours_see_intensity():
     data = torch.full((1, 30, 6, 6), 2.0)
     data[..., 2, 3] = 0
     assert bad_pixels(data)["dead"].nonzero().tolist() == [[2, 3]]
@@ -245,7 +246,7 @@ def test_missing_files_and_folders(tmp_path):
     with pytest.raises(InputError, match="there is no folder"), write_hdf5(tmp_path / "a" / "b.h5"):
         pass
     with pytest.raises(InputError, match="cannot read"):
-        load_fitted(tmp_path / "none.safetensors")
+        load(tmp_path / "none.safetensors")
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -307,8 +308,8 @@ def test_a_broken_scan_is_refused_with_its_reason(scan, change, message):
 
 def test_a_scan_folder_is_learned_from(tmp_path):
     """The loop closed on the published layout: a simulated scan written as files, read, learned."""
-    case = shortened(SCAN, times=(1.0, 5.0, 1.0))
-    scan = make_frames(case, runs=1, photons=1e4)
+    case = replace(SCAN, times=(1.0, 5.0, 1.0))
+    scan = case.frames(runs=1, photons=1e4)
     raw, numeric, pixel = tmp_path / "raw", tmp_path / "numeric_data", 6.824e-9
     raw.mkdir()
     numeric.mkdir()
@@ -322,8 +323,8 @@ def test_a_scan_folder_is_learned_from(tmp_path):
     middle = scan.states[0].mean(0)
     torch.testing.assert_close(found.states[0], scan.states[0] - middle, rtol=1e-4, atol=1e-4)
     assert fitted_gain(found, found.scattering) > 0
-    light = found.scattering(found.states[0] + middle)
-    assert relative(scan.gain * light * scan.mask, scan.data[0] * scan.mask) < 0.1
+    intensity = found.scattering(found.states[0] + middle)
+    assert relative(scan.gain * intensity * scan.mask, scan.data[0] * scan.mask) < 0.1
 
 
 def test_cxi_and_plain_stacks(tmp_path):

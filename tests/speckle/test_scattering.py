@@ -88,8 +88,8 @@ def test_translation_leaves_the_intensity():
 def test_quarter_turn_turns_the_frame():
     points = 0.3 * random(12, 2)
     turned = torch.stack([-points[:, 1], points[:, 0]], -1)
-    eye = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
-    before, after = eye(points)[1:, 1:], eye(turned)[1:, 1:]  # q = −n/2 has no partner
+    model = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
+    before, after = model(points)[1:, 1:], model(turned)[1:, 1:]  # q = −n/2 has no partner
     torch.testing.assert_close(after, before.rot90(-1))
 
 
@@ -155,10 +155,10 @@ def test_gradients_against_finite_differences(shift):
 
 def test_batch_equals_loop_and_outsiders_are_dropped():
     clouds = 0.4 * random(3, 9, 2)
-    eye = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
-    torch.testing.assert_close(eye(clouds), torch.stack([eye(c) for c in clouds]))
+    model = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
+    torch.testing.assert_close(model(clouds), torch.stack([model(c) for c in clouds]))
     outsider = torch.cat([clouds[0], torch.tensor([[0.8, 0.8]]).double()])
-    torch.testing.assert_close(eye(outsider), eye(clouds[0]))
+    torch.testing.assert_close(model(outsider), model(clouds[0]))
 
 
 def test_rigid_cloud_is_the_moved_cloud():
@@ -172,8 +172,8 @@ def test_rigid_cloud_is_the_moved_cloud():
 
 def test_three_dimensions_are_seen_in_projection():
     cloud = 0.2 * random(9, 3)
-    eye = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
-    torch.testing.assert_close(eye(cloud), eye(cloud[:, :2]))
+    model = Cloud(DETECTOR, GaussianProbe(0.25, 2.0), R=0.05)
+    torch.testing.assert_close(model(cloud), model(cloud[:, :2]))
     theta = random(6, 20, 20)
     seen = Lattice(DETECTOR, GaussianProbe(0.25, 2.0), points=20, form="projected")(theta)
     density = Lattice(DETECTOR, GaussianProbe(0.25, 2.0), points=20, form="density")
@@ -218,34 +218,34 @@ def test_scan_shift_by_whole_pixels_is_exact_and_both_shifts_agree():
 
 
 def test_photons_are_seeded_and_of_the_right_number():
-    light = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    intensity = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(8, 8, dtype=torch.bool)
-    gain = exposure(light, 1e3, mask)
-    assert (light[:, 0] * gain).max().item() == pytest.approx(1e3)
-    one, two = (expose(light * gain, torch.Generator().manual_seed(5)) for _ in range(2))
+    gain = exposure(intensity, 1e3, mask)
+    assert (intensity[:, 0] * gain).max().item() == pytest.approx(1e3)
+    one, two = (expose(intensity * gain, torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(one, two)
-    assert one.mean().item() == pytest.approx((light * gain).mean().item(), rel=0.01)
+    assert one.mean().item() == pytest.approx((intensity * gain).mean().item(), rel=0.01)
     with pytest.raises(InputError, match="dark"):
-        exposure(0 * light, 1e3, mask)
+        exposure(0 * intensity, 1e3, mask)
 
 
 @pytest.mark.parametrize("name", ["poisson", "amplitude"])
 def test_likelihoods_are_least_at_the_truth(name):
-    judge = likelihood(name)
+    chosen = likelihood(name)
     rate = torch.full((200_000,), 3.0, dtype=torch.float64)
     counts = torch.poisson(rate, generator=torch.Generator().manual_seed(0))
-    losses = [judge.loss(rate * s, counts).mean().item() for s in (0.97, 1.0, 1.03)]
+    losses = [chosen.loss(rate * s, counts).mean().item() for s in (0.97, 1.0, 1.03)]
     assert losses[1] == min(losses)
 
 
 @pytest.mark.parametrize("name", ["poisson", "amplitude", "exact"])
 def test_residual_and_weight_make_the_gradient(name):
-    judge = LIKELIHOODS[name]
+    chosen = LIKELIHOODS[name]
     rate = torch.tensor([0.5, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
     counts = torch.tensor([1.0, 0.0, 33.0], dtype=torch.float64)
-    (slope,) = torch.autograd.grad(judge.loss(rate, counts).sum(), rate)
+    (slope,) = torch.autograd.grad(chosen.loss(rate, counts).sum(), rate)
     torch.testing.assert_close(
-        slope, (judge.weight(rate, counts) * judge.residual(rate, counts)).detach()
+        slope, (chosen.weight(rate, counts) * chosen.residual(rate, counts)).detach()
     )
 
 

@@ -1,9 +1,12 @@
 """Correlation obeys Siegert's relation and the definitions."""
 
+import numpy as np
 import pytest
 import torch
 
 from debye.errors import InputError
+from debye.speckle.data.correlate import correlate
+from debye.speckle.data.frames import Frames
 from debye.speckle.scattering.optics import Detector
 from debye.speckle.xpcs.correlators import QMap, contrast, g2, g2_from_two_time, two_time
 
@@ -70,3 +73,33 @@ def test_a_flickering_source_cancels():
 def test_refusals(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def test_a_run_is_correlated_whatever_holds_it():
+    seen = decaying_speckle(0.1, frames=24).numpy()
+    found = correlate(seen, rings=2)
+    assert found == correlate(Frames(seen, range(24)), rings=2)
+    assert repr(found) == "Correlated(QMap(2 regions, |Q| = 0 … 24 pixels), 24 frames every 1)"
+    table = correlate(Frames(seen, 0.5 * np.arange(24)), rings=2).to_frame()
+    assert table["delay"].tolist()[:3] == [0.5, 1.0, 1.5]
+    assert table["g2"].tolist() == pytest.approx(found.to_frame()["g2"].tolist())
+    assert found.two_time.shape == (2, 24, 24)
+    assert found.plot().get_ylabel() == "g2(τ) − 1"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: correlate(x, run=1), "the file holds 1"),
+        (lambda x: correlate(x, rings=0), "cannot make 0 rings"),
+        (lambda x: correlate(x, rings=40), "region 1 of the q-map is empty"),
+        (lambda x: correlate(Frames(x, [0, 1, 2, 4])), "the times are uneven"),
+        (lambda x: correlate(0 * x), "dark"),
+        (lambda x: correlate(x[0]), "not \\(run, time, qy, qx\\)"),
+        (lambda x: correlate(3), "not \\(run, time, qy, qx\\)"),
+        (lambda x: correlate("nowhere.h5"), "no such file"),
+    ],
+)
+def test_a_run_that_cannot_be_correlated_is_refused(call, words):
+    with pytest.raises(InputError, match=words):
+        call(decaying_speckle(0.1, frames=4, side=12).numpy())

@@ -34,10 +34,14 @@ from debye.plot.notebook import (
     thermodynamics_card,
 )
 from debye.plot.structure import draw_crystal
+from debye.plot.studies import study_figure
 from debye.plot.system import draw_coefficients, draw_first_frame
 from debye.plot.thermo import draw_quantity
+from debye.plot.xpcs import draw_g2
+from debye.speckle.data.correlate import Correlated
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.model_file import FittedSystem
+from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.studies.study import Report
 
 
 class ShownAxes(Axes):
@@ -51,17 +55,19 @@ class ShownAxes(Axes):
 
 
 @singledispatch
-def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401 - of each type
+def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:  # noqa: ANN401 - of each type
     """Draw something on axes, or on a figure of its own where they are None.
 
     Args:
-        shown: A crystal, spectrum, prediction, bands, thermodynamics, frames or fitted system.
+        shown: A crystal, spectrum, prediction, bands, thermodynamics, frames, fitted system,
+            correlations or a study's report.
         ax: Where to draw.
         how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
-            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`.
+            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`,
+            `draw_g2`.
 
     Returns:
-        The axes drawn on.
+        The axes drawn on; of a study's report the figure, which is a page.
 
     Raises:
         InputError: Nothing is known of how such a thing is drawn, or it is a batch that makes no
@@ -120,6 +126,22 @@ def _(shown: Frames, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN40
 @plotted.register
 def _(shown: FittedSystem, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
     return _on(ax, draw_coefficients, shown, **how)
+
+
+@plotted.register
+def _(shown: Correlated, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_g2, shown, **how)
+
+
+@plotted.register
+def _(shown: Report, ax: Axes | None = None, **how: Any) -> Figure:  # noqa: ANN401
+    if ax is None:
+        return study_figure(shown, **how)
+    raise InputError(
+        "cannot draw a study on one pair of axes",
+        why="it fills a page",
+        fix="call plot() without axes, and save the figure",
+    )
 
 
 @singledispatch

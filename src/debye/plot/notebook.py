@@ -23,7 +23,7 @@ from debye.plot.svg import HEIGHT, WIDTH, Picture, card, png, svg, swatch, thinn
 from debye.plot.system import coefficients
 from debye.plot.text import FREQUENCY_LABELS, UNIT_NAMES
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.model_file import FittedSystem
+from debye.speckle.fitting.fitted import FittedSystem
 
 MOST = 8
 """Elements, parameters or warnings that are told one by one."""

@@ -1,34 +1,139 @@
-"""Figures of laws of motion: real space, speckle, the learned function, error against time."""
+"""Draw the panels in which debye.speckle describes its figures: curves, images, points, arrows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import singledispatch
+from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
 from torch import Tensor
 
 from debye.plot import DARK, GREY, PALETTE
+from debye.speckle.panels import Arrows, Curve, Curves, Image, Panel, Points, Role, Strip
 
-if TYPE_CHECKING:
-    from debye.core.training import Step
-    from debye.speckle.fitting.model_file import FittedSystem
-    from debye.speckle.studies.report import Report
-
-TRUE, LEARNED = DARK, PALETTE[4]
 TRAINED, BEYOND = PALETTE[0], PALETTE[3]
 """Colours of the trained window and of what lies beyond it."""
-LIGHT, CYCLE = "viridis", "twilight"
-"""Perceptually uniform maps: of intensities, and of angles."""
+COLOURS: dict[Role, str] = {
+    "true": DARK,
+    "fitted": PALETTE[4],
+    "trained": TRAINED,
+    "beyond": BEYOND,
+    "other": GREY,
+}
+MAPS = {
+    "intensity": "viridis",
+    "difference": "magma",
+    "phase": "twilight",
+    "signed": "RdBu_r",
+    "grey": "gray",
+}
+"""Perceptually uniform maps: of intensities and of their differences, of angles, of signs."""
+MARKS: dict[str, dict[str, Any]] = {
+    "-": {},
+    "=": {"linewidth": 2.2, "alpha": 0.5},
+    "--": {"linestyle": "--"},
+    "step": {"drawstyle": "steps-mid"},
+    "o-": {"marker": "o", "markersize": 2.5},
+    ".": {"linestyle": "", "marker": ".", "markersize": 2},
+    "o": {"linestyle": "", "marker": "o", "markersize": 3.4, "mfc": "none", "mew": 0.5},
+    "+": {"linestyle": "", "marker": "+", "markersize": 3.5, "mew": 0.5},
+}
+FADED = 0.08
+"""Opacity of an arrow where nothing was ever seen."""
 
 
-def numbers(*values: Tensor) -> list[np.ndarray]:
-    """Tensors as matplotlib wants them."""
-    return [x.detach().numpy() for x in values]
+def array(x: Tensor) -> np.ndarray:
+    """A tensor as matplotlib wants it."""
+    return x.detach().cpu().numpy()
+
+
+@singledispatch
+def draw_panel(panel: Panel, ax: Axes) -> ScalarMappable | None:
+    """Draw a panel; what has colours to explain comes back."""
+    raise NotImplementedError(type(panel).__name__)
+
+
+@draw_panel.register
+def _(panel: Curves, ax: Axes) -> None:
+    draw_spans(ax, panel)
+    for k, curve in enumerate(panel.curves):
+        draw_curve(ax, curve, COLOURS.get(curve.role, PALETTE[k % len(PALETTE)]), log=panel.log)
+    for x in panel.marks:
+        ax.axvline(x, color=GREY, lw=0.8, ls=":")
+    ax.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
+    if panel.limits:
+        ax.set_ylim(panel.limits)
+    if panel.equal:
+        ax.set_aspect("equal")
+    if panel.log and any(bool((c.y > 0).any()) for c in panel.curves):
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        ax.yaxis.set_minor_formatter(LogFormatterSciNotation(minor_thresholds=(2, 2)))
+    if not any(
+        curve.y.is_floating_point() and curve.x.is_floating_point() for curve in panel.curves
+    ):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if panel.legend != "none" and any(curve.label for curve in panel.curves):
+        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        ax.legend(**(beside if panel.legend == "beside" else {}))
+
+
+def draw_spans(ax: Axes, panel: Curves) -> None:
+    """Shade what was trained on, hatch what was not reached, and name both above the axes."""
+    if panel.trained:
+        ax.axvspan(*panel.trained, color=TRAINED, alpha=0.12, lw=0)
+        ax.set_title("trained", color=TRAINED, loc="left")
+        if any(curve.role == "beyond" and len(curve.x) for curve in panel.curves):
+            ax.set_title("extrapolated", color=BEYOND, loc="right")
+        ends = [float(curve.x.max()) for curve in panel.curves if len(curve.x)]
+        last = max([panel.trained[1], *ends, *(panel.lost or ())])
+        if last > panel.trained[0]:
+            ax.set_xlim(panel.trained[0], last)
+    if panel.lost:
+        ax.axvspan(*panel.lost, facecolor="none", edgecolor=GREY, hatch="////", lw=0)
+        ax.set_title("not reached", color=GREY, loc="right")
+
+
+def draw_curve(ax: Axes, curve: Curve, color: str, *, log: bool = False) -> None:
+    """One curve with its band of two standard errors; on a log scale only what is above 0."""
+    x, y = array(curve.x), array(curve.y)
+    if log:
+        y = np.where(y > 0, y, np.nan)
+    if curve.error is not None:
+        error = 2 * array(curve.error)
+        ax.fill_between(x, y - error, y + error, color=color, alpha=0.25, lw=0)
+    look = {"linewidth": 1.0, **MARKS[curve.mark]}
+    ax.plot(x, y, color=color, label=curve.label or None, **look)
+
+
+@draw_panel.register
+def _(panel: Image, ax: Axes) -> ScalarMappable:
+    values, norm = array(panel.values), norm_of(panel)
+    if panel.scale == "phase":
+        values = np.mod(values, 2 * np.pi)
+    shown = np.clip(values, norm.vmin, norm.vmax)
+    if panel.mask is not None:
+        shown = np.ma.array(shown, mask=~array(panel.mask))
+    bare(ax)
+    ax.set(title=panel.title, ylabel=panel.label)
+    cmap = MAPS[panel.scale]
+    return ax.imshow(shown, cmap=cmap, norm=norm, origin="lower", interpolation="nearest")
+
+
+def norm_of(panel: Image) -> Normalize:
+    """How the values of an image become colours."""
+    values = panel.values if panel.mask is None else panel.values[panel.mask]
+    low, high = panel.limits or (float(values.min()), float(values.max()))
+    if panel.scale == "phase":
+        return Normalize(0, 2 * np.pi)
+    if panel.scale in ("intensity", "difference"):
+        return LogNorm(low, high if high > low else 10 * low)
+    return Normalize(low, high)
 
 
 def bare(ax: Axes) -> None:
@@ -38,155 +143,52 @@ def bare(ax: Axes) -> None:
     ax.spines[:].set_visible(True)
 
 
-def draw_particles(ax: Axes, points: Tensor, half: float, color: str) -> None:
-    """Particles (N, 2) in a box of half width ``half``."""
-    x, y = points.numpy().T[:2]
-    ax.scatter(x, y, s=1.2, c=color, linewidths=0)
-    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
-    bare(ax)
+@draw_panel.register
+def _(panel: Points, ax: Axes) -> None:
+    x, y = array(panel.points).T[:2]
+    ax.scatter(x, y, s=1.2, c=DARK, linewidths=0)
+    for curve in panel.curves:
+        draw_curve(ax, curve, COLOURS[curve.role])
+    ax.set(xlim=(-panel.half, panel.half), ylim=(-panel.half, panel.half), aspect="equal")
+    ticks = MaxNLocator(4, symmetric=True, steps=[1, 2, 5, 10]).tick_values(-panel.half, panel.half)
+    inside = [t for t in ticks if abs(t) < panel.half]
+    ax.set(xticks=inside, yticks=inside, title=panel.title)
+    ax.set(xlabel=f"x ({panel.unit})" if panel.unit else "", ylabel=panel.label)
+    ax.spines[:].set_visible(True)
 
 
-def draw_phases(ax: Axes, theta: Tensor) -> Any:  # noqa: ANN401 - matplotlib's image
-    """Phases (y, x) on a cyclic map."""
-    bare(ax)
-    wrapped = np.mod(theta.numpy(), 2 * np.pi)
-    return ax.imshow(
-        wrapped, cmap=CYCLE, vmin=0, vmax=2 * np.pi, origin="lower", interpolation="nearest"
+@draw_panel.register
+def _(panel: Arrows, ax: Axes) -> ScalarMappable:
+    speed = array(panel.velocity.norm(dim=-1))
+    colours = ScalarMappable(
+        Normalize(0, panel.fastest or float(speed.max()) or 1.0), MAPS["intensity"]
     )
+    colours.set_array(speed)
+    shades = colours.to_rgba(speed.ravel())
+    shades[:, 3] = FADED + (1 - FADED) * array(panel.known).ravel()
+    u, v = array(panel.velocity).transpose(2, 0, 1)
+    ax.quiver(array(panel.x), array(panel.y), u, v, color=shades, scale=8, width=0.006)
+    for curve in panel.curves:
+        draw_curve(ax, curve, COLOURS[curve.role])
+    ax.set(title=panel.title, xlabel="x", ylabel="y", aspect="equal")
+    return colours
 
 
-def draw_frame(ax: Axes, frame: Tensor, mask: Tensor, limits: tuple[float, float]) -> Any:  # noqa: ANN401
-    """A detector frame (qy, qx) on a log scale; masked pixels stay white."""
-    shown = np.ma.array(np.clip(frame.numpy(), limits[0], None), mask=~mask.numpy())
-    bare(ax)
-    return ax.imshow(
-        shown, cmap=LIGHT, norm=LogNorm(*limits), origin="lower", interpolation="nearest"
-    )
-
-
-def frame_limits(frames: Tensor, mask: Tensor) -> tuple[float, float]:
-    """Four decades below the brightest open pixel, or fewer if nothing is so dark."""
-    top = float((frames * mask).max())
-    return max(top * 1e-4, float(frames[..., mask].clamp(min=1e-12).min())), top
-
-
-def draw_error(ax: Axes, times: Tensor, error: Tensor, until: float, label: str) -> None:
-    """Error against time: solid within the trained window, dashed beyond it."""
-    inside = times <= until
-    ax.axvspan(float(times[0]), max(until, float(times[0])), color=TRAINED, alpha=0.12, lw=0)
-    ax.plot(*numbers(times[inside], error[inside]), color=TRAINED)
-    ax.plot(*numbers(times[~inside], error[~inside]), color=BEYOND, ls="--")
-    high = float(error.max()) or 1.0
-    if float(error[error > 0].min() if (error > 0).any() else 1) < 0.05 * high:
-        ax.set_yscale("log")
-    ax.set(xlabel="time", ylabel=label, xlim=(float(times[0]), float(times[-1])))
-    ax.set_title("trained", color=TRAINED, loc="left")
-    if (~inside).any():
-        ax.set_title("extrapolated", color=BEYOND, loc="right")
-
-
-def draw_loss(ax: Axes, taken: Sequence[Step]) -> None:
-    """Loss after each step, with the rungs of the curriculum."""
-    losses, stages = [step.loss for step in taken], [step.epoch for step in taken]
-    for stage in sorted(set(stages)):
-        steps = [i + 1 for i, s in enumerate(stages) if s == stage]
-        ax.plot(
-            steps, [losses[i - 1] for i in steps], "o-", ms=2.5, color=PALETTE[stage % len(PALETTE)]
-        )
-    ax.set(xlabel="step", ylabel="mean loss per pixel", title="Fitting (a colour per stage)")
-    if max(losses) > 5 * min(losses):  # else a logarithmic axis has no tick to show
-        ax.set_yscale("log")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def error_band(law: FittedSystem, curve: Callable[[], Tensor]) -> np.ndarray:
-    """Standard deviation of each point of a curve that depends on the law's coefficients."""
-    if law.covariance is None:
-        return np.zeros(len(curve()))
-    parameters = list(law.system.parameters())
-    rows = []
-    for value in curve():
-        slopes = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-        rows.append(
-            torch.cat(
-                [
-                    (torch.zeros_like(p) if g is None else g).flatten()
-                    for g, p in zip(slopes, parameters, strict=True)
-                ]
-            )
-        )
-    J = torch.stack(rows).double()
-    return ((J @ law.covariance) * J).sum(-1).clamp(min=0).sqrt().numpy()
-
-
-def draw_force(ax: Axes, report: Report) -> None:
-    """The swarm's pair force over the truth, with the error bar its photons allow."""
-    from debye.speckle.studies.metrics import pair_force
-
-    r = torch.linspace(0.06, 0.9, 120, dtype=torch.float64)
-    h, h0 = report.law.system.term, report.study.truth().term
-    found = pair_force(h, r)
-    ax.axhline(0, color=GREY, lw=0.5)
-    if report.data.photons:
-        band = error_band(report.law, lambda: pair_force(h, r))
-        middle = found.detach().numpy()
-        ax.fill_between(
-            r.numpy(), middle - 2 * band, middle + 2 * band, color=LEARNED, alpha=0.25, lw=0
-        )
-    ax.plot(*numbers(r, pair_force(h0, r)), color=TRUE, lw=2.2, label="truth")
-    ax.plot(*numbers(r, found), color=LEARNED, label="learned")
-    ax.set(
-        xlabel="distance r", ylabel="force f = h(1 − h) r", title="Learned law", ylim=(-0.1, 0.06)
-    )
-    ax.legend(loc="lower right")
-
-
-def draw_h(ax: Axes, report: Report) -> None:
-    """H itself, on the branch that falls to 0 at the cutoff."""
-    from debye.speckle.studies.metrics import falling_branch
-
-    r = torch.linspace(0.05, 0.9, 300, dtype=torch.float64)
-    h, h0 = report.law.system.term, report.study.truth().term
-    ax.plot(*numbers(r, falling_branch(h0, r)), color=TRUE, lw=2.2, label="truth")
-    ax.plot(*numbers(r, falling_branch(h, r)), color=LEARNED, label="learned")
-    ax.axvline(float(h.cutoff), color=LEARNED, lw=0.6, ls=":")
-    ax.set(
-        xlabel="distance r",
-        ylabel="interaction h(r)",
-        title="h itself, the falling branch (dotted: its cutoff)",
-    )
-    ax.legend()
-
-
-def draw_kernels(axes: list[Axes], report: Report) -> None:
-    """True and learned kernel on one scale, and their transfer functions along κ_x."""
-    from debye.speckle.dynamics.systems import transfer_function
-
-    truth, found = report.study.truth(), report.law.system
-    k0, k = (20 * s.term().detach() for s in (truth, found))
-    top = float(k0.abs().max())
-    for ax, kernel, name in ((axes[0], k0, "true kernel"), (axes[1], k, "learned kernel")):
-        image = ax.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-top, vmax=top, origin="lower")
-        bare(ax)
-        ax.set_title(name)
-    axes[1].figure.colorbar(image, ax=list(axes[:2]), shrink=0.8, label="K k")
-    T0, T = (transfer_function(x, (80, 80)).real[0, :41] for x in (k0, k))
-    axes[2].plot(T0.numpy(), color=TRUE, lw=2.2, label="truth")
-    axes[2].plot(T.numpy(), color=LEARNED, label="learned")
-    axes[2].set(xlabel="wave number (cycles per box)", ylabel="transfer function")
-    axes[2].legend()
-
-
-def draw_flow(ax: Axes, report: Report, speed_of: Callable[[Tensor], Tensor], title: str) -> None:
-    """A velocity field in arrows over its speed, with the true orbit."""
-    path = report.truth[0]
-    low, high = path.amin(0) - 0.15, path.amax(0) + 0.15
-    x, y = (torch.linspace(float(a), float(b), 15).double() for a, b in zip(low, high, strict=True))
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-    with torch.no_grad():
-        v = speed_of(grid)
-    ax.quiver(
-        *numbers(x, y, v[..., 0], v[..., 1], v.norm(dim=-1)), cmap=LIGHT, scale=8, width=0.006
-    )
-    ax.plot(*path[:80].numpy().T, color=PALETTE[4], lw=0.8)
-    ax.set(title=title, xlabel="x", ylabel="y", aspect="equal")
+def draw_strip(figure: SubFigure, strip: Strip) -> None:
+    """Draw the panels of a strip, with a colour bar for those that ask for one."""
+    columns = max(len(row) for row in strip.rows)
+    widths = strip.widths or [1.0] * columns
+    axes = figure.subplots(len(strip.rows), columns, squeeze=False, width_ratios=widths)
+    for row, line in zip(strip.rows, axes, strict=True):
+        without: list[Axes] = []
+        for panel, ax in zip(row, line, strict=True):
+            colours = draw_panel(panel, ax)
+            if isinstance(panel, Points) and columns > 1:
+                ax.label_outer()
+            bar = panel.bar if isinstance(panel, Image | Arrows) else ""
+            without.append(ax)
+            if colours is not None and bar:
+                figure.colorbar(colours, ax=without, label=bar, shrink=0.8, pad=0.01)
+                without = []
+    if strip.title:
+        figure.suptitle(strip.title)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from debye.plot import GREY, PALETTE
 from debye.plot.dos import array
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.model_file import FittedSystem
+from debye.speckle.fitting.fitted import FittedSystem
 
 Coefficients = tuple[list[str], NDArray[np.float64], NDArray[np.float64] | None]
 

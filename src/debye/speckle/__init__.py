@@ -1,40 +1,152 @@
-"""Dynamics → frames → dynamics: learn a law of motion from time-resolved coherent scattering.
+"""Dynamics → frames → dynamics: a law of motion fitted to time-resolved coherent scattering.
 
-    equation → System → Trajectory → Scattering → frames
-                  ↑______________ loss ____________|
+    equation → System → Trajectory → Scattering → Frames → FittedSystem
+                  ↑______________ loss, or correlations ____________|
 
-The names most used, imported when first asked for:
+The names below are imported when they are first used, and listed by ``dir()``:
 
-    from debye.speckle import Swarm, Solver, Cloud, simulate, learn
+    from debye.speckle import Drift, Flow, fit, load_frames
 
-The rooms, in the order of the arrows: `dynamics` (laws, their holes, solvers), `light` (optics,
-scattering, photons, correlations), `data` (frames and files), `learning` (Gauss–Newton, the
-curriculum, law files), `studies` (the published cases and how they are judged).
+The rooms, in the order of the arrows: `dynamics` (systems, known and learnable terms, solvers),
+`scattering` (optics, models, photons), `xpcs` (correlations), `data` (frames and files),
+`fitting` (Gauss–Newton, curriculum, fitted systems), `studies` (the published cases).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from debye.speckle.data.correlate import Correlated as Correlated
+    from debye.speckle.data.correlate import correlate as correlate
+    from debye.speckle.data.frames import Frames as Frames
+    from debye.speckle.data.frames import simulate as simulate
+    from debye.speckle.data.nexus import load_frames as load_frames
+    from debye.speckle.data.nexus import save_frames as save_frames
+    from debye.speckle.data.readers import ScanData as ScanData
+    from debye.speckle.data.readers import read_cxi as read_cxi
+    from debye.speckle.data.readers import read_scan_folder as read_scan_folder
+    from debye.speckle.data.readers import read_stack as read_stack
+    from debye.speckle.dynamics.known import GrayScott as GrayScott
+    from debye.speckle.dynamics.known import LotkaVolterra as LotkaVolterra
+    from debye.speckle.dynamics.known import MexicanHat as MexicanHat
+    from debye.speckle.dynamics.known import PhaseCoupling as PhaseCoupling
+    from debye.speckle.dynamics.known import Spiral as Spiral
+    from debye.speckle.dynamics.known import SwarmForce as SwarmForce
+    from debye.speckle.dynamics.known import Turing as Turing
+    from debye.speckle.dynamics.learnable import Flow as Flow
+    from debye.speckle.dynamics.learnable import FlowNetwork as FlowNetwork
+    from debye.speckle.dynamics.learnable import Kernel as Kernel
+    from debye.speckle.dynamics.learnable import Learnable as Learnable
+    from debye.speckle.dynamics.learnable import PhaseSeries as PhaseSeries
+    from debye.speckle.dynamics.learnable import RadialNetwork as RadialNetwork
+    from debye.speckle.dynamics.learnable import RadialSpline as RadialSpline
+    from debye.speckle.dynamics.learnable import RoundFlow as RoundFlow
+    from debye.speckle.dynamics.solver import SolveError as SolveError
+    from debye.speckle.dynamics.solver import Solver as Solver
+    from debye.speckle.dynamics.solver import Trajectory as Trajectory
+    from debye.speckle.dynamics.solver import solve as solve
+    from debye.speckle.dynamics.systems import Drift as Drift
+    from debye.speckle.dynamics.systems import Kuramoto as Kuramoto
+    from debye.speckle.dynamics.systems import ReactionDiffusion as ReactionDiffusion
+    from debye.speckle.dynamics.systems import Swarm as Swarm
+    from debye.speckle.dynamics.systems import Swarmalator as Swarmalator
+    from debye.speckle.dynamics.systems import System as System
+    from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
+    from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
+    from debye.speckle.fitting.fit import Fitting as Fitting
+    from debye.speckle.fitting.fit import prepare as prepare
+    from debye.speckle.fitting.fitted import FittedSystem as FittedSystem
+    from debye.speckle.fitting.fitted import fit as fit
+    from debye.speckle.fitting.fitted import load as load
+    from debye.speckle.fitting.fitted import resume as resume
+    from debye.speckle.fitting.fitted import save as save
+    from debye.speckle.fitting.plan import Plan as Plan
+    from debye.speckle.fitting.plan import Stage as Stage
+    from debye.speckle.fitting.positions import fit_positions as fit_positions
+    from debye.speckle.scattering.models import Cloud as Cloud
+    from debye.speckle.scattering.models import Lattice as Lattice
+    from debye.speckle.scattering.models import RigidCloud as RigidCloud
+    from debye.speckle.scattering.models import Scattering as Scattering
+    from debye.speckle.scattering.optics import Detector as Detector
+    from debye.speckle.scattering.optics import GaussianProbe as GaussianProbe
+    from debye.speckle.scattering.optics import GridProbe as GridProbe
+    from debye.speckle.scattering.optics import core_shell as core_shell
+    from debye.speckle.scattering.optics import sphere as sphere
+    from debye.speckle.scattering.ptychography import Scan as Scan
+    from debye.speckle.studies.case import Case as Case
+    from debye.speckle.studies.run import run_study as run_study
+    from debye.speckle.studies.run import study as study
+    from debye.speckle.studies.study import Report as Report
+    from debye.speckle.studies.study import Study as Study
+    from debye.speckle.xpcs.correlators import Correlation as Correlation
+    from debye.speckle.xpcs.correlators import QMap as QMap
+    from debye.speckle.xpcs.correlators import contrast as contrast
+    from debye.speckle.xpcs.correlators import g2 as g2
+    from debye.speckle.xpcs.correlators import two_time as two_time
+
+_ROOMS = ("data", "dynamics", "fitting", "scattering", "studies", "xpcs")
 _HOMES = {
-    "dynamics.systems": ("Drift", "Kuramoto", "ReactionDiffusion", "Swarm", "Swarmalator"),
-    "dynamics.solver": ("Solver", "solve"),
-    "scattering.optics": ("Detector", "GaussianProbe", "GridProbe"),
-    "scattering.models": ("Lattice", "Cloud", "RigidCloud"),
-    "scattering.ptychography": ("Scan",),
+    "data.correlate": ("Correlated", "correlate"),
     "data.frames": ("Frames", "simulate"),
     "data.nexus": ("load_frames", "save_frames"),
-    "fitting.fit": ("Plan", "Stage", "learn"),
-    "fitting.model_file": ("FittedSystem", "load_fitted", "save_fitted"),
-    "studies.evaluate": ("conduct",),
-    "studies.cases": ("study",),
+    "data.readers": ("ScanData", "read_cxi", "read_scan_folder", "read_stack"),
+    "dynamics.known": (
+        "GrayScott",
+        "LotkaVolterra",
+        "MexicanHat",
+        "PhaseCoupling",
+        "Spiral",
+        "SwarmForce",
+        "Turing",
+    ),
+    "dynamics.learnable": (
+        "Flow",
+        "FlowNetwork",
+        "Kernel",
+        "Learnable",
+        "PhaseSeries",
+        "RadialNetwork",
+        "RadialSpline",
+        "RoundFlow",
+    ),
+    "dynamics.solver": ("SolveError", "Solver", "Trajectory", "solve"),
+    "dynamics.systems": (
+        "Drift",
+        "Kuramoto",
+        "ReactionDiffusion",
+        "Swarm",
+        "Swarmalator",
+        "System",
+    ),
+    "fitting.extrapolate": ("Extrapolation", "extrapolate"),
+    "fitting.fit": ("Fitting", "prepare"),
+    "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
+    "fitting.plan": ("Plan", "Stage"),
+    "fitting.positions": ("fit_positions",),
+    "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
+    "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
+    "scattering.ptychography": ("Scan",),
+    "studies.run": ("run_study", "study"),
+    "studies.case": ("Case",),
+    "studies.study": ("Report", "Study"),
+    "xpcs.correlators": ("Correlation", "QMap", "contrast", "g2", "two_time"),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_WHERE)  # noqa: PLE0605 - a list of names
+
+__all__ = []
+__all__ += list(_ROOMS)
+__all__ += list(_WHERE)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever stands behind the name
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from debye.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def arguments(thing: object) -> dict[str, Any]:
@@ -30,6 +33,12 @@ def arguments(thing: object) -> dict[str, Any]:
     if is_dataclass(thing):
         return {f.name: getattr(thing, f.name) for f in fields(thing) if f.init}
     return {name: getattr(thing, name) for name in parameters(thing)}
+
+
+def compared(thing: object) -> dict[str, Any]:
+    """The arguments that two equal things share."""
+    asides = {f.name for f in fields(thing) if not f.compare} if is_dataclass(thing) else set()
+    return {k: v for k, v in arguments(thing).items() if k not in asides}
 
 
 def parameters(thing: object) -> dict[str, inspect.Parameter]:
@@ -66,7 +75,8 @@ def shown(value: object) -> str:
         kind = str(value.dtype).removeprefix("torch.")
         return f"{kind}[{' × '.join(map(str, value.shape))}]"
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(shown, value))})"
+        inner = ", ".join(map(shown, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
     if isinstance(value, nn.Module) and not isinstance(value, OneLine):
         return f"{type(value).__name__}(…)"
     if callable(value) and not isinstance(value, nn.Module | type):
@@ -92,7 +102,7 @@ def same(a: object, b: object) -> bool:
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, OneLine | ByValue):
         held = [x.state_dict() if isinstance(x, nn.Module) else {} for x in (a, b)]
-        return same(arguments(a), arguments(b)) and same(dict(held[0]), dict(held[1]))
+        return same(compared(a), compared(b)) and same(dict(held[0]), dict(held[1]))
     return bool(a == b)
 
 
@@ -170,3 +180,77 @@ def _no_numbers(name: str, why: str) -> InputError:
     return InputError(
         f"cannot use {name}", why=f"{why}, not a real number", fix="give an array of numbers"
     )
+
+
+def positive(value: float, name: str) -> float:
+    """A finite number of 0 or more.
+
+    Raises:
+        InputError: It is something else.
+
+    Example:
+        >>> positive(3, "gain")
+        3.0
+    """
+    if isinstance(value, int | float | np.number) and 0 <= value < float("inf"):
+        return float(value)
+    raise InputError(
+        f"cannot use {name} = {value!r}", why="it must be a number of 0 or more", fix="correct it"
+    )
+
+
+Kind = TypeVar("Kind")
+
+
+def expect(value: object, kind: type[Kind], name: str, wanted: str = "") -> Kind:
+    """What was given, once it is seen to be of the kind that is needed.
+
+    Raises:
+        InputError: It is of another.
+
+    Example:
+        >>> from debye.speckle.dynamics.solver import Solver
+        >>> expect("rk4", Solver, "solver")
+        Traceback (most recent call last):
+        debye.errors.InputError: cannot use solver = 'rk4'
+          why: it is a str
+          fix: give a Solver of debye.speckle
+    """
+    if isinstance(value, kind):
+        return value
+    raise InputError(
+        f"cannot use {name} = {shown(value)}",
+        why=f"it is a {type(value).__name__}",
+        fix=f"give {wanted or f'a {kind.__name__} of debye.speckle'}",
+    )
+
+
+def optional(value: object, kind: type[Kind], name: str, wanted: str = "") -> Kind | None:
+    """Likewise, or None.
+
+    Raises:
+        InputError: It is of another kind.
+    """
+    return None if value is None else expect(value, kind, name, wanted)
+
+
+Table: TypeAlias = "pandas.DataFrame"
+
+
+def table(columns: dict[str, Any]) -> Table:
+    """A pandas table of columns.
+
+    Raises:
+        InputError: pandas is not installed.
+
+    Example:
+        >>> table({"delay": [1, 2], "g2": [1.5, 1.25]}).g2.mean().item()
+        1.375
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise InputError(
+            "cannot make a table", why="pandas is not installed", fix="pip install pandas"
+        ) from error
+    return DataFrame(columns)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.nexus import load_frames
-from debye.speckle.values import ByValue, Numbers, to_tensor
+from debye.speckle.values import ByValue, Numbers, Table, table, to_tensor
 from debye.speckle.xpcs.correlators import (
     Correlation,
     QMap,
@@ -23,9 +24,6 @@ from debye.speckle.xpcs.correlators import (
     shell_means,
     two_time,
 )
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,6 +56,7 @@ class Correlated(ByValue, Displayed):
     def as_json(self) -> dict[str, Any]:
         """Everything but the two-time correlation."""
         return {
+            "schema": SCHEMA,
             "ring_edges": self.qmap.edges.tolist(),
             "delay": self.delay.tolist(),
             "g2": self.correlation.g2.tolist(),
@@ -65,7 +64,7 @@ class Correlated(ByValue, Displayed):
             "contrast": self.contrast.mean(1).tolist(),
         }
 
-    def table(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Lines of delay, g2 and error, a pair of columns for each region."""
         lines = ["     delay" + "".join(f"  |Q| {a:6.1f}–{b:<6.1f} ±" for a, b in self.qmap.spans)]
         for k, delay in enumerate(self.delay.tolist()):
@@ -73,17 +72,23 @@ class Correlated(ByValue, Displayed):
             lines.append(f"{delay:10.4g}" + "".join(f"  {v:11.5f} {e:8.5f}" for v, e in cells))
         return lines
 
-    def to_frame(self) -> DataFrame:
-        """g2 and its error as a pandas table, a row for each region and delay."""
-        from pandas import DataFrame
+    def to_frame(self) -> Table:
+        """g2 and its error as a pandas table, a row for each region and delay.
 
-        found = self.correlation
-        rows = [
-            (low, high, delay, float(found.g2[i, k]), float(found.error[i, k]))
-            for i, (low, high) in enumerate(self.qmap.spans)
-            for k, delay in enumerate(self.delay.tolist())
-        ]
-        return DataFrame(rows, columns=["q_low", "q_high", "delay", "g2", "g2_error"])
+        Raises:
+            InputError: pandas is not installed.
+        """
+        regions, delays = self.correlation.g2.shape
+        edges = self.qmap.edges.repeat_interleave(delays)
+        return table(
+            {
+                "q_low": edges[:-delays].numpy(),
+                "q_high": edges[delays:].numpy(),
+                "delay": self.delay.repeat(regions).numpy(),
+                "g2": self.correlation.g2.flatten().numpy(),
+                "g2_error": self.correlation.error.flatten().numpy(),
+            }
+        )
 
 
 def correlate(

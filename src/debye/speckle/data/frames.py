@@ -16,7 +16,9 @@ from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import expose, exposure
-from debye.speckle.values import ByValue, Numbers, OneLine, to_tensor
+from debye.speckle.values import ByValue, Numbers, OneLine, optional, positive, to_tensor
+
+MODELS = "a Lattice, Cloud or Scan, or a module of your own"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,8 +88,10 @@ class Frames(ByValue, Displayed):
     ) -> None:
         shots = to_tensor(data, "the frames")
         single = shots.ndim == 3  # one run, without an axis of its own
-        optional = {"the states": states, "the specimen": specimen}
-        known = [None if v is None else to_tensor(v, k) for k, v in optional.items()]
+        known = [
+            None if v is None else to_tensor(v, k)
+            for k, v in (("the states", states), ("the specimen", specimen))
+        ]
         if single:
             shots, known = shots[None], [None if v is None else v[None] for v in known]
         made: dict[str, Any] = {
@@ -97,8 +101,8 @@ class Frames(ByValue, Displayed):
             "states": known[0],
             "specimen": known[1],
             "gain": None if gain is None else positive(gain, "gain"),
-            "system": module_or_none(system, "system", "a System of debye.speckle"),
-            "scattering": module_or_none(scattering, "scattering", "a Lattice, Cloud or Scan"),
+            "system": optional(system, System, "system"),
+            "scattering": optional(scattering, nn.Module, "scattering", MODELS),
             "about": dict(about or {}),
         }
         for name, value in made.items():
@@ -159,15 +163,24 @@ class Frames(ByValue, Displayed):
         Raises:
             InputError: The state at the start is not known.
         """
+        part, states = slice(start, start + length), self.known_states()
+        specimen = None if self.specimen is None else self.specimen[runs]
+        return Window(states[runs, start], self.times[part], self.data[runs, part], specimen)
+
+    def known_states(self) -> Tensor:
+        """(run, time, …) the states.
+
+        Raises:
+            InputError: They are not known.
+        """
         if self.states is None:
             raise InputError(
-                "cannot cut a training window",
-                why="these frames hold no states",
-                fix="add the states at the window starts as /entry/sample/states",
+                "cannot start from these frames",
+                why="they hold no states",
+                fix="pass states=…, at least those at the starts of windows, or add them to the "
+                "file as /entry/sample/states",
             )
-        part = slice(start, start + length)
-        specimen = None if self.specimen is None else self.specimen[runs]
-        return Window(self.states[runs, start], self.times[part], self.data[runs, part], specimen)
+        return self.states
 
 
 def _mask(mask: Numbers | None, data: Tensor) -> Tensor:
@@ -192,52 +205,14 @@ def _is_whole(data: Numbers) -> bool:
     return np.asarray(data).dtype.kind in "ui"
 
 
-def positive(value: float, name: str) -> float:
-    """A finite number of 0 or more.
-
-    Raises:
-        InputError: It is something else.
-
-    Example:
-        >>> positive(3, "gain")
-        3.0
-    """
-    if isinstance(value, int | float | np.number) and 0 <= value < float("inf"):
-        return float(value)
-    raise InputError(
-        f"cannot use {name} = {value!r}", why="it must be a number of 0 or more", fix="correct it"
-    )
-
-
-def module_or_none(value: Any, name: str, wanted: str) -> Any:  # noqa: ANN401 - what it was given
-    """A torch module, or None.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if value is None or isinstance(value, nn.Module):
-        return value
-    raise InputError(
-        f"cannot use {name} = {value!r}",
-        why=f"it is a {type(value).__name__}",
-        fix=f"give {wanted}",
-    )
-
-
 def fitted_gain(frames: Frames, scattering: Scattering) -> float:
     """Recorded counts per unit of intensity, from all photons of the first frames.
 
     Raises:
         InputError: No states are known, or the model has other pixels than the frames.
     """
-    if frames.states is None:
-        raise InputError(
-            "cannot scale the model to these frames",
-            why="they hold no states to scatter from",
-            fix="add the states at the window starts as /entry/sample/states",
-        )
     with torch.no_grad():
-        expected = scattering(frames.states[:, :1], frames.specimen)
+        expected = scattering(frames.known_states()[:, :1], frames.specimen)
     if expected.shape[-2:] != frames.data.shape[-2:]:
         raise InputError(
             "the geometry does not fit these frames",

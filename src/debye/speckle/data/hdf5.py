@@ -230,7 +230,11 @@ def text(file: h5py.File, name: str, limit: int = 2**20) -> str:
 
 
 def tensor(values: np.ndarray) -> Tensor:
-    """A tensor of the same numbers, complex ones too; big-endian becomes native."""
+    """A tensor of the same numbers, complex ones too; big-endian becomes native.
+
+    Raises:
+        InputError: They are no numbers.
+    """
     if values.dtype.kind == "c":
         return torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("=")))
     return to_tensor(values)

@@ -67,6 +67,15 @@ class Trajectory(ByValue):
     def __len__(self) -> int:
         return len(self.times)
 
+    @property
+    def stopped(self) -> str:
+        """Where and why it ended early, in words; empty if it did not."""
+        if self.outcome is Outcome.DONE:
+            return ""
+        return (
+            f"the integration stopped after t = {float(self.times[-1]):.4g}: {self.outcome.value}"
+        )
+
     def __repr__(self) -> str:
         return (
             f"Trajectory({len(self)} times, t = {float(self.times[0]):g} … "

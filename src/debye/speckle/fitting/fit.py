@@ -1,10 +1,7 @@
-"""How to learn: a curriculum of windows, a method, a likelihood. Plain data, fit for a file.
+"""From frames to the system behind them: a fit in progress.
 
-From frames to the law behind them.
-
-`learn` fits whatever is learnable in a system, so that the frames it predicts agree with the
-frames recorded. It walks a curriculum from short windows to long ones: over a short window any
-start leads downhill, over a long one small errors of the law have grown large enough to see.
+A `Fitting` fits whatever is learnable in a system, so that the frames it predicts agree with the
+frames recorded, and can be watched, stopped and taken up again between any two steps.
 """
 
 from __future__ import annotations
@@ -18,94 +15,21 @@ from torch import Tensor, nn
 
 from debye.core.training import Recipe, Step, Training
 from debye.errors import InputError
-from debye.speckle.data.frames import Frames, Window, fitted_gain
+from debye.speckle.data.frames import MODELS, Frames, Window, fitted_gain
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, set_vector, to_vector
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import likelihood, masked_mean
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One rung of the curriculum.
-
-    Attributes:
-        frames: Frames in a window, the given first one included.
-        runs: Runs used, from the first.
-        starts: Windows cut from each run, spread evenly over its length.
-        iterations: Gauss–Newton or L-BFGS steps at most; epochs of Adam.
-        portion: Runs whose derivatives are worked out together; smaller takes less memory.
-    """
-
-    frames: int
-    runs: int
-    starts: int = 1
-    iterations: int = 10
-    portion: int = 2
-
-    def first_frames(self, count: int) -> list[int]:
-        """First frames of the windows in a series of ``count``.
-
-        Example:
-            >>> Stage(frames=11, runs=2, starts=3).first_frames(101)
-            [0, 45, 90]
-        """
-        gap = max(count - self.frames, 0) / max(self.starts - 1, 1)
-        return sorted({round(i * gap) for i in range(self.starts)})
-
-    def last_frame(self, count: int) -> int:
-        """Index of the last frame this stage sees."""
-        return min(self.first_frames(count)[-1] + self.frames, count) - 1
-
-    def windows(self, data: Frames) -> list[Window]:
-        """The windows of this stage, a few runs in each."""
-        runs = min(self.runs, len(data.data))
-        parts = [slice(i, min(i + self.portion, runs)) for i in range(0, runs, self.portion)]
-        starts = self.first_frames(len(data.times))
-        return [data.window(s, self.frames, part) for s in starts for part in parts]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to learn; every field can stand in a config file.
-
-    Attributes:
-        stages: The curriculum.
-        method: ``gauss-newton`` for laws of tens of coefficients, ``lbfgs``, or ``adam`` for
-            networks.
-        likelihood: ``poisson``, ``amplitude``, ``exact`` or ``l1``; None takes ``poisson`` for
-            counts and ``exact`` for frames without noise.
-        rate: Highest learning rate of Adam.
-        ridge: Pull of Gauss–Newton's coefficients towards 0.
-        seed: Seed of the order of Adam's windows.
-    """
-
-    stages: tuple[Stage, ...]
-    method: str = "gauss-newton"
-    likelihood: str | None = None
-    rate: float = 1e-2
-    ridge: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in ("gauss-newton", "lbfgs", "adam"):
-            raise InputError(
-                f"unknown method {self.method!r}",
-                why="the methods are gauss-newton, lbfgs and adam",
-                fix="use one of them",
-            )
-        if not self.stages:
-            raise InputError(
-                "there is nothing to do", why="the plan has no stages", fix="add a Stage"
-            )
+from debye.speckle.values import expect, optional
 
 
 class Experiment(nn.Module):
-    """Law, scattering and exposure in one: from the start of a window to the counts expected.
+    """System, scattering and exposure in one: from a window's start to the counts expected.
 
     Args:
-        system: The law; its parameters are what is learned.
+        system: The law of motion; its parameters are fitted.
         scattering: What the detector sees of a state.
         solver: How to integrate.
         gain: Counts per unit of intensity.
@@ -128,19 +52,19 @@ class Experiment(nn.Module):
         return self.gain * self.scattering(self.states(window), window.specimen)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Fitting:
-    """A law on its way through a plan.
+    """A system on its way through a plan.
 
     Gauss–Newton and Adam resume exactly; L-BFGS begins its memory anew.
 
     Args:
-        experiment: Holds the law; trained in place.
-        data: The frames to learn from.
+        experiment: Holds the system; fitted in place.
+        data: The frames to fit.
         plan: How.
 
-    Example:
-        See `debye.speckle.studies.cases`, or ``debye study drift``.
+    Raises:
+        InputError: The likelihood is unknown.
     """
 
     experiment: Experiment
@@ -158,14 +82,21 @@ class Fitting:
         self.training: Training[Window] | None = None
         self.resumed: tuple[dict[str, Any], dict[str, Tensor]] | None = None
         name = self.plan.likelihood or ("poisson" if self.data.photons else "exact")
-        self.judge = likelihood(name)
+        self.likelihood = likelihood(name)
         self.mask = self.data.mask
+
+    def __repr__(self) -> str:
+        stages = len(self.plan.stages)
+        at = "done" if self.stage == stages else f"stage {self.stage + 1} of {stages}"
+        return f"Fitting({self.experiment.system!r}, {self.plan.method}, {at})"
 
     def run(self) -> Iterator[Step]:
         """Walk the rest of the plan; each step done is yielded with its stage as ``epoch``.
 
         Raises:
-            ComputationError: The law blows up in the first window, or a loss stays not finite.
+            InputError: The states at the starts of the windows are not known, or there are too
+                many coefficients, or none.
+            ComputationError: The system blows up in the first window, or a loss stays not finite.
         """
         walk = {"gauss-newton": self._gauss_newton, "lbfgs": self._lbfgs, "adam": self._adam}
         for number in range(self.stage, len(self.plan.stages)):
@@ -181,7 +112,7 @@ class Fitting:
             self.experiment,
             lambda w: w.frames[:, 1:],
             self.mask,
-            self.judge,
+            self.likelihood,
             damping=self.damping,
             ridge=self.plan.ridge,
         )
@@ -192,7 +123,7 @@ class Fitting:
 
     def loss(self, model: nn.Module, window: Window) -> dict[str, Tensor]:
         """Mean loss per open pixel, by name, as the training loop wants it."""
-        value = self.judge.loss(model(window), window.frames[:, 1:])
+        value = self.likelihood.loss(model(window), window.frames[:, 1:])
         return {"frames": masked_mean(value, self.mask)}
 
     def _adam(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
@@ -241,7 +172,7 @@ class Fitting:
             loss = float(optimizer.step(closure))
             bad = not torch.isfinite(to_vector(self.experiment)).all()
             if bad:
-                torch.nn.utils.vector_to_parameters(kept.float(), self.experiment.parameters())
+                set_vector(self.experiment, kept)
             ends = bad or i == stage.iterations - 1 or last - loss < 1e-9 * loss
             yield Step(i + 1, 0, ends, loss, {}, 1.0, 0.0, bad)
             if ends:
@@ -261,7 +192,7 @@ class Fitting:
             tensors["curvature"] = self.curvature
         if self.training is not None:
             numbers["training"], moments = self.training.state()
-            # Copies, because the experiment shares its weights with the law.
+            # Copies, because the experiment shares its weights with the system.
             tensors |= {f"training.{k}": v.detach().clone() for k, v in moments.items()}
         return numbers, tensors
 
@@ -278,47 +209,20 @@ class Fitting:
         if old != plan:
             changed = ", ".join(sorted(k for k in plan if old.get(k) != plan[k]))
             raise InputError(
-                "cannot resume this learning",
+                "cannot resume this fit",
                 why=f"the plan has changed in {changed}",
                 fix="resume with the plan it was started with, or start a new run",
             )
         self.stage, self.done = int(numbers["stage"]), int(numbers["done"])
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
-        law = {k.removeprefix("system."): v for k, v in tensors.items() if k.startswith("system.")}
-        self.experiment.system.load_state_dict(law)
+        self.experiment.system.load_state_dict(under(tensors, "system."))
         if "training" in numbers:
-            moments = {k.removeprefix("training."): v for k, v in tensors.items()}
-            self.resumed = (numbers["training"], moments)
+            self.resumed = (numbers["training"], under(tensors, "training."))
 
 
-def learn(
-    system: System,
-    data: Frames,
-    plan: Plan,
-    *,
-    solver: Solver,
-    scattering: Scattering | None = None,
-) -> Fitting:
-    """Learn the term of a system from frames, to the end of a plan.
-
-    Args:
-        system: The equation, its term filled with something learnable.
-        data: Frames, with the states at the window starts.
-        plan: The curriculum and the method.
-        solver: How to integrate.
-        scattering: What the detector sees; the frames' own by default.
-
-    Returns:
-        The finished `Fitting`; the system is fitted in place.
-
-    Raises:
-        InputError: The frames name no scattering model and none is given.
-        ComputationError: The loss is not finite and cannot be rescued.
-    """
-    learning = prepare(system, data, plan, solver=solver, scattering=scattering)
-    for _ in learning.run():
-        pass
-    return learning
+def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def prepare(
@@ -326,20 +230,37 @@ def prepare(
     data: Frames,
     plan: Plan,
     *,
-    solver: Solver,
+    solver: Solver | None = None,
     scattering: Scattering | None = None,
 ) -> Fitting:
     """A `Fitting` that has not begun: iterate its ``run()`` to watch, stop or save.
 
     System and scattering are moved to the device of the frames.
+
+    Args:
+        system: The equation, its term filled with something learnable.
+        data: Frames, with the states at the starts of the windows.
+        plan: The curriculum and the method.
+        solver: How to integrate; adaptively if None.
+        scattering: What the detector sees; the frames' own by default.
+
+    Raises:
+        InputError: Something is of the wrong kind, the system has no parameters, the likelihood
+            is unknown, the frames name no scattering model and none is given, or it has another
+            detector than they.
     """
-    eye = scattering or data.scattering
-    if eye is None:
+    expect(system, System, "system")  # type: ignore[type-abstract]  # any subclass will do
+    expect(data, Frames, "frames"), expect(plan, Plan, "plan")
+    optional(scattering, nn.Module, "scattering", MODELS)
+    check_size(system)
+    model = scattering or data.scattering
+    if model is None:
         raise InputError(
             "cannot predict frames",
             why="the frames do not say how they were scattered",
             fix="pass scattering=…, with the detector and probe of the experiment",
         )
-    eye, system = eye.to(data.data.device), system.to(data.data.device)
-    gain = fitted_gain(data, eye) if data.gain is None else data.gain
-    return Fitting(Experiment(system, eye, solver, gain), data, plan)
+    model, system = model.to(data.data.device), system.to(data.data.device)
+    gain = fitted_gain(data, model) if data.gain is None else data.gain
+    how = optional(solver, Solver, "solver") or Solver()
+    return Fitting(Experiment(system, model, how, gain), data, plan)

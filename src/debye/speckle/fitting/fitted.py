@@ -1,35 +1,56 @@
-"""A learned law as a file: the equation, what fills its term, and how it was seen."""
+"""A fitted system: the equation, what its term has become, how sure that is, and its file."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from debye.core import VERSION, checkpoint
+from debye.core.upward import Displayed
 from debye.errors import InputError
-from debye.speckle.dynamics.solver import Solver, Trajectory
+from debye.speckle.data.frames import Frames
+from debye.speckle.dynamics.learnable import Learnable
+from debye.speckle.dynamics.solver import SolveError, Solver, Trajectory
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Fitting
+from debye.speckle.fitting.fit import Fitting, prepare, under
+from debye.speckle.fitting.plan import Plan, default_plan
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import build, describe
+from debye.speckle.values import ByValue, Numbers, Table, expect, table, to_tensor
+
+KIND = ("FittedSystem", "Law")
+"""What the card of a file calls itself; 0.1.0 called it a law."""
 
 
-@dataclass
-class FittedSystem:
-    """A system that has learned, with the geometry it learned in.
+@dataclass(eq=False, repr=False)
+class FittedSystem(ByValue, Displayed):
+    """A system whose term was fitted, with the geometry it was fitted in.
 
     Args:
         system: The equation, its term filled.
         scattering: The scattering model.
         solver: How it was integrated.
-        gain: Counts per unit of intensity in the frames it learned from.
+        gain: Counts per unit of intensity in the frames it was fitted to.
         covariance: (P, P) of its coefficients, in the order of ``system.parameters()``; None
-            where it was not learned by Gauss–Newton.
-        card: What else is known: the study, the loss, the state of the learning.
+            where it was not fitted by Gauss–Newton.
+        card: What else is known: the study, the frames.
+        path: The file it was read from.
+
+    Example:
+        >>> from debye.speckle import Detector, Drift, GaussianProbe, RigidCloud, RoundFlow, Solver
+        >>> model = RigidCloud(Detector(16, 0.5, 2.0), GaussianProbe(0.25, 2.0), R=0.1)
+        >>> fitted = FittedSystem(Drift(RoundFlow()), model, Solver())
+        >>> fitted.formula
+        'dx/dt = v(x), v = (0) r̂ + (0) φ̂, ρ = |x − (0, 0)|/1'
+        >>> fitted
+        FittedSystem(Drift(velocity=RoundFlow()), RigidCloud, 8 coefficients without errors)
     """
 
     system: System
@@ -37,109 +58,282 @@ class FittedSystem:
     solver: Solver
     gain: float = 1.0
     covariance: Tensor | None = None
-    card: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict, compare=False)
+    path: Path | None = field(default=None, compare=False)
 
-    def extrapolate(self, start: Tensor, times: Tensor) -> Trajectory:
-        """Follow the law from a state through ``times``, without gradients."""
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FittedSystem:
+        """Read a file of `save`.
+
+        Raises:
+            InputError: The file holds something else, or is damaged.
+        """
+        return load(path)
+
+    @classmethod
+    def of(cls, fitting: Fitting, **card: Any) -> FittedSystem:  # noqa: ANN401 - JSON
+        """A fit as it stands now."""
+        made = fitting.experiment
+        spread = None if fitting.curvature is None else covariance_of(fitting.curvature)
+        return cls(made.system, made.scattering, made.solver, made.gain, spread, card)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a file.
+
+        Raises:
+            InputError: The file cannot be written, or the system is of a class debye does not
+                know.
+            ComputationError: The disk is full.
+        """
+        save(path, self)
+
+    def __repr__(self) -> str:
+        size = sum(p.numel() for p in self.system.parameters())
+        errors = "without" if self.covariance is None else "with"
+        seen = type(self.scattering).__name__
+        return f"FittedSystem({self.system!r}, {seen}, {size} coefficients {errors} errors)"
+
+    @property
+    def formula(self) -> str:
+        """The equation, and what its term has become, in a line."""
+        term = self.system.term
+        return f"{self.system.equation}, {term.formula() if isinstance(term, Learnable) else term}"
+
+    @property
+    def errors(self) -> dict[str, Tensor]:
+        """Standard error of each coefficient, by the parameter's name; NaN where unknown."""
+        named = dict(self.system.named_parameters())
+        sizes = [p.numel() for p in named.values()]
+        if self.covariance is None:
+            return {name: torch.full_like(p.detach(), torch.nan) for name, p in named.items()}
+        parts = self.covariance.diagonal().clamp(min=0).sqrt().split(sizes)
+        return {k: e.view(p.shape) for (k, p), e in zip(named.items(), parts, strict=True)}
+
+    def to_frame(self) -> Table:
+        """Every coefficient with its standard error, as a pandas table.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        named = dict(self.system.named_parameters())
+        names = [
+            f"{name}[{i}]" if p.numel() > 1 else name
+            for name, p in named.items()
+            for i in range(p.numel())
+        ]
+        values, errors = (
+            torch.cat([x.detach().flatten() for x in many.values()]).numpy(force=True)
+            for many in (named, self.errors)
+        )
+        return table({"coefficient": names, "value": values, "error": errors})
+
+    def error_of(self, curve: Callable[[], Tensor]) -> Tensor:
+        """Standard error of whatever is worked out from the coefficients, to first order.
+
+        Args:
+            curve: Works out (N,) values from the system.
+
+        Returns:
+            (N,) √(J C Jᵀ), J the slopes of the values; NaN where the covariance is not known.
+        """
+        values = curve()
+        if self.covariance is None:
+            return torch.full_like(values.detach(), torch.nan)
+        parameters = list(self.system.parameters())
+        slopes = [
+            torch.autograd.grad(v, parameters, retain_graph=True, materialize_grads=True)
+            for v in values
+        ]
+        J = torch.stack([torch.cat([g.flatten() for g in row]) for row in slopes]).double()
+        return ((J @ self.covariance) * J).sum(-1).clamp(min=0).sqrt()
+
+    def extrapolate(self, start: Numbers, times: Numbers) -> Trajectory:
+        """Follow the system from a state (…) through times (time,), without gradients.
+
+        Raises:
+            InputError: The times do not rise, or the state is not finite.
+            SolveError: The integration stops before the last time.
+        """
+        y0, grid = to_tensor(start, "the state"), to_tensor(times, "the times")
         with torch.no_grad():
-            return self.solver.solve(self.system.vector_field(), start, times)
+            return self.solver.solve(self.system.vector_field(), y0, grid)
+
+    def follow(self, start: Numbers, times: Numbers) -> Trajectory:
+        """Follow the system as far as the integration goes; the outcome says how it ended.
+
+        Raises:
+            InputError: The times do not rise, or the state is not finite.
+        """
+        try:
+            return self.extrapolate(start, times)
+        except SolveError as error:
+            return error.trajectory
 
     def frames(self, states: Tensor, specimen: Tensor | None = None) -> Tensor:
-        """Expected counts of states."""
+        """Expected counts (…, qy, qx) of states (…)."""
         with torch.no_grad():
             return self.gain * self.scattering(states, specimen)
 
 
-def covariance(learning: Fitting) -> Tensor | None:
+def fit(
+    system: System,
+    frames: Frames,
+    plan: Plan | None = None,
+    *,
+    solver: Solver | None = None,
+    scattering: Scattering | None = None,
+) -> FittedSystem:
+    """Fit the term of a system to frames, to the end of a plan.
+
+    Args:
+        system: The equation, its term filled with something learnable; fitted in place.
+        frames: What was recorded, with the states at the starts of the windows.
+        plan: The curriculum and the method; windows of 3, 6, 12, 24 frames by default.
+        solver: How to integrate; adaptively if None.
+        scattering: What the detector sees; the frames' own by default.
+
+    Returns:
+        The fitted system, with the covariance of its coefficients if Gauss–Newton found them.
+
+    Raises:
+        InputError: Something is of the wrong kind, there is nothing to fit, or the frames hold no
+            states or no scattering model.
+        ComputationError: The loss is not finite and cannot be rescued.
+
+    Example:
+        >>> import numpy as np
+        >>> from debye.speckle import Detector, Drift, Flow, GaussianProbe, RigidCloud, simulate
+        >>> model = RigidCloud(Detector(16, 0.5, 2.0), GaussianProbe(0.25, 2.0), R=0.1)
+        >>> cloud = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 30, 2))
+        >>> swing = Drift(lambda x: torch.stack([x[..., 1], -x[..., 0]], -1))
+        >>> start = np.array([[0.2, 0.0], [0.0, 0.1]])
+        >>> frames = simulate(swing, model, start, [0, 1, 2], solver=Solver(), specimen=cloud)
+        >>> fitted = fit(Drift(Flow(degree=1)), frames)
+        >>> fitted.extrapolate([0.2, 0.0], [0, np.pi]).states[-1].round(decimals=3)
+        tensor([-0.2000,  0.0000], dtype=torch.float64)
+    """
+    expect(frames, Frames, "frames")
+    fitting = prepare(
+        system, frames, plan or default_plan(frames), solver=solver, scattering=scattering
+    )
+    for _ in fitting.run():
+        pass
+    return FittedSystem.of(fitting)
+
+
+def covariance_of(curvature: Tensor) -> Tensor:
     """Covariance of the coefficients from the curvature of the likelihood at its end.
 
     For counts the likelihood is in natural units and the inverse curvature is the Cramér–Rao
     bound. Directions the data leave open are given the smallest curvature that rounding can tell
     from 0, so their error bars are long rather than wrong.
+
+    Example:
+        >>> covariance_of(torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
+        tensor([[0.2500, 0.0000],
+                [0.0000, 1.0000]])
     """
-    if learning.curvature is None:
-        return None
-    values, vectors = torch.linalg.eigh(learning.curvature)
+    values, vectors = torch.linalg.eigh(curvature)
     return (vectors / values.clamp(min=1e-12 * float(values.max()))) @ vectors.T
 
 
-def from_fitting(learning: Fitting, **card: Any) -> FittedSystem:  # noqa: ANN401
-    """The law as it stands now."""
-    made = learning.experiment
-    return FittedSystem(
-        made.system, made.scattering, made.solver, made.gain, covariance(learning), card
-    )
+def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: Any) -> None:  # noqa: ANN401 - JSON
+    """Write a fitted system; of a `Fitting` also all that a resumed one needs.
 
-
-def save_fitted(path: str | os.PathLike[str], learning: Fitting, **card: Any) -> None:  # noqa: ANN401
-    """Write the law as it stands, and all that a resumed learning needs.
+    Args:
+        path: File to write, ``.safetensors`` by custom.
+        fitted: What was fitted, or is being fitted.
+        card: What else to say in the file: the study, the frames.
 
     Raises:
         InputError: The file cannot be written, or the system is of a class debye does not know.
+        ComputationError: The disk is full.
     """
-    made, tensors = learning.experiment, dict[str, Tensor]()
-    plan = {
-        "system": describe(made.system, tensors, "system"),
-        "scattering": describe(made.scattering, tensors, "scattering"),
-        "solver": {
-            k: v for k, v in asdict(made.solver).items() if k not in ("tableau", "max_seconds")
-        },
-    }
-    numbers, learned = learning.state()
+    going = fitted if isinstance(fitted, Fitting) else None
+    made = FittedSystem.of(going) if going else expect(fitted, FittedSystem, "fitted")
+    tensors: dict[str, Tensor] = {}
+    solver = {k: v for k, v in asdict(made.solver).items() if k not in ("tableau", "max_seconds")}
     whole = {
-        "class": "FittedSystem",
+        **made.card,
+        **card,
+        "class": KIND[0],
         "version": VERSION,
         "gain": made.gain,
-        "plan": plan,
-        "learning": numbers,
-        **card,
+        "plan": {
+            "system": describe(made.system, tensors, "system"),
+            "scattering": describe(made.scattering, tensors, "scattering"),
+            "solver": solver,
+        },
     }
-    named = {f"plan.{k}": v for k, v in tensors.items()}
-    checkpoint.save(path, whole, {**named, **{f"learning.{k}": v for k, v in learned.items()}})
+    tensors = {f"plan.{k}": v for k, v in tensors.items()}
+    tensors |= {f"system.{k}": v for k, v in made.system.state_dict().items()}
+    if going:
+        whole["fitting"], state = going.state()
+        tensors |= {f"fitting.{k}": v for k, v in state.items() if not k.startswith("system.")}
+    elif made.covariance is not None:
+        tensors["covariance"] = made.covariance
+    checkpoint.save(Path(path).expanduser(), whole, tensors)
 
 
-def under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose name begins with ``prefix``, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def load_fitted(path: str | os.PathLike[str]) -> FittedSystem:
-    """Read a law that `save_fitted` wrote.
+def load(path: str | os.PathLike[str]) -> FittedSystem:
+    """Read a fitted system that `save` wrote, or 0.1.0.
 
     Raises:
-        InputError: The file is not a law, or is damaged.
+        InputError: The file holds something else, or is damaged.
     """
-    card, tensors = checkpoint.load(path)
-    if card.get("class") not in ("FittedSystem", "Law"):  # 0.1.0 called it a law
-        raise InputError(
-            f"cannot load {path} as a law",
-            why=f"it holds a {card.get('class', 'something else')}",
-            fix="give a file that debye learn wrote",
-        )
-    plan, arrays, learned = card["plan"], under(tensors, "plan."), under(tensors, "learning.")
-    system, scattering = build(plan["system"], arrays), build(plan["scattering"], arrays)
+    path = Path(path).expanduser()
+    card, tensors = read(path)
     try:
-        system.load_state_dict(under(learned, "system."))
-    except RuntimeError as error:
+        plan, arrays = card.pop("plan"), under(tensors, "plan.")
+        system, scattering = (build(plan[k], arrays) for k in ("system", "scattering"))
+        system.load_state_dict(under(tensors, "system."))
+        solver, gain = Solver(**plan["solver"]), float(card.pop("gain"))
+    except (RuntimeError, KeyError, TypeError) as error:
         raise InputError(
             f"cannot load {path}",
             why=f"its tensors do not fit its equation: {error}",
-            fix="learn the law again",
+            fix="fit the system again",
         ) from error
-    curved = learned.get("curvature")
-    spread = None if curved is None else torch.linalg.pinv(curved, hermitian=True)
-    return FittedSystem(system, scattering, Solver(**plan["solver"]), card["gain"], spread, card)
+    spread = tensors.get("covariance")
+    if spread is None and "fitting.curvature" in tensors:
+        spread = covariance_of(tensors["fitting.curvature"])
+    kept = {k: v for k, v in card.items() if k not in ("class", "fitting", "format", "sha256")}
+    return FittedSystem(system, scattering, solver, gain, spread, kept, path)
 
 
-def resume(path: str | os.PathLike[str], learning: Fitting) -> None:
-    """Put a learning where the one that wrote ``path`` stood.
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Card and tensors of a fitted system, under the names of today.
 
     Raises:
-        InputError: The file is not a law, or was learned by another plan.
+        InputError: The file holds something else, or is damaged.
     """
     card, tensors = checkpoint.load(path)
-    if "learning" not in card:
+    if card.get("class") not in KIND:
         raise InputError(
-            f"cannot resume from {path}", why="it is not a law", fix="give a file of debye learn"
+            f"cannot load {path} as a fitted system",
+            why=f"it holds a {card.get('class', 'something else')}",
+            fix="give a file that debye learn wrote",
         )
-    learning.restore(card["learning"], under(tensors, "learning."))
+    if "learning" in card:  # 0.1.0
+        card["fitting"] = card.pop("learning")
+        old = {"learning.system.": "system.", "learning.": "fitting."}
+        for before, today in old.items():
+            tensors = {re.sub(f"^{before}", today, k): v for k, v in tensors.items()}
+    return card, tensors
+
+
+def resume(path: str | os.PathLike[str], fitting: Fitting) -> None:
+    """Put a fit where the one that wrote ``path`` stood.
+
+    Raises:
+        InputError: The file is no fitted system, or was fitted by another plan.
+    """
+    card, tensors = read(Path(path).expanduser())
+    if "fitting" not in card:
+        raise InputError(
+            f"cannot resume from {path}",
+            why="it holds the result of a fit, and not where the fit stood",
+            fix="give a file of debye learn, or start a new run",
+        )
+    system = {k: v for k, v in tensors.items() if k.startswith("system.")}
+    fitting.restore(card["fitting"], {**system, **under(tensors, "fitting.")})

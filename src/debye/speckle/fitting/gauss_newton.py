@@ -1,7 +1,7 @@
-"""Fit the few coefficients of a law by Gauss–Newton steps with Levenberg–Marquardt damping.
+"""Fit the few coefficients of a system by Gauss–Newton steps with Levenberg–Marquardt damping.
 
 The derivative of every predicted photon with respect to every coefficient is carried forward
-through the solver and the scattering. A law with tens of coefficients then needs about ten
+through the solver and the scattering. A system with tens of coefficients then needs about ten
 steps where a gradient method needs thousands, and the same matrix gives their error bars.
 """
 
@@ -24,7 +24,7 @@ Piece = TypeVar("Piece")
 
 
 def to_vector(model: nn.Module) -> Tensor:
-    """All learned parameters of a model, one after the other, float64."""
+    """All parameters of a model, one after the other, float64."""
     return torch.cat([p.detach().double().flatten() for p in model.parameters()])
 
 
@@ -35,7 +35,36 @@ def from_vector(model: nn.Module, vector: Tensor) -> dict[str, Tensor]:
     return {name: part.view(p.shape).to(p.dtype) for (name, p), part in named}
 
 
-@dataclass
+@torch.no_grad()
+def set_vector(model: nn.Module, vector: Tensor) -> None:
+    """Give a model the parameters of `to_vector`'s vector."""
+    for name, value in from_vector(model, vector).items():
+        model.get_parameter(name).copy_(value)
+
+
+def check_size(model: nn.Module, most: float = math.inf) -> int:
+    """How many parameters a model has.
+
+    Raises:
+        InputError: None, or more than ``most``.
+    """
+    size = sum(p.numel() for p in model.parameters())
+    if size == 0:
+        raise InputError(
+            "there is nothing to fit",
+            why="the system has no parameters",
+            fix="fill its term with something of debye.speckle.dynamics.learnable",
+        )
+    if size > most:
+        raise InputError(
+            f"Gauss–Newton will not fit {size} coefficients",
+            why="its cost grows with their number: it is meant for a few hundred",
+            fix="use method='adam' for networks",
+        )
+    return size
+
+
+@dataclass(eq=False)
 class GaussNewton(Generic[Piece]):
     """Minimise the mean loss of a model's predictions over some pieces of data.
 
@@ -47,6 +76,9 @@ class GaussNewton(Generic[Piece]):
         damping: Levenberg–Marquardt damping to start from.
         chunk: Coefficients differentiated together; smaller takes less memory.
         ridge: Strength of a pull of all coefficients towards 0, for those the data leave open.
+
+    Raises:
+        InputError: The model has no parameters, or too many.
 
     Example:
         >>> line = nn.Linear(1, 1, dtype=torch.float64)
@@ -70,19 +102,7 @@ class GaussNewton(Generic[Piece]):
     steps: int = 0
 
     def __post_init__(self) -> None:
-        size = sum(p.numel() for p in self.model.parameters())
-        if size == 0:
-            raise InputError(
-                "there is nothing to learn",
-                why="the system has no parameters",
-                fix="fill its term with something of debye.speckle.dynamics.learnable",
-            )
-        if size > 2000:
-            raise InputError(
-                f"Gauss–Newton will not fit {size} coefficients",
-                why="its cost grows with their number: it is meant for a few hundred",
-                fix="use method='adam' for networks",
-            )
+        size = check_size(self.model, most=2000)
         self.curvature = torch.zeros(size, size, dtype=torch.float64)
 
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
@@ -134,14 +154,14 @@ class GaussNewton(Generic[Piece]):
             be shortened.
 
         Raises:
-            ComputationError: The loss is not finite to begin with, or does not depend on the law.
+            ComputationError: The loss is not finite to begin with, or depends on no coefficient.
         """
         vector = to_vector(self.model)
         loss = self.loss(vector, pieces)
         if not math.isfinite(loss):
             raise ComputationError(
-                "cannot start to learn",
-                why="the law to start from blows up within the window",
+                "cannot start to fit",
+                why="the system to start from blows up within the window",
                 fix="use shorter windows, or start from weaker coefficients",
             )
         for i in range(iterations):
@@ -149,13 +169,13 @@ class GaussNewton(Generic[Piece]):
             self.curvature = H
             if not float(H.diagonal().max()) > 0:
                 raise ComputationError(
-                    "cannot learn from these frames",
-                    why="no pixel depends on any coefficient of the law",
+                    "cannot fit these frames",
+                    why="no pixel depends on any coefficient of the system",
                     fix="check that the equation fits the frames: its cutoff, units and system",
                 )
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
-            self._keep(vector)
+            set_vector(self.model, vector)
             self.steps += 1
             done = gain <= rtol * loss or i == iterations - 1
             yield Step(self.steps, 0, done, loss, {}, self.damping, float(g.norm()), tries > 1)
@@ -175,8 +195,3 @@ class GaussNewton(Generic[Piece]):
                 return vector + step, new, tries
             self.damping = min(self.damping * 10, 1e6)
         return vector, loss, tries
-
-    @torch.no_grad()
-    def _keep(self, vector: Tensor) -> None:
-        for name, value in from_vector(self.model, vector).items():
-            self.model.get_parameter(name).copy_(value)

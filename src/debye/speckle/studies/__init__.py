@@ -1,1 +1,1 @@
-"""The published cases: their parameters, how they are run and how they are judged."""
+"""The published cases, one file each, and what they share: parameters, tables, pages."""
