@@ -19,6 +19,7 @@ from matplotlib.text import Text
 import debye.plot
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import thermodynamics
+from debye.crystals.inversion.design import Proposal, property_target
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
@@ -37,6 +38,7 @@ from debye.plot.crystals import (
     waterfall_figure,
 )
 from debye.plot.dos import frequency_limits
+from debye.plot.inversion import design_figure
 from debye.plot.screening import screening_figure
 from debye.plot.text import formula_text, plain_text
 from debye.units import R, frequency_factor
@@ -467,3 +469,43 @@ def test_a_screening_orders_elements_by_their_medians(lowest):
 def test_a_screening_without_crystals_is_refused():
     with pytest.raises(InputError, match="holds no crystals"):
         screening_figure([], [], [], label="C")
+
+
+def test_names_stand_beside_their_points_and_cover_nothing():
+    rng = np.random.default_rng(1)
+    mass, value = rng.uniform(10, 100, 60), rng.uniform(50, 400, 60)
+    best = [(f"Mg3Sb2Ca{k}", mass[k], value[k]) for k in range(12)]
+    figure = screening_figure(mass, value, [["Mg"]] * 60, label="ω", best=best)
+    assert_readable(figure)
+    left = figure.axes[0]
+    assert len(left.texts) == 12
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for text in left.texts:
+        box = text.get_window_extent(renderer)
+        x, y = left.transData.transform(text.xy)
+        gap = np.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1))
+        assert gap < 60 / 72 * figure.dpi
+
+
+def test_few_crystals_are_shown_one_by_one_by_element():
+    mass, value, elements = screened()
+    right = screening_figure(mass, value, elements, label="C").axes[1]
+    assert len(right.get_xticklabels()) == 8
+    assert sum(len(line.get_xdata()) for line in right.lines) == 8
+
+
+# Design.
+
+
+def test_formulas_of_proposals_are_not_cut():
+    mixed = Crystal([{"Ca": 0.358, "Mg": 0.642}, {"As": 0.569, "Sb": 0.431}, {"O": 0.123}],
+                    [[0, 0, 0], [2, 0, 0], [0, 2, 0]], 5 * np.eye(3))  # fmt: skip
+    sites = Spectrum(OMEGA, torch.stack([peaks(200)] * 2 + [0.123 * peaks(200)]),
+                     mixed.occupancies, labels=list("abc"))  # fmt: skip
+    one = Prediction(mixed, sites, sites.density, ("density",), ("Ca",), ())
+    shown = [Proposal(one, 150.0 + k, 140.0, 160.0, float(k), {}) for k in range(4)]
+    figure = design_figure(shown, property_target("mean-frequency", 150.0))
+    assert_readable(figure)
+    names = {text.get_text() for text in figure.axes[0].get_yticklabels()}
+    assert names == {formula_text(mixed.formula, 99)}
+    assert "no training structure contained Ca" in figure.get_supxlabel()

@@ -148,7 +148,7 @@ def test_a_notebook_shows_axes_of_their_own():
 
 def test_what_one_chooses_reaches_the_drawing():
     assert plotted(SHOWN["spectrum"], unit="THz").get_xlabel() == "Frequency (THz)"
-    assert plotted(SHOWN["thermodynamics"], quantity="entropy").get_ylabel().startswith("S (")
+    assert plotted(SHOWN["thermodynamics"], quantity="entropy").get_ylabel().startswith("$S$ (")
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a & b", "]]>", '"><b>'])
@@ -177,7 +177,7 @@ def test_a_card_tells_the_numbers():
     assert "a, b, c = 5.0000, 4.0000, 4.0000 Å" in text
     assert "V = 80.00 Å³" in text
     table = SHOWN["thermodynamics"]
-    assert f"S {table.entropy[-1]:.5g} J / K / mol atoms at 600 K" in html(table)
+    assert f"S {table.entropy[-1]:.5g} J/K/mol-atom at 600 K" in html(table)
     assert "2 runs of 5 frames of 64 × 64 pixels, 100% of them open" in html(SHOWN["frames"])
     assert "weights 1 = 1 ± 0.1" in html(SHOWN["fitted"])
     assert "±" not in html(SHOWN["fitted-unknown-errors"])

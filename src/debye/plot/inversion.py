@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from debye.crystals.inversion.design import Proposal, Target
@@ -17,6 +18,9 @@ from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
 from debye.plot.dos import array, frequency_limits, numbers
 from debye.plot.text import FREQUENCY_LABELS, density_label, formula_text, plain_text, write_notes
 from debye.units import frequency_factor
+
+LONGEST = 48
+"""Characters of a formula, which is not cut before."""
 
 
 def draw_fit(
@@ -43,6 +47,7 @@ def draw_fit(
     omega = array(observed.frequency) * frequency_factor("cm-1", unit)
     top = array(observed.intensity).max()
     y, fitted = array(observed.intensity) / top, array(curve) / top
+    margin = 0.02 * float(omega[-1] - omega[0])
     error = None
     if observed.covariance is not None:
         error = np.sqrt(array(observed.covariance.diagonal())) / top
@@ -50,7 +55,7 @@ def draw_fit(
         axes.errorbar(
             omega, values, error, fmt=".", markersize=2.5, linewidth=0.6, color=DARK, zorder=3
         )
-        axes.set_xlim(omega[0], omega[-1])
+        axes.set_xlim(omega[0] - margin, omega[-1] + margin)
     ax.plot(omega, fitted, color=colour)
     below.axhline(0.0, color=colour, linewidth=0.8)
     ax.tick_params(labelbottom=False)
@@ -74,32 +79,24 @@ def ranking_figure(
     n = min(most, len(ranking.order))
     with style():
         figure = new_figure(width, 0.42 * width)
-        columns = [1.0] * n + [0.55]
-        grid = figure.add_gridspec(2, n + 1, height_ratios=[2.6, 1], width_ratios=columns)
-        first: tuple[Axes, Axes] | None = None
-        for k in range(n):
-            ax = figure.add_subplot(grid[0, k], sharey=first[0] if first else None)
-            below = figure.add_subplot(grid[1, k], sharey=first[1] if first else None)
+        panels = figure.subplots(
+            2, n + 1, height_ratios=[2.6, 1], width_ratios=[1.0] * n + [0.55], squeeze=False
+        )
+        grid = panels[0, n].get_gridspec()
+        for ax in panels[:, n]:
+            ax.remove()
+        for k, (ax, below) in enumerate(panels.T[:n]):
+            ax.sharey(panels[0, 0])
+            below.sharey(panels[1, 0])
             label = formula_text(ranking.candidates.labels[ranking.order[k]], 16)
-            share = percent(float(ranking.probability[k]))
-            draw_fit(
-                ax,
-                below,
-                ranking.observed,
-                ranking.fits.curve[k],
-                unit=unit,
-                title=f"{k + 1}. {label}, {share}",
-                colour=PALETTE[k % len(PALETTE)],
-            )
-            if first is None:
-                first = ax, below
-                ax.set_ylabel("Intensity / maximum")
-                below.set_ylabel("Residual")
-            else:
-                ax.tick_params(labelleft=False)
-                below.tick_params(labelleft=False)
-        if first:
-            _same_reach(ranking, first[1], n)
+            chance = percent(float(ranking.probability[k]))
+            look = {"title": f"{k + 1}. {label}, {chance}", "colour": PALETTE[k % len(PALETTE)]}
+            draw_fit(ax, below, ranking.observed, ranking.fits.curve[k], unit=unit, **look)
+            for each in (ax, below):
+                each.tick_params(labelleft=k == 0)
+        panels[0, 0].set_ylabel("Intensity / maximum")
+        panels[1, 0].set_ylabel("Residual")
+        _limit_residuals(ranking, panels[1, 0], n)
         _draw_probabilities(figure.add_subplot(grid[:, n]), ranking)
         write_notes(figure, ranking.notes)
     return figure
@@ -149,7 +146,7 @@ def _draw_parameters(ax: Axes, found: Refined, level: float) -> None:
         linewidth=1.2,
     )
     labels = [
-        f"{plain_text(p.name)}\n{float(x) + p.offset:.3f} ± {float(e):.3f}"
+        f"{plain_text(p.name)}\n{float(x) + p.offset:.3f} ± {float(e):.3f}".replace("-", "−")
         for p, x, e in zip(
             found.free_parameters.parameters, found.values, interval.half, strict=True
         )
@@ -179,39 +176,39 @@ def design_figure(
         width: Inches.
     """
     shown = proposals[:most]
-    rows = np.arange(len(shown))
     with style():
         figure = new_figure(width, 0.45 * width)
         ax, spectra = figure.subplots(1, 2, width_ratios=[1, 1.2])
-        ax.axvline(target.goal, color=DARK, linewidth=0.8, dashes=(3, 1.5))
-        for k, p in enumerate(shown):
-            colour = WARNING if p.prediction.elements_unseen else PALETTE[0]
-            ax.errorbar(
-                p.value,
-                k,
-                xerr=[[max(p.value - p.lower, 0.0)], [max(p.upper - p.value, 0.0)]],
-                fmt="o",
-                markersize=3.5,
-                color=colour,
-            )
-        ax.set_yticks(rows, [formula_text(p.crystal.formula, 26) for p in shown])
-        ax.invert_yaxis()
-        ax.set_xlabel(f"{target.axis}, ± {100 * level:g} %")
-        ax.tick_params(axis="y", length=0)
+        _draw_proposals(ax, shown, target, level)
         for k, p in enumerate(shown[:3]):
             omega, density = numbers(p.prediction.total.to("3"), "cm-1")
-            label = formula_text(p.crystal.formula, 26)
+            label = formula_text(p.crystal.formula, LONGEST)
             spectra.plot(omega, density, color=PALETTE[k], label=label)
-        curves = [numbers(p.prediction.total, "cm-1") for p in shown[:3]]
-        spectra.set_xlim(*frequency_limits(curves))
+        spectra.set_xlim(
+            *frequency_limits([numbers(p.prediction.total, "cm-1") for p in shown[:3]])
+        )
         spectra.set_ylim(0, None)
         spectra.set_xlabel(FREQUENCY_LABELS["cm-1"])
         spectra.set_ylabel(density_label("3", "cm-1"))
-        spectra.legend()
+        spectra.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
         unseen = sorted({e for p in shown for e in p.prediction.elements_unseen})
         if unseen:
             write_notes(figure, [f"orange: no training structure contained {', '.join(unseen)}"])
     return figure
+
+
+def _draw_proposals(ax: Axes, shown: Sequence[Proposal], target: Target, level: float) -> None:
+    """The value of each proposal with its uncertainty, beside the goal."""
+    ax.axvline(target.goal, color=DARK, linewidth=0.8, dashes=(3, 1.5))
+    for k, p in enumerate(shown):
+        colour = WARNING if p.prediction.elements_unseen else PALETTE[0]
+        ends = [[max(p.value - p.lower, 0.0)], [max(p.upper - p.value, 0.0)]]
+        ax.errorbar(p.value, k, xerr=ends, fmt="o", markersize=3.5, color=colour)
+    ax.set_yticks(range(len(shown)), [formula_text(p.crystal.formula, LONGEST) for p in shown])
+    ax.invert_yaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_xlabel(f"{target.axis}, ± {100 * level:g} %")
+    ax.tick_params(axis="y", length=0)
 
 
 def percent(share: float) -> str:
@@ -226,7 +223,8 @@ def percent(share: float) -> str:
     return "> 99.9 %" if share > 0.999 else f"{100 * share:.3g} %"
 
 
-def _same_reach(ranking: Ranking, below: Axes, n: int) -> None:
+def _limit_residuals(ranking: Ranking, below: Axes, n: int) -> None:
+    """One scale for the residuals of all candidates."""
     rest = array(ranking.observed.intensity - ranking.fits.curve[:n])
     limit = 1.15 * max(0.1, float(np.abs(rest).max()) / array(ranking.observed.intensity).max())
     below.set_ylim(-limit, limit)

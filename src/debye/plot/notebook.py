@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from debye.crystals.dos.quantities import BASES
+from debye.crystals.dos.quantities import BASES, QUANTITIES
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo_table import Thermodynamics
 from debye.crystals.lattice.bands import Bands
@@ -124,7 +124,7 @@ def prediction_card(prediction: Prediction) -> str:
         halves = [f" ± {interval.half.item():.2g}" for interval in found]
     facts = [
         f"mean frequency {mean:.4g}{halves[0]} {UNIT_NAMES['cm-1']}",
-        f"C<sub>V</sub>(300 K) {heat:.4g}{halves[1]} J / K / mol atoms",
+        f"C<sub>V</sub>(300 K) {heat:.4g}{halves[1]} {QUANTITIES['heat_capacity'].unit_text()}",
         _swatches(prediction.elements.labels)
         + ("; ± and grey: 90 % intervals" if sure is not None else ""),
     ]
@@ -183,7 +183,7 @@ def thermodynamics_card(table: Thermodynamics) -> str:
         span,
         f"C<sub>V</sub> {heat[-1]:.5g}, S {array(table.entropy)[-1]:.5g} J/K/{amount}"
         f" at {kelvin[-1]:g} K; zero-point energy {table.zero_point_energy.item():.4g}"
-        f" kJ / {amount}",
+        f" kJ/{amount}",
     ]
     edges = [array(edge) for edge in table.bounds.get("heat_capacity", ())]
     order = np.argsort(kelvin)
