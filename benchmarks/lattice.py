@@ -21,6 +21,7 @@ import torch
 
 from debye.core.neighbors import pairs_within
 from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.dynamical_matrix import solved
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_force_constants
 from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.predict.predictor import Predictor
@@ -82,8 +83,9 @@ def compare(force_constants_of: dict[str, ForceConstants]) -> None:
     for name, (crystal, points) in MEASURED.items():
         known, _ = special_points(crystal.cell)
         for label, modes in points.items():
-            q = torch.from_numpy(np.array(known[label]))[None, None]
-            omega = frequencies(force_constants_of[name].double().modes(q).square)[0, 0]
+            q = torch.from_numpy(np.array(known[label]))[None]
+            ((_, square, _),) = solved(force_constants_of[name], q)
+            omega = frequencies(square)[0]
             for mode, measured in modes.items():
                 predicted = omega[ORDER[label][mode]].mean().item()
                 differences.append(predicted - measured)

@@ -61,7 +61,12 @@ def omega(force_constants, q):
     """Frequencies at wave vectors (Q, 3) of one crystal, cm⁻¹."""
     from debye.crystals.lattice.force_constants import frequencies
 
-    return frequencies(force_constants.modes(torch.as_tensor(q).double()[None]).square)[0]
+    return frequencies(squares(force_constants, torch.as_tensor(q).double()[None]))[0]
+
+
+def squares(force_constants, q):
+    """ω² at wave vectors (B, Q, 3) of crystals of equal size, eV/(Å² u)."""
+    return torch.linalg.eigvalsh(force_constants.dynamical_matrix(q))
 
 
 def random_q(count, seed=0):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lattices import CRYSTALS, force_constants_of, omega, random_q
+from lattices import CRYSTALS, force_constants_of, omega, random_q, squares
 
 from debye.crystals.lattice.dos import low_discrepancy
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_force_constants
@@ -96,14 +96,9 @@ def test_masses_scale_frequencies(name):
 def test_the_second_moment_is_the_trace_of_the_on_site_force_constants(name):
     force_constants = force_constants_of(CRYSTALS[name])
     points = torch.arange(7).double() / 7
-    square = force_constants.modes(torch.cartesian_prod(points, points, points)[None]).square
+    square = squares(force_constants, torch.cartesian_prod(points, points, points)[None])
     on_site = force_constants.on_site().diagonal(dim1=1, dim2=2).sum(1)
     close(square.sum(-1).mean(), (on_site / force_constants.mass).sum())
-
-
-def test_shares_of_sites_sum_to_one(name):
-    share = force_constants_of(CRYSTALS[name]).modes(Q[None]).share
-    close(share.sum(-1), torch.ones(1, len(Q), share.shape[-2]).double())
 
 
 @pytest.mark.parametrize("q", HALVES, ids=lambda q: str(q.tolist()))
@@ -112,7 +107,7 @@ def test_gradients_are_exact_where_modes_are_degenerate(name, q):
     scale = (force_constants.on_site() / force_constants.mass[:, None, None]).abs().max()
 
     def count(values):
-        square = replace(force_constants, values=values).modes(q[None, None]).square
+        square = squares(replace(force_constants, values=values), q[None, None])
         return torch.exp(-3 * square / scale).sum()  # a smooth count of all modes
 
     assert torch.autograd.gradcheck(
@@ -143,7 +138,7 @@ def test_a_batch_equals_its_crystals(name):
     batch = joined(parts)
     seen = []
     for crystals, sites, part in batch.by_size():
-        square = part.modes(Q.expand(len(crystals), -1, -1)).square
+        square = squares(part, Q.expand(len(crystals), -1, -1))
         for row, crystal in zip(square, crystals.tolist(), strict=True):
             close(frequencies(row), omega(parts[crystal], Q), atol=1e-6)
             seen.append(crystal)

@@ -102,26 +102,6 @@ def wasserstein(predicted: Spectrum, true: Spectrum) -> Tensor:
     return (gap.abs() * true.frequency.diff()).sum(-1)
 
 
-def hellinger(predicted: Spectrum, true: Spectrum) -> Tensor:
-    """Hellinger distance of the unit-area spectra, √(1 - Σ √(p q)), between 0 and 1.
-
-    Returns:
-        Shape (...). Its gradient at equal spectra is infinite, as the distance's own.
-
-    Raises:
-        InputError: The axes differ.
-
-    Example:
-        >>> one = Spectrum([0, 20, 40, 60], [0.0, 1.0, 0.0, 0.0], normalisation="max")
-        >>> two = Spectrum([0, 20, 40, 60], [0.0, 0.0, 1.0, 0.0], normalisation="max")
-        >>> hellinger(one, two).item()
-        1.0
-    """
-    check_same_axis(predicted.frequency, true.frequency)
-    overlap = (_on_points(predicted) * _on_points(true)).sqrt().sum(-1)
-    return (1 - overlap).clamp(min=0.0).sqrt()
-
-
 def r_squared(
     predicted: Spectrum, true: Spectrum, definition: str = "flattened", view: str = "max"
 ) -> Tensor:

@@ -396,14 +396,6 @@ class Spectrum(Convertible, Displayed):
         kept = replace(self, frequency=points, density=density)
         return kept, 1 - kept.integral / or_one(self.integral)
 
-    def drop_imaginary(self) -> tuple[Spectrum, Tensor]:
-        """The real modes, and the fraction of the states that the imaginary ones held.
-
-        Raises:
-            InputError: No real mode is left.
-        """
-        return self.clip(lower=0.0)
-
     def _real_weights(self) -> Tensor:
         """Trapezoid weights of the part above ω = 0."""
         return integration_weights(self.frequency, torch.ones_like)

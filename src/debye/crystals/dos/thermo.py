@@ -60,33 +60,6 @@ def heat_capacity(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tenso
     return _thermal(spectrum.to("3N"), temperatures, heat_capacity_kernel)
 
 
-def heat_capacity_slope(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
-    """How the heat capacity rises with ln T, T ∂C_V/∂T = R ∫ g c(x) [x coth(x/2) - 2] dω.
-
-    c is the kernel of C_V, a function of x ∝ ω/T alone, so this is also what C_V loses where
-    every frequency rises by one factor, -∂C_V/∂ln ω. (What S loses is C_V itself.)
-
-    Args:
-        spectrum: Any normalisation; shape (..., F).
-        temperatures: K, ≥ 0, shape (T,) or ().
-
-    Returns:
-        J/(K mol), per mole of cells, shape (..., T) or (...).
-
-    Raises:
-        InputError: A temperature is negative or not finite.
-
-    Example:
-        >>> dos = Spectrum([0, 100, 200, 300], [0.0, 1.0, 2.0, 0.0], normalisation="max")
-        >>> round(heat_capacity_slope(dos, 100.0).item(), 3)
-        12.594
-        >>> low, high = heat_capacity(dos, [99.9, 100.1])
-        >>> round((high - low).item() / 0.002, 3)
-        12.594
-    """
-    return _thermal(spectrum.to("3N"), temperatures, heat_capacity_slope_kernel)
-
-
 def entropy(spectrum: Spectrum, temperatures: Tensor | ArrayLike) -> Tensor:
     """Entropy, S = R ∫ g [x / (e^x - 1) - ln(1 - e^-x)] dω.
 
@@ -277,7 +250,11 @@ def heat_capacity_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
 
 
 def heat_capacity_slope_kernel(omega: Tensor, x: Tensor, T: Tensor) -> Tensor:
-    """Of T ∂C_V/∂T, J/(K mol)."""
+    """Of T ∂C_V/∂T = R ∫ g c(x) [x coth(x/2) - 2] dω, J/(K mol).
+
+    c is the kernel of C_V, a function of x ∝ ω/T alone, so this is also what C_V loses where
+    every frequency rises by one factor, -∂C_V/∂ln ω. (What S loses is C_V itself.)
+    """
     return R * _einstein(x) * (x / _tanh(x) - 2)
 
 

@@ -13,21 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.units import FORCE_CONSTANT_TO_CM1
-
-
-class Modes(NamedTuple):
-    """Eigenvalues and eigenvectors at q-points of B crystals of n sites."""
-
-    square: Tensor
-    """(B, Q, 3n) eigenvalues ω² of D, eV/(Å² u), ascending; negative where unstable."""
-    share: Tensor
-    """(B, Q, 3n, n) how much of each mode is a motion of each site; sums to 1 over the sites."""
 
 
 @dataclass(frozen=True)
@@ -161,18 +151,6 @@ class ForceConstants:
         held = {k: v.detach().cpu() for k, v in vars(self).items() if isinstance(v, Tensor)}
         found = {k: v.double() if v.is_floating_point() else v for k, v in held.items()}
         return ForceConstants(**found, n_crystals=self.n_crystals)
-
-    def modes(self, q: Tensor) -> Modes:
-        """Eigenvalues and the sites' shares of the modes, crystals of equal size.
-
-        The derivative of a sum over all modes of one function of ω² is exact also where modes
-        are degenerate: the eigenvectors enter it as projectors alone. The shares carry none.
-        """
-        D = self.dynamical_matrix(q)
-        square, vectors = torch.linalg.eigh(D)
-        n = len(self.mass) // self.n_crystals
-        squares = vectors.detach().abs().square()  # [crystal, q, site xyz, mode]
-        return Modes(square, squares.unflatten(-2, (n, 3)).sum(-2).mT)
 
 
 def mean_force_constants(members: Sequence[ForceConstants]) -> ForceConstants:
