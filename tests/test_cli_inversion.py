@@ -161,7 +161,7 @@ def test_rank(debye, small_model, files):
     assert {c["formula"] for c in told["candidates"]} == {"NaCl", "CsCl"}
     for candidate in told["candidates"]:
         assert candidate["scale_lower"] < candidate["scale"] < candidate["scale_upper"]
-        assert candidate["background_share"] == []
+        assert candidate["background_fraction"] == []
     words = ("invert", "rank", files / "run.dat", files / "cells", "--background", "none")
     table = debye(*words, "--top", 1).stdout
     assert "and 1 more" in table
@@ -252,7 +252,7 @@ def test_refine(debye, small_model, files):
     told = json.loads(result.stdout, parse_constant=pytest.fail)
     assert [p["name"] for p in told["parameters"]] == ["strain xx+yy+zz", "fraction of Br for Cl"]
     assert np.array(told["samples"]).shape == (20, 2)
-    assert all(0 <= d["told"] <= 1 for d in told["directions"])
+    assert all(0 <= d["width_ratio"] <= 1 for d in told["directions"])
     assert told["misfit"] <= told["misfit_before"] + 1e-6
     for name in ("o.cif", "o.json"):
         result = debye(

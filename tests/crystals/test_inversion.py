@@ -522,7 +522,7 @@ def test_a_fraction_comes_back_and_what_is_not_told_is_said(predictor, zinc_blen
     observed = Observation.of(Measured(GRID, y, 1e-4 * y.max().expand(51)), GRID)
     found = refine(Objective(predictor, free_parameters, observed, background="none", error=None))
     assert found.values[0].item() == pytest.approx(0.3, abs=0.02)
-    assert found.directions[0].told > 0.99
+    assert found.directions[0].width_ratio > 0.99
     assert found.directions[0].words.startswith("strain xx+yy+zz")
     assert any("hardly tells strain" in note for note in found.notes)
 

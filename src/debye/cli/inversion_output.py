@@ -39,7 +39,7 @@ def ranking_record(
                 "scale": float(ranking.scale[k]),
                 "scale_lower": lower[k],
                 "scale_upper": upper[k],
-                "background_share": [float(b) for b in fits.coefficients[k, 1:]],
+                "background_fraction": [float(b) for b in fits.coefficients[k, 1:]],
                 "resolution_cm-1": list(ranking.resolution[k].coefficients),
                 "warnings": list(candidates.warnings[i]),
             }
@@ -125,7 +125,7 @@ def refined_table(found: Refined, level: float) -> str:
         lines.append(f"{p.name:<40} {p.offset:>9.4f} {value:>9.4f} {float(half):>8.4f}")
     lines.append(f"misfit {before:.2f} before, {after:.2f} after")
     lines.append("independent directions, posterior over prior width:")
-    lines += [f"  {d.told:>5.2f}  {d.words}" for d in found.directions]
+    lines += [f"  {d.width_ratio:>5.2f}  {d.words}" for d in found.directions]
     return "\n".join(lines)
 
 

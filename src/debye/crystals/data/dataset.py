@@ -1,7 +1,7 @@
 """Read labelled crystals, from a table or from phonopy folders.
 
 Spectra are kept in the published view: 51 points from 0 to 1000 cm⁻¹, maximum 1. A row that
-cannot be used is told and left out; it does not stop the others.
+cannot be used is reported and left out; it does not stop the others.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def _csv_rows(path: Path) -> Iterator[Row | FailedInput]:
         try:
             yield name, *_labelled(row, name, path)
         except DebyeError as error:
-            told = f"{path} row {name}" in error.what
-            yield _failed_row(path, name, error.why if told else f"{error.what}: {error.why}")
+            named = f"{path} row {name}" in error.what
+            yield _failed_row(path, name, error.why if named else f"{error.what}: {error.why}")
 
 
 NAMES = ("mp_id", "name", "id")

@@ -1,4 +1,4 @@
-"""Labelled crystals in memory: the rows that training and judging work on.
+"""Labelled crystals in memory: the rows that training and evaluation work on.
 
 The published recipe: from a raw density of states to the 51 points of the labels.
 """

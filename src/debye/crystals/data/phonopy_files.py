@@ -1,4 +1,4 @@
-"""Phonopy's files, read without trust: cells, forces and Born charges of one calculation.
+"""Phonopy's files, whose makers are strangers: cells, forces and Born charges of one calculation.
 
 A calculation is a folder. It holds a phonopy record with the cells (``phonopy_params.yaml``,
 ``phonopy.yaml`` or ``phonopy_disp.yaml``, plain or packed as ``.xz``, ``.gz``, ``.bz2``), or
@@ -265,13 +265,13 @@ def named(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 def _parsed(path: Path, parse: Callable[[], Result]) -> Result:
     """What a parser makes of a file; a refusal that names the file if it fails."""
 
-    def reading() -> Result:
+    def attempted() -> Result:
         try:
             return parse()
         except (IndexError, RecursionError) as error:  # phonopy's ways of reading past the end
             raise _damaged(path, "it ends too early") from error
 
-    made = attempt(str(path), reading)
+    made = attempt(str(path), attempted)
     if isinstance(made, FailedInput):
         raise made.error
     return made

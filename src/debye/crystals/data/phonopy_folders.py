@@ -31,10 +31,10 @@ states, most of it the broadening, and the published view by 0.002 and 0.004 at 
 SIGMA = 1.0
 """Standard deviation of the Gaussian that each mode becomes, cm⁻¹."""
 IMAGINARY = 0.05
-"""Share of imaginary modes above which a calculation is no label: the structure is not the one
+"""Fraction of imaginary modes above which a calculation is no label: the structure is not the one
 that vibrates, and the states that are left would be scaled up to hide it."""
 NOTED = 1e-3
-"""Share of lost states that a crystal's notes tell."""
+"""Fraction of lost states that a crystal's notes tell."""
 
 
 def read_phonopy_folders(path: Path) -> Iterator[Row | FailedInput]:
@@ -131,11 +131,11 @@ def _row(folder: Path) -> Row:
 def _lost(dos: Spectrum, imaginary: float) -> list[str]:
     """What the published grid leaves out."""
     beyond = 1 - (dos.cumulative([FREQUENCY[-1]])[0] / dos.integral).item()
-    shares = {"imaginary": imaginary, f"above {FREQUENCY[-1]:g} cm⁻¹": beyond}
+    fractions = {"imaginary": imaginary, f"above {FREQUENCY[-1]:g} cm⁻¹": beyond}
     return [
-        f"{100 * share:.2g} % of the states are {where} and not in the labelled spectrum"
-        for where, share in shares.items()
-        if share > NOTED
+        f"{100 * fraction:.2g} % of the states are {where} and not in the labelled spectrum"
+        for where, fraction in fractions.items()
+        if fraction > NOTED
     ]
 
 

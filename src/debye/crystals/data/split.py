@@ -1,4 +1,4 @@
-"""Which rows are trained on, which choose the best epoch, and which are kept for judging."""
+"""Which rows are trained on, which choose the best epoch, and which are kept for testing."""
 
 from __future__ import annotations
 
@@ -131,26 +131,26 @@ def read_labelled(
 
 
 def element_balanced_split(
-    collection: Collection, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 12
+    collection: Collection, parts: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 12
 ) -> Split:
     """Split so that each element is shared out in the same proportions.
 
     Elements are taken from the rarest on; the crystals that hold one and are not yet placed are
-    shuffled and dealt out so that the element's count in each subset comes nearest to its share.
+    shuffled and dealt out so that the element's count in each subset comes nearest to its part.
 
     Args:
         collection: What to split.
-        shares: Parts of train, valid and test; they sum to 1.
+        parts: Fractions of train, valid and test; they sum to 1.
         seed: Seed of the shuffle.
 
     Returns:
         Names by subset, in the order of the collection.
     """
-    place = _placed(collection, shares, seed)
+    part_of = _placed(collection, parts, seed)
     return {
-        name: [row for row, k in zip(collection.names, place, strict=True) if k == at]
+        name: [row for row, k in zip(collection.names, part_of, strict=True) if k == at]
         for at, name in enumerate(SUBSETS)
-        if at in place
+        if at in part_of
     }
 
 
@@ -173,8 +173,8 @@ def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
             why="each needs a row, and something to train on besides",
             fix="ask for 5, or another number between 2 and the rows",
         )
-    place = _placed(collection, [1 / count] * count, seed)
-    rows = list(zip(collection.names, place, strict=True))
+    part_of = _placed(collection, [1 / count] * count, seed)
+    rows = list(zip(collection.names, part_of, strict=True))
     return [
         {
             "train": [name for name, k in rows if k != fold],
@@ -184,25 +184,25 @@ def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
     ]
 
 
-def _placed(collection: Collection, shares: Sequence[float], seed: int) -> list[int]:
+def _placed(collection: Collection, parts: Sequence[float], seed: int) -> list[int]:
     """The part each row is dealt to."""
     rng = np.random.default_rng(seed)
     holders: dict[str, list[int]] = {}
     for i, crystal in enumerate(collection.crystals):
         for element in crystal.elements:
             holders.setdefault(element, []).append(i)
-    place: dict[int, int] = {}
+    part_of: dict[int, int] = {}
     for element in sorted(holders, key=lambda e: (len(holders[e]), e)):
-        _deal(holders[element], place, np.asarray(shares), rng)
-    return [place[i] for i in range(len(collection))]
+        _deal(holders[element], part_of, np.asarray(parts), rng)
+    return [part_of[i] for i in range(len(collection))]
 
 
 def _deal(
-    holders: Sequence[int], place: dict[int, int], shares: np.ndarray, rng: np.random.Generator
+    holders: Sequence[int], part_of: dict[int, int], parts: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Place the crystals of one element where its share is furthest from being met."""
-    counts = np.bincount([place[i] for i in holders if i in place], minlength=len(shares))
-    for i in rng.permutation([i for i in holders if i not in place]):
-        k = int(np.argmax(shares * len(holders) - counts))
-        place[int(i)] = k
+    """Place the crystals of one element where its part is furthest from being met."""
+    counts = np.bincount([part_of[i] for i in holders if i in part_of], minlength=len(parts))
+    for i in rng.permutation([i for i in holders if i not in part_of]):
+        k = int(np.argmax(parts * len(holders) - counts))
+        part_of[int(i)] = k
         counts[k] += 1

@@ -189,7 +189,7 @@ def check_labels(labels: Sequence[str], density: Tensor) -> None:
 
 
 def or_one(value: Tensor) -> Tensor:
-    """A divisor that leaves an empty row (a share of zero atoms) at zero instead of NaN."""
+    """A divisor that leaves an empty row (a fraction of no atoms) at zero instead of NaN."""
     return torch.where(value == 0, torch.ones_like(value), value)
 
 

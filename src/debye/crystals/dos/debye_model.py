@@ -39,12 +39,12 @@ def debye_heat_capacity(y: Tensor) -> Tensor:
         tensor([1.0000, 0.9517, 0.0758], dtype=torch.float64)
     """
     node, weight = np.polynomial.legendre.leggauss(8)
-    place = y.new_tensor(((np.arange(PANELS)[:, None] + (node + 1) / 2) / PANELS).ravel())
-    share = y.new_tensor(np.tile(weight / 2 / PANELS, PANELS))
+    at = y.new_tensor(((np.arange(PANELS)[:, None] + (node + 1) / 2) / PANELS).ravel())
+    part = y.new_tensor(np.tile(weight / 2 / PANELS, PANELS))
     end = y[..., None].clamp(max=60.0)  # beyond, x⁴ e^-x has ended
-    x = end * place  # [..., node]
+    x = end * at  # [..., node]
     oscillator = (x / -torch.expm1(-x)) ** 2 * torch.exp(-x)
-    return 3 * (end / y[..., None] * share * (x / y[..., None]) ** 2 * oscillator).sum(-1)
+    return 3 * (end / y[..., None] * part * (x / y[..., None]) ** 2 * oscillator).sum(-1)
 
 
 def debye_temperature(

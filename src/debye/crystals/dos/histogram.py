@@ -53,12 +53,12 @@ def spectrum_of_modes(
     margin = int(np.ceil(6 * sigma)) + 1
     first = int(np.floor(omega.min())) - margin
     left = np.floor(omega).astype(int) - first
-    share = omega - np.floor(omega)
+    beyond = omega - np.floor(omega)
     size = int(left.max()) + margin + 2
     gaussian = np.exp(-((np.arange(-margin, margin + 1) / sigma) ** 2) / 2)
     gaussian /= gaussian.sum()
     rows = [
-        np.bincount(left, row * (1 - share), size) + np.bincount(left + 1, row * share, size)
+        np.bincount(left, row * (1 - beyond), size) + np.bincount(left + 1, row * beyond, size)
         for row in np.atleast_2d(weights)
     ]
     density = np.array([np.convolve(row, gaussian, "same") for row in rows])

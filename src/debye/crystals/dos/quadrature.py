@@ -89,9 +89,9 @@ def _nodes(frequency: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def _plain_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
     """Gauss–Legendre nodes in intervals where the density is linear."""
     start, width = frequency[interval], frequency.diff()[interval]
-    place, share = _gauss_legendre(frequency)  # both [node], on 0..1
-    node = start[:, None] + width[:, None] * place  # [interval, node]
-    to_left, to_right = width[:, None] * share * (1 - place), width[:, None] * share * place
+    at, weight = _gauss_legendre(frequency)  # both [node], on 0..1
+    node = start[:, None] + width[:, None] * at  # [interval, node]
+    to_left, to_right = width[:, None] * weight * (1 - at), width[:, None] * weight * at
     left = interval[:, None].expand_as(node)
     return left.flatten(), node.flatten(), to_left.flatten(), to_right.flatten()
 
@@ -103,16 +103,16 @@ def _debye_nodes(frequency: Tensor, interval: Tensor) -> tuple[Tensor, ...]:
     positive = end - start.clamp(min=0.0)
     extent = positive / (end - start)
     of_left, of_right = positive * extent / 2, positive * (1 - extent / 2)
-    place, share = _gauss_legendre(frequency)
+    at, weight = _gauss_legendre(frequency)
     octave = 2.0 ** -torch.arange(OCTAVES, dtype=frequency.dtype, device=frequency.device)
     begin = torch.cat([octave[1:], torch.zeros_like(octave[:1])])  # 1/2, 1/4, ..., 2^-15, 0
     width = (octave - begin)[:, None]
-    share = (width * share).flatten()  # [octave, node] in a row
-    place = (begin[:, None] + width * place).flatten()
-    second, fourth = 3 * share * place**2, 5 * share * place**4  # each holds one state
+    weight = (width * weight).flatten()  # [octave, node] in a row
+    at = (begin[:, None] + width * at).flatten()
+    second, fourth = 3 * weight * at**2, 5 * weight * at**4  # each holds one state
     acoustic = positive / 3  # ∫ (ω/ω₁)² dω: the sound waves that g(ω₁) = a ω₁² stands for
     to_right = acoustic * second + (of_right - acoustic) * fourth
-    return interval.expand(len(place)), end * place, of_left * fourth, to_right
+    return interval.expand(len(at)), end * at, of_left * fourth, to_right
 
 
 def _gauss_legendre(like: Tensor) -> tuple[Tensor, Tensor]:
@@ -211,8 +211,8 @@ def cut(frequency: Tensor, density: Tensor, low: float, high: float) -> tuple[Te
     inside = (frequency > low) & (frequency < high)
     ends = frequency.new_tensor([low, high])
     left = _left(frequency, ends)
-    share = (ends - frequency[left]) / frequency.diff()[left]
-    first, last = torch.lerp(density[..., left], density[..., left + 1], share).split(1, -1)
+    weight = (ends - frequency[left]) / frequency.diff()[left]
+    first, last = torch.lerp(density[..., left], density[..., left + 1], weight).split(1, -1)
     points = torch.cat([ends[:1], frequency[inside], ends[1:]])
     return points, torch.cat([first, density[..., inside], last], -1)
 

@@ -3,7 +3,7 @@
 Functions return (..., T) for a `Spectrum` of shape (..., F) and temperatures of shape (T,), per
 mole of what the spectrum counts: of cells of ``n_atoms`` atoms. `thermodynamics` gives them per
 atom, per formula unit, per mole of cells or per kilogram. Imaginary modes have no harmonic
-thermodynamics and are left out; `Spectrum.imaginary_fraction` tells their share.
+thermodynamics and are left out; `Spectrum.imaginary_fraction` is their fraction.
 
 With x = h c ω / k_B T the kernels are written in e^-x, which is small where e^x would overflow,
 so that T = 0 is the exact limit and every gradient is finite.

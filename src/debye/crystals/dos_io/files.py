@@ -139,8 +139,8 @@ def write_spectrum(
     """
     found = layout or _layout_named(Path(path))
     if found in ("csv", "json"):
-        told = to_csv if found == "csv" else to_record
-        laid = told(spectrum, unit, band)
+        layout_of = to_csv if found == "csv" else to_record
+        laid = layout_of(spectrum, unit, band)
         text = laid if isinstance(laid, str) else _dump(laid)
     elif found == "pymatgen":
         text = _dump(to_phonon_dos(spectrum))

@@ -78,14 +78,14 @@ def of_columns(text: str, unit: str | None) -> Measured:
         InputError: It is no such table, or its unit is not clear.
     """
     header, rows = _table(text)
-    told = unit_named(header)
-    if unit and told and told != unit:
-        why = f"its header names {told}, and {unit} was asked for"
+    named = unit_named(header)
+    if unit and named and named != unit:
+        why = f"its header names {named}, and {unit} was asked for"
         raise InputError(
-            "the unit is not clear", why=why, fix=f"ask for {told}, or mend the header"
+            "the unit is not clear", why=why, fix=f"ask for {named}, or mend the header"
         )
     columns = torch.tensor(rows, dtype=torch.float64).T
-    chosen = unit or told
+    chosen = unit or named
     if chosen is None:
         raise _no_unit(columns[0])
     if bool((columns[0].diff() < 0).all()):

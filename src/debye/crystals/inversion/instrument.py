@@ -95,7 +95,7 @@ class Resolution:
         """A resolution as written: ``1.5`` (constant), ``2%`` (of the energy), ``1,0.02,1e-4``.
 
         Args:
-            text: A standard deviation, a share, or the coefficients of a polynomial.
+            text: A standard deviation, a fraction, or the coefficients of a polynomial.
             unit: Unit of the energies in it.
 
         Raises:
@@ -114,7 +114,7 @@ class Resolution:
         except ValueError:
             numbers = [float("nan")]
         if not all(0 <= x < float("inf") for x in numbers):
-            why = "it is no standard deviation, share or polynomial with coefficients ≥ 0"
+            why = "it is no standard deviation, fraction or polynomial with coefficients ≥ 0"
             fix = "write for example 1.5, 2% or 1,0.02"
             raise InputError(f"cannot use the resolution {text!r}", why=why, fix=fix)
         return cls(tuple(numbers)) if any(numbers) else cls()

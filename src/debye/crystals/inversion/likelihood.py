@@ -130,7 +130,7 @@ SHIPPED_ERROR = ModelError()
 BACKGROUNDS = {"none": 0, "constant": 1, "linear": 2}
 """Number of coefficients of each kind of background."""
 LEAST_POINTS = 6
-"""Points of comparison below which nothing can be told."""
+"""Points of comparison below which nothing can be found."""
 AT_ONCE = 32
 """Candidates compared together, which bounds the memory."""
 LEAST_SCALE = 0.02

@@ -25,7 +25,7 @@ from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES
 from debye.crystals.structure.symmetry import Symmetry, operations_of
 from debye.errors import InputError
 
-STRAIN, SHIFT, SHARE = 0.02, 0.1, 12**-0.5
+STRAIN, SHIFT, FRACTION = 0.02, 0.1, 12**-0.5
 """Prior widths: of a strain, a displacement in Å and a fraction, whose prior is flat."""
 MOST_STRAIN, MOST_SHIFT = 0.08, 0.4
 """How far a parameter may go; the network has seen no strained cells."""
@@ -108,8 +108,8 @@ class FreeParameters:
         """
         mean = cls.of(interpolate(a, b, 0.5))
         ends = [interpolate(a, b, x) for x in (0.0, 1.0)]
-        shares = [[end.species[i].get(s, 0.0) for end in ends] for i, s in mean.entries]
-        change = np.array([high - low for low, high in shares])
+        fractions = [[end.species[i].get(s, 0.0) for end in ends] for i, s in mean.entries]
+        change = np.array([high - low for low, high in fractions])
         step = ends[1].fractional - ends[0].fractional
         cell = (1 - start) * a.cell + start * b.cell
         x = Parameter(
@@ -117,7 +117,7 @@ class FreeParameters:
             np.linalg.inv(cell) @ (b.cell - a.cell),
             step,
             change,
-            SHARE,
+            FRACTION,
             -start,
             1 - start,
             start,
@@ -127,7 +127,7 @@ class FreeParameters:
             mean,
             cell=cell,
             fractional=ends[0].fractional + start * step,
-            fraction=np.array([low + start * (high - low) for low, high in shares]),
+            fraction=np.array([low + start * (high - low) for low, high in fractions]),
             parameters=(x,),
             name=f"{a.formula} to {b.formula}",
         )
@@ -145,8 +145,8 @@ class FreeParameters:
             ComputationError: No operations are found.
         """
         contents: list[list[tuple[str, float]]] = [[] for _ in self.fractional]
-        for (i, symbol), share in zip(self.entries, self.fraction, strict=True):
-            contents[i].append((symbol, round(float(share), 6)))
+        for (i, symbol), x in zip(self.entries, self.fraction, strict=True):
+            contents[i].append((symbol, round(float(x), 6)))
         known = [tuple(content) for content in contents]
         return operations_of([known.index(c) for c in known], self.fractional, self.cell)
 
@@ -220,10 +220,10 @@ class FreeParameters:
         totals = [known[i, gives] + known.get((i, takes), 0.0) for i in sites]
         for i, total in zip(sites, totals, strict=True):
             change[entries.index((i, gives))], change[entries.index((i, takes))] = -total, total
-        shares = [known.get((i, takes), 0.0) / t for i, t in zip(sites, totals, strict=True)]
-        start = shares[0]
-        if max(shares) - min(shares) > ABSENT:
-            why = f"it takes {min(shares):g} to {max(shares):g} of the sites that it shares"
+        fractions = [known.get((i, takes), 0.0) / t for i, t in zip(sites, totals, strict=True)]
+        start = fractions[0]
+        if max(fractions) - min(fractions) > ABSENT:
+            why = f"it takes {min(fractions):g} to {max(fractions):g} of the sites that it shares"
             fix = "give a structure whose sites are shared alike"
             raise InputError(f"cannot free the fraction of {takes}", why=why, fix=fix)
         widened = [replace(p, change=np.concatenate([p.change, padding])) for p in self.parameters]
@@ -232,7 +232,7 @@ class FreeParameters:
             stretch * np.eye(3),
             np.zeros_like(self.fractional),
             change,
-            SHARE,
+            FRACTION,
             -start,
             1 - start,
             start,
@@ -295,9 +295,9 @@ class FreeParameters:
         """The structure at values (P,)."""
         cell, fractional, fraction = (x.detach().numpy() for x in self.moved(values))
         species: list[dict[str, float]] = [{} for _ in fractional]
-        for (i, symbol), share in zip(self.entries, fraction.tolist(), strict=True):
-            if share > ABSENT:
-                species[i][symbol] = min(share, 1.0)
+        for (i, symbol), x in zip(self.entries, fraction.tolist(), strict=True):
+            if x > ABSENT:
+                species[i][symbol] = min(x, 1.0)
         return Crystal(species, fractional @ cell, cell, source=self.name)
 
     def weights(self, *, neutron: bool) -> Tensor:

@@ -39,8 +39,8 @@ from debye.errors import ComputationError, InputError
 
 STEP = 1e-3
 """Of the prior's width: for the curvature, from differences of the gradient."""
-UNTOLD = 0.7
-"""Posterior over prior width above which a direction is called untold by the spectrum."""
+UNKNOWN = 0.7
+"""Posterior over prior width above which a direction is called unknown to the spectrum."""
 STARTS = 9
 """Values of each fraction that are tried as beginnings."""
 MOST_ROUNDS = 200
@@ -143,7 +143,7 @@ class Direction(NamedTuple):
 
     words: str
     """Which parameters move together, such as ``strain xx+yy + 0.6 shift O4 along a (Å)``."""
-    told: float
+    width_ratio: float
     """Posterior width over prior width: 1 where the spectrum says nothing, 0 where all."""
 
 
@@ -156,7 +156,7 @@ class Refined:
         values: At the maximum of the posterior, (P,).
         covariance: Of the values, (P, P).
         at_bound: Whether each value lies at its bound, where its error means little.
-        directions: Of the posterior, the least told by the spectrum first.
+        directions: Of the posterior, the least known from the spectrum first.
         fits: The spectrum at the maximum laid on the measured one.
         before: The same at the beginning.
         observed: The measured spectrum.
@@ -200,18 +200,18 @@ class Refined:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the spectrum cannot tell, and where a bound was met."""
-        untold = [
-            f"the spectrum hardly tells {d.words}: its posterior is {100 * d.told:.0f} % as wide "
-            "as its prior"
+        unknown = [
+            f"the spectrum hardly tells {d.words}: its posterior is"
+            f" {100 * d.width_ratio:.0f} % as wide as its prior"
             for d in self.directions
-            if d.told > UNTOLD
+            if d.width_ratio > UNKNOWN
         ]
         met = [
             f"{p.name} lies at its bound, so its error is no more than a guide"
             for p, at in zip(self.free_parameters.parameters, self.at_bound, strict=True)
             if at
         ]
-        return (*untold, *met)
+        return (*unknown, *met)
 
 
 def refine(objective: Objective) -> Refined:
@@ -273,9 +273,9 @@ def refined_over(
         ComputationError: No beginning leads to a finite posterior.
     """
     start = torch.zeros(len(free_parameters.parameters), dtype=torch.float64)
-    sure = predictor.predict(free_parameters.crystal(start)).uncertainty
-    if error is not None and sure is not None:
-        error = error.scaled(sure.size.item())
+    uncertainty = predictor.predict(free_parameters.crystal(start)).uncertainty
+    if error is not None and uncertainty is not None:
+        error = error.scaled(uncertainty.size.item())
     grid = torch.tensor(predictor.model.frequency, dtype=torch.float64)
     observed = Observation.of(measured, grid, window)
     tried = []
@@ -301,12 +301,12 @@ def refined_over(
 def _starts(objective: Objective) -> list[Array]:
     """The beginning, and where there is one fraction, values along it."""
     n = len(objective.free_parameters.parameters)
-    shares = [i for i, p in enumerate(objective.free_parameters.parameters) if p.change.any()]
-    if len(shares) != 1:
+    fractions = [i for i, p in enumerate(objective.free_parameters.parameters) if p.change.any()]
+    if len(fractions) != 1:
         return [np.zeros(n)]
-    low, high = objective.bounds[shares[0]]
+    low, high = objective.bounds[fractions[0]]
     starts = np.zeros((STARTS, n))
-    starts[:, shares[0]] = np.linspace(low, high, STARTS)
+    starts[:, fractions[0]] = np.linspace(low, high, STARTS)
     return sorted(starts, key=lambda start: objective(start)[0])[:2]
 
 
@@ -341,11 +341,11 @@ def _curvature(objective: Objective, steps: Array) -> Tensor:
 
 
 def _directions(free_parameters: FreeParameters, curvature: Tensor) -> tuple[Direction, ...]:
-    eigenvalues, vectors = torch.linalg.eigh(curvature)  # ascending: the least told first
+    eigenvalues, vectors = torch.linalg.eigh(curvature)  # ascending: the least known first
     names = [p.name for p in free_parameters.parameters]
     return tuple(
-        Direction(_in_words(vector.tolist(), names), float((1 + told) ** -0.5))
-        for told, vector in zip(eigenvalues, vectors.T, strict=True)
+        Direction(_in_words(vector.tolist(), names), float((1 + curve) ** -0.5))
+        for curve, vector in zip(eigenvalues, vectors.T, strict=True)
     )
 
 
@@ -360,8 +360,8 @@ def _in_words(vector: list[float], names: list[str]) -> str:
     chief = [i for i in order if abs(vector[i]) > 0.3 * abs(vector[order[0]])]
     text = names[chief[0]]
     for i in chief[1:]:
-        share = vector[i] / vector[chief[0]]
-        text += f" {'+' if share > 0 else '−'} {abs(share):.2g} {names[i]}"
+        ratio = vector[i] / vector[chief[0]]
+        text += f" {'+' if ratio > 0 else '−'} {abs(ratio):.2g} {names[i]}"
     return text
 
 

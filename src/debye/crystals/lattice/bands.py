@@ -41,7 +41,7 @@ NOT_TRAINED = (
     "the bands follow from what was learned of densities of states alone: no branch, wave vector "
     "or velocity was ever trained on"
 )
-NO_FIELD = "polar crystals lack the splitting of LO and TO modes near Γ"
+NO_SPLITTING = "polar crystals lack the splitting of LO and TO modes near Γ"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -233,7 +233,7 @@ def _notes(crystal: Crystal, frequency: Tensor, end: float | None) -> Iterator[s
             "end there"
         )
     if len(crystal.elements) > 1:
-        yield NO_FIELD
+        yield NO_SPLITTING
     if (lowest := frequency.min().item()) < -IMAGINARY:
         yield f"some modes are imaginary, down to {lowest:.0f} cm⁻¹ as the custom writes it"
 
@@ -327,10 +327,10 @@ def _yaml_lines(bands: Bands) -> Iterator[str]:
     yield "lattice:"
     yield from (f"- {_row(row)}" for row in crystal.cell)
     yield "points:"
-    places = zip(crystal.species, crystal.fractional, crystal.masses, strict=True)
-    for site, place, mass in places:
+    sites = zip(crystal.species, crystal.fractional, crystal.masses, strict=True)
+    for site, fractional, mass in sites:
         yield f"- symbol: {max(site, key=site.__getitem__)}"
-        yield f"  coordinates: {_row(place)}"
+        yield f"  coordinates: {_row(fractional)}"
         yield f"  mass: {mass:.6f}"
     yield ""
     yield "phonon:"

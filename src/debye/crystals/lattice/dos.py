@@ -127,23 +127,26 @@ def site_densities(
     """
     n = len(force_constants.mass)
     q = mesh_for(n) if q is None else q
-    omegas, shares = [], []
+    omegas, weights = [], []
     for _, square, vectors in solved(force_constants, q, progress):
         omegas.append(frequencies(square).flatten())
-        share = vectors.abs().square().unflatten(-2, (n, 3)).sum(-2)  # [q, site, mode]
-        shares.append(share.movedim(1, 0).flatten(1) / len(q))
-    modes, weights = torch.cat(omegas), torch.cat(shares, dim=1)
-    return spectrum_of_modes(modes.numpy(), weights.numpy(), [1.0] * n, sigma)
+        part = vectors.abs().square().unflatten(-2, (n, 3)).sum(-2)  # [q, site, mode]
+        weights.append(part.movedim(1, 0).flatten(1) / len(q))
+    modes, states = torch.cat(omegas), torch.cat(weights, dim=1)
+    return spectrum_of_modes(modes.numpy(), states.numpy(), [1.0] * n, sigma)
 
 
 def by_element(crystal: Crystal, sites: Spectrum) -> Spectrum:
-    """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
-    shares = sites.density.new_tensor(
+    """Partial density of each element, (elements, F); a mixed site counts by its fractions."""
+    fractions = sites.density.new_tensor(
         [
             [site.get(element, 0.0) / sum(site.values()) for site in crystal.species]
             for element in crystal.elements
         ]
     )
     return Spectrum(
-        sites.frequency, shares @ sites.density, shares @ sites.n_atoms, labels=crystal.elements
+        sites.frequency,
+        fractions @ sites.density,
+        fractions @ sites.n_atoms,
+        labels=crystal.elements,
     )

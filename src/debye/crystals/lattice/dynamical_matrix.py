@@ -144,12 +144,12 @@ class _SiteStates(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, D: Tensor, sites: int, points: int) -> Tensor:  # noqa: ANN401
         square, vectors = torch.linalg.eigh(D)
-        low, beyond, slope = _place(square, points)
-        share = vectors.abs().square().unflatten(-2, (sites, 3)).sum(-2).mT  # [b, q, mode, site]
+        low, beyond, slope = _bracketed(square, points)
+        part = vectors.abs().square().unflatten(-2, (sites, 3)).sum(-2).mT  # [b, q, mode, site]
         at = _cell(low, sites, points)
-        states = share.new_zeros(len(D) * sites * points)
-        upper = share * beyond.unsqueeze(-1)
-        states.index_add_(0, at.flatten(), (share - upper).flatten())
+        states = part.new_zeros(len(D) * sites * points)
+        upper = part * beyond.unsqueeze(-1)
+        states.index_add_(0, at.flatten(), (part - upper).flatten())
         states.index_add_(0, at.flatten() + 1, upper.flatten())
         ctx.save_for_backward(square, vectors, at, beyond, slope)
         return states.view(len(D), sites, points)
@@ -171,7 +171,7 @@ class _SiteStates(torch.autograd.Function):
         return vectors @ M @ vectors.mH, None, None
 
 
-def _place(square: Tensor, points: int) -> tuple[Tensor, Tensor, Tensor]:
+def _bracketed(square: Tensor, points: int) -> tuple[Tensor, Tensor, Tensor]:
     """The point below each mode, how far beyond it the mode lies, and dω/dω²."""
     bounded = square.clamp(min=0) + FLOOR
     omega = FORCE_CONSTANT_TO_CM1 * bounded.sqrt()

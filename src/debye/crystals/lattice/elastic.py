@@ -10,8 +10,8 @@ the field of polar modes, and as far as a turn of the whole crystal costs nothin
 The first two hold in every crystal without forces and stress (M. Born and K. Huang, *Dynamical
 Theory of Crystal Lattices* (1954), §§ 23 and 27), and in cubic crystals with atoms at centres of
 symmetry they hold whatever the forces: there is nothing in them to be broken. The third asks more:
-that the energy, told pair by pair as ½ Σ uᵀK u, does not rise when the crystal is turned. It is so
-for central forces without stress, and then Cauchy's relations hold, C12 = C66, if each atom is a
+that the energy, pair by pair ½ Σ uᵀK u, does not rise when the crystal is turned. It is so for
+central forces without stress, and then Cauchy's relations hold, C12 = C66, if each atom is a
 centre of symmetry. Forces between more than two atoms may break it either way (by −25 GPa in
 copper, by +43 GPa in silicon), because their energy does not belong to pairs. Force constants none
 of which pushes, as a network's, can only break it upwards: each resists the turn of its own pair
@@ -39,7 +39,7 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 DIRECTIONS = 1000
 """Over which an average over all directions is taken."""
 UNKNOWN = 0.5
-"""Part of an elastic constant that may be open to question before it is no longer told."""
+"""Part of an elastic constant that may be open to question before it is no longer given."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,14 +112,14 @@ class Elasticity:
     def to_record(self) -> dict[str, Any]:
         """Numbers for JSON, units in the names; null for a constant that is not known."""
 
-        def told(values: Tensor) -> list[list[float | None]]:
+        def known(values: Tensor) -> list[list[float | None]]:
             rows = zip(values.tolist(), self.known.tolist(), strict=True)
             return [[x if k else None for x, k in zip(*row, strict=True)] for row in rows]
 
-        record: dict[str, Any] = {"elastic_constants_GPa": told(self.constants)}
+        record: dict[str, Any] = {"elastic_constants_GPa": known(self.constants)}
         if self.range is not None:
             for name, edge in zip(("lowest", "highest"), self.range, strict=True):
-                record[f"elastic_constants_{name}_GPa"] = told(edge)
+                record[f"elastic_constants_{name}_GPa"] = known(edge)
         return record | {
             "elastic_asymmetry_GPa": self.asymmetry.tolist(),
             "elastic_turning_GPa": self.turning.tolist(),
@@ -224,7 +224,7 @@ class RotationalCost(NamedTuple):
 
 
 def rotational_cost(force_constants: ForceConstants, cell: Tensor) -> RotationalCost:
-    """How far force constants break the rules of rotation that the module tells.
+    """How far force constants break the rules of rotation of the module.
 
     Args:
         force_constants: Of one crystal.

@@ -3,7 +3,7 @@
 phonopy keeps force constants in a supercell and takes the shortest vector between two atoms in it,
 or the mean over several equally short ones. Here every pair has its own vector. To write, the
 supercell is chosen so wide that no pair has two; to read, each of several becomes a pair with its
-share of the force constant.
+part of the force constant.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def write_phonopy(path: str | Path, crystal: Crystal, force_constants: ForceCons
     """
     phonon = to_phonopy(crystal, force_constants)
     with tempfile.TemporaryDirectory() as folder:  # phonopy writes in place
-        draft = Path(folder) / "phonopy_params.yaml"
-        phonon.save(draft, settings={"force_constants": True})
-        return atomic_write(path, draft.read_bytes())
+        written = Path(folder) / "phonopy_params.yaml"
+        phonon.save(written, settings={"force_constants": True})
+        return atomic_write(path, written.read_bytes())
 
 
 def to_phonopy(crystal: Crystal, force_constants: ForceConstants) -> Phonopy:
@@ -157,8 +157,8 @@ def _compact(
 
     def key(site: NDArray[np.int64], cells: NDArray[np.float64]) -> NDArray[np.int64]:
         """One number for a site in a cell of the lattice, the same in every supercell."""
-        place = np.round(cells).astype(int) @ adjugate % size
-        return np.asarray(site * size**3 + place @ [size**2, size, 1])
+        corner = np.round(cells).astype(int) @ adjugate % size
+        return np.asarray(site * size**3 + corner @ [size**2, size, 1])
 
     # phonopy numbers the atoms of a supercell in its own order: found by site and cell.
     site = np.searchsorted(phonon.primitive.p2s_map, phonon.supercell.s2u_map)
@@ -188,7 +188,7 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
     """The force constants of phonopy's primitive cell, as pairs.
 
     A pair with several equally short vectors in the supercell becomes as many pairs, each with
-    its share. What the two ends of a pair say of it is averaged, as phonopy does.
+    its part. What the two ends of a pair say of it is averaged, as phonopy does.
 
     Args:
         phonon: With force constants, in eV/Å².
@@ -245,18 +245,18 @@ def _each_once(
     step: NDArray[np.float64],
     values: NDArray[np.float64],
 ) -> ForceConstants:
-    """Pairs told from both of their ends, each once, with the mean of what the ends tell."""
-    places = np.round(step, 5) + 0.0  # no minus zero
+    """Pairs seen from both of their ends, each once, with the mean of what the ends have."""
+    steps = np.round(step, 5) + 0.0  # no minus zero
     strength = np.abs(values).max((1, 2))
-    moved = (np.abs(places).max(1) > 0) & (strength > NOTHING * strength.max())
+    moved = (np.abs(steps).max(1) > 0) & (strength > NOTHING * strength.max())
     first, second, step, values = first[moved], second[moved], step[moved], values[moved]
-    places = places[moved]
-    leading = places[np.arange(len(places)), (places != 0).argmax(1)]
+    steps = steps[moved]
+    leading = steps[np.arange(len(steps)), (steps != 0).argmax(1)]
     turn = (first > second) | ((first == second) & (leading < 0))
     flip = turn[:, None]
     ends = np.where(flip, np.c_[second, first], np.c_[first, second])
     keys, member = np.unique(
-        np.c_[ends, np.where(flip, -places, places) + 0.0], axis=0, return_inverse=True
+        np.c_[ends, np.where(flip, -steps, steps) + 0.0], axis=0, return_inverse=True
     )
     seen = np.where(turn[:, None, None], np.swapaxes(values, 1, 2), values)
     total, way = np.zeros((len(keys), 3, 3)), np.zeros((len(keys), 3))

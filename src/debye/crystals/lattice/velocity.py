@@ -41,7 +41,7 @@ def group_velocities(
         force_constants: Of one crystal.
         cell: Lattice vectors as rows, Å, (3, 3).
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
-        direction: (Q, 3) Cartesian unit vectors along which degenerate modes are told apart, and
+        direction: (Q, 3) Cartesian unit vectors along which degenerate modes are parted, and
             along which one goes away from q = 0.
         progress: Is told how many wave vectors are newly done.
 
@@ -59,9 +59,7 @@ def group_velocities(
     for part, square, vectors in solved(force_constants, q, progress):
         ahead = direction[start : start + len(part)].double()
         start += len(part)
-        branches = _told_apart(
-            force_constants, part, square, vectors, ahead @ reciprocal_steps(cell)
-        )
+        branches = _parted(force_constants, part, square, vectors, ahead @ reciprocal_steps(cell))
         gradient = _gradient(force_constants, cell, part)
         slopes = torch.stack([_expected(change, branches) for change in gradient], dim=-1)
         omega = square.abs().sqrt()
@@ -91,7 +89,7 @@ def _gradient(force_constants: ForceConstants, cell: Tensor, q: Tensor) -> list[
     return [force_constants.derivative(q[None], axis.expand(1, len(q), 3))[0] for axis in axes]
 
 
-def _told_apart(
+def _parted(
     force_constants: ForceConstants, q: Tensor, square: Tensor, vectors: Tensor, along: Tensor
 ) -> Tensor:
     """Degenerate eigenvectors turned so that each belongs to one branch along a direction."""

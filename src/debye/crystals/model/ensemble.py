@@ -1,7 +1,7 @@
 """Ensemble: networks that predict on their own, and agree the better the more is known.
 
 The density of states of the ensemble is the mean of its members' answers; how far all head_outputs
-are apart is a first hint at the error. Force constants are told member by member; their mean is a
+are apart is a first hint at the error. Force constants are given member by member; their mean is a
 force constant again (`mean_force_constants`).
 """
 
@@ -43,7 +43,7 @@ class Ensemble(nn.Module):
         if len({(tuple(net.frequency), net.r_max) for net in self._each()}) != 1:
             raise InputError(
                 "these networks make no ensemble",
-                why="they differ in their frequencies or their reach, or there are none",
+                why="they differ in their frequencies or their cutoffs, or there are none",
                 fix="put together what was trained with one grid and one r_max",
             )
 

@@ -17,7 +17,7 @@ def upgraded(card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Te
     """A card and tensors that 0.1.0 wrote, as this version would have written them.
 
     A calibration names the model that it is of by a checksum of arguments and tensors, so it is
-    told the new one, if it was of the old.
+    given the new one, if it was of the old.
     """
     arguments = {
         name: [_arguments(member) for member in value] if name == "members" else value

@@ -1,4 +1,4 @@
-"""How good a model is on labelled crystals, and how sure it may say it is.
+"""How good a model is on labelled crystals, and the uncertainty that follows from it.
 
 evaluation = evaluate("RUN/best.safetensors", "DATA.csv", split="RUN/split.csv")
 evaluation.columns["model"]["mse_max1"]

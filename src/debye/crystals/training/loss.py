@@ -1,6 +1,6 @@
 """What a training minimises: how far predicted densities of states are from labelled ones.
 
-An exact law to learn from: heavier isotopes lower every frequency alike.
+An exact relation to train on: heavier isotopes lower every frequency alike.
 
 The force constants Φ do not know the masses, so in ω² = eig(M^{-1/2} Φ M^{-1/2}) a common factor
 s on all masses moves every frequency by s^{-1/2}. Each labelled crystal therefore stands for a

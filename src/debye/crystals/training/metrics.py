@@ -33,7 +33,7 @@ class SpectrumErrors:
     """Errors of each spectrum, (R,) each.
 
     ``mse`` and ``mae`` are in the max-1 view, ``mse_true_sum`` and ``mae_true_sum`` in the other;
-    ``wasserstein`` and ``mean_frequency`` in cm⁻¹, ``mean_frequency_share`` relative to the truth;
+    ``wasserstein`` and ``mean_frequency`` in cm⁻¹, ``mean_frequency_relative`` in parts of it;
     ``heat_capacity`` and ``entropy`` at 300 K in J/mol/K and ``zero_point_energy`` in kJ/mol, all
     three per mole of atoms and absolute.
     """
@@ -44,7 +44,7 @@ class SpectrumErrors:
     mae_true_sum: Tensor
     wasserstein: Tensor
     mean_frequency: Tensor
-    mean_frequency_share: Tensor
+    mean_frequency_relative: Tensor
     heat_capacity: Tensor
     entropy: Tensor
     zero_point_energy: Tensor
@@ -73,7 +73,7 @@ def spectrum_errors(predicted: Spectrum, true: Spectrum) -> SpectrumErrors:
         mae_true_sum=mae(predicted, true, "sum"),
         wasserstein=wasserstein(predicted, true),
         mean_frequency=frequency,
-        mean_frequency_share=frequency / true.mean_frequency,
+        mean_frequency_relative=frequency / true.mean_frequency,
         heat_capacity=apart(lambda s: heat_capacity(s, ROOM_TEMPERATURE)),
         entropy=apart(lambda s: entropy(s, ROOM_TEMPERATURE)),
         zero_point_energy=apart(zero_point_energy),
@@ -100,7 +100,10 @@ def summary(predicted: Spectrum, true: Spectrum) -> dict[str, float]:
         "wasserstein_cm-1": e.wasserstein.mean().item(),
         "wasserstein_median_cm-1": e.wasserstein.median().item(),
         "mean_frequency_cm-1_mae": e.mean_frequency.mean().item(),
-        "mean_frequency_within_10_percent": (e.mean_frequency_share < 0.1).double().mean().item(),
+        "mean_frequency_within_10_percent": (e.mean_frequency_relative < 0.1)
+        .double()
+        .mean()
+        .item(),
         **{
             f"{QUANTITIES[name].column(temperature=ROOM_TEMPERATURE)}_mae": getattr(e, name)
             .mean()

@@ -60,7 +60,7 @@ class TrainingRun:
     """A training with its folder.
 
     Args:
-        train: Rows to learn from.
+        train: Rows to train on.
         valid: Rows to choose the best epoch by.
         folder: Where to keep the run; made if missing.
         settings: What to train and how.
@@ -125,7 +125,7 @@ class TrainingRun:
     def _check_batch(self) -> None:
         if self.crystals_per_step < self.group.size:
             raise InputError(
-                f"cannot share {self.crystals_per_step} crystals a step among"
+                f"cannot divide {self.crystals_per_step} crystals a step among"
                 f" {self.group.size} processes",
                 why="each needs one or more",
                 fix="raise batch_size in the config, or start fewer processes",
