@@ -1,6 +1,7 @@
 """The verbs of motion from end to end, on small numbers."""
 
 import json
+import signal
 from dataclasses import replace
 
 import h5py
@@ -38,9 +39,16 @@ def test_simulate_learn_resume_extrapolate(frames, tmp_path):
     done = debye("learn", frames, "--output", law, "--config", config)
     assert done.exit_code == 0, done.stderr
     assert "stage 1/1 step 2" in done.stderr
-    again = debye("learn", frames, "--output", law, "--config", config, "--resume")
-    assert again.exit_code == 0
-    assert "step" not in again.stderr  # nothing was left to do
+    for words in ((), ("--resume",)):  # the same command goes on, and nothing is left to do
+        again = debye("learn", frames, "--output", law, "--config", config, *words)
+        assert again.exit_code == 0, again.stderr
+        assert "step" not in again.stderr
+    other = debye("learn", frames, "--output", law, "--quick")
+    assert other.exit_code == 2
+    assert "the plan has changed in stages" in other.stderr
+    anew = debye("learn", frames, "--output", law, "--config", config, "--overwrite")
+    assert "stage 1/1 step 2" in anew.stderr
+    assert debye("learn", frames, "--output", law, "--resume", "--overwrite").exit_code == 2
     ahead = debye(
         "extrapolate", law, "--until", 7, "--from", frames, "--output", tmp_path / "p.h5", "--json"
     )
@@ -121,6 +129,38 @@ def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
     assert {p.name for p in tmp_path.iterdir()} == {
         f"kuramoto.{ending}" for ending in ("json", "png", "gif", "safetensors")
     }
+    again = debye("study", "kuramoto", "--quick", "--json", "--output", tmp_path, "--no-movie")
+    assert "step" not in again.stderr  # the fit was there
+    assert json.loads(again.stdout)["table"] == table
+    other = debye("study", "kuramoto", "--quick", "--output", tmp_path, "--seed", 1)
+    assert other.exit_code == 2
+    assert "its seed is 0, and now it is 1" in other.stderr
+    kept_nowhere = debye("study", "kuramoto", "--resume")
+    assert kept_nowhere.exit_code == 2
+    assert "--output" in kept_nowhere.stderr
+
+
+def test_an_interrupted_fit_keeps_its_last_step_and_goes_on(frames, tmp_path, monkeypatch):
+    from debye.speckle.fitting.fit import Fitting
+
+    fitted, config, walk = tmp_path / "fitted", tmp_path / "plan.toml", Fitting.run
+    config.write_text(PLAN)
+
+    def interrupted(fitting):
+        for step in walk(fitting):
+            signal.raise_signal(signal.SIGTERM)
+            yield step
+
+    monkeypatch.setattr(Fitting, "run", interrupted)
+    stopped = debye("learn", frames, "--output", fitted, "--config", config)
+    assert stopped.exit_code == 130
+    assert "run the same command again to go on" in stopped.stderr
+    assert "step 2" not in stopped.stderr
+    monkeypatch.undo()
+    done = debye("learn", frames, "--output", fitted, "--config", config)
+    assert done.exit_code == 0, done.stderr
+    assert "stage 1/1 step 2" in done.stderr
+    assert "stage 1/1 step 1" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
 from debye.cli.console import (
@@ -19,11 +18,11 @@ from debye.cli.console import (
     warn,
 )
 from debye.cli.output import draw, write_json
-from debye.cli.values import FIGURES, check_range, writable
+from debye.cli.values import FIGURES, check_one_way, check_range, writable
 from debye.core.files import folder, read_toml
+from debye.errors import InputError
 
 if TYPE_CHECKING:
-    from debye.core.training import Step
     from debye.speckle.fitting.fit import Fitting
     from debye.speckle.studies.study import Report
 
@@ -72,21 +71,24 @@ def learn(
     quick: opt.Quick = False,
     config: opt.Config = None,
     resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
     device: opt.Device = "cpu",
 ) -> int:
     """Learn the unknown term of an equation of motion from frames.
 
     The fitted system is written to OUTPUT, a .safetensors file, after every
-    step; Ctrl-C leaves one to --resume from. The config is TOML: any fields of
-    the plan, with [[stages]].
+    step. The config is TOML: any fields of the plan, with [[stages]].
+
+    Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
+    it stopped. A file that another command has written is refused, unless
+    --overwrite begins anew.
     """
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
-    from debye.speckle.fitting.fitted import resume as take_up
-    from debye.speckle.fitting.fitted import save
     from debye.speckle.studies.run import study as find
     from debye.speckle.studies.study import as_study
 
+    check_one_way(resume=resume, overwrite=overwrite)
     writable(output, "--output")
     where = pick_device(device, precise=True)
     data = load_frames(frames)
@@ -98,18 +100,32 @@ def learn(
     flags = {"method": method.value, "likelihood": likelihood}
     changes = (read_toml(config) if config else {}) | {k: v for k, v in flags.items() if v}
     plan = (case.quick if quick else case.plan).changed(changes)
-    fitting = case.fitting(data.to(where), plan, guess=not resume)
-    if resume:
-        take_up(output, fitting)
-    stopped = _follow(fitting, lambda: save(output, fitting, study=case.name, frames=frames.name))
-    if stopped:
-        return interrupted("interrupted: go on with --resume")
+    going_on = resume or (output.exists() and not overwrite)
+    fitting = case.fitting(data.to(where), plan, guess=not going_on)
+    facts = {"study": case.name, "frames": frames.name}
+    if not _follow(fitting, output, going_on, facts):
+        return interrupted()
     show(str(output))
     return DONE
 
 
-def _follow(fitting: Fitting, keep: Callable[[], None]) -> bool:
-    """Fit with a progress bar, keeping the system after every step; True if stopped."""
+def _follow(fitting: Fitting, output: Path | None, going_on: bool, facts: dict[str, Any]) -> bool:
+    """Fit with a progress bar, writing the system after every step; False if interrupted.
+
+    Args:
+        fitting: What to walk to its end.
+        output: The file to write, if any.
+        going_on: Whether to begin where the file stands.
+        facts: What the card of the file says, and must say to go on from it.
+    """
+    from debye.speckle.fitting.fitted import resume, save
+
+    def keep() -> None:
+        if output:
+            save(output, fitting, **facts)
+
+    if output and going_on:
+        resume(output, fitting, **facts)
     stages = fitting.plan.stages
     with graceful_stop() as stop, progress_bar() as bar:
         task = bar.add_task("fitting", total=fitting.plan.iterations)
@@ -121,9 +137,9 @@ def _follow(fitting: Fitting, keep: Callable[[], None]) -> bool:
             if bar.disable:
                 tell(line + ("  (step shortened)" if step.rewound else ""))
             if stop():
-                return True
+                return False
     keep()  # once more, with the plan marked as done
-    return False
+    return True
 
 
 def extrapolate(
@@ -155,6 +171,10 @@ def extrapolate(
     return FAILED if found.stopped else DONE
 
 
+class _InterruptedError(Exception):
+    """The fit of a study was asked to stop."""
+
+
 def study(
     name: opt.StudyArgument,
     output: opt.OptionalOutput = None,
@@ -162,35 +182,39 @@ def study(
     photons: opt.Photons = 0.0,
     seed: opt.Seed = 0,
     movie: opt.Movie = True,
+    resume: opt.Resume = False,
+    overwrite: opt.Overwrite = False,
     as_json: opt.Json = False,
 ) -> int:
     """Simulate, learn, compare on unseen initial states, extrapolate: a published study.
 
     OUTPUT is a folder for the table, the figures, the movie and the fitted system.
+
+    Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
+    the fit stopped. A folder with the same study of other photons, seed or
+    plan is refused, unless --overwrite begins anew.
     """
-    from debye.speckle.fitting.fitted import save
     from debye.speckle.studies.run import run_study
-    from debye.speckle.studies.run import study as find
-    from debye.speckle.studies.study import as_study
 
     check_range(seed, "--seed", least=0)
+    check_one_way(resume=resume, overwrite=overwrite)
+    if resume and not output:
+        raise InputError(
+            "cannot go on with a study", why="it was kept nowhere", fix="name its folder: --output"
+        )
     target = folder(output) if output else None
-    case = as_study(find(name.value))
-    plan = case.quick if quick else case.plan
-    with progress_bar() as bar:
-        task = bar.add_task(f"{case.name}: simulating", total=plan.iterations)
+    written = target / f"{name.value}.safetensors" if target else None
+    going_on = resume or (written is not None and written.exists() and not overwrite)
+    facts = {"study": name.value, "photons": photons, "seed": seed}
 
-        def watch(step: Step) -> None:
-            line = f"{case.name}: stage {step.epoch + 1} step {step.step} loss {step.loss:.4g}"
-            bar.update(task, advance=1, description=line)
-            if bar.disable:
-                tell(line)
+    def walk(fitting: Fitting) -> None:
+        if not _follow(fitting, written, going_on, facts):
+            raise _InterruptedError
 
-        def keep(fitting: Fitting) -> None:
-            if target:
-                save(target / f"{case.name}.safetensors", fitting, study=case.name)
-
-        report = run_study(case, quick=quick, photons=photons, seed=seed, watch=watch, keep=keep)
+    try:
+        report = run_study(name.value, quick=quick, photons=photons, seed=seed, walk=walk)
+    except _InterruptedError:
+        return interrupted() if target else interrupted("interrupted: nothing was kept")
     text = to_json(report.as_json(), indent=2) if as_json else "\n".join(report.lines())
     show(text, needed=not target)
     if target:

@@ -28,7 +28,7 @@ def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: i
     Args:
         report: A study.
         path: A name that ends in ``.gif``.
-        frames: Pictures at most, spread over the times judged.
+        frames: Pictures at most, spread over the times followed.
         fps: Pictures a second.
 
     Raises:

@@ -123,7 +123,7 @@ class LotkaVolterra(OneLine, nn.Module):
 
 
 class Spiral(OneLine, nn.Module):
-    """Velocity along a Fermat spiral, r = a√t and φ = w√t, as a law in the plane.
+    """Velocity along a Fermat spiral, r = a√t and φ = w√t, as a flow in the plane.
 
     dr/dt = a²/2r,  r dφ/dt = wa/2:  v(x) = (a²/2r) r̂ + (wa/2) φ̂
 

@@ -322,9 +322,9 @@ class ReactionDiffusion(System):
 
     Example:
         >>> from debye.speckle.dynamics.known import GrayScott
-        >>> law = ReactionDiffusion(GrayScott(), diffusion=(1e-5, 5e-6))
+        >>> system = ReactionDiffusion(GrayScott(), diffusion=(1e-5, 5e-6))
         >>> rest = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
-        >>> law(0.0, rest).abs().max().item()
+        >>> system(0.0, rest).abs().max().item()
         0.0
     """
 

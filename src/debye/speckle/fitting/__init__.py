@@ -1,1 +1,1 @@
-"""Frames and an equation with a learnable term: the law behind them."""
+"""From frames and an equation with a learnable term to the system behind them."""

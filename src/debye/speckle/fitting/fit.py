@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -77,6 +78,8 @@ class Fitting:
     damping: float = 1e-3
     curvature: Tensor | None = field(default=None, repr=False)
     """Information about the coefficients: the inverse of their covariance, if Gauss–Newton ran."""
+    losses: list[tuple[int, float]] = field(default_factory=list, repr=False)
+    """Stage and loss of every step so far."""
 
     def __post_init__(self) -> None:
         self.training: Training[Window] | None = None
@@ -104,6 +107,7 @@ class Fitting:
             pieces = stage.windows(self.data)
             for step in walk[self.plan.method](stage, pieces):
                 self.done += 1
+                self.losses.append((number, step.loss))
                 yield replace(step, step=self.done, epoch=number)
             self.stage, self.done = number + 1, 0
 
@@ -186,6 +190,7 @@ class Fitting:
             "done": self.done,
             "damping": self.damping,
             "plan": asdict(self.plan),
+            "losses": [(stage, loss) for stage, loss in self.losses if isfinite(loss)],
         }
         tensors = {f"system.{k}": v for k, v in self.experiment.system.state_dict().items()}
         if self.curvature is not None:
@@ -200,7 +205,8 @@ class Fitting:
         """Take up a saved state.
 
         Raises:
-            InputError: It was made by another plan, so the run would not be the same.
+            InputError: It was made by another plan or of another system, so the run would not be
+                the same.
         """
         plan = asdict(self.plan)
         plan["stages"] = [list(s.items()) for s in plan["stages"]]
@@ -215,7 +221,15 @@ class Fitting:
             )
         self.stage, self.done = int(numbers["stage"]), int(numbers["done"])
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
-        self.experiment.system.load_state_dict(under(tensors, "system."))
+        self.losses = [(int(stage), float(loss)) for stage, loss in numbers.get("losses", ())]
+        try:
+            self.experiment.system.load_state_dict(under(tensors, "system."))
+        except RuntimeError as error:
+            raise InputError(
+                "cannot resume this fit",
+                why="it is of another system: " + str(error).split("\n")[-1].strip(),
+                fix="resume with the system it was started with, or start a new run",
+            ) from error
         if "training" in numbers:
             self.resumed = (numbers["training"], under(tensors, "training."))
 

@@ -322,13 +322,26 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return card, tensors
 
 
-def resume(path: str | os.PathLike[str], fitting: Fitting) -> None:
+def resume(path: str | os.PathLike[str], fitting: Fitting, **facts: Any) -> None:  # noqa: ANN401 - JSON
     """Put a fit where the one that wrote ``path`` stood.
 
+    Args:
+        path: The file.
+        fitting: A fit of the same system by the same plan.
+        facts: What the card must say as it was given to `save`: the study, the frames.
+
     Raises:
-        InputError: The file is no fitted system, or was fitted by another plan.
+        InputError: The file is no fitted system, or was fitted by another plan, of another system
+            or to something else.
     """
     card, tensors = read(Path(path).expanduser())
+    for name, value in facts.items():
+        if card.get(name) != value:
+            raise InputError(
+                f"cannot go on from {path}",
+                why=f"its {name} is {card.get(name)!r}, and now it is {value!r}",
+                fix="go on as it was begun, or begin anew",
+            )
     if "fitting" not in card:
         raise InputError(
             f"cannot resume from {path}",

@@ -8,7 +8,9 @@ steps where a gradient method needs thousands, and the same matrix gives their e
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -21,6 +23,14 @@ from debye.errors import ComputationError, InputError
 from debye.speckle.scattering.noise import Likelihood
 
 Piece = TypeVar("Piece")
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Silence what torch says of its own code when it first differentiates forwards."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
+        yield
 
 
 def to_vector(model: nn.Module) -> Tensor:
@@ -134,7 +144,8 @@ class GaussNewton(Generic[Piece]):
             def slope(direction: Tensor, piece: Piece = piece) -> Tensor:
                 return jvp(lambda v: self.predict(v, piece), (vector,), (direction,))[1]
 
-            J = vmap(slope, chunk_size=self.chunk)(basis)  # [coefficient, ...]
+            with quiet_torch():
+                J = vmap(slope, chunk_size=self.chunk)(basis)  # [coefficient, ...]
             rate, n = self.predict(vector, piece).double(), self.target(piece).double()
             J = (J * (self.likelihood.weight(rate, n) * self.mask)).flatten(1).double()
             r = (self.likelihood.residual(rate, n) * self.mask).flatten()

@@ -10,7 +10,7 @@ from torch.func import jvp
 
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.gauss_newton import GaussNewton
+from debye.speckle.fitting.gauss_newton import GaussNewton, quiet_torch
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import SQUARES, Likelihood
 
@@ -97,7 +97,9 @@ def free_positions(
     loss = per_frame(likelihood, gain * scattering(x), frames, mask)
     for _ in range(iterations):
         rate = gain * scattering(x)
-        slopes = [gain * jvp(scattering, (x,), (e.expand_as(x),))[1] for e in torch.eye(2).to(x)]
+        axes = [e.expand_as(x) for e in torch.eye(2).to(x)]
+        with quiet_torch():
+            slopes = [gain * jvp(scattering, (x,), (e,))[1] for e in axes]
         w = likelihood.weight(rate, frames) * mask
         J = torch.stack([(s * w).flatten(1) for s in slopes], dim=-1)  # [time, pixel, xy]
         r = (likelihood.residual(rate, frames) * mask).flatten(1)

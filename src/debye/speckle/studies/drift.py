@@ -169,7 +169,7 @@ def page(report: Report) -> list[Strip]:
         speckle_strip(report, len(report.times) - 1, height=1.9),
         Strip([flow_panels(report)], height=2.3),
         Strip([[series_panel(report, span) for span in spans]], height=1.5),
-        Strip([[error, loss_panel(report.steps)]], height=1.6),
+        Strip([[error, loss_panel(report.losses)]], height=1.6),
     ]
 
 

@@ -144,7 +144,7 @@ def page(report: Report) -> list[Strip]:
     late = [
         error_panel(report, report.times, report.error, "mean 1 − cos(phase error)"),
         error_panel(report, report.seen, report.frame_error, "frame amplitude error"),
-        loss_panel(report.steps),
+        loss_panel(report.losses),
     ]
     return [
         states_strip(report, "Phases of an unseen run, 0 to 2π on a cyclic map", height=3.5),

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from debye.core.training import Step
 from debye.speckle.panels import Curve, Curves, Image, Scene, Strip
 from debye.speckle.studies.study import Report
 
@@ -94,10 +93,10 @@ def error_panel(report: Report, times: Tensor, error: Tensor, label: str, **more
     )
 
 
-def loss_panel(steps: Sequence[Step]) -> Curves:
+def loss_panel(steps: Sequence[tuple[int, float]]) -> Curves:
     """Loss after each step, a curve for each rung of the curriculum."""
-    losses = torch.tensor([step.loss for step in steps], dtype=torch.float64)
-    stages = torch.tensor([step.epoch for step in steps])
+    stages = torch.tensor([stage for stage, _ in steps])
+    losses = torch.tensor([loss for _, loss in steps], dtype=torch.float64)
     number = torch.arange(1, len(steps) + 1)
     curves = [
         Curve(
@@ -110,5 +109,5 @@ def loss_panel(steps: Sequence[Step]) -> Curves:
         for k in stages.unique()
     ]
     # Over less than half a decade a logarithmic axis has no tick to show.
-    log = float(losses.max()) > 5 * float(losses.min())
+    log = len(losses) > 0 and float(losses.max()) > 5 * float(losses.min())
     return Curves(curves, x="step", y="mean loss per pixel", title="Fit", log=log)

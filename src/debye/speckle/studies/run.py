@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from debye.core.training import Step
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.extrapolate import frame_error
@@ -19,7 +18,7 @@ from debye.speckle.studies.drift import DRIFT
 from debye.speckle.studies.kuramoto import KURAMOTO
 from debye.speckle.studies.patterns import GRAY_SCOTT, TURING
 from debye.speckle.studies.scan import SCAN
-from debye.speckle.studies.study import Report, Row, Study, as_study
+from debye.speckle.studies.study import Report, Row, Study, as_study, to_the_end
 from debye.speckle.studies.swarm import SWARM
 
 STUDIES: dict[str, Case] = {
@@ -54,8 +53,7 @@ def run_study(
     photons: float = 0.0,
     seed: int = 0,
     plan: Plan | None = None,
-    watch: Callable[[Step], None] = lambda step: None,
-    keep: Callable[[Fitting], None] = lambda fitting: None,
+    walk: Callable[[Fitting], None] = to_the_end,
 ) -> Report:
     """Simulate frames, fit the system behind them, and compare it with the truth on unseen states.
 
@@ -65,8 +63,7 @@ def run_study(
         photons: Expected counts in the brightest pixel of the frames; 0 for no noise.
         seed: Seed of the training states and the noise; the unseen states have another.
         plan: How to fit, instead of the study's own plan.
-        watch: Called after every step of the fit.
-        keep: Called with the fit before anything is followed.
+        walk: Walks the fit to its end; one of your own can watch, save or resume it.
 
     Returns:
         The table, and all that the figures are drawn from. A fitted system that does not last to
@@ -78,13 +75,12 @@ def run_study(
     """
     chosen = as_study(study(case) if isinstance(case, str) else case)
     plan = plan or (chosen.quick if quick else chosen.plan)
-    data, fitting, steps, seconds, extra = chosen.work(chosen, plan, photons, seed, watch)
-    keep(fitting)
+    data, fitting, seconds, extra = chosen.work(chosen, plan, photons, seed, walk)
     began = time.perf_counter()
     report = compare(chosen, FittedSystem.of(fitting, study=chosen.name), data, seed, quick=quick)
     count = len(data.times)
     report.until = float(data.times[max(stage.last_frame(count) for stage in plan.stages)])
-    report.steps, report.extra = steps, extra
+    report.losses, report.extra = fitting.losses, extra
     report.rows = chosen.metrics(report)
     if report.stopped:
         where = f"error of the states at t = {float(report.times[-1]):.4g}, where it stopped"
@@ -113,7 +109,7 @@ def compare(
         study=study,
         fitted=fitted,
         data=data,
-        steps=[],
+        losses=[],
         times=times,
         true=true,
         predicted=predicted,

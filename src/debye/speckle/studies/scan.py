@@ -23,7 +23,7 @@ from debye.speckle.fitting.positions import fit_positions, free_positions
 from debye.speckle.panels import Curve, Curves, Image, Mark, Points, Role, Strip
 from debye.speckle.scattering.ptychography import Scan, fermat_spiral
 from debye.speckle.studies.page import error_panel, loss_panel, speckle_strip
-from debye.speckle.studies.study import Fitted, Report, Row, Study, Watch, watched
+from debye.speckle.studies.study import Fitted, Report, Row, Study, Walk
 
 SPIRAL = (4.6, 4.0)
 """Growth in pixels per √frame and turning in radians per √frame; published: w = 4."""
@@ -86,7 +86,7 @@ def whole_scan(study: Study, quick: bool) -> Tensor:
     return study.grid()
 
 
-def fit_half(study: Study, plan: Plan, photons: float, seed: int, watch: Watch) -> Fitted:
+def fit_half(study: Study, plan: Plan, photons: float, seed: int, walk: Walk) -> Fitted:
     """Simulate a scan, learn its motion from the first half, and fit all positions freely.
 
     Raises:
@@ -107,7 +107,7 @@ def fit_half(study: Study, plan: Plan, photons: float, seed: int, watch: Watch) 
     system = study.model()
     fit_positions(system, recorded[:half], data.times, study.solver)
     fitting = prepare(system, data, plan, solver=study.solver)
-    steps = watched(fitting, watch)
+    walk(fitting)
     fitted = time.perf_counter()
     free = free_positions(
         study.scattering(),
@@ -122,7 +122,7 @@ def fit_half(study: Study, plan: Plan, photons: float, seed: int, watch: Watch) 
         "fit": fitted - simulated,
         "free fit": time.perf_counter() - fitted,
     }
-    return Fitted(data, fitting, steps, seconds, {"free": free, "recorded": recorded})
+    return Fitted(data, fitting, seconds, {"free": free, "recorded": recorded})
 
 
 def root_mean_square(path: Tensor, true: Tensor) -> float:
@@ -186,7 +186,7 @@ def page(report: Report) -> list[Strip]:
     return [
         Strip([[thing, path_panel(report)]], height=2.6),
         speckle_strip(report, last * 2 // 3, "Diffraction", height=1.9),
-        Strip([[replace(error, log=True), loss_panel(report.steps)]], height=1.7),
+        Strip([[replace(error, log=True), loss_panel(report.losses)]], height=1.7),
     ]
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from debye.core import VERSION
 from debye.core.records import SCHEMA
-from debye.core.training import Step
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
@@ -25,8 +24,8 @@ from debye.speckle.panels import Scene, Strip
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.studies.case import Case
 
-Watch = Callable[[Step], None]
-"""Called after every step of a fit."""
+Walk = Callable[[Fitting], None]
+"""Walks a fit to its end: watches, saves, or takes up an earlier one."""
 
 
 class Fitted(NamedTuple):
@@ -34,7 +33,6 @@ class Fitted(NamedTuple):
 
     data: Frames
     fitting: Fitting
-    steps: list[Step]
     seconds: dict[str, float]
     extra: dict[str, Any]
 
@@ -79,7 +77,7 @@ def landmarks(study: Study, quick: bool) -> Tensor:
     return torch.cat([early, torch.linspace(last, study.horizon, 41, dtype=torch.float64)[1:]])
 
 
-def fit_frames(study: Study, plan: Plan, photons: float, seed: int, watch: Watch) -> Fitted:
+def fit_frames(study: Study, plan: Plan, photons: float, seed: int, walk: Walk) -> Fitted:
     """Make the frames of a study and fit its model to them.
 
     Raises:
@@ -90,23 +88,20 @@ def fit_frames(study: Study, plan: Plan, photons: float, seed: int, watch: Watch
     data = study.frames(runs=max(stage.runs for stage in plan.stages), photons=photons, seed=seed)
     simulated = time.perf_counter()
     fitting = prepare(study.model(), data, plan, solver=study.solver)
-    steps = watched(fitting, watch)
+    walk(fitting)
     seconds = {"simulate": simulated - began, "fit": time.perf_counter() - simulated}
-    return Fitted(data, fitting, steps, seconds, {})
+    return Fitted(data, fitting, seconds, {})
 
 
-def watched(fitting: Fitting, watch: Watch) -> list[Step]:
-    """Run a fit to its end, calling ``watch`` after every step.
+def to_the_end(fitting: Fitting) -> None:
+    """Walk a fit to its end.
 
     Raises:
         InputError: The plan does not fit the frames.
         ComputationError: The fit does not survive.
     """
-    steps = []
-    for step in fitting.run():
-        watch(step)
-        steps.append(step)
-    return steps
+    for _ in fitting.run():
+        pass
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -141,7 +136,7 @@ class Study(Case):
     scene: Callable[[Report, Tensor, int], Scene]
     error: Callable[[Tensor, Tensor], Tensor] = position_error
     followed: Callable[[Study, bool], Tensor] = landmarks
-    work: Callable[[Study, Plan, float, int, Watch], Fitted] = fit_frames
+    work: Callable[[Study, Plan, float, int, Walk], Fitted] = fit_frames
     guess: Callable[[System, Tensor, Tensor, Solver], None] | None = None
     runs_unseen: int = 5
     movie_until: float = float("inf")
@@ -192,7 +187,7 @@ class Report(Displayed):
         study: The case.
         fitted: The fitted system.
         data: The frames it was fitted to.
-        steps: The course of the fit.
+        losses: Stage and loss of every step of the fit.
         times: (time,) at which it was compared with the truth.
         true: (run, time, …) true states of the unseen runs.
         predicted: The same by the fitted system.
@@ -211,7 +206,7 @@ class Report(Displayed):
     study: Study
     fitted: FittedSystem
     data: Frames
-    steps: list[Step]
+    losses: list[tuple[int, float]]
     times: Tensor
     true: Tensor
     predicted: Tensor

@@ -168,7 +168,7 @@ def clusters_panel(report: Report) -> Curves:
 def page(report: Report) -> list[Strip]:
     """Particles, speckle, force, h, clusters, errors."""
     error = error_panel(report, report.times[1:], report.error[1:], "mean position error")
-    late = [clusters_panel(report), error, loss_panel(report.steps)]
+    late = [clusters_panel(report), error, loss_panel(report.losses)]
     return [
         states_strip(report, "Particles of an unseen run", height=3.6),
         speckle_strip(report, moments(report)[2], height=1.9),
