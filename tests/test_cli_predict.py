@@ -296,9 +296,11 @@ def test_demo(debye, tmp_path):
     result = debye("demo", "--output", tmp_path / "d")
     assert result.exit_code == 0
     assert "SiO2" in result.stdout
-    assert {"spectra", "spectra.png", "quartz.png", "quartz.json", "alloy.png"} <= {
+    assert {"spectra", "spectra.png", "rutile.png", "rutile.json", "alloy.png"} <= {
         p.name for p in (tmp_path / "d").iterdir()
     }
+    said = [line for line in result.stderr.splitlines() if line.startswith("warning")]
+    assert len(said) == len(set(said))  # no warning is told twice
 
 
 def test_model(debye, model_file, tmp_path):

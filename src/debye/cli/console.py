@@ -23,6 +23,8 @@ GO_ON = "interrupted: run the same command again to go on"
 
 quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 """Whether notes and progress are silent; the option ``--quiet`` sets it for its verb."""
+_said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+"""Warnings that are not said again; None where each is said as often as it comes."""
 
 
 def show(text: str, *, needed: bool = True) -> None:
@@ -45,7 +47,22 @@ def tell(message: str) -> None:
 
 def warn(message: str) -> None:
     """Say on stderr what is odd about a result; ``--quiet`` does not silence it."""
+    said = _said.get()
+    if said is not None:
+        if message in said:
+            return
+        said.add(message)
     _written(sys.stderr, f"warning: {message}")
+
+
+@contextmanager
+def warnings_once() -> Iterator[None]:
+    """While several verbs run as one, no warning is said twice."""
+    before = _said.set(set())
+    try:
+        yield
+    finally:
+        _said.reset(before)
 
 
 def complain(error: DebyeError) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
-from debye.cli.console import show, tell, to_json, warn
+from debye.cli.console import show, tell, to_json, warn, warnings_once
 from debye.cli.inputs import load_predictor, read_one, read_reference
 from debye.cli.output import Output, Predictions, Printer, draw
 from debye.cli.values import FIGURES, check_range, parse_range, writable
@@ -190,26 +190,28 @@ def demo(output: opt.Output = Path("debye-demo")) -> int:
     OUTPUT is the folder for figures and files.
     """
     made, structures = folder(output), Path(__file__).parents[1] / "data" / "demo"
-    show(f"$ debye dos {structures.name} --partial element --output … --plot …")
-    code = dos(
-        [str(structures)],
-        partial=opt.Partial.ELEMENT,
-        output=made / "spectra",
-        plot=made / "spectra.png",
-    )
-    quartz = str(structures / "quartz.cif")
-    show(
-        "\n$ debye dos quartz.cif --output … --plot …; debye thermo quartz.cif --output … --plot …"
-    )
-    dos([quartz], plot=made / "quartz.png", output=made / "quartz.json")
-    thermo([quartz], plot=made / "quartz-thermo.png", output=made / "quartz-thermo.csv")
-    show("\n$ debye alloy mg3sb2.cif mg3bi2.cif --output … --plot …")
-    alloy(
-        str(structures / "mg3sb2.cif"),
-        str(structures / "mg3bi2.cif"),
-        output=made / "alloy.jsonl",
-        plot=made / "alloy.png",
-    )
+    with warnings_once():
+        show(f"$ debye dos {structures.name} --partial element --output … --plot …")
+        code = dos(
+            [str(structures)],
+            partial=opt.Partial.ELEMENT,
+            output=made / "spectra",
+            plot=made / "spectra.png",
+        )
+        rutile = str(structures / "rutile.cif")
+        verbs = (
+            "debye dos rutile.cif --output … --plot …; debye thermo rutile.cif --output … --plot …"
+        )
+        show(f"\n$ {verbs}")
+        dos([rutile], plot=made / "rutile.png", output=made / "rutile.json")
+        thermo([rutile], plot=made / "rutile-thermo.png", output=made / "rutile-thermo.csv")
+        show("\n$ debye alloy mg3sb2.cif mg3bi2.cif --output … --plot …")
+        alloy(
+            str(structures / "mg3sb2.cif"),
+            str(structures / "mg3bi2.cif"),
+            output=made / "alloy.jsonl",
+            plot=made / "alloy.png",
+        )
     tell(f"\nfigures and files are in {made}")
     return code
 
