@@ -213,7 +213,7 @@ class TestThermo:
     @pytest.mark.parametrize("width", [3.4, 7.0])
     def test_three_panels_with_units(self, width):
         table = thermodynamics(SALT.total, np.linspace(0, 500, 21), basis="per-mole-of-cells")
-        figure = thermodynamics_figure(table, "NaCl", width)
+        figure = thermodynamics_figure(table, "NaCl", width=width)
         labels = [ax.get_ylabel() for ax in figure.axes]
         assert labels == [
             "$C_V$ (J/K/mol-cell)",

@@ -122,7 +122,7 @@ def thermo(
             if figure:
                 drawn.append((crystal.formula, table))
     if figure and drawn:
-        _draw_thermodynamics(drawn, figure)
+        _draw_thermodynamics(drawn, figure, level)
     return predictions.exit_code
 
 
@@ -256,21 +256,11 @@ def _draw_spectra(
     level: float,
 ) -> None:
     """A page for one structure, small multiples for several."""
-    from debye.plot.crystals import dos_figure, overview_figure, prediction_figure
+    from debye.plot.crystals import overview_figure, prediction_figure, sideways_figure
 
-    if len(predictions) == 1 and sideways:
-        only = predictions[0]
-        figure = dos_figure(
-            only.total,
-            only.elements,
-            title=only.crystal.formula,
-            unit=unit,
-            sideways=True,
-            reference=reference,
-            band=only.band(level),
-        )
-    elif len(predictions) == 1:
-        figure = prediction_figure(predictions[0], unit=unit, reference=reference, level=level)
+    if len(predictions) == 1:
+        alone = sideways_figure if sideways else prediction_figure
+        figure = alone(predictions[0], unit=unit, reference=reference, level=level)
     else:
         if reference or sideways:
             warn("--reference and --sideways are for a single structure only; there are several")
@@ -278,13 +268,16 @@ def _draw_spectra(
     draw(figure, path)
 
 
-def _draw_thermodynamics(tables: list[tuple[str, Thermodynamics]], path: Path) -> None:
+def _draw_thermodynamics(
+    tables: list[tuple[str, Thermodynamics]], path: Path, level: float
+) -> None:
     """A page for each structure."""
     from debye.plot.crystals import thermodynamics_figure
 
     for n, (formula, table) in enumerate(tables):
         target = path if len(tables) == 1 else path.with_stem(f"{path.stem}-{n + 1}")
-        draw(thermodynamics_figure(table, formula), target)
+        name = f"{100 * level:g} % interval"
+        draw(thermodynamics_figure(table, formula, band_name=name), target)
 
 
 def _draw_alloy(

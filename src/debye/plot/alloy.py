@@ -110,7 +110,7 @@ def waterfall_figure(
             reference_at=reference_at,
             reference_name=reference_name,
         )
-        ax.set_title(formula_text(title), loc="left")
+        ax.set_title(" ".join(map(formula_text, title.split())), loc="left")
     return figure
 
 

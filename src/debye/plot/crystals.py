@@ -48,6 +48,7 @@ __all__ = [
     "overview_figure",
     "prediction_figure",
     "quartile_gallery",
+    "sideways_figure",
     "thermodynamics_figure",
     "waterfall_figure",
 ]
@@ -136,9 +137,35 @@ def prediction_figure(
         look: dict[str, Any] = {"unit": unit, "reference": reference, **_known(prediction, level)}
         draw_dos(dos, prediction.total, prediction.elements, **look)
         band = table.bounds.get("heat_capacity")
-        draw_heat_capacity(heat, table.temperature, table.heat_capacity, band=band)
+        name = f"{100 * level:g} % interval"
+        draw_heat_capacity(heat, table.temperature, table.heat_capacity, band=band, band_name=name)
         figure.suptitle(_title(prediction, 11 * width), x=0.01, ha="left")
         write_notes(figure, prediction.warnings)
+    return figure
+
+
+def sideways_figure(
+    prediction: Prediction,
+    *,
+    unit: str = "cm-1",
+    reference: Spectrum | None = None,
+    level: float = 0.9,
+    width: float = 0.8 * COLUMN,
+) -> Figure:
+    """A predicted density of states upright, as beside a band structure, with its warnings.
+
+    Args:
+        prediction: One.
+        unit: Of the frequency.
+        reference: A known spectrum to lie over the prediction, (F,).
+        level: Of the band, which is drawn where the model is calibrated.
+        width: Inches.
+    """
+    with style():
+        figure = new_figure(width, 1.6 * width)
+        look = {"unit": unit, "sideways": True, "reference": reference}
+        draw_prediction(figure.subplots(), prediction, level=level, **look)
+        write_notes(figure, prediction.warnings, lines=12)
     return figure
 
 

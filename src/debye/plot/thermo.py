@@ -35,6 +35,7 @@ def draw_heat_capacity(
     basis: str = "per-atom",
     colour: str = PALETTE[0],
     band: tuple[Tensor, Tensor] | None = None,
+    band_name: str = "",
 ) -> None:
     """Draw C_V(T), with the limit 3R of Dulong and Petit where it is per mole of atoms.
 
@@ -45,6 +46,7 @@ def draw_heat_capacity(
         basis: What an amount is, as of `Thermodynamics`.
         colour: Of the line.
         band: Lower and upper heat capacity, (T,) each.
+        band_name: What the band is called, if that is to be shown.
 
     Example:
         >>> ax = new_figure().subplots()
@@ -54,7 +56,7 @@ def draw_heat_capacity(
     """
     T, heat = (array(x) for x in (temperatures, heat_capacity))
     ax.plot(T, heat, color=colour, zorder=3)
-    _fill(ax, T, band, colour)
+    _fill(ax, T, band, colour, band_name)
     ax.set_xlim(0, T.max() or 1.0)
     ax.set_ylim(0, 1.1 * heat.max() or 1.0)
     if basis == "per-atom":
@@ -66,13 +68,16 @@ def draw_heat_capacity(
     ax.set_ylabel(QUANTITIES["heat_capacity"].axis(basis))
 
 
-def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacity") -> None:
+def draw_quantity(
+    ax: Axes, table: Thermodynamics, quantity: str = "heat_capacity", band_name: str = ""
+) -> None:
     """Draw one function of the temperature, with its band where it is known.
 
     Args:
         ax: Where to draw.
         table: For one spectrum, quantities of shape (T,).
         quantity: ``heat_capacity``, ``entropy``, ``internal_energy`` or ``helmholtz_energy``.
+        band_name: What the band is called, if that is to be shown.
 
     Raises:
         InputError: The table holds a batch, or there is no such quantity.
@@ -97,10 +102,11 @@ def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacit
     band, colour = table.bounds.get(quantity), COLOURS[quantity]
     T, values = array(table.temperature), array(getattr(table, quantity))
     if quantity == "heat_capacity":
-        draw_heat_capacity(ax, T, values, basis=table.basis, colour=colour, band=band)
+        look: dict[str, Any] = {"colour": colour, "band": band, "band_name": band_name}
+        draw_heat_capacity(ax, T, values, basis=table.basis, **look)
         return
     ax.plot(T, values, color=colour)
-    _fill(ax, T, band, colour)
+    _fill(ax, T, band, colour, band_name)
     ax.set_xlim(0, T.max() or 1.0)
     ax.set_xlabel("Temperature (K)")
     ax.set_ylabel(QUANTITIES[quantity].axis(table.basis))
@@ -110,12 +116,13 @@ def draw_quantity(ax: Axes, table: Thermodynamics, quantity: str = "heat_capacit
         ax.axhline(0, color=GREY, linewidth=0.5, zorder=0)
 
 
-def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
+def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics, band_name: str = "") -> None:
     """Draw heat capacity, entropy and Helmholtz energy over temperature.
 
     Args:
         axes: Three.
         table: For one spectrum, quantities of shape (T,).
+        band_name: What their bands are called, if that is to be shown.
 
     Raises:
         InputError: The table holds a batch.
@@ -130,18 +137,30 @@ def draw_thermodynamics(axes: Sequence[Axes], table: Thermodynamics) -> None:
         '$F$ (kJ/mol-atom)'
     """
     for ax, quantity in zip(axes, ("heat_capacity", "entropy", "helmholtz_energy"), strict=True):
-        draw_quantity(ax, table, quantity)
+        draw_quantity(ax, table, quantity, band_name)
 
 
-def _fill(ax: Axes, T: Array, band: tuple[Tensor, Tensor] | None, colour: str) -> None:
-    """The area between the lower and upper ends of intervals."""
-    if band is not None:
-        lower, upper = map(array, band)
-        ax.fill_between(T, lower, upper, facecolor=tint(colour, 0.3), edgecolor="none", zorder=1)
+def _fill(ax: Axes, T: Array, band: tuple[Tensor, Tensor] | None, colour: str, name: str) -> None:
+    """The area between the lower and upper ends of intervals, and what it is called."""
+    if band is None:
+        return
+    lower, upper = map(array, band)
+    look: dict[str, Any] = {"facecolor": tint(colour, 0.3), "edgecolor": "none", "zorder": 1}
+    area = ax.fill_between(T, lower, upper, label=name, **look)
+    if name:
+        ax.legend(handles=[area], loc="lower right")
 
 
-def thermodynamics_figure(table: Thermodynamics, title: str = "", width: float = PAGE) -> Figure:
+def thermodynamics_figure(
+    table: Thermodynamics, title: str = "", *, band_name: str = "", width: float = PAGE
+) -> Figure:
     """C_V, S and F over temperature, side by side, or above one another in a column.
+
+    Args:
+        table: For one spectrum, quantities of shape (T,).
+        title: A formula.
+        band_name: What the bands are called, if that is to be shown.
+        width: Inches.
 
     Example:
         >>> from debye.crystals.dos.spectrum import Spectrum
@@ -154,6 +173,6 @@ def thermodynamics_figure(table: Thermodynamics, title: str = "", width: float =
         wide = width >= 5
         figure = new_figure(width, 0.34 * width if wide else 1.7 * width)
         axes = figure.subplots(1, 3) if wide else figure.subplots(3, 1)
-        draw_thermodynamics(axes, table)
+        draw_thermodynamics(axes, table, band_name)
         figure.suptitle(formula_text(title), x=0.01, ha="left")
     return figure
