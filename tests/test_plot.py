@@ -28,13 +28,13 @@ from debye.plot.crystals import (
     dos_figure,
     draw_dos,
     draw_heat_capacity,
-    draw_learning_curve,
+    draw_training_curve,
     draw_waterfall,
-    learning_curve_figure,
     overview_figure,
     prediction_figure,
     quartile_gallery,
     thermodynamics_figure,
+    training_curve_figure,
     waterfall_figure,
 )
 from debye.plot.dos import frequency_limits
@@ -318,12 +318,12 @@ class TestEvaluation:
             SimpleNamespace(epoch=n, train_loss=1 / n, valid_loss=v) for n, v in enumerate(valid, 1)
         ]
         ax = axes()
-        draw_learning_curve(ax, rows)
+        draw_training_curve(ax, rows)
         assert ax.get_lines()[2].get_xydata().tolist() == [[3, 0.2]]
         assert ax.get_yscale() == "log"
-        assert_readable(learning_curve_figure(rows))
+        assert_readable(training_curve_figure(rows))
         with pytest.raises(InputError, match="no epoch"):
-            draw_learning_curve(axes(), [])
+            draw_training_curve(axes(), [])
 
 
 class TestCompositions:

@@ -92,7 +92,7 @@ def train(
                 _follow(run, stop)
         finally:
             if run.history and processes.first:
-                _draw_learning_curve(run, output / "learning-curve.png")
+                _draw_training_curve(run, output / "learning-curve.png")
         _conclude(run)
         if not run.finished:
             tell(f"stopped at step {run.training.step}")
@@ -212,10 +212,10 @@ def _follow(run: TrainingRun, stop: Callable[[], bool]) -> None:
                     tell(f"{line}  left {left // 60:.0f}:{left % 60:02.0f}")
 
 
-def _draw_learning_curve(run: TrainingRun, path: Path) -> None:
-    from debye.plot.crystals import learning_curve_figure
+def _draw_training_curve(run: TrainingRun, path: Path) -> None:
+    from debye.plot.crystals import training_curve_figure
 
-    draw(learning_curve_figure(run.history), path)
+    draw(training_curve_figure(run.history), path)
 
 
 def ensemble(

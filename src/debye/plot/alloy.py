@@ -93,6 +93,9 @@ def waterfall_figure(
 ) -> Figure:
     """An alloy's waterfall at a column's width; arguments as of `draw_waterfall`.
 
+    Raises:
+        InputError: As of `draw_waterfall`.
+
     Example:
         >>> series = Spectrum([0, 100, 200], [[0, 0.03, 0], [0, 0.03, 0]])
         >>> figure = waterfall_figure(series, [0.0, 1.0], title="Mg3Bi2")
@@ -128,8 +131,8 @@ def _check_series(
 
 def _along(x: Array, value: float) -> tuple[float, ...]:
     """Colour of a fraction: perceptually uniform, short of the yellow that white swallows."""
-    share = (value - x.min()) / (np.ptp(x) or 1.0)
-    return matplotlib.colormaps["viridis"](0.88 * share)[:3]
+    fraction = (value - x.min()) / (np.ptp(x) or 1.0)
+    return matplotlib.colormaps["viridis"](0.88 * fraction)[:3]
 
 
 def _ridge(

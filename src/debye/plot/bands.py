@@ -35,6 +35,9 @@ def draw_bands(
         unit: ``cm-1``, ``THz``, ``meV`` or ``K``.
         reference: Bands along the same path, drawn dashed.
         title: Above the axes, ready for matplotlib.
+
+    Raises:
+        InputError: The unit is unknown.
     """
     factor = frequency_factor("cm-1", unit)
     way = array(bands.path.distance)
@@ -121,6 +124,9 @@ def bands_figure(
         notes: What a reader should know, written under the figure.
         reference: Bands along the same path, drawn dashed.
         width: Inches.
+
+    Raises:
+        InputError: The unit is unknown, or the density of states is a batch.
     """
     with style():
         figure = new_figure(width, 0.52 * width)

@@ -25,9 +25,9 @@ from debye.plot.alloy import draw_waterfall, waterfall_figure
 from debye.plot.dos import band_patch, draw_dos, range_patch
 from debye.plot.evaluation import (
     draw_error_quartiles,
-    draw_learning_curve,
-    learning_curve_figure,
+    draw_training_curve,
     quartile_gallery,
+    training_curve_figure,
 )
 from debye.plot.text import formula_text, plain_text, write_notes
 from debye.plot.thermo import draw_heat_capacity, draw_thermodynamics, thermodynamics_figure
@@ -40,16 +40,16 @@ __all__ = [
     "draw_dos",
     "draw_error_quartiles",
     "draw_heat_capacity",
-    "draw_learning_curve",
     "draw_prediction",
     "draw_thermodynamics",
+    "draw_training_curve",
     "draw_waterfall",
-    "learning_curve_figure",
     "overview_figure",
     "prediction_figure",
     "quartile_gallery",
     "sideways_figure",
     "thermodynamics_figure",
+    "training_curve_figure",
     "waterfall_figure",
 ]
 
@@ -71,6 +71,9 @@ def dos_figure(
     width: float = COLUMN,
 ) -> Figure:
     """One density of states at a column's width; arguments as of `draw_dos`.
+
+    Raises:
+        InputError: As of `draw_dos`.
 
     Example:
         >>> dos = Spectrum([0, 100, 200], [0.0, 0.03, 0.0])
@@ -116,6 +119,9 @@ def prediction_figure(
         level: Of the bands, which are drawn where the model is calibrated.
         width: Inches; under 5 the panels stand above one another.
 
+    Raises:
+        InputError: The unit is unknown, or a temperature or the level is out of range.
+
     Example:
         >>> from debye.crystals.structure.crystal import Crystal
         >>> from debye.crystals.predict.prediction import Prediction
@@ -160,6 +166,9 @@ def sideways_figure(
         reference: A known spectrum to lie over the prediction, (F,).
         level: Of the band, which is drawn where the model is calibrated.
         width: Inches.
+
+    Raises:
+        InputError: The unit is unknown, or the level is out of range.
     """
     with style():
         figure = new_figure(width, 1.6 * width)
@@ -177,6 +186,9 @@ def draw_prediction(ax: Axes, prediction: Prediction, *, level: float = 0.9, **h
         prediction: One.
         level: Of the band, which is drawn where the model is calibrated.
         how: As of `draw_dos`.
+
+    Raises:
+        InputError: The unit is unknown, or the level is out of range.
     """
     look = {"title": _title(prediction, 36), **_known(prediction, level), **how}
     draw_dos(ax, prediction.total, prediction.elements, **look)
@@ -222,7 +234,7 @@ def overview_figure(
             look |= {"inside": len(shown) <= 3, "title": _title(prediction, 14 * width / columns)}
             draw_dos(ax, prediction.total, prediction.elements, unit=unit, **look)
         figure.supylabel(axes[0].get_ylabel(), fontsize=matplotlib.rcParams["axes.labelsize"])
-        _share_labels(figure, axes, len(shown), columns)
+        _label_once(figure, axes, len(shown), columns)
         _name_once(figure, shown, level)
         write_notes(figure, [*_overview_notes(shown, len(predictions))])
     return figure
@@ -258,7 +270,7 @@ def _title(prediction: Prediction, longest: float) -> str:
     return f"{formula} ({plain_text(name, room)})"
 
 
-def _share_labels(figure: Figure, axes: Sequence[Axes], n: int, columns: int) -> None:
+def _label_once(figure: Figure, axes: Sequence[Axes], n: int, columns: int) -> None:
     """One density label for all, a frequency under each column; take away empty panels."""
     for i, ax in enumerate(axes):
         if i >= n:

@@ -28,7 +28,7 @@ from debye.plot.text import FREQUENCY_LABELS, density_label, plain_text
 from debye.units import frequency_factor
 
 WEIGHT = 5e-3
-"""Share of the peak above which a density is worth a place on the axis."""
+"""Fraction of the peak above which a density is worth a place on the axis."""
 ROW = 9.5
 """Height of a row of names above the axes, points."""
 BAND = "#DEDEDE"
@@ -133,7 +133,11 @@ HATCH: dict[str, Any] = {
 
 
 def check_single(spectrum: Spectrum, what: str) -> None:
-    """Refuse a batch where one spectrum is meant."""
+    """Refuse a batch where one spectrum is meant.
+
+    Raises:
+        InputError: It is a batch.
+    """
     if spectrum.shape:
         why = f"it is a batch of shape {tuple(spectrum.shape)}"
         raise InputError(f"cannot draw {what} as one curve", why=why, fix="give one row of it")
@@ -151,7 +155,11 @@ def array(values: Tensor | ArrayLike) -> Array:
 
 
 def alike(spectrum: Spectrum, other: Spectrum) -> Spectrum:
-    """One spectrum in the normalisation of another and for as many atoms, to lie over it."""
+    """One spectrum in the normalisation of another and for as many atoms, to lie over it.
+
+    Raises:
+        InputError: The spectrum is a batch.
+    """
     check_single(spectrum, "the reference")
     if other.normalisation != "3N":
         return spectrum.to(other.normalisation)
@@ -336,7 +344,7 @@ class _Pen:
 
 def _name_areas(pen: _Pen, omega: Array, parts: Sequence[_Part]) -> bool:
     """Name the areas inside them, if there is room for every name."""
-    places = [_place(omega, p.lower, p.upper, pen.text_size(p.name, NAME)) for p in parts]
+    places = [_room_for(omega, p.lower, p.upper, pen.text_size(p.name, NAME)) for p in parts]
     found = [place for place in places if place is not None]
     if len(found) < len(parts):
         return False
@@ -354,7 +362,7 @@ def _patches(parts: Sequence[_Part]) -> list[Artist]:
     return [Patch(color=part.fill, label=plain_text(part.name)) for part in parts]
 
 
-def _place(
+def _room_for(
     omega: Array, lower: Array, upper: Array, size: tuple[float, float]
 ) -> tuple[float, float] | None:
     """Centre of the roomiest place inside an area where a text fits, if there is one."""

@@ -1,4 +1,4 @@
-"""Figures of how good a model is: errors by quartile and against rejection, a learning curve."""
+"""Figures of how good a model is: errors by quartile and against rejection, a training curve."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def quartile_gallery(
     found = array(errors)
     _check_rows(true, predicted, found, names)
     quarters = np.array_split(np.argsort(found, kind="stable"), 4)
-    (omega, truth), (at, guess) = (numbers(s.to("max"), unit) for s in (true, predicted))
-    limits = frequency_limits([(omega, truth)])
+    (omega, known), (at, guess) = (numbers(s.to("max"), unit) for s in (true, predicted))
+    limits = frequency_limits([(omega, known)])
     with style():
         figure = new_figure(width, 0.62 * width)
         figure.set_layout_engine("constrained", w_pad=0.05)  # room between the last ticks
@@ -76,7 +76,7 @@ def quartile_gallery(
         axes = right.subplots(4, columns, sharex=True, sharey=True, squeeze=False)
         for row, quarter, colour in zip(axes, quarters, QUARTILES, strict=True):
             for ax, i in zip(row, _examples(quarter, columns, seed), strict=False):
-                ax.fill_between(omega, truth[i], facecolor=tint(GREY, 0.55), edgecolor="none")
+                ax.fill_between(omega, known[i], facecolor=tint(GREY, 0.55), edgecolor="none")
                 ax.plot(at, guess[i], color=colour)
                 ax.set_title(formula_text(names[i], 20), fontsize=6.5, pad=2)
         axes[0, 0].set_xlim(*limits)
@@ -90,7 +90,8 @@ def quartile_gallery(
 def draw_error_quartiles(ax: Axes, errors: NDArray[np.float64], measure: str) -> None:
     """Draw errors in order, best on top, each quarter of the rows in its colour.
 
-    The rows' share is the vertical axis, so that a quarter is as high as its row of a gallery.
+    The fraction of the rows is the vertical axis, so that a quarter is as high as its row of a
+    gallery.
 
     Args:
         ax: Where to draw.
@@ -103,10 +104,10 @@ def draw_error_quartiles(ax: Axes, errors: NDArray[np.float64], measure: str) ->
         >>> [text.get_text() for text in ax.texts]
         ['0.025', '0.05', '0.075', '0.1']
     """
-    share = np.linspace(0, 100, len(errors))
+    fraction = np.linspace(0, 100, len(errors))
     for start, colour in zip((0, 25, 50, 75), QUARTILES, strict=True):
         part = np.linspace(start, start + 25, 101)
-        edge = np.interp(part, share, np.sort(errors))
+        edge = np.interp(part, fraction, np.sort(errors))
         ax.fill_betweenx(part, 0, edge, facecolor=tint(colour, 0.75), edgecolor="none")
         ax.plot(edge, part, color=colour, linewidth=1.5)
         look: dict[str, Any] = {"xytext": (3, 1), "textcoords": "offset points", "fontsize": 6.5}
@@ -119,7 +120,7 @@ def draw_error_quartiles(ax: Axes, errors: NDArray[np.float64], measure: str) ->
     ax.set_ylabel("Crystals, best to worst (%)")
 
 
-def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
+def draw_training_curve(ax: Axes, history: Sequence[Epoch]) -> None:
     """Draw training and validation loss over the epochs, and mark the best epoch.
 
     Args:
@@ -133,13 +134,13 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
         >>> from types import SimpleNamespace as Row
         >>> rows = [Row(epoch=n, train_loss=1 / n, valid_loss=2 / n) for n in (1, 2, 3)]
         >>> ax = new_figure().subplots()
-        >>> draw_learning_curve(ax, rows)
+        >>> draw_training_curve(ax, rows)
         >>> ax.get_yscale()
         'log'
     """
     if not history:
         why = "the history has no epoch"
-        raise InputError("cannot draw a learning curve", why=why, fix="train for one epoch first")
+        raise InputError("cannot draw a training curve", why=why, fix="train for one epoch first")
     epochs = [row.epoch for row in history]
     ax.plot(epochs, [row.train_loss for row in history], color=GREY, label="training")
     ax.plot(epochs, [row.valid_loss for row in history], color=PALETTE[0], label="validation")
@@ -157,20 +158,23 @@ def draw_learning_curve(ax: Axes, history: Sequence[Epoch]) -> None:
     ax.legend()
 
 
-def learning_curve_figure(history: Sequence[Epoch], width: float = COLUMN) -> Figure:
-    """The learning curve at a column's width.
+def training_curve_figure(history: Sequence[Epoch], width: float = COLUMN) -> Figure:
+    """The training curve at a column's width.
 
     Args:
-        history: As for `draw_learning_curve`.
+        history: As for `draw_training_curve`.
         width: Inches.
+
+    Raises:
+        InputError: The history is empty.
 
     Example:
         >>> from types import SimpleNamespace as Row
-        >>> figure = learning_curve_figure([Row(epoch=1, train_loss=0.2, valid_loss=0.3)])
+        >>> figure = training_curve_figure([Row(epoch=1, train_loss=0.2, valid_loss=0.3)])
     """
     with style():
         figure = new_figure(width)
-        draw_learning_curve(figure.subplots(), history)
+        draw_training_curve(figure.subplots(), history)
     return figure
 
 
@@ -191,12 +195,12 @@ def draw_rejection(ax: Axes, score: Tensor | ArrayLike, error: Tensor | ArrayLik
         'Crystals left out (%)'
     """
     expected, found = (torch.as_tensor(x, dtype=torch.float64) for x in (score, error))
-    share = 100 * np.arange(len(found)) / len(found)
+    fraction = 100 * np.arange(len(found)) / len(found)
     for by, colour, label in (
         (expected, PALETTE[0], "by expected error"),
         (found, GREY, "by the error itself, the best there can be"),
     ):
-        ax.plot(share, array(rejection_curve(by, found)), color=colour, label=label)
+        ax.plot(fraction, array(rejection_curve(by, found)), color=colour, label=label)
     ax.axhline(found.mean().item(), color=GREY, linewidth=0.7, dashes=(3, 1.5), label="at random")
     ax.set_xlim(0, 100)
     ax.set_ylim(0, 1.15 * found.mean().item())

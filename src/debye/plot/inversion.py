@@ -43,6 +43,9 @@ def draw_fit(
         unit: Of the frequency.
         title: Above the spectrum, ready for matplotlib.
         colour: Of the curve.
+
+    Raises:
+        InputError: The unit is unknown.
     """
     omega = array(observed.frequency) * frequency_factor("cm-1", unit)
     top = array(observed.intensity).max()
@@ -75,6 +78,9 @@ def ranking_figure(
         most: How many are drawn.
         unit: Of the frequency.
         width: Inches.
+
+    Raises:
+        InputError: The unit is unknown.
     """
     n = min(most, len(ranking.order))
     with style():
@@ -112,6 +118,9 @@ def refined_figure(
         unit: Of the frequency.
         level: Of the intervals.
         width: Inches.
+
+    Raises:
+        InputError: The unit is unknown, or the level is out of range.
     """
     with style():
         figure = new_figure(width, 0.5 * width)
@@ -211,16 +220,16 @@ def _draw_proposals(ax: Axes, shown: Sequence[Proposal], target: Target, level: 
     ax.tick_params(axis="y", length=0)
 
 
-def percent(share: float) -> str:
+def percent(probability: float) -> str:
     """A probability for reading: no false 0 % or 100 %.
 
     Example:
         >>> percent(0.5), percent(0.0003), percent(0.9999)
         ('50 %', '< 0.1 %', '> 99.9 %')
     """
-    if share < 0.001:
+    if probability < 0.001:
         return "< 0.1 %"
-    return "> 99.9 %" if share > 0.999 else f"{100 * share:.3g} %"
+    return "> 99.9 %" if probability > 0.999 else f"{100 * probability:.3g} %"
 
 
 def _limit_residuals(ranking: Ranking, below: Axes, n: int) -> None:

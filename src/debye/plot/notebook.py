@@ -116,17 +116,17 @@ def _density(
 
 def prediction_card(prediction: Prediction) -> str:
     """Mean frequency and heat capacity with their errors, the total with its parts, warnings."""
-    total, sure = prediction.total, prediction.uncertainty
+    total, known = prediction.total, prediction.uncertainty
     mean, heat = total.mean_frequency.item(), prediction.thermo(300.0).heat_capacity.item()
     halves = ["", ""]
-    if sure is not None:
-        found = sure.interval("mean_frequency"), sure.interval("heat_capacity", [300.0])
+    if known is not None:
+        found = known.interval("mean_frequency"), known.interval("heat_capacity", [300.0])
         halves = [f" ± {interval.half.item():.2g}" for interval in found]
     facts = [
         f"mean frequency {mean:.4g}{halves[0]} {UNIT_NAMES['cm-1']}",
         f"C<sub>V</sub>(300 K) {heat:.4g}{halves[1]} {QUANTITIES['heat_capacity'].unit_text()}",
         _swatches(prediction.elements.labels)
-        + ("; ± and grey: 90 % intervals" if sure is not None else ""),
+        + ("; ± and grey: 90 % intervals" if known is not None else ""),
     ]
     picture = _density(total, prediction.elements, prediction.band())
     return card(_named(prediction.crystal), facts, picture, prediction.warnings[:MOST])

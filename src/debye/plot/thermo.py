@@ -162,6 +162,9 @@ def thermodynamics_figure(
         band_name: What the bands are called, if that is to be shown.
         width: Inches.
 
+    Raises:
+        InputError: The table holds a batch.
+
     Example:
         >>> from debye.crystals.dos.spectrum import Spectrum
         >>> from debye.crystals.dos.thermo_table import thermodynamics
