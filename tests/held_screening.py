@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 from debye.crystals.screening import run
-from debye.crystals.screening.worker import screen as screen_at_once
+from debye.crystals.screening.worker import screen_shard as screen_at_once
 
 
 def screen(job, shard):
@@ -23,5 +23,5 @@ def screen(job, shard):
 def main():
     from debye.cli import main
 
-    run.screen = screen
+    run.screen_shard = screen
     main()

@@ -148,7 +148,12 @@ OWNERS = {
     ),
     "h5py": ("speckle/data",),
     "hdf5plugin": ("speckle/data",),
-    "pandas": ("crystals/dos", "crystals/training/evaluate.py", "speckle/values.py"),
+    "pandas": (
+        "crystals/dos",
+        "crystals/screening/run.py",
+        "crystals/training/evaluate.py",
+        "speckle/values.py",
+    ),
     "yaml": ("crystals/data/phonopy_files.py",),
     "tomli": ("core/files.py",),
     "pyarrow": (
@@ -157,6 +162,7 @@ OWNERS = {
         "crystals/structure_io/tables.py",
         "crystals/inversion/rank.py",
     ),
+    "filelock": ("crystals/screening/store.py",),
     "parsl": ("core/executors.py",),
     "dask": ("core/executors.py",),
     "dask_jobqueue": ("core/executors.py",),

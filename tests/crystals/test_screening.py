@@ -16,11 +16,11 @@ from ase.db import connect
 
 from debye.core import executors
 from debye.core.checkpoint import read_card
-from debye.crystals.screening import run as campaign_file
-from debye.crystals.screening.run import run_shards
+from debye.crystals.screening import run as run_file
+from debye.crystals.screening.run import Screening, run_shards, screen
 from debye.crystals.screening.shards import files_of, shards, source_of
 from debye.crystals.screening.store import begin, parts
-from debye.crystals.screening.worker import Job, screen
+from debye.crystals.screening.worker import Job, screen_shard
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput, make, pieces, read_structures
 from debye.crystals.structure_io.write import to_cif, to_poscar
@@ -253,7 +253,7 @@ def test_no_more_is_read_than_is_worked_on(file, job):
     executor, _ = inline(width=2)
     reports = run_shards(watched(), job, executor)
     first = next(reports).number
-    assert len(read) <= campaign_file.AHEAD * 2
+    assert len(read) <= run_file.AHEAD * 2
     assert sorted([first, *(report.number for report in reports)]) == list(range(12))
 
 
@@ -319,9 +319,96 @@ def test_running_out_of_memory_is_a_row(file, job, monkeypatch):
         return predict(self, crystals, graphs)
 
     monkeypatch.setattr(Predictor, "_predict", short)
-    report = screen(job, next(shards([file], 5)))
+    report = screen_shard(job, next(shards([file], 5)))
     assert (report.structures, report.failed) == (5, 1)
     assert "can't allocate memory" in rows(job)[2]["error"]
+
+
+# screen(): whatever holds structures, into a folder.
+
+
+@pytest.fixture
+def here(monkeypatch, model_file, tmp_path):
+    """`screen` that works in this process, with what it submitted."""
+    executor, calls = inline()
+    monkeypatch.setattr(run_file, "_pool", lambda *asked: executor)
+
+    def run(given, output="out", **asked):
+        calls.clear()
+        fixed = {"model": model_file, "device": "cpu", "shard_size": 5}
+        return screen(given, tmp_path / output, **{**fixed, **asked})
+
+    return run, calls
+
+
+def test_structures_in_hand_are_screened(here, tmp_path):
+    """Crystals, foreign objects and failures, each a row of its own name."""
+    run, _ = here
+    given = [SALTS[0], SALTS[0], SALTS[1].to_atoms(), 3.5, replace(SALTS[2], source="set.xyz[2]")]
+    found = run(iter(given), temperatures=[100, 300])
+    assert (found.structures, found.failed, found.finished) == (5, 1, True)
+    table = found.to_pandas()
+    assert table["id"].is_unique
+    assert table["id"].iloc[-1] == "set.xyz[2]"
+    assert table["error"].notna().tolist() == [False, False, False, True, False]
+    assert "float" in table["error"].iloc[3]
+    best = found.top("entropy-per-atom", 2, temperature=300)
+    column = "entropy_J_per_K_per_mol_atoms_at_300_K"
+    assert [row[column] for row in best] == sorted(table[column].dropna())[:-3:-1]
+    assert Screening.open(found.folder) == found
+    assert repr(found) == f"Screening({tmp_path / 'out'}, 5 structures, 1 failed, finished)"
+
+
+def test_the_same_call_goes_on_and_another_is_refused(here, tmp_path):
+    run, calls = here
+    reports = []
+    stopped = run(SALTS, stopping=lambda: len(reports) > 0, progress=reports.append)
+    assert (stopped.finished, stopped.structures) == (False, 5 * len(reports))
+    done = list((tmp_path / "out/parts").iterdir())
+    found = run(SALTS)
+    assert (found.finished, found.structures) == (True, 12)
+    assert len(calls) == 3 - len(done)
+    with pytest.raises(InputError, match="of other structures"):
+        run(SALTS[::-1])
+    with pytest.raises(InputError, match="another screening"):
+        run(SALTS, temperatures=77)
+
+
+def test_files_and_what_is_in_them_give_the_same_rows(here, file):
+    run, _ = here
+    from_file, from_list = run(file), run(list(read_structures(file)), "other")
+    assert (
+        from_file.to_pandas().drop(columns="dos").equals(from_list.to_pandas().drop(columns="dos"))
+    )
+    some = from_file.to_pandas(["id", "mean_frequency_cm-1"])
+    assert list(some.columns) == ["id", "mean_frequency_cm-1"]
+    with pytest.raises(InputError, match="no column 'colour'"):
+        from_file.to_pandas(["colour"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"executor": "slurm"}, "no executor 'slurm'"),
+        ({"executor_config": "x.toml"}, "would not be used"),
+        ({"workers": 0}, "0 workers"),
+        ({"shard_size": 0}, "shards of 0"),
+        ({"partial": "atom"}, "by 'atom'"),
+        ({"level": 1.5}, "no interval of level"),
+        ({"temperatures": [-1]}, "temperatures"),
+        ({"device": "abacus"}, "abacus"),
+        ({"model": "Fast"}, "no model 'Fast'"),
+    ],
+)
+def test_screen_refuses(asked, words, model_file, tmp_path):
+    with pytest.raises(InputError, match=words):
+        screen(SALTS, tmp_path / "out", **{"model": model_file, "device": "cpu", **asked})
+    assert not list(tmp_path.glob("out/parts/*"))
+
+
+def test_nothing_to_open(tmp_path):
+    with pytest.raises(InputError, match="holds no screening"):
+        Screening.open(tmp_path)
 
 
 # The executors, each for real: they give the same rows.

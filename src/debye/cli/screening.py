@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from debye import __version__
 from debye.cli import options as opt
 from debye.cli.console import (
     BAD_INPUT,
@@ -20,14 +19,12 @@ from debye.cli.console import (
 )
 from debye.cli.output import Printer, draw
 from debye.cli.values import FIGURES, check_range, parse_range, writable
-from debye.core.files import folder, read_toml
 from debye.core.records import SCHEMA
-from debye.errors import InputError
 
 if TYPE_CHECKING:
-    from debye.core.executors import ExecutorPool
     from debye.crystals.screening.rank import Query
-    from debye.crystals.screening.worker import Job
+    from debye.crystals.screening.run import Screening
+    from debye.crystals.screening.worker import Report
 
 
 def screen(
@@ -53,42 +50,37 @@ def screen(
     error. In the end the best are printed; `debye top OUTPUT` ranks them
     otherwise.
     """
-    from debye.core.checkpoint import read_card
-    from debye.crystals.predict.predictor import grid, model_path
-    from debye.crystals.screening import store
-    from debye.crystals.screening.shards import files_of
-    from debye.crystals.screening.worker import Job
+    from debye.crystals.screening.run import screen as run
 
     kelvin = parse_range(temperatures, "--temperatures", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
-    found = files_of(files)
-    card = read_card(model_path(model))
-    manifest = {
-        "debye_version": __version__,
-        "model_sha256": card["sha256"],
-        "inputs": files,
-        "temperatures": list(dict.fromkeys(kelvin)),
-        "partial": partial.value,
-        "shard_size": shard_size,
-        "frequency_unit": card.get("frequency_unit", "cm-1"),
-        "frequency": grid(card),
-        "dos_normalisation": "3N",
-        "calibrated": "calibration" in card,
-        "interval_level": level,
-    }
-    job = Job(
-        folder(output).resolve(),
-        model and model_path(model).resolve(),
-        card["sha256"],
-        tuple(manifest["temperatures"]),
-        partial.value,
-        device,
-        level,
-    )
-    with store.locked(output):
-        chosen = _executor_pool(executor, executor_config, workers, job)
-        store.begin(output, manifest)
-        code = _run(found, shard_size, job, chosen)
+    done = structures = 0
+    stop = graceful_stop("stopping once the shards in work are done")
+    with stop as stopping, progress_bar() as bar:
+        task = bar.add_task("structures", total=None)
+
+        def advance(report: Report) -> None:
+            nonlocal done, structures
+            done, structures = done + 1, structures + report.structures
+            bar.update(task, completed=structures)
+
+        found = run(
+            files,
+            output,
+            temperatures=kelvin,
+            level=level,
+            partial=partial.value,
+            model=model,
+            device=device,
+            workers=workers,
+            executor=executor.value,
+            executor_config=executor_config,
+            shard_size=shard_size,
+            stopping=stopping,
+            progress=advance,
+            notify=warn,
+        )
+    code = _ended(found, done)
     if code in (DONE, SOME_FAILED) and top:
         from debye.crystals.screening.rank import Query
 
@@ -96,50 +88,13 @@ def screen(
     return code
 
 
-def _executor_pool(
-    name: opt.ExecutorName, config: Path | None, workers: int | None, job: Job
-) -> ExecutorPool:
-    """The executor that is asked for, with its config."""
-    from debye.core import executors
-    from debye.core.device import pick_device
-
-    if name is opt.ExecutorName.LOCAL:
-        if config is not None:
-            raise InputError(
-                f"--executor-config {config} would not be used",
-                why="local processes need no config",
-                fix="add --executor parsl or --executor dask",
-            )
-        pick_device(job.device)  # elsewhere it is the workers' devices that count
-        return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
-    table = read_toml(config) if config else {}
-    if name is opt.ExecutorName.PARSL:
-        return executors.parsl(table, workers, job.folder / "parsl")
-    return executors.dask(table, workers)
-
-
-def _run(found: list[Path], shard_size: int, job: Job, executor: ExecutorPool) -> int:
-    """Screen what is missing; the exit code."""
-    from debye.crystals.screening import store
-    from debye.crystals.screening.run import run_shards
-    from debye.crystals.screening.shards import shards
-
-    done = structures = failed = 0
-    stop = graceful_stop("stopping once the shards in work are done")
-    with stop as stopping, progress_bar() as bar:
-        task = bar.add_task("structures", total=None)
-        for report in run_shards(
-            shards(found, shard_size), job, executor, stopping=stopping, notify=warn
-        ):
-            done, structures = done + 1, structures + report.structures
-            failed += report.failed
-            bar.update(task, completed=structures)
-        stopped = stopping()
-    if stopped:
-        tell(f"{plural(done, 'part')} done, in {job.folder}")
+def _ended(found: Screening, done: int) -> int:
+    """Say how a screening ended; its exit code."""
+    if not found.finished:
+        tell(f"{plural(done, 'part')} done, in {found.folder}")
         return interrupted()
-    store.finish(job.folder, structures, failed)
-    tell(f"{job.folder} holds {plural(structures, 'structure')} in {plural(done, 'part')}")
+    structures, failed = found.structures, found.failed
+    tell(f"{found.folder} holds {plural(structures, 'structure')} in {plural(done, 'part')}")
     if failed:
         tell(f"{failed} of {structures} structures failed; the column error says why")
     return DONE if not failed else SOME_FAILED if failed < structures else BAD_INPUT
@@ -194,7 +149,7 @@ def _print_top(
         warn("no structure fits")
     wanted = PROPERTIES[query.by]
     title = wanted.title(query.temperature or 0.0)
-    width = max([len(row["formula"]) for row in rows], default=0)
+    width = max(map(len, ["formula", *(row["formula"] for row in rows)]))
     uncertain = any(row[EXPECTED_ERROR] is not None for row in rows)
     shown = f"{100 * (query.level or 0.0):g} %"
     more = (f"  {'±':>7}  {'error':>6}", f"  {shown:>7}  {'cm⁻¹':>6}") if uncertain else ("", "")

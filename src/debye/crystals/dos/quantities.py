@@ -165,7 +165,11 @@ class Quantity:
         return f"{self.symbol}{at} ({self.unit_text(basis)})"
 
     def factor(self, unit: str) -> float:
-        """From the unit of `OnGrid.value` to one of frequency, if it is a frequency; else 1."""
+        """From the unit of `OnGrid.value` to one of frequency, if it is a frequency; else 1.
+
+        Raises:
+            InputError: There is no such unit of frequency.
+        """
         return 1.0 if self.extensive else frequency_factor(self.unit, unit)
 
 

@@ -26,7 +26,7 @@ from debye.crystals.inversion.likelihood import (
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.predict.record import EXPECTED_ERROR
-from debye.crystals.screening.store import damaged, parts, read_manifest
+from debye.crystals.screening.store import parts, read_manifest, read_part
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import RESULTS, FailedInput
 from debye.crystals.uncertainty.calibration import Calibration
@@ -166,13 +166,7 @@ def _screened_grid(folder: Path, model_sha256: str) -> Tensor:
 
 def _rows(part: Path) -> list[dict[str, Any]]:
     """Rows of a part that hold a spectrum."""
-    from pyarrow import ArrowException, parquet
-
-    columns = ["id", "formula", "dos", "warnings", EXPECTED_ERROR]
-    try:
-        table = parquet.read_table(part, columns=columns)
-    except (OSError, ArrowException) as error:
-        raise damaged(part, error) from error
+    table = read_part(part, ["id", "formula", "dos", "warnings", EXPECTED_ERROR])
     return [row for row in table.to_pylist() if row["dos"] is not None]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from debye.crystals.dos.quantities import PROPERTIES
 from debye.crystals.predict.record import EXPECTED_ERROR, bounds_of
-from debye.crystals.screening.store import damaged, parts, read_manifest
+from debye.crystals.screening.store import parts, read_manifest, read_part
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
 from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import InputError
@@ -96,6 +96,9 @@ def top(query: Query, count: int) -> list[dict[str, Any]]:
     """The best rows, the best first, each as a dictionary of the query's columns.
 
     Only so many rows as are asked for are held, whatever the screening's size.
+
+    Raises:
+        InputError: A part is damaged.
     """
     sign = -1.0 if query.lowest else 1.0
     best: Iterable[dict[str, Any]] = (
@@ -114,7 +117,11 @@ def _best(part: pa.Table, query: Query, count: int) -> list[dict[str, Any]]:
 
 
 def values(query: Query) -> tuple[NDArray[np.float64], NDArray[np.float64], list[list[str]]]:
-    """Of all rows that fit: mean atomic mass in u, the quantity, and the elements."""
+    """Of all rows that fit: mean atomic mass in u, the quantity, and the elements.
+
+    Raises:
+        InputError: A part is damaged.
+    """
     mass, value, elements = [], [], list[list[str]]()
     for part in _tables(query):
         mass.append(part["mass_per_atom_u"].to_numpy())
@@ -127,13 +134,9 @@ def _tables(query: Query) -> Iterator[pa.Table]:
     """The parts, less rows that failed or do not fit."""
     import pyarrow as pa
     import pyarrow.compute as pc
-    from pyarrow import parquet
 
     for path in parts(query.folder).values():
-        try:
-            part = parquet.read_table(path, columns=[*query.columns])
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(path, error) from error
+        part = read_part(path, query.columns)
         yield part.filter(pa.array(_fits(part, query))).filter(pc.is_finite(pc.field(query.column)))
 
 

@@ -1,5 +1,7 @@
 """A screening from beginning to end: shards out, reports back, whatever dies between.
 
+    structures → shards → workers → parts → Screening → the best of it
+
 No more shards are read ahead than are worked on. A worker that dies takes the shards with it that
 were in work; each of them is done again alone, and if it kills its worker again, the structure
 that does is sought by halving and becomes a row with an error.
@@ -7,17 +9,36 @@ that does is sought by halving and becomes a row with an error.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
+from debye.core import VERSION, executors
+from debye.core.checkpoint import read_card
+from debye.core.device import pick_device
 from debye.core.executors import ExecutorPool
-from debye.crystals.screening.shards import Shard, source_of
+from debye.core.files import folder, read_toml
+from debye.crystals.dos.quantities import kelvins
+from debye.crystals.predict.predictor import grid, model_path
+from debye.crystals.screening import store
+from debye.crystals.screening.rank import Query, top
+from debye.crystals.screening.shards import Shard, files_of, shards, shards_of, source_of
 from debye.crystals.screening.store import counts, parts
-from debye.crystals.screening.worker import Job, Report, dry_run, screen
+from debye.crystals.screening.worker import Job, Report, dry_run, screen_shard
+from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import FailedInput, Piece
+from debye.crystals.uncertainty.conformal import row_of
+from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import ComputationError, InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 AHEAD = 2
 """Shards in flight for each that can be worked on, so that no worker waits."""
@@ -25,6 +46,233 @@ TRIES = 3
 """How often a structure must kill its worker, alone, to be given up."""
 MOST_KILLERS = 10
 """Structures of one shard that may be given up; with more, it is not the structures' fault."""
+
+
+EXECUTORS = ("local", "parsl", "dask")
+IN_PYTHON = "structures given in Python"
+"""What a manifest says of inputs that are no files; the digests of the shards tell them apart."""
+
+
+@dataclass(frozen=True, repr=False)
+class Screening:
+    """What a folder of `screen` holds.
+
+    Args:
+        folder: Where.
+        structures: How many are done.
+        failed: How many of them could not be read or predicted; their rows say why.
+        finished: Whether all are done; else the same call goes on.
+    """
+
+    folder: Path
+    structures: int
+    failed: int
+    finished: bool
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "unfinished"
+        counted = f"{self.structures} structures, {self.failed} failed"
+        return f"Screening({self.folder}, {counted}, {state})"
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Screening:
+        """What was screened into a folder before.
+
+        Raises:
+            InputError: It holds no screening, or a part of it is damaged.
+        """
+        manifest = store.read_manifest(Path(path))
+        found = [counts(part) for part in parts(Path(path)).values()]
+        structures, failed = (
+            (sum(column) for column in zip(*found, strict=True)) if found else (0, 0)
+        )
+        return cls(Path(path), structures, failed, "done" in manifest)
+
+    def top(
+        self,
+        by: str = "heat-capacity-per-kg",
+        count: int = 10,
+        *,
+        temperature: float | None = None,
+        contains: Sequence[str] = (),
+        without: Sequence[str] = (),
+        lowest: bool = False,
+        max_error: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The best rows, the best first, with the quantity's column and its interval.
+
+        Args:
+            by: What to rank by, of `debye.crystals.dos.quantities.PROPERTIES`.
+            count: How many.
+            temperature: K, one of the screening's; its first if None.
+            contains: Elements that all must be there.
+            without: Elements of which none may.
+            lowest: Whether small values come first.
+            max_error: Expected error of the spectrum up to which a row counts, cm⁻¹.
+
+        Raises:
+            InputError: It was not screened for that, or a part is damaged.
+        """
+        asked = Query(self.folder, by, temperature, contains, without, lowest, max_error)
+        return top(asked, count)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """All rows as a pandas table.
+
+        Args:
+            columns: Some of them, such as ``["id", "mean_frequency_cm-1"]``; all if None.
+
+        Raises:
+            InputError: pandas is not installed, there is no such column, or a part is damaged.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            why, fix = "pandas is not installed", "run `pip install pandas`, or use top()"
+            raise InputError("cannot make a data frame", why=why, fix=fix) from error
+        frames = [store.read_part(p, columns).to_pandas() for p in parts(self.folder).values()]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def screen(
+    structures: Any,  # noqa: ANN401 - whatever `predict` takes
+    output: str | os.PathLike[str],
+    *,
+    temperatures: ArrayLike = 300.0,
+    level: float = LEVEL,
+    partial: str = "none",
+    model: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    executor: str = "local",
+    executor_config: str | os.PathLike[str] | None = None,
+    shard_size: int = 1000,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Callable[[Report], None] = lambda report: None,
+    notify: Callable[[str], None] = warnings.warn,
+) -> Screening:
+    """Predict many structures, on all cores or on a cluster, into a folder of Parquet files.
+
+    The same call goes on where the last one ended, however it ended, and does what is missing.
+    A structure that cannot be read or predicted is a row with its error. In a script it must be
+    called under ``if __name__ == "__main__":``, as all that starts processes.
+
+    Args:
+        structures: Files, folders and patterns, which workers read; or what `debye.predict` takes,
+            read here.
+        output: Folder of the results, made if missing.
+        temperatures: K, of the thermal quantities: a number or several.
+        level: Of the intervals that are kept.
+        partial: ``element`` or ``site`` keeps partial spectra too.
+        model: Model file, or ``fast``; the shipped ensemble if None.
+        device: Where to compute; ``auto`` shares out the accelerators.
+        workers: Shards in work at a time; the cores of this machine, or what the executor's config
+            has, if None.
+        executor: Who does the work: ``local``, ``parsl`` or ``dask``.
+        executor_config: TOML file that describes a Parsl or Dask executor.
+        shard_size: Structures of a shard.
+        stopping: Asked now and then; once it says yes, only what is in work is finished.
+        progress: Is given the report of each shard.
+        notify: Told what one should know, such as the death of a worker.
+
+    Raises:
+        InputError: Something asked for cannot be, the folder holds another run, or another run is
+            at work there.
+        ComputationError: Workers die whatever they are given, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> from debye.core.files import DEMO
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = screen(DEMO / "binaries.extxyz", folder, model="fast", workers=1)
+        ...     [row["formula"] for row in found.top("mean-frequency", 2)]
+        ['MgO', 'GaAs']
+    """
+    row_of(level)
+    kelvin, card = tuple(dict.fromkeys(kelvins(temperatures))), read_card(model_path(model))
+    inputs, cut = _shards(structures, shard_size)
+    place = folder(output).resolve()
+    chosen = None if model is None else model_path(model).resolve()
+    job = Job(place, chosen, card["sha256"], kelvin, _known_partial(partial), device, level)
+    with store.locked(place):
+        pool = _pool(executor, executor_config, workers, job)
+        store.begin(place, _manifest(job, card, inputs, shard_size))
+        done: list[Report] = []
+        for report in run_shards(cut, job, pool, stopping=stopping, notify=notify):
+            done.append(report)
+            progress(report)
+        total, failed = sum(r.structures for r in done), sum(r.failed for r in done)
+        if finished := not stopping():
+            store.finish(place, total, failed)
+    return Screening(Path(output), total, failed, finished)
+
+
+def _shards(structures: Any, size: int) -> tuple[list[str], Iterator[Shard]]:  # noqa: ANN401
+    """What a manifest says of the inputs, and their shards."""
+    if size < 1:
+        why = "a shard holds a structure at least"
+        raise InputError(f"cannot make shards of {size}", why=why, fix="give a larger shard_size")
+    one = isinstance(structures, str | os.PathLike)
+    given = [structures] if one else structures
+    if isinstance(given, list | tuple) and all(map(_is_path, given)):
+        return [os.fspath(path) for path in given], shards(files_of(given), size)
+    return [IN_PYTHON], shards_of(crystals_of(structures)[0], size)
+
+
+def _is_path(given: object) -> bool:
+    """Whether something is a path or pattern, and no text of a structure."""
+    return isinstance(given, os.PathLike) or (isinstance(given, str) and "\n" not in given)
+
+
+def _known_partial(partial: str) -> str:
+    if partial not in (kinds := ("none", "element", "site")):
+        why = f"the choices are {', '.join(kinds)}"
+        raise InputError(f"cannot split spectra by {partial!r}", why=why, fix="choose one of them")
+    return partial
+
+
+def _manifest(
+    job: Job, card: dict[str, Any], inputs: Sequence[str], shard_size: int
+) -> dict[str, Any]:
+    """What run this is, ready for JSON."""
+    return {
+        "debye_version": VERSION,
+        "model_sha256": job.checksum,
+        "inputs": list(inputs),
+        "temperatures": list(job.temperatures),
+        "partial": job.partial,
+        "shard_size": shard_size,
+        "frequency_unit": card.get("frequency_unit", "cm-1"),
+        "frequency": grid(card),
+        "dos_normalisation": "3N",
+        "calibrated": "calibration" in card,
+        "interval_level": job.level,
+    }
+
+
+def _pool(
+    name: str, config: str | os.PathLike[str] | None, workers: int | None, job: Job
+) -> ExecutorPool:
+    """The executor that is asked for, with its config."""
+    if name not in EXECUTORS:
+        why = f"the choices are {', '.join(EXECUTORS)}"
+        raise InputError(f"there is no executor {name!r}", why=why, fix="choose one of them")
+    if workers is not None and workers < 1:
+        why = "somebody must do the work"
+        raise InputError(f"cannot use {workers} workers", why=why, fix="give one at least")
+    if name == "local":
+        if config is not None:
+            raise InputError(
+                f"the executor config {config} would not be used",
+                why="local processes need no config",
+                fix="choose the executor parsl or dask",
+            )
+        pick_device(job.device)  # elsewhere it is the workers' devices that count
+        return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
+    table = read_toml(config) if config else {}
+    if name == "parsl":
+        return executors.parsl(table, workers, job.folder / "parsl")
+    return executors.dask(table, workers)
 
 
 def run_shards(
@@ -61,7 +309,7 @@ def run_shards(
             if shard.number in there:
                 yield _known(there.pop(shard.number), shard)
                 continue
-            flying[executor.submit(screen, job, shard)] = shard
+            flying[executor.submit(screen_shard, job, shard)] = shard
             while len(flying) >= AHEAD * executor.width:
                 yield from _landed(flying, job, executor, stopping, notify)
         while flying:
@@ -115,7 +363,7 @@ def _landed(
 def _alone(shard: Shard, job: Job, executor: ExecutorPool, notify: Callable[[str], None]) -> Report:
     """A shard whose worker died, with nothing else in work."""
     for _ in range(TRIES):
-        again: Future[Report] = executor.submit(screen, job, shard)
+        again: Future[Report] = executor.submit(screen_shard, job, shard)
         try:
             return again.result()
         except executor.lost:
@@ -130,8 +378,8 @@ def _alone(shard: Shard, job: Job, executor: ExecutorPool, notify: Callable[[str
     raise ComputationError(
         f"cannot screen shard {shard.number}",
         why="workers die of it, whichever of its structures they are given",
-        fix="use fewer --workers or a smaller --shard-size if memory is short; "
-        "run the same command again to go on",
+        fix="use fewer workers or smaller shards if memory is short, and run the same again to go "
+        "on; in a script, call screen() under `if __name__ == '__main__':`",
     )
 
 

@@ -7,11 +7,14 @@ Nothing is made into a crystal here: that is left to the workers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from debye.crystals.structure_io.read import FailedInput, Piece, find_files, pieces
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.read import FailedInput, Paths, Piece, find_files, pieces
+from debye.crystals.structure_io.text import LazyStructure
 
 BYTES_OF_ONE = 16_384
 """A file that is read whole counts as one structure for each so many bytes."""
@@ -24,7 +27,8 @@ class Shard:
     Args:
         number: Which shard of the run, from 0.
         pieces: What `debye.crystals.structure_io.read.make` makes crystals of.
-        digest: Of the names of its structures, and of the size and date of their files.
+        digest: Of the names of its structures, and of the size and date of their files, or of
+            the structures themselves.
     """
 
     number: int
@@ -32,7 +36,7 @@ class Shard:
     digest: str
 
 
-def files_of(inputs: Sequence[str]) -> list[Path]:
+def files_of(inputs: Paths) -> list[Path]:
     """The files that inputs mean, each once, in order.
 
     Raises:
@@ -63,21 +67,65 @@ def shards(files: Iterable[Path], size: int) -> Iterator[Shard]:
         size: Structures of a shard.
 
     Example:
-        >>> from debye.crystals.predict.predictor import DATA
-        >>> quartz = DATA / "demo" / "quartz.cif"
+        >>> from debye.core.files import DEMO
+        >>> quartz = DEMO / "quartz.cif"
         >>> [shard.number for shard in shards([quartz, quartz, quartz], size=2)]
         [0, 1]
     """
+
+    def found() -> Iterator[tuple[Piece, str, int]]:
+        for path in files:
+            stamp = _stamp(path)
+            for piece in pieces(path):
+                yield piece, f"{stamp}\0{source_of(piece)}", _weight(piece)
+
+    return _cut(found(), size)
+
+
+def shards_of(structures: Iterable[Crystal | FailedInput], size: int) -> Iterator[Shard]:
+    """Cut structures that are there already into shards of ``size``, as they are asked for.
+
+    One without a source, or with that of another, is told from it by its place, ``item 3``.
+
+    Args:
+        structures: As `debye.crystals.structure_io.anything.crystals_of` gives them.
+        size: Structures of a shard.
+
+    Example:
+        >>> carbon = Crystal(["C"], [[0, 0, 0]], [[2, 0, 0], [0, 2, 0], [0, 0, 2]])
+        >>> [[piece.source for piece in shard.pieces] for shard in shards_of([carbon] * 3, 2)]
+        [['item 0', 'item 1'], ['item 2']]
+    """
+
+    def found() -> Iterator[tuple[Piece, str, int]]:
+        used = set[str]()
+        for i, structure in enumerate(structures):
+            if isinstance(structure, FailedInput):
+                yield structure, structure.source, 1
+                continue
+            source = structure.source or f"item {i}"
+            named = replace(structure, source=f"{source}, item {i}" if source in used else source)
+            used.add(source)
+            content = (named.source, named.species, named.positions.tobytes(), named.cell.tobytes())
+            yield LazyStructure(named.source, partial(_itself, named)), repr(content), 1
+
+    return _cut(found(), size)
+
+
+def _itself(crystal: Crystal) -> Crystal:
+    return crystal
+
+
+def _cut(found: Iterable[tuple[Piece, str, int]], size: int) -> Iterator[Shard]:
+    """Shards of pieces, each with what tells it from others and how many structures it counts."""
     number, weight, content, known = 0, 0, list[Piece](), hashlib.sha256()
-    for path in files:
-        stamp = _stamp(path)
-        for piece in pieces(path):
-            content.append(piece)
-            known.update(f"{stamp}\0{source_of(piece)}\n".encode(errors="surrogateescape"))
-            weight += _weight(piece)
-            if weight >= size:
-                yield Shard(number, tuple(content), known.hexdigest()[:8])
-                number, weight, content, known = number + 1, 0, [], hashlib.sha256()
+    for piece, mark, counted in found:
+        content.append(piece)
+        known.update(f"{mark}\n".encode(errors="surrogateescape"))
+        weight += counted
+        if weight >= size:
+            yield Shard(number, tuple(content), known.hexdigest()[:8])
+            number, weight, content, known = number + 1, 0, [], hashlib.sha256()
     if content:
         yield Shard(number, tuple(content), known.hexdigest()[:8])
 

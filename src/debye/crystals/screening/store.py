@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from debye.core.files import atomic_write, remove_partial_files
 from debye.crystals.structure_io.read import RESULTS
@@ -72,6 +74,29 @@ def counts(part: Path) -> tuple[int, int]:
         raise damaged(part, error) from error
 
 
+def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a part, all if None.
+
+    Raises:
+        InputError: It is damaged, or has no such column.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        known = parquet.read_schema(part).names
+        missing = [column for column in columns or () if column not in known]
+        if missing:
+            raise InputError(
+                f"no column {missing[0]!r} in {part.parent.parent}",
+                why=f"its columns are {', '.join(known)}",
+                fix="ask for these",
+            )
+        return parquet.read_table(part, columns=columns and [*columns])
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(part, error) from error
+
+
 def damaged(part: Path, error: Exception) -> InputError:
     """The `InputError` of a part that cannot be read."""
     return InputError(
@@ -115,6 +140,7 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
 
     Raises:
         InputError: The folder holds another run, or files that are none, or cannot be written.
+        ComputationError: The disk is full.
     """
     manifest = {"format": FORMAT, **manifest}
     if (folder / RESULTS).exists():
@@ -134,7 +160,12 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def finish(folder: Path, structures: int, failed: int) -> None:
-    """Note that all is done."""
+    """Note that all is done.
+
+    Raises:
+        InputError: The folder holds no run, or cannot be written.
+        ComputationError: The disk is full.
+    """
     done = {"parts": len(parts(folder)), "structures": structures, "failed": failed}
     manifest = {**read_manifest(folder), "done": done}
     atomic_write(folder / RESULTS, json.dumps(manifest, indent=1) + "\n")
@@ -143,14 +174,14 @@ def finish(folder: Path, structures: int, failed: int) -> None:
 def _check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     differing = [k for k in {**known, **asked} if known.get(k) != asked.get(k)]
     if differing:
-        told = "; ".join(
+        why = "; ".join(
             f"its {key.replace('_', ' ')} is {_short(known.get(key))} and not "
             f"{_short(asked.get(key))}"
             for key in differing
         )
         raise InputError(
             f"will not go on in {folder}",
-            why=f"it holds another screening: {told}",
+            why=f"it holds another screening: {why}",
             fix="name another folder with --output, or repeat the command that began it",
         )
 
@@ -167,20 +198,18 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         InputError: Another run is at work there.
     """
+    lock = FileLock(folder / ".lock")
     try:
-        import fcntl
-    except ImportError:  # Windows: two runs at once would do work twice, and write the same parts
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"will not write into {folder}",
+            why="another `debye screen` is at work there",
+            fix="wait for it, or name another folder",
+        ) from error
+    except (OSError, NotImplementedError):  # some file systems of clusters know no locks
+        pass
+    try:
         yield
-        return
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"will not write into {folder}",
-                why="another `debye screen` is at work there",
-                fix="wait for it, or name another folder",
-            ) from error
-        except OSError:  # some file systems of clusters know no locks
-            pass
-        yield
+    finally:
+        lock.release()

@@ -63,11 +63,12 @@ class Report:
     failed: int
 
 
-def screen(job: Job, shard: Shard) -> Report:
+def screen_shard(job: Job, shard: Shard) -> Report:
     """Predict a shard and write its part.
 
     Raises:
         InputError: The model is not the run's, or the part cannot be written.
+        ComputationError: The disk is full.
     """
     content = table(_predictions(job, shard.pieces), job.temperatures, job.partial, job.level)
     failed = len(content) - content["error"].null_count
@@ -76,7 +77,11 @@ def screen(job: Job, shard: Shard) -> Report:
 
 
 def dry_run(job: Job, pieces: Sequence[Piece]) -> None:
-    """Predict and keep nothing, to find out whether a worker survives it."""
+    """Predict and keep nothing, to find out whether a worker survives it.
+
+    Raises:
+        InputError: The model is not the run's.
+    """
     for _ in _predictions(job, pieces):
         pass
 

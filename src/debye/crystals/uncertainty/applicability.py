@@ -87,7 +87,11 @@ class TrainingSet:
 
     @classmethod
     def of(cls, crystals: Sequence[Crystal], cutoff: float) -> TrainingSet:
-        """The training set of some crystals, their neighbours sought within a cutoff in Å."""
+        """The training set of some crystals, their neighbours sought within a cutoff in Å.
+
+        Raises:
+            InputError: A site has no neighbours.
+        """
         shapes = [Shape.of(Graph.of(crystal, cutoff)) for crystal in crystals]
         bond, packing = (torch.cat(values).tolist() for values in zip(*shapes, strict=True))
         return cls(

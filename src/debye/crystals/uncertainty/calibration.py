@@ -121,7 +121,11 @@ class Scales:
 
     @classmethod
     def fit(cls, features: UncertaintyFeatures, truth: OnGrid) -> Scales:
-        """Fit the expected error first, and the band with it."""
+        """Fit the expected error first, and the band with it.
+
+        Raises:
+            InputError: The densities are no spectra.
+        """
         error = ExpectedError.fit(features.values, distance(features.spectra, truth))
         return cls(error, fit_band(features, error(features.values), truth.density))
 
@@ -311,7 +315,11 @@ def truth_of(labels: Spectrum) -> OnGrid:
 
 
 def distance(a: OnGrid, b: OnGrid) -> Tensor:
-    """Wasserstein distance of spectra, cm⁻¹, (n,)."""
+    """Wasserstein distance of spectra, cm⁻¹, (n,).
+
+    Raises:
+        InputError: The densities are no spectra.
+    """
     return wasserstein(*(Spectrum(s.frequency, s.density) for s in (a, b)))
 
 

@@ -74,6 +74,9 @@ class UncertaintyFeatures(NamedTuple):
             head_outputs: Of B crystals.
             frequency: Their grid, cm⁻¹.
             applicabilities: Of the crystals.
+
+        Raises:
+            InputError: The head outputs are no spectra.
         """
         axis = torch.tensor(frequency, dtype=torch.float64)
         each = Spectrum(axis, head_outputs.densities.double(), normalisation="1").to("3")

@@ -160,6 +160,9 @@ def uncertainties(
         crystals: B of them.
         graph: Theirs.
         head_outputs: Of the model's networks.
+
+    Raises:
+        InputError: The head outputs are no spectra.
     """
     known = calibration.training
     applicabilities = [known.applicability(crystal) for crystal in crystals]
