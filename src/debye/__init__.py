@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from debye.errors import ComputationError as ComputationError
     from debye.errors import DebyeError as DebyeError
     from debye.errors import InputError as InputError
+    from debye.speckle.data.correlate import correlate as correlate
+    from debye.speckle.data.frames import Frames as Frames
 
 __version__ = VERSION
 
@@ -68,6 +70,8 @@ __getattr__, __dir__, __all__ = lazily(
         "crystals.training.evaluate": ["calibrate", "evaluate"],
         "crystals.structure_io.read": ["FailedInput", "read_crystal", "read_structures"],
         "core.files": ["DEMO"],
+        "speckle.data.correlate": ["correlate"],
+        "speckle.data.frames": ["Frames"],
         "errors": ["ComputationError", "DebyeError", "InputError"],
     },
     ["crystals", "plot", "speckle"],
