@@ -47,7 +47,7 @@ def test_table(debye, salt):
     assert result.exit_code == 0
     title, header, *rows = result.stdout.splitlines()
     assert title.startswith("# NaCl")
-    assert header == "point  frequencies in cm-1"
+    assert header == "point  frequencies in cm⁻¹"
     assert {row.split()[0] for row in rows} == set("GXUWKL")
     assert all(len(row.split()) == 7 for row in rows)  # the primitive cell has two atoms
     assert rows[0].split()[:4] == ["G", "0.00", "0.00", "0.00"]

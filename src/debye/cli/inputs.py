@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from debye.cli.console import complain, plural, tell, warn
+from debye.cli.paths import STDIN
+from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,11 +33,43 @@ def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     return Predictor.load(path, pick_device(device))
 
 
+def structures(names: Sequence[str]) -> Iterator[Crystal | FailedInput]:
+    """Every structure of files, folders, patterns and, for ``-``, of stdin, in order."""
+    from debye.crystals.structure_io.read import lazy_structures_of, make, read_structures
+
+    for name in names:
+        if name == STDIN:
+            for found in lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"):
+                yield from make(found)
+        else:
+            yield from read_structures(name)
+
+
+def keep_stdin(names: Sequence[str], output: Path, *, overwrite: bool) -> list[str]:
+    """The same names, stdin among them as a file in a folder: a run that goes on reads it again.
+
+    Raises:
+        InputError: The folder holds what stdin was before, and that was something else.
+    """
+    if STDIN not in names:
+        return list(names)
+    kept, given = folder(output) / "stdin", sys.stdin.buffer.read()
+    if overwrite or not kept.exists():
+        atomic_write(kept, given)
+    elif kept.read_bytes() != given:
+        raise InputError(
+            f"will not go on in {output}",
+            why="stdin holds other structures than before",
+            fix="give the same structures, name another folder, or add --overwrite to begin anew",
+        )
+    return [str(kept) if name == STDIN else name for name in names]
+
+
 def read_one(file: str) -> Crystal:
     """The one structure of a file."""
-    from debye.crystals.structure_io.read import FailedInput, read_structures
+    from debye.crystals.structure_io.read import FailedInput
 
-    first, *more = islice(read_structures([file]), 2)
+    first, *more = islice(structures([file]), 2)
     if isinstance(first, FailedInput):
         raise first.error
     if more:
@@ -90,7 +125,6 @@ def read_spectrum(path: Path, unit: Unit | None) -> Measured:
 def read_candidates(names: list[str], predictor: Predictor, *, neutron: bool) -> Candidates:
     """The candidates of files or of a screening; those that failed are named."""
     from debye.crystals.inversion.rank import is_screened, predicted, screened
-    from debye.crystals.structure_io.read import read_structures
 
     if len(names) == 1 and is_screened(Path(names[0])):
         if neutron:
@@ -98,7 +132,7 @@ def read_candidates(names: list[str], predictor: Predictor, *, neutron: bool) ->
             fix = "give the structures themselves, or leave --neutron out"
             raise InputError("cannot weight a screening as neutrons would", why=why, fix=fix)
         return screened(Path(names[0]), predictor.card["sha256"], predictor.calibration)
-    found = predicted(predictor, read_structures(names), neutron=neutron)
+    found = predicted(predictor, structures(names), neutron=neutron)
     for item in found.failed:
         complain(item.error)
     if found.failed:

@@ -72,11 +72,15 @@ def _found(
 
 def _table(bands: Bands, unit: str) -> str:
     """Frequencies at each labelled point, once."""
+    from debye.crystals.dos.quantities import UNIT_TEXT
     from debye.units import frequency_factor
 
     factor = frequency_factor("cm-1", unit)
     labels = dict.fromkeys(label for label in bands.path.labels if label)
-    lines = [f"# {bands.crystal.formula}  {bands.crystal.source}", f"point  frequencies in {unit}"]
+    lines = [
+        f"# {bands.crystal.formula}  {bands.crystal.source}",
+        f"point  frequencies in {UNIT_TEXT.get(unit, unit)}",
+    ]
     for label in labels:
         numbers = "".join(f"{x:9.2f}" for x in _rounded(bands.at(label) * factor, 2))
         lines.append(f"{label:<5}{numbers}")

@@ -1,6 +1,7 @@
 """Every option of the command line, declared once: a name means one thing in every verb.
 
-What OUTPUT may be, which tables a config has and the like stand in the help of each verb.
+What OUTPUT may be, which tables a config has and the like stand in the help of each verb. In every
+path ``~`` is the home folder, and ``-`` is stdin where a file is read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from debye.cli.paths import expanded, read_path
 
 
 class Unit(str, Enum):
@@ -107,7 +110,7 @@ class Method(str, Enum):
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Structures: CIF, POSCAR, (ext)xyz, ASE database, pymatgen JSON; folders, globs.",
+        help="Structures: CIF, POSCAR, (ext)xyz, ASE database, pymatgen JSON; folders, globs; -.",
         show_default=False,
     ),
 ]
@@ -128,6 +131,7 @@ Candidates = Annotated[
 Measured = Annotated[
     Path,
     typer.Argument(
+        callback=read_path,
         help="Measured spectrum: columns energy, intensity and, if known, error.",
         show_default=False,
     ),
@@ -135,22 +139,33 @@ Measured = Annotated[
 Data = Annotated[
     Path,
     typer.Argument(
+        callback=read_path,
         help="Labelled crystals: a CSV (mp_id, structure, phfreq, phdos) or phonopy folders.",
         show_default=False,
     ),
 ]
-Frames = Annotated[Path, typer.Argument(help="HDF5 file of frames.", show_default=False)]
-Fitted = Annotated[Path, typer.Argument(help="Fitted system of `debye learn`.", show_default=False)]
-Screened = Annotated[Path, typer.Argument(help="What `debye screen` wrote.", show_default=False)]
+Frames = Annotated[
+    Path, typer.Argument(callback=read_path, help="HDF5 file of frames.", show_default=False)
+]
+Fitted = Annotated[
+    Path,
+    typer.Argument(callback=read_path, help="Fitted system of `debye learn`.", show_default=False),
+]
+Screened = Annotated[
+    Path, typer.Argument(callback=expanded, help="What `debye screen` wrote.", show_default=False)
+]
 ModelArgument = Annotated[
-    Path | None, typer.Argument(help="Model file, or fast; the shipped ensemble by default.")
+    Path | None,
+    typer.Argument(callback=expanded, help="Model file, or fast; the shipped ensemble by default."),
 ]
 CaseName = Annotated[Case, typer.Argument(help="What to simulate.", show_default=False)]
 StudyArgument = Annotated[StudyName, typer.Argument(help="Which study.", show_default=False)]
 
 # What is written and printed.
 
-_OUTPUT = typer.Option("--output", help="Where to write the result; see above.", show_default=False)
+_OUTPUT = typer.Option(
+    "--output", callback=expanded, help="Where to write the result; see above.", show_default=False
+)
 Output = Annotated[Path, _OUTPUT]
 OptionalOutput = Annotated[Path | None, _OUTPUT]
 Overwrite = Annotated[
@@ -161,11 +176,20 @@ Resume = Annotated[
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option("--predictions", help="CSV of the predicted spectra to write, max-1 view."),
+    typer.Option(
+        "--predictions",
+        callback=expanded,
+        help="CSV of the predicted spectra to write, max-1 view.",
+    ),
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option("--plot", help="Figure to draw: a PNG, SVG or PDF file.", show_default=False),
+    typer.Option(
+        "--plot",
+        callback=expanded,
+        help="Figure to draw: a PNG, SVG or PDF file.",
+        show_default=False,
+    ),
 ]
 Movie = Annotated[bool, typer.Option("--movie/--no-movie", help="Draw the movie too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -178,13 +202,25 @@ Top = Annotated[int, typer.Option("--top", min=0, help="How many of the best to 
 
 ModelFile = Annotated[
     Path | None,
-    typer.Option("--model", help="Model file, or fast; the shipped ensemble by default."),
+    typer.Option(
+        "--model", callback=expanded, help="Model file, or fast; the shipped ensemble by default."
+    ),
 ]
 Device = Annotated[
     str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, xpu or mps.")
 ]
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings; see above.")]
-Configs = Annotated[list[Path], typer.Option("--config", help="TOML file of settings; see above.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", callback=expanded, metavar="<path>", help="TOML file of settings; see above."
+    ),
+]
+Configs = Annotated[
+    list[Path],
+    typer.Option(
+        "--config", callback=expanded, metavar="<path>", help="TOML file of settings; see above."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is random.")]
 OptionalSeed = Annotated[
     int | None, typer.Option("--seed", help="Seed of everything that is random.")
@@ -218,7 +254,9 @@ Level = Annotated[float, _LEVEL]
 OptionalLevel = Annotated[float | None, _LEVEL]
 Reference = Annotated[
     Path | None,
-    typer.Option("--reference", help="A calculated or measured spectrum to draw beside."),
+    typer.Option(
+        "--reference", callback=read_path, help="A calculated or measured spectrum to draw beside."
+    ),
 ]
 ReferenceFraction = Annotated[
     float, typer.Option("--reference-fraction", help="The fraction that the reference belongs to.")
@@ -244,7 +282,10 @@ Velocities = Annotated[
 # Training and evaluation.
 
 SplitFile = Annotated[
-    Path | None, typer.Option("--split", help="CSV of mp_id and split (train, valid, test).")
+    Path | None,
+    typer.Option(
+        "--split", callback=read_path, help="CSV of mp_id and split (train, valid, test)."
+    ),
 ]
 Subset = Annotated[
     str | None,
@@ -284,7 +325,11 @@ MaxError = Annotated[
 Executor = Annotated[ExecutorName, typer.Option("--executor", help="Who does the work.")]
 ExecutorConfig = Annotated[
     Path | None,
-    typer.Option("--executor-config", help="TOML file that describes a Parsl or Dask executor."),
+    typer.Option(
+        "--executor-config",
+        callback=expanded,
+        help="TOML file that describes a Parsl or Dask executor.",
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -381,7 +426,9 @@ Quick = Annotated[bool, typer.Option("--quick", help="Follow the shortened plan.
 From = Annotated[
     Path | None,
     typer.Option(
-        "--from", help="Frames whose first states to start from; those it was fitted to if none."
+        "--from",
+        callback=read_path,
+        help="Frames whose first states to start from; those it was fitted to if none.",
     ),
 ]
 Rings = Annotated[

@@ -20,7 +20,7 @@ from debye.cli.console import (
     tell,
     to_json,
 )
-from debye.cli.inputs import load_predictor
+from debye.cli.inputs import load_predictor, structures
 from debye.cli.values import writable
 from debye.core.files import atomic_write, folder
 from debye.errors import InputError
@@ -164,12 +164,12 @@ class Predictions:
         return self.predictor.calibration is not None
 
     def __iter__(self) -> Iterator[Prediction]:
-        from debye.crystals.structure_io.read import FailedInput, read_structures
+        from debye.crystals.structure_io.read import FailedInput
 
         warnings = Warnings()
         with progress_bar() as bar:
             task = bar.add_task("structures", total=None)
-            for item in self.predictor(read_structures(self.files)):
+            for item in self.predictor(structures(self.files)):
                 bar.advance(task)
                 if isinstance(item, FailedInput):
                     self.bad += 1

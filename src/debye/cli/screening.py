@@ -17,6 +17,7 @@ from debye.cli.console import (
     tell,
     warn,
 )
+from debye.cli.inputs import keep_stdin
 from debye.cli.output import Printer, draw
 from debye.cli.values import FIGURES, check_range, parse_range, writable
 from debye.core.records import SCHEMA
@@ -39,6 +40,7 @@ def screen(
     executor_config: opt.ExecutorConfig = None,
     workers: opt.Workers = None,
     shard_size: opt.ShardSize = 1000,
+    overwrite: opt.Overwrite = False,
     model: opt.ModelFile = None,
     device: opt.Device = "auto",
     as_json: opt.Json = False,
@@ -49,6 +51,10 @@ def screen(
     structures. A structure that cannot be read or predicted is a row with its
     error. In the end the best are printed; `debye top OUTPUT` ranks them
     otherwise.
+
+    Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
+    it stopped: the shards that are done are kept. A folder that holds another
+    screening is refused, unless --overwrite begins anew.
     """
     from debye.crystals.screening.run import screen as run
 
@@ -65,7 +71,7 @@ def screen(
             bar.update(task, completed=structures)
 
         found = run(
-            files,
+            keep_stdin(files, output, overwrite=overwrite),
             output,
             temperatures=kelvin,
             level=level,
@@ -76,6 +82,7 @@ def screen(
             executor=executor.value,
             executor_config=executor_config,
             shard_size=shard_size,
+            overwrite=overwrite,
             stopping=stopping,
             progress=advance,
             notify=warn,

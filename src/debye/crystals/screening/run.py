@@ -147,6 +147,7 @@ def screen(
     executor: str = "local",
     executor_config: str | os.PathLike[str] | None = None,
     shard_size: int = 1000,
+    overwrite: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     progress: Callable[[Report], None] = lambda report: None,
     notify: Callable[[str], None] = warnings.warn,
@@ -171,6 +172,7 @@ def screen(
         executor: Who does the work: ``local``, ``parsl`` or ``dask``.
         executor_config: TOML file that describes a Parsl or Dask executor.
         shard_size: Structures of a shard.
+        overwrite: Begin anew in a folder that holds a run.
         stopping: Asked now and then; once it says yes, only what is in work is finished.
         progress: Is given the report of each shard.
         notify: Told what one should know, such as the death of a worker.
@@ -196,6 +198,8 @@ def screen(
     job = Job(place, chosen, card["sha256"], kelvin, _known_partial(partial), device, level)
     with store.locked(place):
         pool = _pool(executor, executor_config, workers, job)
+        if overwrite:
+            store.clear(place)
         store.begin(place, _manifest(job, card, inputs, shard_size))
         done: list[Report] = []
         for report in run_shards(cut, job, pool, stopping=stopping, notify=notify):
@@ -329,7 +333,7 @@ def _changed(part: Path, why: str) -> InputError:
     return InputError(
         f"will not go on: {part} is of other structures",
         why=why,
-        fix="screen into another folder; or delete this one, to begin anew",
+        fix="screen into another folder, or add --overwrite to begin anew",
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +159,16 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
     remove_partial_files(folder / "parts")
 
 
+def clear(folder: Path) -> None:
+    """Remove the run that a folder holds, and nothing else."""
+    if (folder / RESULTS).exists():
+        for part in parts(folder).values() if (folder / "parts").is_dir() else ():
+            part.unlink()
+        (folder / RESULTS).unlink()
+        with suppress(OSError):  # it holds files that are not ours
+            (folder / "parts").rmdir()
+
+
 def finish(folder: Path, structures: int, failed: int) -> None:
     """Note that all is done.
 
@@ -182,7 +192,8 @@ def _check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]
         raise InputError(
             f"will not go on in {folder}",
             why=f"it holds another screening: {why}",
-            fix="name another folder with --output, or repeat the command that began it",
+            fix="repeat the command that began it to go on, name another folder with --output, or "
+            "add --overwrite to begin anew",
         )
 
 
