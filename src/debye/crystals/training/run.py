@@ -53,6 +53,7 @@ class Epoch(NamedTuple):
 
 
 LAST, BEST, FINAL = "last.safetensors", "best.safetensors", "final.safetensors"
+KEPT = (LAST, BEST, FINAL)
 METRICS, SPLIT = "metrics.csv", "split.csv"
 
 
@@ -162,7 +163,8 @@ class TrainingRun:
         if overwrite:
             clear(self.folder)
         elif holds_run(self.folder):
-            raise _taken(self.folder, "starting anew would overwrite it")
+            held = next(name for name in KEPT if (self.folder / name).exists())
+            raise _taken(self.folder, f"starting anew would overwrite its {held}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -336,12 +338,12 @@ def connected(rows: Collection, cutoff: float) -> tuple[Collection, list[Graph],
 
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a checkpoint or a model."""
-    return any((folder / name).exists() for name in (LAST, BEST, FINAL))
+    return any((folder / name).exists() for name in KEPT)
 
 
 def clear(folder: Path) -> None:
     """Remove the run that a folder holds, and nothing else."""
-    for name in (LAST, BEST, FINAL, METRICS, SPLIT):
+    for name in (*KEPT, METRICS, SPLIT):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -385,8 +387,7 @@ def saved_settings(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: The folder holds no run.
     """
-    settings: dict[str, Any] = _last(folder)[0].get("settings", {})
-    return settings
+    return dict(_last(folder)[0].get("settings", {}))
 
 
 def _last(folder: Path) -> tuple[checkpoint.Card, dict[str, Tensor]]:
