@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from debye.crystals.structure_io.read import FailedInput as FailedInput
     from debye.crystals.structure_io.read import read_crystal as read_crystal
     from debye.crystals.structure_io.read import read_structures as read_structures
+    from debye.crystals.screening.run import Screening as Screening
+    from debye.crystals.screening.run import screen as screen
     from debye.crystals.training.crossval import cross_validate as cross_validate
     from debye.crystals.training.evaluate import calibrate as calibrate
     from debye.crystals.training.evaluate import evaluate as evaluate
@@ -66,6 +68,7 @@ __getattr__, __dir__, __all__ = lazily(
         "crystals.predict.predictor": ["Predictor"],
         "crystals.structure.alloy": ["interpolate"],
         "crystals.structure.crystal": ["Crystal"],
+        "crystals.screening.run": ["Screening", "screen"],
         "crystals.training.crossval": ["cross_validate"],
         "crystals.training.evaluate": ["calibrate", "evaluate"],
         "crystals.structure_io.read": ["FailedInput", "read_crystal", "read_structures"],
