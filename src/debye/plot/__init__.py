@@ -105,6 +105,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200.0) ->
 
     Raises:
         InputError: The name ends in something else, or the file cannot be written.
+        ComputationError: The disk fails while it is written.
 
     Example:
         >>> import tempfile
