@@ -121,7 +121,7 @@ def first(source: Path, count: int, target: Path) -> Path:
 
 def cut(source: Path) -> None:
     """How fast a file is cut into shards, which the run itself does on one core."""
-    from debye.crystals.screening.shards import shards
+    from debye.crystals.screening.worker import shards
 
     begun, used = time.perf_counter(), time.process_time()
     count = sum(len(shard.pieces) for shard in shards([source], 1000))

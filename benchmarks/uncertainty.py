@@ -28,16 +28,16 @@ from debye.crystals.dos.quantities import OnGrid
 from debye.crystals.training.crossval import OutOfFold, load_out_of_fold
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import Calibration, distance, truth_of
-from debye.crystals.uncertainty.coverage import (
+from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
+from debye.crystals.uncertainty.uncertainty import (
     FAMILIES,
     SHOWN_LEVELS,
+    Uncertainty,
     coverage,
     family,
     rejection_curve,
     rejection_gain,
 )
-from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
-from debye.crystals.uncertainty.uncertainty import Uncertainty
 
 HALVES = 50
 REACH = 5.0

@@ -140,7 +140,7 @@ OWNERS = {
     "typer": ("cli",),
     "rich": ("cli",),
     "matplotlib": ("plot",),
-    "PIL": ("plot/movie.py",),
+    "PIL": ("plot/speckle.py",),
     "scipy": (
         "crystals/data/labels.py",
         "crystals/inversion",

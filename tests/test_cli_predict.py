@@ -12,7 +12,7 @@ from processes import PATIENCE
 from verbs import refused
 
 import debye as package
-from debye.cli.values import FIGURES
+from debye.cli.inputs import FIGURES
 from debye.core import checkpoint
 
 DEMO = Path(package.__file__).parent / "data" / "demo"

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from debye.core import VERSION
-from debye.core.lazy import lazily
+from debye.core.upward import lazily
 
 if TYPE_CHECKING:
     from debye import crystals as crystals
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from debye.crystals.predict.call import predict as predict
     from debye.crystals.predict.prediction import Prediction as Prediction
     from debye.crystals.predict.predictor import Predictor as Predictor
+    from debye.crystals.screening.run import Screening as Screening
+    from debye.crystals.screening.run import screen as screen
     from debye.crystals.structure.alloy import interpolate as interpolate
     from debye.crystals.structure.crystal import Crystal as Crystal
     from debye.crystals.structure_io.read import FailedInput as FailedInput
     from debye.crystals.structure_io.read import read_crystal as read_crystal
     from debye.crystals.structure_io.read import read_structures as read_structures
-    from debye.crystals.screening.run import Screening as Screening
-    from debye.crystals.screening.run import screen as screen
     from debye.crystals.training.crossval import cross_validate as cross_validate
     from debye.crystals.training.evaluate import calibrate as calibrate
     from debye.crystals.training.evaluate import evaluate as evaluate

@@ -18,9 +18,8 @@ from debye.core import executors
 from debye.core.checkpoint import read_card
 from debye.crystals.screening import run as run_file
 from debye.crystals.screening.run import Screening, run_shards, screen
-from debye.crystals.screening.shards import files_of, shards, source_of
 from debye.crystals.screening.store import begin, parts
-from debye.crystals.screening.worker import Job, screen_shard
+from debye.crystals.screening.worker import Job, files_of, screen_shard, shards, source_of
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput, make, pieces, read_structures
 from debye.crystals.structure_io.write import to_cif, to_poscar

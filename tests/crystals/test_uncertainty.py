@@ -21,9 +21,8 @@ from debye.crystals.structure_io.read import read_crystals, write_structures
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import BAND, Calibration, calibrate, truth_of
 from debye.crystals.uncertainty.conformal import LEVELS, conformal_quantiles, row_of
-from debye.crystals.uncertainty.coverage import coverage, rejection_gain
 from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures
-from debye.crystals.uncertainty.uncertainty import Uncertainty
+from debye.crystals.uncertainty.uncertainty import Uncertainty, coverage, rejection_gain
 from debye.errors import InputError
 
 CATIONS, ANIONS = ("Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba"), ("F", "Cl", "Br", "O", "S")

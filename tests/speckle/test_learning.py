@@ -14,10 +14,9 @@ from debye.speckle.dynamics.learnable import Flow, FlowNetwork, Kernel, PhaseSer
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
 from debye.speckle.fitting.extrapolate import extrapolate
-from debye.speckle.fitting.fit import Experiment, prepare
+from debye.speckle.fitting.fit import Experiment, Plan, Stage, prepare
 from debye.speckle.fitting.fitted import FittedSystem, fit, load, resume, save
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
-from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud
 from debye.speckle.scattering.noise import EXACT
 from debye.speckle.scattering.optics import Detector, GaussianProbe
@@ -196,8 +195,7 @@ def report(request):
 
 def test_every_study_has_its_table_and_page(report, tmp_path):
     from debye.plot import save
-    from debye.plot.movie import movie
-    from debye.plot.studies import study_figure
+    from debye.plot.speckle import movie, study_figure
 
     assert report.rows
     assert all(math.isfinite(row.value) for row in report.rows)

@@ -10,6 +10,7 @@ from debye.speckle.scattering.models import (
     Cloud,
     Lattice,
     RigidCloud,
+    Scan,
     blur_gain,
     blurred,
     cloud_amplitude,
@@ -26,7 +27,6 @@ from debye.speckle.scattering.optics import (
     core_shell,
     sphere,
 )
-from debye.speckle.scattering.ptychography import Scan
 
 DETECTOR = Detector(n=16, dq=0.5, L=2.0, f_mask=0.06)
 

@@ -21,15 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from debye import __version__
-from debye.cli.console import (
-    DONE,
-    GO_ON,
-    complain,
-    interrupted,
-    leave,
-    quiet,
-    show,
-)
+from debye.cli.console import DONE, GO_ON, complain, interrupted, leave, quiet, show
 from debye.errors import ComputationError, DebyeError
 
 Click: TypeAlias = Any

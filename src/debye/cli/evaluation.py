@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from debye.cli import options as opt
 from debye.cli.console import DONE, SOME_FAILED, complain, plural, show, tell, to_json
-from debye.cli.inputs import load_predictor, read_labelled
+from debye.cli.inputs import FIGURES, load_predictor, read_labelled, writable
 from debye.cli.output import draw
-from debye.cli.values import FIGURES, writable
 from debye.core.files import atomic_write
 from debye.core.records import SCHEMA
 from debye.errors import InputError

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
 from debye.cli.console import progress_bar, show, tell, to_json, warn
-from debye.cli.inputs import load_predictor, read_one
+from debye.cli.inputs import FIGURES, check_range, load_predictor, read_one, writable
 from debye.cli.output import draw
-from debye.cli.values import FIGURES, check_range, writable
 from debye.core.files import atomic_write, folder
 from debye.errors import DebyeError
 

@@ -20,8 +20,7 @@ from debye.cli.console import (
     tell,
     to_json,
 )
-from debye.cli.inputs import load_predictor, structures
-from debye.cli.values import writable
+from debye.cli.inputs import load_predictor, structures, writable
 from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 

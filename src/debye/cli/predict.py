@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
 from debye.cli.console import show, tell, to_json, warn, warnings_once
-from debye.cli.inputs import load_predictor, read_one, read_reference
+from debye.cli.inputs import (
+    FIGURES,
+    check_range,
+    load_predictor,
+    parse_range,
+    read_one,
+    read_reference,
+    writable,
+)
 from debye.cli.output import Output, Predictions, Printer, draw
-from debye.cli.values import FIGURES, check_range, parse_range, writable
 from debye.core.files import atomic_write, folder
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from debye.cli.console import (
     tell,
     warn,
 )
-from debye.cli.inputs import keep_stdin
+from debye.cli.inputs import FIGURES, check_range, keep_stdin, parse_range, writable
 from debye.cli.output import Printer, draw
-from debye.cli.values import FIGURES, check_range, parse_range, writable
 from debye.core.records import SCHEMA
 
 if TYPE_CHECKING:

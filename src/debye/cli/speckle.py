@@ -17,8 +17,8 @@ from debye.cli.console import (
     to_json,
     warn,
 )
+from debye.cli.inputs import FIGURES, check_one_way, check_range, writable
 from debye.cli.output import draw, write_json
-from debye.cli.values import FIGURES, check_one_way, check_range, writable
 from debye.core.files import folder, read_toml
 from debye.errors import InputError
 
@@ -224,8 +224,8 @@ def study(
 
 def _write(report: Report, target: Path, with_movie: bool) -> None:
     """Table, page of figures and movie into a folder."""
-    from debye.plot.movie import movie as draw_movie
-    from debye.plot.studies import study_figure
+    from debye.plot.speckle import movie as draw_movie
+    from debye.plot.speckle import study_figure
 
     name = report.study.name
     write_json(target / f"{name}.json", report.as_json())
@@ -252,7 +252,7 @@ def xpcs(
     found = correlate(load_frames(frames), run, rings)
     show(to_json(found.as_json()) if as_json else "\n".join(found.lines()), needed=not figure)
     if figure:
-        from debye.plot.xpcs import xpcs_figure
+        from debye.plot.speckle import xpcs_figure
 
         draw(xpcs_figure(found), figure)
     return DONE

@@ -19,9 +19,8 @@ from debye.cli.console import (
     tell,
     to_json,
 )
-from debye.cli.inputs import complain_of, read_labelled
+from debye.cli.inputs import check_one_way, complain_of, read_labelled
 from debye.cli.output import draw
-from debye.cli.values import check_one_way
 from debye.core.files import folder, read_toml
 from debye.core.records import SCHEMA
 from debye.errors import ComputationError

@@ -1,13 +1,49 @@
-"""The one way up: methods whose work stands in a higher room, looked up when they are called.
+"""What is looked up by name when it is first used: public names, and the one way up.
 
-A crystal can be read from a file, a spectrum drawn, and neither files nor figures are their
-business. `HIGHER` lists every such method's function; nothing else of debye imports upwards.
+`lazily` gives a package its names without importing what stands behind them. A crystal can be
+read from a file, a spectrum drawn, and neither files nor figures are their business: `HIGHER`
+lists every function of a higher room that a method calls; nothing else of debye imports upwards.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
+
+
+def lazily(
+    package: str, homes: Mapping[str, Iterable[str]], rooms: Iterable[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of a package.
+
+    Args:
+        package: Its ``__name__``.
+        homes: For each module below it, its names that the package offers.
+        rooms: Subpackages that are attributes too.
+
+    Example:
+        >>> get, listed, _ = lazily("debye", {"units": ["R"]}, ["core"])
+        >>> round(get("R"), 3), listed()
+        (8.314, ['R', 'core'])
+    """
+    where = {name: module for module, names in homes.items() for name in names}
+    names = sorted([*where, *rooms])
+
+    def get(name: str) -> Any:  # noqa: ANN401 - whatever stands behind the name
+        if name in where:
+            value = getattr(import_module(f"{package}.{where[name]}"), name)
+        elif name in rooms:
+            value = import_module(f"{package}.{name}")
+        else:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        # Kept, so that a name is the same thing even after a module of that name is imported.
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get, lambda: names, names
+
 
 HIGHER = {
     "read_crystal": "debye.crystals.structure_io.read",

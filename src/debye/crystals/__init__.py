@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from debye.core.lazy import lazily
+from debye.core.upward import lazily
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,

@@ -33,11 +33,9 @@ from debye.plot.notebook import (
     spectrum_card,
     thermodynamics_card,
 )
-from debye.plot.structure import draw_crystal
-from debye.plot.studies import study_figure
-from debye.plot.system import draw_coefficients, draw_first_frame
+from debye.plot.speckle import draw_g2, study_figure
+from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame
 from debye.plot.thermo import draw_quantity
-from debye.plot.xpcs import draw_g2
 from debye.speckle.data.correlate import Correlated
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem

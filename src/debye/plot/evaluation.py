@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.uncertainty.coverage import rejection_curve
+from debye.crystals.uncertainty.uncertainty import rejection_curve
 from debye.errors import InputError
 from debye.plot import COLUMN, GREY, PAGE, PALETTE, new_figure, style
 from debye.plot.dos import array, frequency_limits, numbers, tint

@@ -1,20 +1,31 @@
-"""Draw the panels in which debye.speckle describes its figures: curves, images, points, arrows."""
+"""Draw motion and its frames: the panels of studies, their movie, correlations."""
 
 from __future__ import annotations
 
+import io
+import os
+from dataclasses import replace
 from functools import singledispatch
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.figure import SubFigure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, MaxNLocator
 from torch import Tensor
 
-from debye.plot import DARK, GREY, PALETTE
+from debye.core.files import atomic_write
+from debye.errors import InputError
+from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
+from debye.speckle.data.correlate import Correlated
 from debye.speckle.panels import Arrows, Curve, Curves, Image, Panel, Points, Role, Strip
+from debye.speckle.studies.page import decades, titled
+from debye.speckle.studies.study import Report
 
 TRAINED, BEYOND = PALETTE[0], PALETTE[3]
 """Colours of the trained window and of what lies beyond it."""
@@ -192,3 +203,130 @@ def draw_strip(figure: SubFigure, strip: Strip) -> None:
                 without = []
     if strip.title:
         figure.suptitle(strip.title)
+
+
+def study_figure(report: Report) -> Figure:
+    """The page that a study describes, one strip below the other.
+
+    Raises:
+        InputError: What the study's own page refuses.
+    """
+    strips = report.study.page(report)
+    heights = [strip.height for strip in strips]
+    with style():
+        figure = new_figure(PAGE, sum(heights) + 0.3)
+        parts = figure.subfigures(len(strips), 1, height_ratios=heights)
+        for part, strip in zip(np.asarray(parts).flat, strips, strict=True):
+            draw_strip(part, strip)
+        figure.suptitle(titled(report), fontweight="bold")
+        if report.stopped:
+            figure.supxlabel(report.stopped, color=WARNING, fontsize="medium")
+    return figure
+
+
+def movie(report: Report, path: str | os.PathLike[str], frames: int = 60, fps: int = 12) -> Path:
+    """Write a GIF: truth beside prediction, real space above speckle.
+
+    The frame around the pictures is blue within the trained window and pink beyond it.
+
+    Args:
+        report: A study.
+        path: A name that ends in ``.gif``.
+        frames: Pictures at most, spread over the times followed.
+        fps: Pictures a second.
+
+    Raises:
+        InputError: The name ends in something else, or the file cannot be written.
+        ComputationError: The disk is full.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise InputError(
+            f"cannot write the movie {path}",
+            why="its name does not end in .gif",
+            fix="end it in .gif",
+        )
+    from PIL import Image
+
+    last = int((report.times <= report.study.movie_until).sum())
+    shown = torch.linspace(0, last - 1, min(frames, last)).round().long().tolist()
+    images = [
+        Image.open(io.BytesIO(picture(report, i))).convert("P", palette=Image.Palette.ADAPTIVE)
+        for i in shown
+    ]
+    stream = io.BytesIO()
+    images[0].save(
+        stream, "GIF", save_all=True, append_images=images[1:], duration=1000 // fps, loop=0
+    )
+    return atomic_write(path, stream.getvalue())
+
+
+def picture(report: Report, i: int) -> bytes:
+    """One picture of the movie, as PNG."""
+    true = report.counts(report.true, i)
+    limits, t = decades(true, report.data.mask), float(report.times[i])
+    beyond = t > report.until
+    color = BEYOND if beyond else TRAINED
+    with style():
+        figure = new_figure(3.4, 3.7)
+        axes = figure.subplots(2, 2)
+        for column, (name, states) in zip(axes.T, sides(report), strict=True):
+            frame = report.counts(states, i)
+            draw_panel(replace(report.study.scene(report, states, i), title=name), column[0])
+            draw_panel(Image(frame, "intensity", mask=report.data.mask, limits=limits), column[1])
+        for ax in axes.flat:
+            ax.spines[:].set(color=color, linewidth=1.5)
+        figure.suptitle(f"t = {t:.4g}, {'extrapolated' if beyond else 'trained'}", color=color)
+        stream = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(stream, metadata=None)
+    return stream.getvalue()
+
+
+def sides(report: Report) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
+    """What stands beside each other: name and states (run, time, …)."""
+    return (("truth", report.true), ("prediction", report.predicted))
+
+
+def draw_g2(ax: Axes, found: Correlated) -> None:
+    """G2 − 1 of every region against delay, with error bars."""
+    c, delay = found.correlation, found.delay.numpy()
+    for k, (value, error) in enumerate(zip(c.g2.numpy(), c.error.numpy(), strict=True)):
+        color, name = PALETTE[k % len(PALETTE)], span(found, k)
+        ax.errorbar(delay, value - 1, error, fmt="o-", ms=2, lw=0.8, color=color, label=name)
+    ax.set(xscale="log", xlabel="delay τ", ylabel="g2(τ) − 1")
+    ax.legend(title=f"|Q|, {found.qmap.unit}", title_fontsize="small")
+
+
+def span(found: Correlated, k: int) -> str:
+    """The borders of a region."""
+    low, high = found.qmap.spans[k]
+    return f"{low:.3g} to {high:.3g}"
+
+
+def draw_two_time(ax: Axes, c: Tensor, extent: float) -> ScalarMappable:
+    """A two-time map (time, time); its colours leave out the diagonal, which shot noise is on."""
+    values = c.numpy()
+    apart = values[~np.eye(len(values), dtype=bool)]
+    low, high = np.percentile(apart, (1, 99))
+    box = (0.0, extent, 0.0, extent)
+    ax.set(xlabel="t₁", ylabel="t₂")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(3))
+    return ax.imshow(values, origin="lower", extent=box, vmin=low, vmax=high)
+
+
+def xpcs_figure(found: Correlated, maps: int = 3) -> Figure:
+    """g2 − 1 of every region, and the two-time maps of the first ones."""
+    shown = min(maps, len(found.two_time))
+    with style():
+        figure = new_figure(PAGE, 2.2)
+        first, *rest = figure.subplots(1, shown + 1, width_ratios=[1.4] + [1.0] * shown)
+        draw_g2(first, found)
+        for k, ax in enumerate(rest):
+            image = draw_two_time(ax, found.two_time[k], found.interval * found.contrast.shape[1])
+            ax.set_title(f"c(t₁, t₂), |Q| {span(found, k)}")
+            if k:
+                ax.set_ylabel("")
+                ax.tick_params(labelleft=False)
+            bar = figure.colorbar(image, ax=ax, location="bottom", shrink=0.9)
+            bar.locator = MaxNLocator(3)
+    return figure

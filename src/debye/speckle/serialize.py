@@ -13,7 +13,7 @@ from torch import Tensor
 
 from debye.errors import InputError
 from debye.speckle.dynamics import known, learnable, systems
-from debye.speckle.scattering import models, optics, ptychography
+from debye.speckle.scattering import models, optics
 from debye.speckle.values import arguments
 
 _ROOMS = {
@@ -37,8 +37,7 @@ _ROOMS = {
         "RoundFlow",
     ),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
-    models: ("Lattice", "Cloud", "RigidCloud"),
-    ptychography: ("Scan",),
+    models: ("Lattice", "Cloud", "RigidCloud", "Scan"),
 }
 CLASSES: dict[str, type] = {
     name: getattr(room, name) for room, names in _ROOMS.items() for name in names

@@ -12,8 +12,8 @@ import numpy as np
 
 from debye.crystals.data.labels import FREQUENCY, Row, published_recipe, published_view
 from debye.crystals.data.phonopy_files import FORCES, RECORDS, REQUIRED, load_phonon, named
-from debye.crystals.dos.histogram import spectrum_of_modes
 from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.lattice.dos import spectrum_of_modes
 from debye.crystals.structure.convert import with_isotope
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import MASSES

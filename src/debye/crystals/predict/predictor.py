@@ -20,9 +20,8 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.ensemble import Ensemble
+from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.upgrade import upgraded
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
@@ -350,7 +349,11 @@ def probe_crystal() -> Crystal:
 
 @torch.no_grad()
 def probe(model: PhononNet | Ensemble) -> float:
-    """Mean frequency predicted for the probe crystal, cm⁻¹."""
+    """Mean frequency predicted for the probe crystal, cm⁻¹.
+
+    Raises:
+        InputError: The model's cutoff leaves its sites without neighbours.
+    """
     total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
 
@@ -378,7 +381,11 @@ def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path
 
 
 def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
-    """The card of a model: what was trained on what, and a probe prediction to check it by."""
+    """The card of a model: what was trained on what, and a probe prediction to check it by.
+
+    Raises:
+        InputError: The model's cutoff leaves the probe's sites without neighbours.
+    """
     return {
         **facts,
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -28,9 +28,18 @@ from debye.crystals.dos.quantities import kelvins
 from debye.crystals.predict.predictor import grid, model_path
 from debye.crystals.screening import store
 from debye.crystals.screening.rank import Query, top
-from debye.crystals.screening.shards import Shard, files_of, shards, shards_of, source_of
 from debye.crystals.screening.store import counts, parts
-from debye.crystals.screening.worker import Job, Report, dry_run, screen_shard
+from debye.crystals.screening.worker import (
+    Job,
+    Report,
+    Shard,
+    dry_run,
+    files_of,
+    screen_shard,
+    shards,
+    shards_of,
+    source_of,
+)
 from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import FailedInput, Piece
 from debye.crystals.uncertainty.conformal import row_of

@@ -35,9 +35,8 @@ from debye.crystals.data.split import Split, read_labelled, write_split
 from debye.crystals.data.split import folds as make_folds
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
-from debye.crystals.model.ensemble import Ensemble
+from debye.crystals.model.ensemble import Ensemble, head_of_today, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.model.upgrade import head_of_today, upgraded
 from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training import metrics

@@ -22,16 +22,15 @@ from debye.core.checkpoint import amend, fingerprint
 from debye.crystals.data.labels import Collection
 from debye.crystals.data.split import Labelled, Split, read_labelled
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.model.upgrade import upgraded
+from debye.crystals.model.ensemble import upgraded
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.metrics import BASELINES, SpectrumErrors, spectrum_errors, summary
 from debye.crystals.uncertainty.calibration import calibrate as fit_calibration
 from debye.crystals.uncertainty.calibration import truth_of
-from debye.crystals.uncertainty.coverage import coverage_table
 from debye.crystals.uncertainty.features import HeadOutputs
-from debye.crystals.uncertainty.uncertainty import Uncertainty
+from debye.crystals.uncertainty.uncertainty import Uncertainty, coverage_table
 from debye.errors import InputError
 
 if TYPE_CHECKING:

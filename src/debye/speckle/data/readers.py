@@ -24,7 +24,7 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, open_hdf5, tensor
-from debye.speckle.scattering.ptychography import Scan
+from debye.speckle.scattering.models import Scan
 from debye.speckle.values import ByValue, OneLine
 from debye.units import C, H
 

@@ -19,8 +19,7 @@ from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.learnable import Learnable
 from debye.speckle.dynamics.solver import SolveError, Solver, Trajectory
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Fitting, prepare, under
-from debye.speckle.fitting.plan import Plan, default_plan
+from debye.speckle.fitting.fit import Fitting, Plan, default_plan, prepare, under
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import build, describe
 from debye.speckle.values import ByValue, Numbers, Table, expect, table, to_tensor

@@ -10,7 +10,7 @@ from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import ReactionDiffusion
 from debye.speckle.scattering.models import Lattice
 from debye.speckle.scattering.optics import Detector, GaussianProbe
-from debye.speckle.studies.case import Case
+from debye.speckle.studies.study import Case
 
 
 def scattering() -> Lattice:

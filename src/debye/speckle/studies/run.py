@@ -10,15 +10,13 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.extrapolate import frame_error
-from debye.speckle.fitting.fit import Fitting
+from debye.speckle.fitting.fit import Fitting, Plan
 from debye.speckle.fitting.fitted import FittedSystem
-from debye.speckle.fitting.plan import Plan
-from debye.speckle.studies.case import Case
 from debye.speckle.studies.drift import DRIFT
 from debye.speckle.studies.kuramoto import KURAMOTO
 from debye.speckle.studies.patterns import GRAY_SCOTT, TURING
 from debye.speckle.studies.scan import SCAN
-from debye.speckle.studies.study import Report, Row, Study, as_study, to_the_end
+from debye.speckle.studies.study import Case, Report, Row, Study, as_study, to_the_end
 from debye.speckle.studies.swarm import SWARM
 
 STUDIES: dict[str, Case] = {
