@@ -58,7 +58,7 @@ class Prediction(Displayed):
     def __repr__(self) -> str:
         mean = f"mean {self.total.mean_frequency.item():.0f}"
         if self.uncertainty is not None:
-            mean += f" ± {self.uncertainty.interval('mean_frequency').half.item():.1g}"
+            mean += f" ± {self.uncertainty.interval('mean_frequency').half.item():.2g}"
         count = len(self.warnings)
         told = f", {count} warning{'s'[: count != 1]}" if count else ""
         name = self.crystal.name or self.crystal.formula
