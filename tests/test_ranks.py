@@ -311,7 +311,7 @@ def test_a_killed_process_ends_the_others(tmp_path, words):
     ("change", "part"),
     [
         (["--output", "taken", "--epochs", "3"], "already holds a run"),
-        (["--config", "small.toml"], "cannot share 1 crystals a step among 2 processes"),
+        (["--config", "small.toml"], "cannot divide 1 crystals a step among 2 processes"),
     ],
 )
 def test_what_is_refused_is_told_once(tmp_path, words, alone, change, part):

@@ -35,7 +35,7 @@ def swarm_by_hand(y, h, L=5.0):
     D = y.shape[-1]
     d = y[..., None, :, :] - y[..., :, None, :]
     r = d.norm(dim=-1)
-    r = r + torch.model(len(r[0])) * 99
+    r = r + torch.eye(len(r[0])) * 99
     x = h(r.flatten()).view_as(r)
     return (2 / L) ** D * ((x * (1 - x))[..., None] * d).sum(-2)
 
