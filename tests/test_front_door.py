@@ -111,6 +111,9 @@ def test_a_prediction_knows_its_bands_and_its_heat_capacity():
     lower, upper = table.bounds["heat_capacity"]
     assert (lower < table.heat_capacity).all()
     assert (table.heat_capacity < upper).all()
+    warm, hot = prediction.b_factors([100.0, 300.0]).unbind(-1)
+    assert warm.shape == (2,)
+    assert (hot > warm).all()
     with pytest.raises(InputError, match="predicts no force constants"):
         predict(SILICON, model="fast").bands()
     assert [type(x) for x in bands([SILICON, "nowhere.cif"], "G X", 5)] == [Bands, FailedInput]

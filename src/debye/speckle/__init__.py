@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from debye.speckle.xpcs.correlators import QMap as QMap
     from debye.speckle.xpcs.correlators import contrast as contrast
     from debye.speckle.xpcs.correlators import g2 as g2
+    from debye.speckle.xpcs.correlators import g2_from_two_time as g2_from_two_time
     from debye.speckle.xpcs.correlators import two_time as two_time
 
 _ROOMS = ("data", "dynamics", "fitting", "scattering", "studies", "xpcs")
@@ -128,7 +129,14 @@ _HOMES = {
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
     "studies.run": ("run_study", "study"),
     "studies.study": ("Case", "Report", "Study"),
-    "xpcs.correlators": ("Correlation", "QMap", "contrast", "g2", "two_time"),
+    "xpcs.correlators": (
+        "Correlation",
+        "QMap",
+        "contrast",
+        "g2",
+        "g2_from_two_time",
+        "two_time",
+    ),
 }
 _WHERE = {name: home for home, names in _HOMES.items() for name in names}
 

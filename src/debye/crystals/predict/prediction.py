@@ -13,6 +13,7 @@ from torch import Tensor
 
 from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo import b_factor
 from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element
@@ -125,6 +126,20 @@ class Prediction(Displayed):
             if known
             else None,
         )
+
+    def b_factors(self, temperatures: Tensor | ArrayLike) -> Tensor:
+        """Isotropic displacement factor of each site, B = 8 π² ⟨u²⟩, Å².
+
+        Args:
+            temperatures: K, ≥ 0: a number, or T of them.
+
+        Returns:
+            Shape (N,) or (N, T).
+
+        Raises:
+            InputError: A bad temperature.
+        """
+        return b_factor(self.sites, temperatures, self.crystal.masses)
 
     def bands(self, path: str = "auto", points: int = 300, *, velocities: bool = False) -> Bands:
         """The bands of its primitive cell; see `Predictor.bands`.

@@ -258,40 +258,6 @@ class RigidCloud(Cloud):
         return super().forward(specimen[:, None].to(state.dtype) + state[..., None, :])
 
 
-def blurred(
-    amplitude: Tensor, detector: Detector, f_probe: float, cutoff: float = 1.5e-5
-) -> Tensor:
-    """The probe as the published study applies it: a convolution on the detector.
-
-    P(Q) = exp(−Q² r_p²/2), r_p = f_probe·L, largest value 1, cut off where it falls below
-    ``cutoff``; beyond the detector's edge the amplitude is taken for 0. Far from the edge it
-    agrees with the product in real space up to the factor `blur_gain`.
-
-    Args:
-        amplitude: (…, qy, qx) complex, of the bare object.
-        detector: Where it was taken.
-        f_probe: Width of the probe as a fraction of the box.
-        cutoff: Where the Gaussian is truncated.
-
-    Returns:
-        (…, qy, qx) complex.
-    """
-    step, width = detector.dq * 2 * torch.pi / detector.L, f_probe * detector.L
-    extent = int((-2 * torch.log(torch.tensor(cutoff))).sqrt() / (width * step))
-    Q = step * torch.arange(-extent, extent + 1, dtype=torch.float64)
-    line = torch.exp(-(Q**2) * width**2 / 2).to(amplitude.real.dtype)
-    planes = torch.view_as_real(amplitude).movedim(-1, 0).reshape(-1, 1, *amplitude.shape[-2:])
-    for kernel in (line[:, None], line[None, :]):  # the Gaussian factorises too
-        planes = nn.functional.conv2d(planes, kernel[None, None], padding="same")
-    return torch.complex(*planes.reshape(2, *amplitude.shape))
-
-
-def blur_gain(detector: Detector, f_probe: float) -> float:
-    """How much larger `blurred` is than the product with exp(−r²/2r_p²): 2π/(r_p dQ)²."""
-    step, width = detector.dq * 2 * torch.pi / detector.L, f_probe * detector.L
-    return 2 * torch.pi / (width * step) ** 2
-
-
 class Scan(Scattering):
     """Far-field intensities of an object under a moved probe.
 
