@@ -471,8 +471,9 @@ def test_documented_dask_configs_are_understood(path, monkeypatch):
     from debye.core.files import read_toml
 
     config = read_toml(path)
-    table = {**config["cluster"], "scheduler_options": {"dashboard_address": None}}
-    with executors.build(table, executors._jobqueue(config), "cluster") as cluster:
+    with executors.build(
+        executors._cluster(config, None), executors._jobqueue(config), "cluster"
+    ) as cluster:
         script = cluster.job_script()
     assert "PROJECT" in script
     assert "OMP_NUM_THREADS=1" in script

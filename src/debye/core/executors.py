@@ -138,6 +138,7 @@ INTERCHANGE = "debye.core.executors"
 # Its scripts need not be on the PATH where debye is called by its full name.
 POOL = f"{shlex.quote(sys.executable)} -m parsl.executors.high_throughput.process_worker_pool"
 
+ANY_PORT = {"dashboard_address": ":0"}
 KEPT = {
     "MALLOC_TRIM_THRESHOLD_": 2**28,
     "MALLOC_MMAP_THRESHOLD_": 2**25,
@@ -234,7 +235,7 @@ def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
         scheduler = {k: config[k] for k in ("address", "scheduler_file") if k in config}
         if not scheduler:
             known = {"LocalCluster": LocalCluster, **_jobqueue(config)}
-            table = config.get("cluster", _local_cluster(workers))
+            table = _cluster(config, workers)
             environment = "distributed.nanny.pre-spawn-environ"
             as_it_is = dask.config.get(environment)
             stack.enter_context(dask.config.set({environment: as_it_is | KEPT}))
@@ -258,8 +259,19 @@ def _local_cluster(workers: int | None) -> dict[str, Any]:
         "class": "LocalCluster",
         "n_workers": workers or cores(),
         "threads_per_worker": 1,
-        "dashboard_address": None,
+        **ANY_PORT,
     }
+
+
+def _cluster(config: Mapping[str, Any], workers: int | None) -> Mapping[str, Any]:
+    """The table of the cluster to be started.
+
+    A dashboard takes any port that is free: on a login node somebody else has the usual one.
+    """
+    table = config.get("cluster", _local_cluster(workers))
+    if table.get("class") == "LocalCluster":
+        return table
+    return {**table, "scheduler_options": {**ANY_PORT, **table.get("scheduler_options", {})}}
 
 
 def _jobqueue(config: Mapping[str, Any]) -> Classes:
