@@ -14,8 +14,9 @@ The rooms, in the order of the arrows: `dynamics` (systems, known and learnable 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from debye.core.upward import lazily
 
 if TYPE_CHECKING:
     from debye.speckle.data.correlate import Correlated as Correlated
@@ -138,20 +139,4 @@ _HOMES = {
         "two_time",
     ),
 }
-_WHERE = {name: home for home, names in _HOMES.items() for name in names}
-
-__all__ = []
-__all__ += list(_ROOMS)
-__all__ += list(_WHERE)
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names above
-    if name in _ROOMS:
-        return import_module(f"{__name__}.{name}")
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _ROOMS)
