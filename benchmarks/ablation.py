@@ -21,16 +21,15 @@ from torch import Tensor, nn
 from debye.core.device import seeded
 from debye.core.neighbors import sum_onto
 from debye.core.radial import bessel_basis, smooth_cutoff
-from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.dataset import read_collection, read_split, subset
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import read_split, subset
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.network import Features, PhononNet, SpeciesEmbedding
 from debye.crystals.training.config import Settings
 from debye.crystals.training.crossval import head_outputs_of
+from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.loss import LabelledGraph
-from debye.crystals.training.metrics import spectrum_errors
 from debye.crystals.training.run import FINAL, LAST, TrainingRun
 
 EPOCHS = 24

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 
 from debye.cli.training import _settings
-from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.dataset import read_collection, read_split, subset
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import read_split, subset
 from debye.crystals.training.run import TrainingRun
 
 ROUNDS = 5

@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 
 import debye
-from debye.crystals.data.dataset import read_collection, read_label
+from debye.crystals.data.dataset import read_collection, read_label, read_split
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import read_split
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos_io.measured import Measured
 from debye.crystals.inversion.instrument import Resolution, response

@@ -21,8 +21,12 @@ import torch
 
 from debye.core.neighbors import pairs_within
 from debye.crystals.lattice.bands import Bands
-from debye.crystals.lattice.dynamical_matrix import solved
-from debye.crystals.lattice.force_constants import ForceConstants, frequencies, mean_force_constants
+from debye.crystals.lattice.force_constants import (
+    ForceConstants,
+    frequencies,
+    mean_force_constants,
+    solved,
+)
 from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal

@@ -11,14 +11,13 @@ from ase.build import bulk
 from ase.lattice import all_variants
 from lattices import CRYSTALS, FCC, emt, force_constants_of, omega, random_q
 
-from debye.crystals.lattice import dynamical_matrix
 from debye.crystals.lattice.bands import NOT_TRAINED, Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
-from debye.crystals.lattice.dynamical_matrix import solved
 from debye.crystals.lattice.elastic import (
     debye_temperature,
     rotational_cost,
 )
+from debye.crystals.lattice.force_constants import solved
 from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps, sound
 from debye.crystals.structure.crystal import Crystal
@@ -181,7 +180,7 @@ def test_a_path_that_cannot_be_followed(text, points, why):
 def test_bands_are_the_modes_along_the_path(name, monkeypatch):
     crystal = CRYSTALS[name]
     force_constants, path, told = force_constants_of(crystal), QPath.of(crystal.cell, points=40), []
-    monkeypatch.setattr(dynamical_matrix, "AT_ONCE", 1)  # one wave vector at a time
+    monkeypatch.setattr("debye.crystals.lattice.force_constants.AT_ONCE", 1)  # one wave vector at a time
     bands = Bands.of(crystal, force_constants, path, velocities=True, progress=told.append)
     torch.testing.assert_close(bands.frequency, omega(force_constants, path.q), atol=1e-4, rtol=0)
     assert sum(told) == 2 * len(path.q)

@@ -6,9 +6,15 @@ import pytest
 import torch
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.data.dataset import read_collection, read_label
+from debye.crystals.data.dataset import (
+    element_balanced_split,
+    read_collection,
+    read_label,
+    read_split,
+    subset,
+    write_split,
+)
 from debye.crystals.data.labels import FREQUENCY
-from debye.crystals.data.split import element_balanced_split, read_split, subset, write_split
 from debye.errors import InputError
 
 GOOD = labelled_row("NaCl")

@@ -5,12 +5,10 @@ import json
 import pytest
 from salts import PAIRS, labelled_row, write_rows
 
-from debye.crystals.data.dataset import read_collection
-from debye.crystals.data.split import read_labelled
+from debye.crystals.data.dataset import read_collection, read_labelled
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.training.crossval import cross_validate, load_out_of_fold
-from debye.crystals.training.evaluate import calibrate, evaluate
-from debye.crystals.training.metrics import summary
+from debye.crystals.training.evaluate import calibrate, evaluate, summary
 from debye.errors import ComputationError, InputError
 
 SPLIT = {"train": list(PAIRS[:8]), "valid": list(PAIRS[8:])}

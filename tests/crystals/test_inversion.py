@@ -13,8 +13,7 @@ import pytest
 import torch
 
 import debye
-from debye.crystals.data.dataset import read_collection
-from debye.crystals.data.split import read_split
+from debye.crystals.data.dataset import read_collection, read_split
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos.thermo import entropy
 from debye.crystals.dos_io.files import read_measured

@@ -8,7 +8,7 @@ from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.structure.elements import composition_vector
-from debye.crystals.training.metrics import (
+from debye.crystals.training.evaluate import (
     BASELINES,
     mean_baseline,
     nearest_composition_baseline,

@@ -13,8 +13,7 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import heat_capacity
 from debye.crystals.dos_io.files import read_spectrum
 from debye.crystals.lattice.dos import site_densities
-from debye.crystals.lattice.dynamical_matrix import solved
-from debye.crystals.lattice.force_constants import frequencies
+from debye.crystals.lattice.force_constants import frequencies, solved
 from debye.errors import InputError
 
 AXIS = np.arange(0.0, 401.0, 20.0)

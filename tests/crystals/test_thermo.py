@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debye.crystals.dos import thermo
-from debye.crystals.dos.debye_model import DEFINITIONS, debye_heat_capacity, debye_temperature
 from debye.crystals.dos.quantities import BASES
 from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos.thermo import DEFINITIONS, debye_heat_capacity, debye_temperature
 from debye.crystals.dos.thermo_table import thermodynamics
 from debye.errors import InputError
 from debye.units import CM1_TO_K, R

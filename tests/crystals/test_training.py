@@ -10,8 +10,7 @@ import torch
 from salts import PAIRS, labelled_row, write_rows
 
 from debye.core import checkpoint
-from debye.crystals.data.dataset import read_collection
-from debye.crystals.data.split import read_split
+from debye.crystals.data.dataset import read_collection, read_split
 from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import Predictor

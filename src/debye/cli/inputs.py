@@ -17,7 +17,7 @@ from debye.errors import InputError
 
 if TYPE_CHECKING:
     from debye.cli.options import Unit
-    from debye.crystals.data.split import Labelled
+    from debye.crystals.data.dataset import Labelled
     from debye.crystals.dos.spectrum import Spectrum
     from debye.crystals.dos_io.measured import Measured
     from debye.crystals.inversion.design import Target
@@ -247,7 +247,7 @@ def read_one(file: str) -> Crystal:
 
 def read_labelled(data: Path, split: Path | None) -> Labelled:
     """The usable rows and their split; the others are named on stderr."""
-    from debye.crystals.data.split import read_labelled as read
+    from debye.crystals.data.dataset import read_labelled as read
 
     labelled = read(data, split)
     complain_of(labelled.failed, len(labelled.rows))

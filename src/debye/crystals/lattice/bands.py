@@ -21,12 +21,13 @@ from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.dos import mesh_for, site_densities
-from debye.crystals.lattice.dynamical_matrix import Progress, solved
 from debye.crystals.lattice.elastic import Elasticity
 from debye.crystals.lattice.force_constants import (
     ForceConstants,
+    Progress,
     frequencies,
     mean_force_constants,
+    solved,
 )
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.velocity import group_velocities

@@ -16,8 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.lattice.dynamical_matrix import Progress, solved
-from debye.crystals.lattice.force_constants import ForceConstants, frequencies
+from debye.crystals.lattice.force_constants import ForceConstants, Progress, frequencies, solved
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 

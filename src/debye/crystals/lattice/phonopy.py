@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from debye.core.files import atomic_write
-from debye.crystals.lattice.dynamical_matrix import check_single
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, check_single
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 

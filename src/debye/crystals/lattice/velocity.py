@@ -15,8 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from debye.crystals.lattice.dynamical_matrix import Progress, check_single, solved
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, Progress, check_single, solved
 from debye.units import VELOCITY_TO_KM_S
 
 DEGENERATE = 1e-6

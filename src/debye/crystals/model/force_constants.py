@@ -18,8 +18,7 @@ from debye.core.radial import bessel_basis, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.dos import line_shapes, low_discrepancy
-from debye.crystals.lattice.dynamical_matrix import site_states
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, site_states
 from debye.crystals.model.layers import Features, by_order, coupling, spherical_harmonics
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)

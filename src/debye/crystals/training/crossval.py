@@ -30,17 +30,17 @@ from torch import Tensor
 
 from debye.core import checkpoint
 from debye.core.files import folder, read_toml
+from debye.crystals.data.dataset import Split, read_labelled, write_split
+from debye.crystals.data.dataset import folds as make_folds
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import Split, read_labelled, write_split
-from debye.crystals.data.split import folds as make_folds
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.ensemble import Ensemble, head_of_today, upgraded
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
-from debye.crystals.training import metrics
 from debye.crystals.training.config import Settings
+from debye.crystals.training.evaluate import summary
 from debye.crystals.training.run import (
     FINAL,
     SPLIT,
@@ -105,12 +105,12 @@ class CrossValidation:
 
     @cached_property
     def summary(self) -> dict[str, dict[str, float]]:
-        """Every number of `metrics.summary`: mean and standard deviation over the folds.
+        """Every number of `evaluate.summary`: mean and standard deviation over the folds.
 
         Raises:
             InputError: The frequencies of the networks are not those of the labels.
         """
-        return summary(self.left_out, self.rows)
+        return over_folds(self.left_out, self.rows)
 
 
 def cross_validate(
@@ -326,7 +326,7 @@ def left_out(
     )
 
 
-def summary(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
+def over_folds(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
     """Every number of ``debye evaluate``: the mean over the folds, and their standard deviation.
 
     Args:
@@ -342,7 +342,7 @@ def summary(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
             [name for name, f in zip(result.names, result.fold, strict=True) if f == k]
         )
         part = replace(result, head_outputs=result.head_outputs[result.fold == k])
-        of_fold.append(metrics.summary(part.spectra(held), held.spectra))
+        of_fold.append(summary(part.spectra(held), held.spectra))
     return {
         name: {"mean": mean(each), "spread": stdev(each)}
         for name in of_fold[0]

@@ -27,16 +27,16 @@ from debye.core.device import seeded
 from debye.core.distributed import ALONE, ProcessGroup
 from debye.core.files import atomic_write
 from debye.core.training import Step, Training, check_unchanged
+from debye.crystals.data.dataset import Split, write_split
 from debye.crystals.data.labels import Collection
-from debye.crystals.data.split import Split, write_split
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
+from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.loss import LabelledGraph
-from debye.crystals.training.metrics import spectrum_errors
 from debye.errors import ComputationError, DebyeError, InputError
 
 
