@@ -180,7 +180,8 @@ def test_a_path_that_cannot_be_followed(text, points, why):
 def test_bands_are_the_modes_along_the_path(name, monkeypatch):
     crystal = CRYSTALS[name]
     force_constants, path, told = force_constants_of(crystal), QPath.of(crystal.cell, points=40), []
-    monkeypatch.setattr("debye.crystals.lattice.force_constants.AT_ONCE", 1)  # one wave vector at a time
+    # One wave vector at a time.
+    monkeypatch.setattr("debye.crystals.lattice.force_constants.AT_ONCE", 1)
     bands = Bands.of(crystal, force_constants, path, velocities=True, progress=told.append)
     torch.testing.assert_close(bands.frequency, omega(force_constants, path.q), atol=1e-4, rtol=0)
     assert sum(told) == 2 * len(path.q)
