@@ -238,12 +238,12 @@ def fitted_card(fitted: FittedSystem) -> str:
     if len(values) > 150 or not len(values):
         return card(title, facts)
     bars = errors if errors is not None else np.zeros(len(values))
-    told = [
+    terms = [
         f"{escape(name)} = {value:.4g}" + (f" ± {error:.2g}" if errors is not None else "")
         for name, value, error in zip(names[:MOST], values, bars, strict=False)
     ]
-    told += ["…"] if len(names) > MOST else []
-    return card(title, [*facts, *told], _coefficient_picture(values, bars))
+    terms += ["…"] if len(names) > MOST else []
+    return card(title, [*facts, *terms], _coefficient_picture(values, bars))
 
 
 def _coefficient_picture(values: NDArray[np.float64], bars: NDArray[np.float64]) -> str:

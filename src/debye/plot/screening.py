@@ -204,5 +204,5 @@ def draw_by_element(
         ax.plot(i, middle, "o", ms=3, color=PALETTE[0])
     ax.set_xticks(range(len(order)), order)
     ax.set_xlim(-0.7, max(len(order), 4) - 0.3)
-    told = "" if few else ": median, 5 to 95 %"
-    ax.set_xlabel(f"Crystals that hold the element{told}")
+    meaning = "" if few else ": median, 5 to 95 %"
+    ax.set_xlabel(f"Crystals that hold the element{meaning}")

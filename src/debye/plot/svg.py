@@ -142,8 +142,8 @@ def card(title: str, facts: Sequence[str], picture: str = "", warnings: Sequence
         '<div><b>NaCl</b><br/>8 atoms</div>'
     """
     lines = [f"<b>{escape(title)}</b>", *facts]
-    told = [f'<span role="note">⚠ {escape(w)}</span>' for w in warnings]
-    return f"<div>{'<br/>'.join([*lines, *([picture] if picture else []), *told])}</div>"
+    notes = [f'<span role="note">⚠ {escape(w)}</span>' for w in warnings]
+    return f"<div>{'<br/>'.join([*lines, *([picture] if picture else []), *notes])}</div>"
 
 
 def swatch(colour: str, name: str) -> str:

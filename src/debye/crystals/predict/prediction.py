@@ -61,9 +61,9 @@ class Prediction(Displayed):
         if self.uncertainty is not None:
             mean += f" ± {self.uncertainty.interval('mean_frequency').half.item():.2g}"
         count = len(self.warnings)
-        told = f", {count} warning{'s'[: count != 1]}" if count else ""
+        warned = f", {count} warning{'s'[: count != 1]}" if count else ""
         name = self.crystal.name or self.crystal.formula
-        return f"Prediction({name}, {self.crystal.n_sites} sites, {mean} cm⁻¹{told})"
+        return f"Prediction({name}, {self.crystal.n_sites} sites, {mean} cm⁻¹{warned})"
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same of the same crystal."""

@@ -81,8 +81,8 @@ class Predictor:
     def __repr__(self) -> str:
         members = len(self.model.members)
         kind = "network" if members == 1 else f"ensemble of {members} networks"
-        sure = "calibrated" if self.calibration else "not calibrated"
-        return f"Predictor({kind}, {len(self.seen)} elements, {sure}, on {self.device})"
+        known = "calibrated" if self.calibration else "not calibrated"
+        return f"Predictor({kind}, {len(self.seen)} elements, {known}, on {self.device})"
 
     @classmethod
     def load(

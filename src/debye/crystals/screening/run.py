@@ -202,21 +202,21 @@ def screen(
     row_of(level)
     kelvin, card = tuple(dict.fromkeys(kelvins(temperatures))), read_card(model_path(model))
     inputs, cut = _shards(structures, shard_size)
-    place = folder(output).resolve()
+    home = folder(output).resolve()
     chosen = None if model is None else model_path(model).resolve()
-    job = Job(place, chosen, card["sha256"], kelvin, _known_partial(partial), device, level)
-    with store.locked(place):
+    job = Job(home, chosen, card["sha256"], kelvin, _known_partial(partial), device, level)
+    with store.locked(home):
         pool = _pool(executor, executor_config, workers, job)
         if overwrite:
-            store.clear(place)
-        store.begin(place, _manifest(job, card, inputs, shard_size))
+            store.clear(home)
+        store.begin(home, _manifest(job, card, inputs, shard_size))
         done: list[Report] = []
         for report in run_shards(cut, job, pool, stopping=stopping, notify=notify):
             done.append(report)
             progress(report)
         total, failed = sum(r.structures for r in done), sum(r.failed for r in done)
         if finished := not stopping():
-            store.finish(place, total, failed)
+            store.finish(home, total, failed)
     return Screening(Path(output), total, failed, finished)
 
 

@@ -67,8 +67,8 @@ def conformal_quantiles(scores: Tensor, weights: Tensor | None = None) -> Tensor
     mass = torch.ones_like(scores) if weights is None else weights
     covered = mass.flatten()[order].double().cumsum(0)
     wanted = (n + 1) * torch.tensor(LEVELS, dtype=torch.float64) - 1e-9
-    place = torch.searchsorted(covered, wanted).clamp(max=len(order) - 1)
-    return scores.flatten()[order[place]]
+    row = torch.searchsorted(covered, wanted).clamp(max=len(order) - 1)
+    return scores.flatten()[order[row]]
 
 
 def row_of(level: float) -> int:
