@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from math import floor, inf, isfinite
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from debye.crystals.inversion.instrument import Resolution
     from debye.crystals.inversion.parameters import FreeParameters
     from debye.crystals.inversion.rank import Candidates
+    from debye.crystals.lattice.harmonic import HarmonicCrystal
     from debye.crystals.predict.predictor import Predictor
     from debye.crystals.structure.crystal import Crystal
     from debye.crystals.structure_io.read import FailedInput
@@ -197,14 +199,25 @@ def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     return Predictor.load(path, pick_device(device))
 
 
-def structures(names: Sequence[str]) -> Iterator[Crystal | FailedInput]:
-    """Every structure of files, folders, patterns and, for ``-``, of stdin, in order."""
-    from debye.crystals.structure_io.read import lazy_structures_of, make, read_structures
+def structures(names: Sequence[str]) -> Iterator[Crystal | HarmonicCrystal | FailedInput]:
+    """Every structure of files, folders, patterns and, for ``-``, of stdin, in order.
+
+    Phonopy's files, and folders of one calculation, are crystals with their own force constants.
+    """
+    from debye.crystals.data.phonopy_files import force_constants_in
+    from debye.crystals.structure_io.read import (
+        attempt,
+        lazy_structures_of,
+        make,
+        read_structures,
+    )
 
     for name in names:
         if name == STDIN:
             for found in lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"):
                 yield from make(found)
+        elif (given := attempt(name, partial(force_constants_in, name))) is not None:
+            yield given
         else:
             yield from read_structures(name)
 
@@ -230,7 +243,21 @@ def keep_stdin(names: Sequence[str], output: Path, *, overwrite: bool) -> list[s
 
 
 def read_one(file: str) -> Crystal:
-    """The one structure of a file."""
+    """The one structure of a file, for a verb that changes it."""
+    from debye.crystals.lattice.harmonic import HarmonicCrystal
+
+    found = read_one_or_harmonic(file)
+    if isinstance(found, HarmonicCrystal):
+        raise InputError(
+            f"cannot use the force constants in {file}",
+            why="they are of one structure, and this verb changes it",
+            fix="give the structure alone, as CIF or POSCAR",
+        )
+    return found
+
+
+def read_one_or_harmonic(file: str) -> Crystal | HarmonicCrystal:
+    """The one structure of a file, or the one calculation."""
     from debye.crystals.structure_io.read import FailedInput
 
     first, *more = islice(structures([file]), 2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
 from debye.cli.console import progress_bar, show, tell, to_json, warn
-from debye.cli.inputs import FIGURES, check_range, load_predictor, read_one, writable
+from debye.cli.inputs import FIGURES, check_range, load_predictor, read_one_or_harmonic, writable
 from debye.cli.output import draw
 from debye.core.files import atomic_write, folder
 from debye.errors import DebyeError
@@ -58,7 +58,7 @@ def _found(
     file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
 ) -> Bands:
     """Read, predict, solve."""
-    crystal = read_one(file)
+    crystal = read_one_or_harmonic(file)
     predictor = load_predictor(model, device)
     with progress_bar() as bar:
         task = bar.add_task("wave vectors", total=None)

@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib.util
 import lzma
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,8 +28,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.lattice.phonopy import UNBALANCED
+from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.crystals.structure_io.read import FailedInput, as_path, attempt
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,26 +55,101 @@ REQUIRED = (
     "POSCAR and a phonopy.conf with DIM"
 )
 
+FORCES_INSIDE = re.compile(rb"^(force_constants:|\s*(- )?forces:)", re.MULTILINE)
+RECORD = re.compile(rb"^(phonopy|unit_cell|primitive_cell):", re.MULTILINE)
+STARTS = 65_536
+"""Bytes by which a file is known for phonopy's."""
 LARGEST = 200_000_000
 """Bytes of a record, unpacked."""
 DEEPEST, LONGEST = 100, 5_000
 """Brackets inside brackets, and characters in a line: libyaml crashes on a nesting of 10⁵."""
 
 
-def load_phonon(folder: Path) -> Phonopy:
+def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None:
+    """A crystal with force constants, if that is what is given: of phonopy, or a path to its files.
+
+    Where force constants break the acoustic sum rule they are put right, as ``phonopy.load`` does,
+    and the crystal's notes tell.
+
+    Args:
+        given: Anything. A ``Phonopy`` with force constants; a folder with phonopy's record and
+            forces; the record, whatever its name is; or the file of forces beside it.
+        label: What to call an object in errors.
+
+    Raises:
+        InputError: It is a calculation of phonopy, and damaged or incomplete; or phonopy is not
+            installed.
+    """
+    if comes_from(given, "phonopy", "Phonopy"):
+        phonon: Any = given
+        has = phonon.force_constants is not None
+        return HarmonicCrystal.of_phonopy(phonon, source=label) if has else None
+    if not isinstance(given, str | os.PathLike) or not _is_calculation(path := as_path(given)):
+        return None
+    return _harmonic(path)
+
+
+def _is_calculation(path: Path) -> bool:
+    """Whether a path is of phonopy's files, forces or force constants among them."""
+    if path.is_dir():
+        return any(named(path, FORCES)) or any(map(_has_forces_inside, named(path, RECORDS)))
+    return path.is_file() and (path.name in FORCES or _is_record(path))
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is phonopy's YAML, by what stands at the start of its lines."""
+    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
+    if not name.endswith((".yaml", ".yml")):
+        return False
+    try:
+        with PACKED[path.suffix if path.suffix in PACKED else ""](path, "rb") as stream:
+            start = stream.read(STARTS)
+    except (OSError, EOFError, lzma.LZMAError):  # what reads it whole says what is wrong
+        return name in RECORDS
+    return RECORD.search(start) is not None
+
+
+def _has_forces_inside(record: Path) -> bool:
+    """Whether a record holds forces or force constants of its own."""
+    return FORCES_INSIDE.search(_shallow(record)) is not None
+
+
+def _harmonic(path: Path) -> HarmonicCrystal:
+    if importlib.util.find_spec("phonopy") is None:
+        raise InputError(
+            f"cannot read the force constants in {path}",
+            why="phonopy is not installed",
+            fix="pip install 'debye[phonopy]'",
+        )
+    phonon = load_phonon(path.parent if path.name in FORCES else path)
+    rows = phonon.force_constants
+    left = float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
+    phonon.symmetrize_force_constants()
+    found = HarmonicCrystal.of_phonopy(phonon, name=path.stem, source=str(path))
+    if left < UNBALANCED:
+        return found
+    said = (
+        f"the force constants broke the acoustic sum rule by {left:.2g} of the largest: put right"
+    )
+    crystal = replace(found.crystal, notes=(*found.crystal.notes, said))
+    return replace(found, crystal=crystal)
+
+
+def load_phonon(path: Path) -> Phonopy:
     """The phonopy object of one calculation, with force constants, and Born charges if any.
 
     Like ``phonopy.load``, but confined to its folder, and executing nothing of it.
 
     Args:
-        folder: See the module for what it must hold.
+        path: A folder, see the module for what it must hold; or a record in it.
 
     Raises:
         InputError: Something is missing, damaged, or does not fit the cell.
     """
     from phonopy import Phonopy
 
-    found = next(named(folder, RECORDS), None)
+    folder = path if path.is_dir() else path.parent
+    found = next(named(folder, RECORDS), None) if path.is_dir() else path
     setup = _record(found) if found else _poscar_setup(folder)
     matrix = setup.primitive_matrix
     phonon = Phonopy(

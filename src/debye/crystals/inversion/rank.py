@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,8 @@ from debye.crystals.inversion.likelihood import (
     fit,
     normal_half_width,
 )
+from debye.crystals.lattice.dos import smoother
+from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.predict.record import EXPECTED_ERROR
@@ -61,7 +64,10 @@ class Candidates:
 
 
 def predicted(
-    predictor: Predictor, structures: Iterable[Crystal | FailedInput], *, neutron: bool = False
+    predictor: Predictor,
+    structures: Iterable[Crystal | HarmonicCrystal | FailedInput],
+    *,
+    neutron: bool = False,
 ) -> Candidates:
     """Predict every structure, and keep what cannot be predicted apart.
 
@@ -80,11 +86,13 @@ def predicted(
             bad.append(item)
             continue
         try:
-            good.append((item, seen_of(item, neutron=neutron)))
+            good.append((item, _on_grid(item, predictor.model.frequency, neutron=neutron)))
         except DebyeError as error:
             bad.append(FailedInput(item.crystal.source or item.crystal.formula, error))
     _check_any(len(good), bad)
-    sizes = [p.uncertainty.size for p, _ in good if p.uncertainty is not None]
+    known = predictor.calibration is not None
+    usual = torch.ones((), dtype=torch.float64)
+    sizes = [p.uncertainty.size if p.uncertainty else usual for p, _ in good if known]
     return Candidates(
         tuple(p.crystal.formula for p, _ in good),
         tuple(p.crystal.source or p.crystal.name for p, _ in good),
@@ -94,6 +102,19 @@ def predicted(
         tuple(bad),
         torch.stack(sizes) if sizes else None,
     )
+
+
+def _on_grid(prediction: Prediction, grid: Sequence[float], *, neutron: bool) -> Tensor:
+    """What an instrument sees, (F,); force constants' modes smoothed as those learned from were."""
+    density = seen_of(prediction, neutron=neutron)
+    if prediction.given is None:
+        return density
+    axis = np.asarray(grid, dtype=float)
+    matrix = smoother(axis)
+    raw = np.interp(
+        np.arange(matrix.shape[1]), prediction.total.frequency, density, left=0.0, right=0.0
+    )
+    return torch.from_numpy((matrix @ raw).clip(min=0.0)).to(density)
 
 
 def _check_any(good: int, bad: list[FailedInput]) -> None:

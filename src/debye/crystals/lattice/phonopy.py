@@ -189,25 +189,37 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
     A pair with several equally short vectors in the supercell becomes as many pairs, each with
     its part. What the two ends of a pair say of it is averaged, as phonopy does.
 
+    phonopy keeps force constants in the unit of the calculator that found the forces, as Ry/a₀²;
+    its factor from √(unit/u) to THz tells how many eV/Å² that unit is.
+
     Args:
-        phonon: With force constants, in eV/Å².
+        phonon: With force constants, in the unit of its calculator.
 
     Raises:
         InputError: There are no force constants, they break the acoustic sum rule, or Born charges
             are set, whose long-range forces no pairs stand for.
     """
-    if phonon.force_constants is None:
-        why, fix = "it has no force constants", "produce or read them first"
-        raise InputError("cannot take force constants from phonopy", why=why, fix=fix)
     if phonon.nac_params is not None:
         raise InputError(
             "cannot take force constants from phonopy",
             why="it has Born charges, whose long-range forces no pairs hold",
             fix="set its nac_params to None, for bands without the splitting of LO and TO modes",
         )
+    return short_ranged(phonon)
+
+
+def short_ranged(phonon: Phonopy) -> ForceConstants:
+    """As `from_phonopy`, but leaving out the long-range forces of Born charges, if there are any.
+
+    Raises:
+        InputError: There are no force constants, or they break the acoustic sum rule.
+    """
+    if phonon.force_constants is None:
+        why, fix = "it has no force constants", "produce or read them first"
+        raise InputError("cannot take force constants from phonopy", why=why, fix=fix)
     primitive = phonon.primitive
     site = np.array([primitive.p2p_map[i] for i in primitive.s2p_map])
-    rows = _rows(phonon)
+    rows = _rows(phonon) * _unit(phonon)
     _check_balance(rows)
     vectors, counts = primitive.get_smallest_vectors()
     entries = [
@@ -225,6 +237,14 @@ def _rows(phonon: Phonopy) -> NDArray[np.float64]:
     found = phonon.force_constants
     primitive = phonon.primitive
     return found if len(found) == len(primitive) else found[primitive.p2s_map]
+
+
+def _unit(phonon: Phonopy) -> float:
+    """eV/Å² in the unit of the force constants: frequencies go as its square root."""
+    from phonopy.physical_units import get_calculator_physical_units
+
+    ours = get_calculator_physical_units(None).factor
+    return float(phonon.unit_conversion_factor / ours) ** 2
 
 
 def _check_balance(rows: NDArray[np.float64]) -> None:

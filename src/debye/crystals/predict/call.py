@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from debye.core.device import pick_device
+from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.lattice.bands import Bands
+from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.predict.predictor import Predictor, model_path
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure_io.anything import crystals_of
+from debye.crystals.structure_io.anything import crystals_and
 from debye.crystals.structure_io.read import FailedInput, attempt
 
 
@@ -90,13 +92,14 @@ def bands(
         ComputationError: The modes of the only structure cannot be found.
     """
     predictor = predictor_of(model, device)
-    crystals, many = crystals_of(given)
+    crystals, many = crystals_and(force_constants_in, given)
 
-    def of(item: Crystal | FailedInput) -> Bands | FailedInput:
+    def of(item: Crystal | HarmonicCrystal | FailedInput) -> Bands | FailedInput:
         if isinstance(item, FailedInput):
             return item
+        crystal = item.crystal if isinstance(item, HarmonicCrystal) else item
         return attempt(
-            item.source or item.formula,
+            crystal.source or crystal.formula,
             lambda: predictor.bands(item, path, points, velocities=velocities),
         )
 

@@ -18,14 +18,23 @@ from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element
 from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
 
+NOTED = 1e-3
+"""Fraction of imaginary modes from which on it is told."""
+
+
+def site_labels(crystal: Crystal) -> tuple[str, ...]:
+    """A name for each site: its species and its number in the file, from 1."""
+    return tuple(f"{'/'.join(site)}{i}" for i, site in enumerate(crystal.species, 1))
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction(Displayed):
-    """What the model says of one crystal.
+    """What the model says of one crystal, or what follows from force constants that were given.
 
     Args:
         crystal: What was asked.
@@ -37,6 +46,7 @@ class Prediction(Displayed):
         uncertainty: Its expected error and intervals; None if the model is not calibrated.
         force_constants_of: Predicts the force constants of a crystal, for the bands; it is the
             model, and does not travel in a pickle.
+        given: The crystal with force constants that this follows from, instead of a model.
 
     Example:
         >>> import debye
@@ -55,6 +65,29 @@ class Prediction(Displayed):
     warnings: tuple[str, ...]
     uncertainty: Uncertainty | None = None
     force_constants_of: Callable[[Crystal], Sequence[ForceConstants]] | None = None
+    given: HarmonicCrystal | None = None
+
+    @classmethod
+    def of_force_constants(cls, given: HarmonicCrystal) -> Prediction:
+        """What follows from force constants: no model, hence no uncertainty.
+
+        Raises:
+            InputError: A mode is impossibly fast.
+            ComputationError: The modes cannot be found.
+        """
+        crystal, sites = given.crystal, given.sites
+        total = sites.sum()
+        warnings = list(crystal.notes)
+        if (imaginary := total.imaginary_fraction.item()) > NOTED:
+            warnings.append(
+                f"{100 * imaginary:.2g} % of its modes are imaginary: they have no thermodynamics, "
+                "and are left out of it"
+            )
+        labelled = Spectrum(
+            sites.frequency, sites.density, sites.n_atoms, labels=site_labels(crystal)
+        )
+        kinds = ("force_constants",)
+        return cls(crystal, labelled, total.density[None], kinds, (), tuple(warnings), given=given)
 
     def __repr__(self) -> str:
         mean = f"mean {self.total.mean_frequency.item():.0f}"
@@ -149,6 +182,8 @@ class Prediction(Displayed):
                 prediction came without its model, out of a pickle.
             ComputationError: The modes cannot be found.
         """
+        if self.given is not None:
+            return self.given.bands(path, points, velocities=velocities)
         if self.force_constants_of is None:
             raise InputError(
                 f"cannot draw the bands of {self!r}",

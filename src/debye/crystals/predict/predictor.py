@@ -16,17 +16,19 @@ from torch import Tensor
 
 from debye.core import VERSION, checkpoint
 from debye.core.device import pick_device
+from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.prediction import Prediction
+from debye.crystals.predict.prediction import Prediction, site_labels
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
-from debye.crystals.structure_io.anything import crystals_of
-from debye.crystals.structure_io.read import FailedInput
+from debye.crystals.structure_io.anything import crystals_and
+from debye.crystals.structure_io.read import FailedInput, attempt
 from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.features import HeadOutputs
 from debye.crystals.uncertainty.uncertainty import WithWarnings, uncertainties
@@ -115,6 +117,9 @@ class Predictor:
     def predict(self, given: object) -> Any:
         """The prediction for a structure, or a list of them for several.
 
+        A ``Phonopy`` with force constants, and phonopy's files that hold some, are not predicted:
+        their spectrum follows from these, and its first warning says so.
+
         Args:
             given: A path, the text of a CIF or POSCAR, an open file, ASE ``Atoms``, a pymatgen
                 ``Structure`` or ``ComputedStructureEntry``, a phonopy cell, a `Crystal`, a dict
@@ -133,7 +138,7 @@ class Predictor:
             >>> Predictor.load("fast").predict(bulk("Si"))
             Prediction(Si, 2 sites, mean 333 cm⁻¹)
         """
-        crystals, many = crystals_of(given)
+        crystals, many = crystals_and(force_constants_in, given)
         found = list(self(crystals))
         if many:
             return found
@@ -143,14 +148,14 @@ class Predictor:
         return only
 
     def __call__(
-        self, structures: Iterable[Crystal | FailedInput]
+        self, structures: Iterable[Crystal | HarmonicCrystal | FailedInput]
     ) -> Iterator[Prediction | FailedInput]:
         """Predictions in the order of the structures, each batch as soon as it is full.
 
         What was rejected in reading, or has a site without neighbours, comes out as `FailedInput`
         in its place.
         """
-        waiting: list[Crystal | FailedInput] = []
+        waiting: list[Crystal | Prediction | FailedInput] = []
         graphs: list[Graph] = []
         edges = 0
         for structure in structures:
@@ -160,7 +165,7 @@ class Predictor:
                     edges += len(graphs[-1].center)
                 except DebyeError as error:
                     structure = FailedInput(structure.source or structure.name, error)  # noqa: PLW2901
-            waiting.append(structure)
+            waiting.append(_followed(structure))
             if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
                 yield from self._in_order(waiting, graphs)
                 waiting, graphs, edges = [], [], 0
@@ -182,12 +187,12 @@ class Predictor:
         return Graph.of(crystal, self.model.r_max)
 
     def _in_order(
-        self, waiting: list[Crystal | FailedInput], graphs: list[Graph]
+        self, waiting: list[Crystal | Prediction | FailedInput], graphs: list[Graph]
     ) -> Iterator[Prediction | FailedInput]:
         crystals = [s for s in waiting if isinstance(s, Crystal)]
         predictions = iter(self._predict(crystals, graphs) if crystals else [])
         for structure in waiting:
-            yield structure if isinstance(structure, FailedInput) else next(predictions)
+            yield next(predictions) if isinstance(structure, Crystal) else structure
 
     @torch.no_grad()
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
@@ -218,7 +223,7 @@ class Predictor:
             self.model.frequency,
             sites,
             torch.from_numpy(crystal.occupancies),
-            labels=_labels(crystal),
+            labels=site_labels(crystal),
         )
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
         warnings = (*self._warnings(crystal, sites, unseen), *known[1])
@@ -235,7 +240,7 @@ class Predictor:
 
     def bands(
         self,
-        crystal: Crystal,
+        crystal: Crystal | HarmonicCrystal,
         path: str = "auto",
         points: int = 300,
         *,
@@ -245,7 +250,7 @@ class Predictor:
         """The phonon bands of a crystal's primitive cell.
 
         Args:
-            crystal: What the bands are of.
+            crystal: What the bands are of; with its own force constants, these are taken.
             path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
             points: Wave vectors on it, about.
             velocities: Whether to find group velocities too.
@@ -255,6 +260,8 @@ class Predictor:
             InputError: The path is none, or what `force_constants` refuses.
             ComputationError: The modes cannot be found.
         """
+        if isinstance(crystal, HarmonicCrystal):
+            return crystal.bands(path, points, velocities=velocities, progress=progress)
         return predicted_bands(
             crystal,
             self.force_constants,
@@ -302,6 +309,16 @@ class Predictor:
         )
 
 
+def _followed(
+    structure: Crystal | HarmonicCrystal | FailedInput,
+) -> Crystal | Prediction | FailedInput:
+    """What follows from force constants; anything else as it is."""
+    if not isinstance(structure, HarmonicCrystal):
+        return structure
+    label = structure.crystal.source or structure.crystal.formula
+    return attempt(label, lambda: Prediction.of_force_constants(structure))
+
+
 def model_path(given: str | os.PathLike[str] | None) -> Path:
     """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
 
@@ -334,11 +351,6 @@ def grid(card: Mapping[str, Any]) -> list[float]:
 def _element(symbol: str) -> str:
     """Deuterium and tritium are hydrogen to the model."""
     return SYMBOLS[ATOMIC_NUMBERS[symbol]]
-
-
-def _labels(crystal: Crystal) -> tuple[str, ...]:
-    """A name for each site: its species and its number in the file, from 1."""
-    return tuple(f"{'/'.join(site)}{i}" for i, site in enumerate(crystal.species, 1))
 
 
 def probe_crystal() -> Crystal:

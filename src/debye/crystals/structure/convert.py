@@ -25,8 +25,7 @@ NAMES = ("name", "mp_id", "material_id", "entry_id", "id")
 """Where a record holds its name, in this order."""
 
 FORCE_CONSTANTS = (
-    "phonopy's own force constants are not used here: "
-    "debye.crystals.lattice.phonopy.from_phonopy takes them"
+    "phonopy's own force constants are not used here: debye.predict and debye.bands take them"
 )
 """The note for the crystal of a ``Phonopy`` with force constants."""
 

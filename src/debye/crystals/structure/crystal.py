@@ -318,7 +318,7 @@ class Crystal(Displayed):
     def from_phonopy(cls, cell: Any, *, name: str = "", source: str = "") -> Crystal:  # noqa: ANN401 - phonopy is optional
         """The crystal of ``PhonopyAtoms``, or of the primitive cell of a ``Phonopy``.
 
-        Its force constants are for `debye.crystals.lattice.phonopy.from_phonopy`; a note says so.
+        Its force constants are for `debye.predict`; a note says so.
 
         Args:
             cell: ``PhonopyAtoms`` in Å, or a ``Phonopy`` in the unit of its calculator.

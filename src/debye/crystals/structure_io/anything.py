@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
@@ -46,6 +46,8 @@ _JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
 """The start of JSON, which no path or pattern has."""
 
 Found = Iterator[Crystal | FailedInput]
+Also = Callable[[Any, str], Any]
+"""What else than a crystal a thing or an existing path holds, given with its label; or None."""
 
 
 def crystals_of(x: Any) -> tuple[Found, bool]:  # noqa: ANN401 - whatever there is
@@ -70,8 +72,22 @@ def crystals_of(x: Any) -> tuple[Found, bool]:  # noqa: ANN401 - whatever there 
         >>> [item.error.why for item in found], many
         (["'positions' is missing", 'it is an object of type float'], True)
     """
+    return crystals_and(_nothing_else, x)
+
+
+def crystals_and(also: Also, x: Any) -> tuple[Iterator[Any], bool]:  # noqa: ANN401 - whatever there is
+    """As `crystals_of`, but what holds something else comes out as what ``also`` makes of it.
+
+    Args:
+        also: Is asked first, about each thing and each path that exists.
+        x: What `crystals_of` takes.
+    """
     items = _items(x)
-    return _one(x, "") if items is None else (_each(items), True)
+    return _one(x, "", also) if items is None else (_each(items, also), True)
+
+
+def _nothing_else(thing: object, label: str) -> None:
+    """Only crystals are looked for."""
 
 
 # Many.
@@ -87,7 +103,7 @@ def _items(x: Any) -> Iterable[Any] | None:  # noqa: ANN401
     return x if isinstance(x, Iterable) and not comes_from(x, "pandas", "DataFrame") else None
 
 
-def _each(items: Iterable[Any]) -> Found:
+def _each(items: Iterable[Any], also: Also) -> Iterator[Any]:
     """The crystals of each item; where the collection itself raises, it has ended."""
     iterator = chain.from_iterable([items])
     failed, fix = "the collection raised an error", "mend it; nothing after this item was read"
@@ -100,7 +116,7 @@ def _each(items: Iterable[Any]) -> Found:
         if not got:
             return
         if _items(got[0]) is None:
-            yield from _one(got[0], label)[0]
+            yield from _one(got[0], label, also)[0]
         else:
             why = f"it is {type_name(got[0])} within another collection"
             yield _refused(label, why, "give one flat list")
@@ -109,15 +125,16 @@ def _each(items: Iterable[Any]) -> Found:
 # One.
 
 
-def _one(x: Any, label: str) -> tuple[Found, bool]:  # noqa: ANN401
+def _one(x: Any, label: str, also: Also) -> tuple[Iterator[Any], bool]:  # noqa: ANN401
     """The crystals of one thing, and whether it holds several."""
     if isinstance(x, np.ndarray) and not x.ndim:
         x = x.item()
     if isinstance(x, Crystal | FailedInput):
         return iter([x]), False
     if isinstance(x, os.PathLike) or (isinstance(x, str) and not _is_text(x)):
-        return _at_path(x)
-    return _several(_lazy(x, label))
+        return _at_path(x, also)
+    other = attempt(label or f"the {type(x).__name__}", lambda: also(x, label))
+    return _several(_lazy(x, label)) if other is None else (iter([other]), False)
 
 
 def _is_text(given: str) -> bool:
@@ -126,7 +143,7 @@ def _is_text(given: str) -> bool:
     return bool(sniffed(given)) if several else bool(_JSON.match(given))
 
 
-def _at_path(given: str | os.PathLike[str]) -> tuple[Found, bool]:
+def _at_path(given: str | os.PathLike[str], also: Also) -> tuple[Iterator[Any], bool]:
     """The crystals of a file, or of the files of a folder or a pattern."""
     short = str(given)
     if len(short) > LONGEST_NAME or "\n" in short:
@@ -134,6 +151,9 @@ def _at_path(given: str | os.PathLike[str]) -> tuple[Found, bool]:
     there = attempt(short, lambda: _there(as_path(given)))
     if isinstance(there, FailedInput):
         return iter([there]), False
+    other = None if there == "nothing" else attempt(short, lambda: also(given, ""))
+    if other is not None:
+        return iter([other]), False
     if there == "many":
         return read_structures([given]), True
     if there == "nothing":
