@@ -110,7 +110,8 @@ class Method(str, Enum):
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Structures: CIF, POSCAR, (ext)xyz, ASE database, pymatgen JSON, phonopy YAML; folders, globs; -.",
+        help="Structures: CIF, POSCAR, (ext)xyz, ASE database, pymatgen JSON, phonopy YAML; "
+        "folders, globs; -.",
         show_default=False,
     ),
 ]
