@@ -8,8 +8,8 @@ import torch
 from lattices import emt, random_q
 
 import debye
-from debye.crystals.lattice.harmonic import GIVEN, NO_CHARGES
-from debye.crystals.lattice.phonopy import from_phonopy
+from debye.crystals.lattice.harmonic import GIVEN
+from debye.crystals.lattice.phonopy import NO_CHARGES, from_phonopy
 from debye.crystals.structure_io.read import FailedInput
 from debye.errors import InputError
 

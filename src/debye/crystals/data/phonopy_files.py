@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.lattice.harmonic import HarmonicCrystal
-from debye.crystals.lattice.phonopy import UNBALANCED
+from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput, as_path, attempt
@@ -83,7 +83,7 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
     if comes_from(given, "phonopy", "Phonopy"):
         phonon: Any = given
         has = phonon.force_constants is not None
-        return HarmonicCrystal.of_phonopy(phonon, source=label) if has else None
+        return harmonic_of(phonon, source=label) if has else None
     if not isinstance(given, str | os.PathLike) or not _is_calculation(path := as_path(given)):
         return None
     return _harmonic(path)
@@ -125,7 +125,7 @@ def _harmonic(path: Path) -> HarmonicCrystal:
     rows = phonon.force_constants
     left = float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
     phonon.symmetrize_force_constants()
-    found = HarmonicCrystal.of_phonopy(phonon, name=path.stem, source=str(path))
+    found = harmonic_of(phonon, name=path.stem, source=str(path))
     if left < UNBALANCED:
         return found
     said = (

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import mesh_for, site_densities
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.path import QPath
-from debye.crystals.lattice.phonopy import short_ranged
-from debye.crystals.structure.convert import FORCE_CONSTANTS
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 
-if TYPE_CHECKING:
-    from phonopy import Phonopy
-
 GIVEN = "computed from the force constants given, with no model"
 """The first warning of whatever follows from them."""
-NO_CHARGES = "its Born charges are left out: near Γ, LO and TO modes are not split"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,25 +29,6 @@ class HarmonicCrystal:
 
     crystal: Crystal
     force_constants: ForceConstants
-
-    @classmethod
-    def of_phonopy(cls, phonon: Phonopy, *, name: str = "", source: str = "") -> HarmonicCrystal:
-        """The primitive cell of a ``Phonopy`` with force constants, in Å and eV/Å².
-
-        Born charges are left out, and a note says so.
-
-        Args:
-            phonon: With force constants, in the units of its calculator.
-            name: What to call the crystal.
-            source: Where it comes from.
-
-        Raises:
-            InputError: There are no force constants, or they break the acoustic sum rule.
-        """
-        crystal = Crystal.from_phonopy(phonon, name=name, source=source)
-        notes = [note for note in crystal.notes if note != FORCE_CONSTANTS]
-        notes += [NO_CHARGES] if phonon.nac_params is not None else []
-        return cls(replace(crystal, notes=(GIVEN, *notes)), short_ranged(phonon))
 
     def __repr__(self) -> str:
         pairs = len(self.force_constants.values)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 
 from debye.core.files import atomic_write
 from debye.crystals.lattice.force_constants import ForceConstants, check_single
+from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal
+from debye.crystals.structure.convert import FORCE_CONSTANTS
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 
@@ -31,6 +34,7 @@ UNBALANCED = 1e-3
 force constants are refused: the acoustic sum rule cannot be made to hold without changing them."""
 
 
+NO_CHARGES = "its Born charges are left out: near Γ, LO and TO modes are not split"
 NOTHING = 1e-13
 """Size of a force constant, relative to the largest, below which there is no pair."""
 
@@ -206,6 +210,25 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
             fix="set its nac_params to None, for bands without the splitting of LO and TO modes",
         )
     return short_ranged(phonon)
+
+
+def harmonic_of(phonon: Phonopy, *, name: str = "", source: str = "") -> HarmonicCrystal:
+    """The primitive cell of a ``Phonopy`` with its force constants, in Å and eV/Å².
+
+    Born charges are left out, and a note says so.
+
+    Args:
+        phonon: With force constants, in the units of its calculator.
+        name: What to call the crystal.
+        source: Where it comes from.
+
+    Raises:
+        InputError: There are no force constants, or they break the acoustic sum rule.
+    """
+    crystal = Crystal.from_phonopy(phonon, name=name, source=source)
+    notes = [note for note in crystal.notes if note != FORCE_CONSTANTS]
+    notes += [NO_CHARGES] if phonon.nac_params is not None else []
+    return HarmonicCrystal(replace(crystal, notes=(GIVEN, *notes)), short_ranged(phonon))
 
 
 def short_ranged(phonon: Phonopy) -> ForceConstants:
