@@ -142,6 +142,7 @@ OWNERS = {
     "matplotlib": ("plot",),
     "PIL": ("plot/speckle.py",),
     "scipy": (
+        "core/neighbors.py",
         "crystals/data/labels.py",
         "crystals/inversion",
         "crystals/uncertainty",

@@ -208,14 +208,13 @@ def structures(names: Sequence[str]) -> Iterator[Crystal | HarmonicCrystal | Fai
     from debye.crystals.structure_io.read import (
         attempt,
         lazy_structures_of,
-        make,
+        made,
         read_structures,
     )
 
     for name in names:
         if name == STDIN:
-            for found in lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"):
-                yield from make(found)
+            yield from made(lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"))
         elif (given := attempt(name, partial(force_constants_in, name))) is not None:
             yield given
         else:

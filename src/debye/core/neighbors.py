@@ -6,10 +6,15 @@ included, and carries the vector from one to the other. Edges are sorted by cent
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_BOXES = 1e5
+"""Boxes into which vesin sorts the particles, at most; it then makes them larger in proportion."""
 
 
 class Pairs(NamedTuple):
@@ -43,6 +48,8 @@ def pairs_within(positions: np.ndarray, cell: np.ndarray | None, cutoff: float) 
         >>> len(pairs.center)
         6
     """
+    if cell is not None and not _boxes_fit(cell, cutoff):
+        return pairs_by_tree(positions, cell, cutoff)
     from vesin import NeighborList
 
     box = np.zeros((3, 3)) if cell is None else np.ascontiguousarray(cell, dtype=float)
@@ -54,6 +61,133 @@ def pairs_within(positions: np.ndarray, cell: np.ndarray | None, cutoff: float) 
         quantities="ijDS",
     )
     return Pairs(center.astype(np.int64), other.astype(np.int64), vector, shift)
+
+
+def _boxes_fit(cell: np.ndarray, cutoff: float) -> bool:
+    """Whether vesin has boxes in every direction; in a long flat cell it divides by zero.
+
+    It cuts a cell into boxes as high as the cutoff, and where these are more than `MOST_BOXES`,
+    into fewer by the same factor along each vector, which along a short one may leave none.
+    """
+    boxes = np.maximum(np.floor(heights(cell) / cutoff), 1)
+    fewer = (MOST_BOXES / boxes.prod()) ** (1 / 3)
+    return bool(fewer >= 1 or (boxes * fewer).min() >= 2)
+
+
+def heights(cell: np.ndarray) -> np.ndarray:
+    """Distances between opposite faces of a cell, (3,): h_k = 1 / |b_k|, b_k in cell⁻¹.
+
+    Example:
+        >>> heights(np.diag([2.0, 3.0, 4.0])).round(12).tolist()
+        [2.0, 3.0, 4.0]
+    """
+    return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+
+
+def pairs_by_tree(
+    positions: np.ndarray, cell: np.ndarray, cutoff: float, most: float = np.inf
+) -> Pairs:
+    """What `pairs_within` gives, by a k-d tree: for any cell, and for cutoffs far below it.
+
+    Args:
+        positions: (N, 3) coordinates.
+        cell: (3, 3), rows are the lattice vectors.
+        cutoff: Cutoff distance, in the unit of the positions.
+        most: Pairs with which it is enough: the search ends once it has so many.
+
+    Example:
+        >>> len(pairs_by_tree(np.zeros((1, 3)), 3.0 * np.eye(3), cutoff=3.1).center)
+        6
+    """
+    from scipy.spatial import cKDTree  # type: ignore[import-untyped,unused-ignore]
+
+    fractional = positions @ np.linalg.inv(cell)
+    turns = np.floor(fractional)
+    inside = fractional - turns
+    image, owner, shift = _images_around(inside, cutoff / heights(cell))
+    # Boxes as they are divided, not balanced: many particles in one place are then one leaf.
+    tree = cKDTree(image @ cell, balanced_tree=False, compact_nodes=False)
+    centers, others, enough = [np.zeros(0, int)], [np.zeros(0, int)], most
+    for group in _groups(inside, heights(cell) / cutoff):
+        near = cKDTree(inside[group] @ cell).sparse_distance_matrix(
+            tree, cutoff, output_type="ndarray"
+        )
+        center, at = group[near["i"]], near["j"]
+        kept = (owner[at] != center) | shift[at].any(axis=1)
+        centers.append(center[kept])
+        others.append(at[kept])
+        enough -= len(centers[-1])
+        if enough <= 0:
+            break
+    center, at = np.concatenate(centers), np.concatenate(others)
+    in_order = np.argsort(center, kind="stable")
+    center, at = center[in_order], at[in_order]
+    other = owner[at]
+    step = shift[at] - turns[other] + turns[center]
+    vector = positions[other] - positions[center] + step @ cell
+    return Pairs(center, other, vector, step.astype(np.int32))
+
+
+def _images_around(
+    inside: np.ndarray, reach: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Particles and those of their images that lie around the cell.
+
+    Args:
+        inside: (N, 3) fractional coordinates from 0 to 1.
+        reach: (3,) how far around, in units of the lattice vectors.
+
+    Returns:
+        Their fractional coordinates, whose images they are, and the shifts.
+    """
+    image, owner, shift = inside, np.arange(len(inside)), np.zeros_like(inside)
+    for axis, far in enumerate(reach * (1 + 1e-9)):
+        steps = np.arange(-np.ceil(far), np.ceil(far) + 1)
+        place = image[:, axis] + steps[:, None]  # [step, particle]
+        step, which = np.nonzero((place >= -far) & (place <= 1 + far))
+        image, owner, shift = image[which], owner[which], shift[which]
+        image[:, axis] += steps[step]
+        shift[:, axis] += steps[step]
+    return image, owner, shift
+
+
+GROUP = 1_000_000
+"""Pairs that are looked for together, about: 50 MB."""
+
+
+def _groups(inside: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """The particles in groups of neighbours, the smaller the more crowded they are."""
+    order, filled = _boxed(inside, boxes)
+    expected = np.cumsum(np.repeat(5 * filled, filled)) // GROUP
+    return np.split(order, np.flatnonzero(np.diff(expected)) + 1)
+
+
+def _boxed(inside: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the particles by boxes, so many along each vector, and the boxes' counts."""
+    box = np.floor(inside * np.maximum(np.floor(boxes), 1))
+    order = np.lexsort(box.T)
+    starts = np.flatnonzero((np.diff(box[order], axis=0) != 0).any(axis=1)) + 1
+    return order, np.diff([0, *starts.tolist(), len(order)])
+
+
+def expected_pairs(positions: np.ndarray, cell: np.ndarray, cutoff: float) -> float:
+    """About how many pairs `pairs_within` will find, from how many particles share a box.
+
+    P ≈ Σ_b n_b² (4π/3) r³ / v, with n_b particles in a box of volume v, as high as the cutoff r.
+
+    Args:
+        positions: (N, 3) coordinates.
+        cell: (3, 3), rows are the lattice vectors.
+        cutoff: Cutoff distance r, in the unit of the positions.
+
+    Example:
+        >>> expected_pairs(np.zeros((1, 3)), 3.0 * np.eye(3), cutoff=30.0)  # it is 4168
+        4188.7...
+    """
+    boxes = np.maximum(np.floor(heights(cell) / cutoff), 1)
+    filled = _boxed(positions @ np.linalg.inv(cell) % 1.0, boxes)[1].astype(float)
+    volume = abs(np.linalg.det(cell)) / boxes.prod()
+    return float((filled**2).sum() * 4 / 3 * np.pi * cutoff**3 / volume)
 
 
 def sum_onto(index: Tensor, values: Tensor, size: int) -> Tensor:

@@ -14,13 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.core.neighbors import pairs_within, sum_onto
+from debye.core.neighbors import expected_pairs, pairs_within, sum_onto
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES, SYMBOLS
 from debye.errors import InputError
 
 NATURAL_MASS = torch.tensor([0.0, *(MASSES[symbol] for symbol in SYMBOLS[1:])])
 """Mean mass of the isotopes of each element, u, by atomic number."""
+
+MOST_EDGES = 1_500_000
+"""Of one crystal: those of 60,000 atoms, for which a network takes 1 GB."""
+FEW_SITES = 250
+"""So many cannot have more edges, half an ångström apart as they are at least."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ class Graph:
             cutoff: Cutoff distance, Å.
 
         Raises:
-            InputError: A site has no neighbour within the cutoff, so nothing holds it.
+            InputError: A site has no neighbour within the cutoff, so nothing holds it; or there
+                are too many edges.
 
         Example:
             >>> from debye.crystals.structure.crystal import Crystal
@@ -112,12 +118,13 @@ class Graph:
             >>> len(Graph.of(salt, cutoff=3.0).center)
             12
         """
+        if crystal.n_sites > FEW_SITES:
+            _check_edges(crystal, cutoff)
         pairs = pairs_within(crystal.positions, crystal.cell, cutoff)
         alone = np.setdiff1d(np.arange(len(crystal.species)), pairs.center)
         if len(alone):
-            label = crystal.source or crystal.name or crystal.formula
             raise InputError(
-                f"cannot predict {label}: site {alone[0]} has no neighbour",
+                f"cannot predict {_label(crystal)}: site {alone[0]} has no neighbour",
                 why=f"nothing lies within {cutoff:g} Å of it",
                 fix="check the cell and the length unit; isolated atoms have no phonons",
             )
@@ -161,4 +168,21 @@ class Graph:
             vector=joined("vector"),
             cell=joined("cell"),
             n_crystals=sum(g.n_crystals for g in graphs),
+        )
+
+
+def _label(crystal: Crystal) -> str:
+    return crystal.source or crystal.name or crystal.formula
+
+
+def _check_edges(crystal: Crystal, cutoff: float) -> None:
+    expected = crystal.n_sites**2 * 4 / 3 * np.pi * cutoff**3 / crystal.volume  # were they even
+    if expected <= MOST_EDGES:
+        expected = expected_pairs(crystal.positions, crystal.cell, cutoff)
+    if expected > MOST_EDGES:
+        raise InputError(
+            f"cannot predict {_label(crystal)}: it has {crystal.n_sites} sites",
+            why=f"about {expected:.2g} pairs of them lie within {cutoff:g} Å of each other, and"
+            f" at most {MOST_EDGES} fit into memory",
+            fix="give the primitive cell, or a part of it",
         )

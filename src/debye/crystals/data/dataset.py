@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,6 +107,9 @@ def _csv_rows(path: Path) -> Iterator[Row | FailedInput]:
             yield _failed_row(path, name, error.why if named else f"{error.what}: {error.why}")
 
 
+LONGEST_LITERAL = 1_000_000
+"""Characters; the structure of 10,000 atoms has so many."""
+
 NAMES = ("mp_id", "name", "id")
 """Columns that can name a row, in this order."""
 
@@ -148,12 +152,23 @@ def _labelled(row: Mapping[str, str | None], name: str, path: Path) -> tuple[Cry
 
 def _literal(row: Mapping[str, str | None], column: str) -> object:
     text = row[column] or ""
+    if len(text) > LONGEST_LITERAL:
+        why = f"it is {len(text)} characters long, and at most {LONGEST_LITERAL} are read"
+        raise InputError(f"column {column} is no literal", why=why, fix="repair it")
+    # NaN is no Python literal, yet tables hold it; a float that overflows says the same.
+    text = text.replace("nan", "1e999").replace("NaN", "1e999")
     try:
-        # NaN is no Python literal, yet tables hold it; a float that overflows says the same.
-        return ast.literal_eval(text.replace("nan", "1e999").replace("NaN", "1e999"))
+        # Where quotes are plain, JSON says the same, and is read twenty times as fast.
+        return json.loads(text if {'"', "\\"} & set(text) else text.replace("'", '"'))
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise InputError(
-            f"column {column} is no literal", why=f"{text[:40]!r}…: {error}", fix="repair it"
+            f"column {column} is no literal",
+            why=f"{(row[column] or '')[:40]!r}…: {error}",
+            fix="repair it",
         ) from error
 
 

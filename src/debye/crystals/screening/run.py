@@ -41,7 +41,7 @@ from debye.crystals.screening.worker import (
     source_of,
 )
 from debye.crystals.structure_io.anything import crystals_of
-from debye.crystals.structure_io.read import FailedInput, Piece
+from debye.crystals.structure_io.read import HOPELESS, FailedInput, Piece
 from debye.crystals.uncertainty.conformal import row_of
 from debye.crystals.uncertainty.uncertainty import LEVEL
 from debye.errors import ComputationError, InputError
@@ -188,7 +188,7 @@ def screen(
 
     Raises:
         InputError: Something asked for cannot be, the folder holds another run, or another run is
-            at work there.
+            at work there, or the first ten thousand structures have failed, every one.
         ComputationError: Workers die whatever they are given, or the disk is full.
 
     Example:
@@ -210,14 +210,23 @@ def screen(
         if overwrite:
             store.clear(home)
         store.begin(home, _manifest(job, card, inputs, shard_size))
-        done: list[Report] = []
+        total = failed = 0
         for report in run_shards(cut, job, pool, stopping=stopping, notify=notify):
-            done.append(report)
+            total, failed = total + report.structures, failed + report.failed
             progress(report)
-        total, failed = sum(r.structures for r in done), sum(r.failed for r in done)
+            if total == failed >= HOPELESS:
+                raise _hopeless(home, failed)
         if finished := not stopping():
             store.finish(home, total, failed)
     return Screening(Path(output), total, failed, finished)
+
+
+def _hopeless(home: Path, failed: int) -> InputError:
+    return InputError(
+        "will not go on with the screening",
+        why=f"the first {failed} structures could not be read or predicted, every one",
+        fix=f"see the column error of the parts in {home}, and give other structures",
+    )
 
 
 def _shards(structures: Any, size: int) -> tuple[list[str], Iterator[Shard]]:  # noqa: ANN401

@@ -8,11 +8,11 @@ species, occupancies in (0, 1], and no two atoms in one place. Reading and writi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from operator import index
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,6 +35,7 @@ from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES, MASSES, 
 from debye.crystals.structure.validate import (
     TOLERANCE,
     Species,
+    check_count,
     check_overlap,
     check_volume,
     checked_array,
@@ -105,9 +106,11 @@ class Crystal(Displayed):
         species = checked_species(self.species, label)
         positions = checked_array(self.positions, (len(species), 3), "positions", label)
         cell = checked_array(self.cell, (3, 3), "cell", label)
-        check_volume(cell, sum(sum(site.values()) for site in species), label)
+        times = Counter(map(id, species))  # sites of one pure species share their mapping
+        kinds = {id(site): site for site in species}
+        check_volume(cell, sum(n * sum(kinds[i].values()) for i, n in times.items()), label)
         check_overlap(species, positions, cell, label)
-        notes = dict.fromkeys((*self.notes, *_species_notes(species)))
+        notes = dict.fromkeys((*self.notes, *_species_notes(kinds.values())))
         for attribute, value in (
             ("species", species),
             ("positions", positions),
@@ -406,7 +409,7 @@ class Crystal(Displayed):
             n: How often: one number, or one for each vector; at least 1.
 
         Raises:
-            InputError: ``n`` is not one or three whole numbers ≥ 1.
+            InputError: ``n`` is not one or three whole numbers ≥ 1, or there are too many sites.
 
         Example:
             >>> iron = Crystal(["Fe"], [[0, 0, 0]], 2.87 * np.eye(3))
@@ -421,6 +424,7 @@ class Crystal(Displayed):
             raise structure_error(
                 f"{n!r}", "a supercell needs three whole numbers ≥ 1", "give 2 or (2, 2, 1)"
             )
+        check_count(self.n_sites * prod(times), f"a supercell {times} of {self.formula}")
         shifts = np.array(list(product(*map(range, times)))) @ self.cell  # [image, xyz]
         return replace(
             self,
@@ -438,7 +442,7 @@ def _amount(n: float) -> str:
     return "" if abs(n - 1) < 5e-4 else f"{round(n, 3):g}"
 
 
-def _species_notes(species: Sequence[Mapping[str, float]]) -> Iterator[str]:
+def _species_notes(species: Collection[Mapping[str, float]]) -> Iterator[str]:
     for isotope, mass in ISOTOPES.items():
         if any(isotope in site for site in species):
             yield ISOTOPE_NOTE.format(isotope, mass)

@@ -29,6 +29,9 @@ Site = dict[str, float]
 SAME = 0.1
 """Å; positions this near are one position written with few digits (1/3 as 0.33 in 20 Å)."""
 
+MOST_TOGETHER = 200
+"""Atoms listed in one place that can be one site: all elements there are, and some twice."""
+
 _ORIGINS = {"S": ":1", "Z": ":2", "H": ":H", "R": ":R"}  # as the ICSD marks settings
 
 
@@ -111,6 +114,8 @@ def merged(
     species, fractional = list(species), fractional.copy()
     drop: set[int] = set()
     for members in _clusters(close_pairs(fractional @ cell, cell, CLOSEST)):
+        if len(members) > MOST_TOGETHER:
+            continue  # overlapping atoms: Crystal names them
         first, *rest = members
         apart = fractional[members] - fractional[first]
         apart -= np.round(apart)
@@ -136,11 +141,15 @@ def merged(
 
 def _clusters(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
     """Groups of sites linked by pairs, each sorted."""
-    group: dict[int, set[int]] = {}
+    group: dict[int, list[int]] = {}
     for i, j, _ in pairs:
-        joined = group.get(i, {i}) | group.get(j, {j})
-        group.update(dict.fromkeys(joined, joined))
-    return [sorted(g) for g in {min(g): g for g in group.values()}.values() if len(g) > 1]
+        a, b = group.setdefault(i, [i]), group.setdefault(j, [j])
+        if a is not b:
+            small, large = sorted((a, b), key=len)
+            large += small
+            group.update(dict.fromkeys(small, large))
+    distinct = {id(members): members for members in group.values()}.values()
+    return sorted(sorted(members) for members in distinct if len(members) > 1)
 
 
 # The symmetry of a structure, found by spglib.

@@ -12,6 +12,7 @@ from typing import SupportsFloat
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from debye.core.neighbors import heights, pairs_by_tree
 from debye.crystals.structure.elements import ATOMIC_NUMBERS
 from debye.errors import InputError
 
@@ -26,6 +27,10 @@ SMALLEST_HEIGHT = 0.2
 """Å between two faces of a cell; flatter ones are skewed beyond use, though a lattice they span."""
 LARGEST_LENGTH = 1e6
 """Å; beyond it doubles no longer resolve a bond, and no crystal is meant."""
+MOST_ATOMS = 1_000_000
+"""Of one structure; more is a damaged count, or nothing that a network here is for."""
+MOST_PAIRS = 100_000
+"""Of sites too close to each other, up to which all are looked for."""
 TOLERANCE = 5e-3
 """How far occupancies may sum over 1: files round thirds to 0.334."""
 
@@ -76,7 +81,20 @@ def checked_species(species: Sequence[Species], label: str) -> tuple[Mapping[str
     )
     if not sites:
         raise structure_error(label, "no atoms", "give a structure with at least one atom")
+    check_count(len(sites), label)
     return sites
+
+
+def check_count(n_sites: int, label: str) -> None:
+    """Refuse more sites than anybody means, before anything is made of them.
+
+    Raises:
+        InputError: They are more than `MOST_ATOMS`.
+    """
+    if n_sites > MOST_ATOMS:
+        raise structure_error(
+            label, f"it has {n_sites} sites", f"give at most {MOST_ATOMS}, or the primitive cell"
+        )
 
 
 def _checked_site(site: Species, index: int, label: str) -> Mapping[str, float]:
@@ -157,7 +175,7 @@ def check_volume(cell: NDArray[np.float64], n_atoms: float, label: str) -> None:
             f" (at least {SMALLEST_VOLUME} Å³ each)",
             "give three lattice vectors in Å that do not lie in one plane",
         )
-    height = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
+    height = heights(cell).min()
     if height < SMALLEST_HEIGHT:
         raise structure_error(
             label,
@@ -183,9 +201,13 @@ def check_overlap(
         raise structure_error(
             label,
             f"atoms {i} ({a}) and {j} ({b}) overlap: {distance:.3f} Å apart"
-            + (f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""),
+            + (f", and {_counted(len(pairs) - 1)} more pairs" if len(pairs) > 1 else ""),
             f"atoms must be at least {CLOSEST} Å apart, periodic images included",
         )
+
+
+def _counted(more: int) -> str:
+    return str(more) if more < MOST_PAIRS - 1 else f"at least {more}"
 
 
 def close_pairs(
@@ -193,16 +215,14 @@ def close_pairs(
 ) -> list[tuple[int, int, float]]:
     """Pairs of sites nearer than ``cutoff``, periodic images and a site's own included.
 
-    Rounding fractional differences finds the nearest image exactly where all heights of the
-    cell exceed 2 ``cutoff``; for flatter cells the images that could matter are gone through.
-
     Args:
         positions: (sites, 3), Å.
-        cell: (3, 3), Å.
+        cell: (3, 3), Å; `check_volume` has seen it.
         cutoff: Å.
 
     Returns:
-        ``(i, j, distance)`` with ``i <= j``, the nearest pair first.
+        ``(i, j, distance)`` with ``i <= j``, the nearest pair first; where there are more than
+        `MOST_PAIRS`, so many of them.
 
     Example:
         >>> close_pairs(np.array([[0.1, 0, 0], [3.9, 0, 0]]), 4 * np.eye(3), 0.5)
@@ -210,18 +230,52 @@ def close_pairs(
     """
     inverse = np.linalg.inv(cell)
     most = np.floor(0.5 + cutoff * np.linalg.norm(inverse, axis=0)).astype(int)
-    images = list(product(*(range(-n, n + 1) for n in most)))
-    found: dict[tuple[int, int], float] = {}
-    fractional = positions @ inverse
-    block = max(1, 30_000 // len(positions))  # pairs at a time: what the processor's cache holds
-    for start in range(0, len(positions), block):
-        between = fractional[start : start + block, None] - fractional[start:]  # [i, j, vector]
-        between -= np.round(between)
-        for image in images:
-            apart = (between + image if any(image) else between) @ cell
-            square = np.einsum("ijx,ijx->ij", apart, apart)
-            for i, j in np.argwhere(square < cutoff**2).tolist():
-                if i < j or (i == j and any(image)):
-                    key, distance = (start + i, start + j), float(square[i, j]) ** 0.5
-                    found[key] = min(distance, found.get(key, distance))
+    if len(positions) ** 2 * (2 * most + 1).prod() <= ALL_AGAINST_ALL:
+        images = list(product(*(range(-n, n + 1) for n in most)))
+        found = _among_all(positions @ inverse, images, cell, cutoff)
+    else:
+        found = _by_tree(positions, cell, cutoff)
     return sorted(((i, j, d) for (i, j), d in found.items()), key=lambda pair: pair[2])
+
+
+ALL_AGAINST_ALL = 100_000
+"""Pairs, images included, up to which it is fastest to look at every one."""
+
+_Distances = dict[tuple[int, int], float]
+
+
+def _among_all(
+    fractional: NDArray[np.float64],
+    images: list[tuple[int, ...]],
+    cell: NDArray[np.float64],
+    cutoff: float,
+) -> _Distances:
+    """Close pairs of a few sites, every one looked at.
+
+    Rounding fractional differences finds the nearest image exactly where all heights of the
+    cell exceed 2 ``cutoff``; for flatter cells the images that could matter are gone through.
+    """
+    found: _Distances = {}
+    between = fractional[:, None] - fractional  # [i, j, vector]
+    between -= np.round(between)
+    for image in images:
+        apart = (between + image if any(image) else between) @ cell
+        square = np.einsum("ijx,ijx->ij", apart, apart)
+        for i, j in np.argwhere(square < cutoff**2).tolist():
+            if i < j or (i == j and any(image)):
+                distance = float(square[i, j]) ** 0.5
+                found[i, j] = min(distance, found.get((i, j), distance))
+    return found
+
+
+def _by_tree(
+    positions: NDArray[np.float64], cell: NDArray[np.float64], cutoff: float
+) -> _Distances:
+    """Close pairs of many sites; so many, not all, where they are in heaps."""
+    pairs = pairs_by_tree(positions, cell, cutoff, most=2 * MOST_PAIRS)
+    distance = np.linalg.norm(pairs.vector, axis=1)
+    i, j = np.minimum(pairs.center, pairs.other), np.maximum(pairs.center, pairs.other)
+    farthest_first = np.argsort(-distance, kind="stable")[-2 * MOST_PAIRS :]
+    ordered = (x[farthest_first].tolist() for x in (i, j, distance))
+    found = {(a, b): d for a, b, d in zip(*ordered, strict=True)}  # so the nearest image stays
+    return dict(list(found.items())[-MOST_PAIRS:])

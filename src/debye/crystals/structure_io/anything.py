@@ -26,7 +26,7 @@ from debye.crystals.structure_io.read import (
     attempt,
     lazy_structures,
     lazy_structures_of,
-    make,
+    made,
     means_many,
     read_structures,
 )
@@ -169,7 +169,7 @@ def _there(path: Path) -> str:
 def _several(structures: Iterator[LazyStructure | FailedInput]) -> tuple[Found, bool]:
     """The structures made, and whether there is more than one."""
     first = list(islice(structures, 2))
-    return (item for s in chain(first, structures) for item in make(s)), len(first) > 1
+    return made(chain(first, structures)), len(first) > 1
 
 
 def _lazy(x: Any, label: str) -> Iterator[LazyStructure | FailedInput]:  # noqa: ANN401

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES
 from debye.crystals.structure.symmetry import Site, Symmetry, merged, orbits, symmetries_by_name
-from debye.crystals.structure.validate import structure_error
+from debye.crystals.structure.validate import check_volume, structure_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,7 @@ def _crystal(block: gemmi.cif.Block | str, source: str) -> Crystal:
                 source, f"not a valid CIF ({why})", "repair or export it again"
             ) from error
     cell = _cell(block, source)
+    check_volume(cell, 1, source)  # before the images of its atoms are gone through
     notes: list[str] = []
     sites, fractional = _listed_sites(block, source, notes)
     symmetries = _symmetries(block, cell, source, notes)

@@ -45,6 +45,9 @@ Result = TypeVar("Result")
 LARGEST_TEXT = 50_000_000
 """Bytes of a file that must be read as a whole (CIF, POSCAR, JSON); the others stream."""
 
+HOPELESS = 10_000
+"""Structures of one file, with none good among them, after which no more are tried."""
+
 RESULTS = "debye-screen.json"
 """A folder that holds this file holds results of a screening, and no structures."""
 
@@ -133,8 +136,21 @@ def read_file(path: str | Path) -> Iterator[Crystal | FailedInput]:
     Yields:
         A `Crystal`, or `FailedInput` in its place. A file without structures is one `FailedInput`.
     """
-    for found in lazy_structures(path):
-        yield from make(found)
+    yield from made(lazy_structures(path))
+
+
+def made(structures: Iterable[LazyStructure | FailedInput]) -> Iterator[Crystal | FailedInput]:
+    """The structures of one file, made; where the first `HOPELESS` all fail, no more are tried."""
+    good = False
+    for tried, found in enumerate(structures, 1):
+        for item in make(found):
+            good = good or isinstance(item, Crystal)
+            yield item
+        if tried == HOPELESS and not good:
+            why = f"none of its first {HOPELESS} structures could be read"
+            label = found.source
+            yield FailedInput(label, unreadable(label, why, "mend it; nothing after it was read"))
+            return
 
 
 def read_crystals(path: str | Path) -> list[Crystal]:

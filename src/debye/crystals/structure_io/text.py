@@ -19,12 +19,10 @@ from numpy.typing import NDArray
 from debye.crystals.structure.convert import NOT_PERIODIC, with_isotope
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
-from debye.crystals.structure.validate import no_cell, structure_error
+from debye.crystals.structure.validate import MOST_ATOMS, no_cell, structure_error
 
 LONGEST_LINE = 10_000_000
 """Characters; a longer line is no structure."""
-MOST_ATOMS = 1_000_000
-"""Of one xyz frame; a larger count is a damaged file."""
 
 
 class LazyStructure(NamedTuple):
@@ -109,16 +107,21 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
             source, f"its Lattice has {len(cell)} numbers", "give nine: three vectors"
         )
     at = _xyz_columns(comment, source)
-    words = [row.split() for row in rows]
+    kind, start, mass = at["species"], at["pos"], at.get("masses")
+    species, positions, masses = list[str](), list[str](), list[str]()  # flat: lists are costly
     try:
-        species = [row[at["species"]] for row in words]
-        positions = [row[at["pos"] : at["pos"] + 3] for row in words]
-        masses = [row[at["masses"]] for row in words] if "masses" in at else None
+        for row in rows:
+            words = row.split()
+            species.append(words[kind])
+            positions += (words[start], words[start + 1], words[start + 2])
+            if mass is not None:
+                masses.append(words[mass])
     except IndexError as error:
         raise structure_error(
             source, "a row of it has too few columns", "repair the row"
         ) from error
-    symbols = [_symbol(word) for word in species]
+    known = {word: _symbol(word) for word in set(species)}
+    symbols = [known[word] for word in species]
     if masses:
         numbers = _numbers(masses, source, "masses")
         symbols = [with_isotope(s, m) for s, m in zip(symbols, numbers, strict=True)]
@@ -126,7 +129,7 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
     off = pbc and re.search(r"\b(?:f|false|0)\b", pbc[1], re.I)
     return Crystal(
         symbols,
-        _numbers(positions, source, "positions"),
+        _numbers(positions, source, "positions").reshape(-1, 3),
         np.reshape(cell, (3, 3)),
         (name[1] or name[2] or "") if name else "",
         source,
