@@ -22,6 +22,8 @@ U = 1.66053906892e-27
 """Atomic mass constant, kg."""
 R = K_B * N_A
 """Gas constant, J/(mol K)."""
+U_PER_A3_TO_G_PER_CM3 = U * 1e27
+"""Density of 1 u/Å³, g/cm³: 1.6605."""
 
 CM1_TO_J = 100.0 * H * C
 """Energy of one wavenumber, J."""

@@ -22,7 +22,8 @@ from debye.crystals.inversion.instrument import site_weights
 from debye.crystals.structure.alloy import interpolate
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, MASSES
-from debye.crystals.structure.symmetry import Symmetry, operations_of
+from debye.crystals.structure.operations import Symmetry
+from debye.crystals.structure.symmetry import operations_of
 from debye.errors import InputError
 
 STRAIN, SHIFT, FRACTION = 0.02, 0.1, 12**-0.5

@@ -5,23 +5,20 @@ And back: the operations of a structure and its primitive cell, as spglib finds 
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.validate import CLOSEST, TOLERANCE, close_pairs, structure_error
+from debye.crystals.structure.operations import Symmetry
+from debye.crystals.structure.validate import CLOSEST, TOLERANCE, close_pairs
 from debye.errors import ComputationError
-
-if TYPE_CHECKING:
-    import gemmi
-
 
 Site = dict[str, float]
 """Occupancies by symbol of one site."""
@@ -32,76 +29,40 @@ SAME = 0.1
 MOST_TOGETHER = 200
 """Atoms listed in one place that can be one site: all elements there are, and some twice."""
 
-_ORIGINS = {"S": ":1", "Z": ":2", "H": ":H", "R": ":R"}  # as the ICSD marks settings
-
-
-class Symmetry(NamedTuple):
-    """Operations of one space group on fractional coordinates: x' = rotation x + shift."""
-
-    name: str
-    rotations: NDArray[np.float64]  # [operation, 3, 3]
-    shifts: NDArray[np.float64]  # [operation, 3]
-
-    @classmethod
-    def of(cls, name: str, operations: Sequence[gemmi.Op]) -> Symmetry:
-        """The operations as arrays."""
-        table = np.array([op.float_seitz() for op in operations])
-        return cls(name, table[:, :3, :3], table[:, :3, 3])
-
-    def fits(self, cell: NDArray[np.float64]) -> bool:
-        """Whether the operations leave lengths and angles of the cell as they are, to 2 %."""
-        metric = cell @ cell.T
-        turned = np.swapaxes(self.rotations, 1, 2) @ metric @ self.rotations
-        return bool(np.abs(turned - metric).max() < 0.04 * metric.max())
-
-
-def symmetries_by_name(symbol: str, number: str, source: str) -> list[Symmetry]:
-    """Settings that a Hermann–Mauguin symbol or a number may mean; none where both are empty.
-
-    Raises:
-        InputError: There is no such space group.
-    """
-    import gemmi
-
-    text = re.sub(r"\s+([SZHR])$", lambda m: _ORIGINS[m[1]], symbol)
-    named = gemmi.find_spacegroup_by_name(text) if text else None
-    if named and ":" in text:
-        groups = [named]
-    elif named:  # the origin or the axes are left open: both, the usual one first
-        groups = [g for g in gemmi.spacegroup_table() if g.hm == named.hm]
-    elif number.isdigit():
-        groups = [g for g in gemmi.spacegroup_table() if g.number == int(number)]
-    else:
-        groups = []
-    if not groups and (symbol or number):
-        raise structure_error(
-            source,
-            f"unknown space group {symbol or number!r}, and no list of operations",
-            "give _space_group_symop_operation_xyz, or a symbol like 'F d -3 m :2'",
-        )
-    groups.sort(key=lambda g: not g.is_reference_setting())
-    return [Symmetry.of(g.xhm(), list(g.operations())) for g in groups]
-
 
 def orbits(
     sites: list[Site], fractional: NDArray[np.float64], cell: NDArray[np.float64], by: Symmetry
-) -> tuple[list[Site], NDArray[np.float64]]:
-    """All images of the listed atoms; those within `SAME` of each other are one, their mean."""
-    if len(by.shifts) == 1:
-        return sites, fractional
-    species: list[Site] = []
-    positions: list[NDArray[np.float64]] = []
-    for site, position in zip(sites, fractional, strict=True):
-        images = (by.rotations @ position + by.shifts) % 1.0  # [operation, vector]
-        between = images - images[:, None]  # from i to j
-        between -= np.round(between)
-        near = np.linalg.norm(between @ cell, axis=-1) < SAME
-        first = np.flatnonzero(near.argmax(axis=1) == np.arange(len(images)))
-        near, between = near[first], between[first]
-        shift = (near[..., None] * between).sum(1) / near.sum(1, keepdims=True)
-        species.extend([site] * len(first))
-        positions.append(images[first] + shift)
-    return species, np.concatenate(positions)
+) -> tuple[list[Site], NDArray[np.float64], NDArray[np.int64]]:
+    """All images of the listed atoms; those within `SAME` of each other are one, their mean.
+
+    Returns:
+        Sites and positions of all, and how many images each listed atom has, (listed atoms,).
+    """
+    if len(by.shifts) == 1 and not by.shifts.any():
+        return sites, fractional, np.ones(len(sites), dtype=np.int64)
+    group = by.is_group
+    found = [_images(position, cell, by, group=group) for position in fractional]
+    counts = np.array([len(images) for images in found])
+    species = [site for site, n in zip(sites, counts.tolist(), strict=True) for _ in range(n)]
+    return species, np.concatenate(found), counts
+
+
+def _images(
+    position: NDArray[np.float64], cell: NDArray[np.float64], by: Symmetry, *, group: bool
+) -> NDArray[np.float64]:
+    """The distinct images of a position under a symmetry, (N, 3)."""
+    images = (by.rotations @ position + by.shifts) % 1.0  # [operation, vector]
+    apart = images - images[0]
+    apart -= np.round(apart)
+    if group and (np.linalg.norm(apart @ cell, axis=-1) < SAME).sum() == 1:
+        return images  # a general position: where one image has no other near, none has
+    between = images - images[:, None]  # from i to j
+    between -= np.round(between)
+    near = np.linalg.norm(between @ cell, axis=-1) < SAME
+    first = np.flatnonzero(near.argmax(axis=1) == np.arange(len(images)))
+    near, between = near[first], between[first]
+    shift = (near[..., None] * between).sum(1) / near.sum(1, keepdims=True)
+    return np.asarray(images[first] + shift)
 
 
 def merged(
@@ -156,6 +117,28 @@ def _clusters(pairs: Sequence[tuple[int, int, float]]) -> list[list[int]]:
 
 COINCIDENT = 1e-3
 """Å; how near two sites must lie to be one site, moved."""
+
+
+def group_number(symmetry: Symmetry) -> int | None:
+    """The number of a space group by its operations, in whatever cell; None where it is none.
+
+    Example:
+        >>> from debye.crystals.structure.operations import symmetry_of
+        >>> group_number(symmetry_of("", ["x,y,z", "-x,-y,z+1/2"]))
+        4
+    """
+    import spglib
+
+    rotations = np.rint(symmetry.rotations).astype(np.intc)
+    if not np.allclose(rotations, symmetry.rotations):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how spglib tells a failure
+        try:
+            found = spglib.get_spacegroup_type_from_symmetry(rotations, symmetry.shifts)
+        except spglib.SpglibError:
+            return None
+    return None if found is None else int(found.number)
 
 
 def operations_of(
