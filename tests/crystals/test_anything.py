@@ -241,7 +241,7 @@ def test_open_files(tmp_path):
     with gzip.open(tmp_path / "a.cif.gz", "rt") as stream:
         assert next(crystals_of(stream)[0]).formula == "NaCl"
     with (tmp_path / "a.cif.gz").open("rb") as stream:
-        assert "compressed" in next(crystals_of(stream)[0]).error.why
+        assert next(crystals_of(stream)[0]).formula == "NaCl"
     assert "database" in next(crystals_of(io.BytesIO(b"SQLite format 3\0"))[0]).error.why
 
 

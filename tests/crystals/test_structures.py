@@ -567,15 +567,21 @@ def test_the_demo_structures():
         ("rutile.cif", "TiO2"), ("silicon.vasp", "Si")}  # fmt: skip
 
 
+def petretto():
+    """The rows of the shared table, whose cells are longer than the module's limit."""
+    limit = csv.field_size_limit(10**8)
+    try:
+        with PETRETTO.open(newline="") as stream:
+            return list(csv.DictReader(stream))
+    finally:
+        csv.field_size_limit(limit)
+
+
 @pytest.mark.skipif(
     not PETRETTO.exists(), reason="the shared Petretto data are not beside the repo"
 )
 def test_real_structures_survive_every_format(tmp_path):
-    csv.field_size_limit(10**8)
-    with PETRETTO.open(newline="") as stream:
-        rows = [
-            (row["mp_id"], ast.literal_eval(row["structure"])) for row in csv.DictReader(stream)
-        ]
+    rows = [(row["mp_id"], ast.literal_eval(row["structure"])) for row in petretto()]
     crystals = [Crystal.from_dict(data, name=name) for name, data in rows]
     assert all(crystal.notes == () for crystal in crystals)
     for suffix in ("cif", "extxyz", "json"):
@@ -598,9 +604,7 @@ def test_symmetrised_cifs_hold_the_same_crystal(tmp_path, listed):
     """pymatgen and spglib find the symmetry and write the asymmetric unit of real crystals."""
     core = pytest.importorskip("pymatgen.core", reason="pymatgen is an extra")
     writer = pytest.importorskip("pymatgen.io.cif").CifWriter
-    csv.field_size_limit(10**8)
-    with PETRETTO.open(newline="") as stream:
-        rows = [ast.literal_eval(row["structure"]) for row in list(csv.DictReader(stream))[::25]]
+    rows = [ast.literal_eval(row["structure"]) for row in petretto()[::25]]
     for original in map(Crystal.from_dict, rows):
         text = str(writer(core.Structure.from_dict(original.to_dict()), symprec=0.01))
         if not listed:

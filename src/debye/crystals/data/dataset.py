@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from debye.core.files import atomic_write
+from debye.core.packed import open_text
 from debye.crystals.data.labels import FREQUENCY, Collection, Row, published_view
 from debye.crystals.data.phonopy_folders import read_phonopy_folders
 from debye.crystals.dos.spectrum import Spectrum
@@ -123,7 +124,7 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     # A cell of the table holds a whole structure, far more than the module's usual limit.
     limit = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with open_text(path, "strict", newline="") as stream:
             table = csv.DictReader(stream)
             table.fieldnames = columns = [c.strip() for c in table.fieldnames or ()]
             return columns, list(table)

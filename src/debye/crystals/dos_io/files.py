@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from debye.core.files import atomic_write
+from debye.core.packed import open_unpacked
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos_io.layouts import (
     from_csv,
@@ -197,8 +198,9 @@ def read_text(path: Path) -> str:
     """
     what = f"cannot read a spectrum from {path}"
     try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= LARGEST else b""
+        with open_unpacked(path) as stream:
+            data = stream.read(LARGEST + 1)
+        size = max(len(data), path.stat().st_size)
     except OSError as error:
         why = error.strerror or str(error)
         raise InputError(what, why=why, fix="check the path and its permissions") from error

@@ -18,6 +18,7 @@ import numpy as np
 from debye.crystals.structure.convert import comes_from, is_structure, name_in
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import type_name
+from debye.crystals.structure_io.foreign import program_of
 from debye.crystals.structure_io.formats import named_format, sniffed, unreadable
 from debye.crystals.structure_io.read import (
     LARGEST_TEXT,
@@ -140,7 +141,7 @@ def _one(x: Any, label: str, also: Also) -> tuple[Iterator[Any], bool]:  # noqa:
 def _is_text(given: str) -> bool:
     """Whether a string is the text of a structure and no path."""
     several = "\n" in given.strip() or "\r" in given.strip()
-    return bool(sniffed(given)) if several else bool(_JSON.match(given))
+    return bool(sniffed(given) or program_of("", given)) if several else bool(_JSON.match(given))
 
 
 def _at_path(given: str | os.PathLike[str], also: Also) -> tuple[Iterator[Any], bool]:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from debye.errors import InputError
+from debye.core.packed import compression_of, inner_name, open_unpacked
+from debye.crystals.structure_io.foreign import (
+    ARCHIVES,
+    foreign_error,
+    is_named_foreign,
+    program_of,
+)
+from debye.errors import DebyeError, InputError
 
 SUFFIXES = {
     ".cif": "cif",
+    ".mcif": "cif",
     ".xyz": "xyz",
     ".extxyz": "xyz",
     ".vasp": "poscar",
@@ -20,7 +28,9 @@ SUFFIXES = {
     ".db": "db",
     ".parquet": "parquet",
 }
-"""Format of each suffix; files called POSCAR… and CONTCAR… are POSCARs."""
+"""Format of each suffix; files called POSCAR… and CONTCAR… are POSCARs.
+
+Behind it may stand that of a compressed file, ``.gz``, ``.bz2`` or ``.xz``."""
 
 _EXECUTABLE = {
     ".pkl",
@@ -34,17 +44,22 @@ _EXECUTABLE = {
     ".npy",
     ".npz",
 }
-_PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".7z"}
 _MAGIC = {
-    b"\x1f\x8b": "packed", b"BZh": "packed", b"\xfd7zXZ": "packed", b"\x28\xb5\x2f\xfd": "packed",
-    b"PK\x03\x04": "packed", b"\x80\x02": "pickle", b"\x80\x03": "pickle", b"\x80\x04": "pickle",
+    b"\x28\xb5\x2f\xfd": "packed", b"PK\x03\x04": "packed", b"7z\xbc\xaf": "packed",
+    b"\x1f\x9d": "packed", b"\x80\x02": "pickle", b"\x80\x03": "pickle", b"\x80\x04": "pickle",
     b"\x80\x05": "pickle", b"- of Ulm": "pickle", b"\x93NUMPY": "pickle",
     b"SQLite format 3\0": "db", b"PAR1": "parquet",
 }  # fmt: skip
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}){{0,2}}\s*")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdDqQ][-+]?\d+)?"
+_SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}){{0,2}}\s*(?:[!#%].*)?")
 """The second line of a POSCAR."""
+_VECTOR = re.compile(rf"\s*{_NUMBER}(?:[\s,]+{_NUMBER}){{2}}")
+"""How its next three lines begin."""
+_UNNAMED = ("", ".txt")
+"""Suffixes of files of a folder into which is looked; others say what they are."""
+_VASP = ("XDATCAR", "CHG", "LOCPOT", "PARCHG", "ELFCAR", "AECCAR", "OUTCAR", "INCAR", "POTCAR")
+"""What VASP calls its other files, some of which begin as a POSCAR does."""
 
 HEAD = 8192
 """Bytes at the start of a file by which its format is known."""
@@ -57,7 +72,7 @@ def named_format(name: str | Path) -> str:
         >>> named_format("run/POSCAR_2"), named_format("a.extxyz"), named_format("a.txt")
         ('poscar', 'xyz', '')
     """
-    path = Path(name)
+    path = inner_name(name)
     if path.suffix.lower() not in SUFFIXES and path.name.upper().startswith(("POSCAR", "CONTCAR")):
         return "poscar"
     return SUFFIXES.get(path.suffix.lower(), "")
@@ -67,27 +82,32 @@ def format_of(head: bytes, name: str, label: str) -> str:
     """The format by name, and by content where the name says nothing.
 
     Args:
-        head: The first `HEAD` bytes, or all.
+        head: The first `HEAD` bytes, or all, of what a compressed file holds.
         name: The file's, or nothing.
         label: What to call it in errors.
 
     Raises:
         InputError: It is empty, compressed, binary, could execute code, or is in no known format.
     """
-    suffix = Path(name).suffix.lower()
+    suffix = inner_name(name).suffix.lower()
     magic = next((kind for start, kind in _MAGIC.items() if head.startswith(start)), "")
     if suffix in _EXECUTABLE or magic == "pickle":
         why = "a pickle or an array file can execute code when it is opened"
         raise unreadable(label, why, "write the structures as .cif, .extxyz or .json")
-    if suffix in _PACKED or magic == "packed":
-        raise unreadable(label, "it is compressed", "unpack it first")
+    if suffix in ARCHIVES or magic == "packed" or compression_of(head):
+        twice = " within a compressed file" if compression_of(head) else ""
+        why = f"it is compressed{twice}, and not as .gz, .bz2 or .xz alone"
+        raise unreadable(label, why, "unpack it first")
     if not head.strip():
         raise unreadable(label, "the file is empty" if name else "it is empty", "export it again")
     if magic in ("db", "parquet"):
         return magic
     if b"\0" in head:
         raise unreadable(label, "it is binary, not text", "give a structure file, in UTF-8")
-    kind = named_format(name) or sniffed(decoded(head))
+    kind, text = named_format(name), decoded(head)
+    if not kind and (program := program_of(name, text)):
+        raise foreign_error(program, label)
+    kind = kind or sniffed(text)
     if kind == "db":
         raise unreadable(label, "it is no SQLite database", _KNOWN)
     if kind == "parquet":
@@ -121,6 +141,28 @@ def sniffed(text: str) -> str:
     if _SCALE.fullmatch(second):
         return "poscar"
     return ""
+
+
+def could_hold_structures(path: Path) -> bool:
+    """Whether a file of a folder is to be read, or else to be refused by its name.
+
+    It is where its name says so, or where it has no suffix, or ``.txt``, and begins as a CIF, an
+    extended xyz or a POSCAR does.
+    """
+    if named_format(path) or is_named_foreign(inner_name(path)):
+        return True
+    if inner_name(path).suffix not in _UNNAMED or path.name.startswith(_VASP):
+        return False
+    try:
+        with open_unpacked(path) as stream:
+            text = decoded(stream.read(HEAD))
+    except (OSError, DebyeError):
+        return False
+    first, second, *rest = [*text.splitlines(), "", "", "", "", ""][:5]
+    xyz = first.strip().isdigit() and "lattice=" in second.lower()
+    poscar = _SCALE.fullmatch(second) and all(map(_VECTOR.match, rest))
+    cif = re.search(r"(?im)^data_\S+\s*$", text) and re.search(r"(?im)^(?:loop_|_cell)", text)
+    return bool(xyz or poscar or cif or program_of("", text))
 
 
 def decoded(data: bytes) -> str:

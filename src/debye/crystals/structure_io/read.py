@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from debye.core.files import atomic_write
+from debye.core.packed import inner_name, is_packed, open_text, open_unpacked, unpacked_bytes
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import type_name
 from debye.crystals.structure_io.cif import cif_blocks
 from debye.crystals.structure_io.formats import (
     HEAD,
     SUFFIXES,
+    could_hold_structures,
     decoded,
     format_of,
     named_format,
@@ -217,7 +219,7 @@ def write_structures(
 
     items = [crystals] if isinstance(crystals, Crystal) else list(map(Crystal.of, crystals))
     path = as_path(path)
-    kind = format or named_format(path)
+    kind = format or ("" if inner_name(path) != path else named_format(path))
     if kind == "cif":
         text = "\n".join(map(writers.to_cif, items))
     elif kind == "xyz":
@@ -285,7 +287,7 @@ def _expanded(given: str | os.PathLike[str]) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """Files of known names below a folder, hidden ones apart."""
+    """Files below a folder that could hold structures, hidden ones apart."""
     found = []
     for root, folders, names in os.walk(folder):
         if RESULTS in names:
@@ -293,7 +295,7 @@ def _in_folder(folder: Path) -> list[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-        found += [path for path in paths if named_format(path)]
+        found += [path for path in paths if could_hold_structures(path)]
     return found
 
 
@@ -340,21 +342,26 @@ def _opened(path: str | os.PathLike[str], label: str) -> Iterator[LazyStructure]
         raise _absent(label)
     if not path.is_file():
         raise unreadable(label, "it is no regular file", "give a file, a folder or a pattern")
-    with path.open("rb") as stream:
+    with open_unpacked(path) as stream:
         kind = format_of(stream.read(HEAD), path.name, label)
     if kind in ("db", "parquet"):
+        if is_packed(path):
+            raise unreadable(label, "a database or a table is read unpacked only", "unpack it")
         yield from (database_structures if kind == "db" else parquet_structures)(path, label)
     elif kind in ("xyz", "jsonl"):
-        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        with open_text(path) as lines:
             yield from _in_text(lines, kind, label)
     else:
-        _check_size(path.stat().st_size, kind, label)
-        yield from _in_text(_lines(path.read_bytes()), kind, label)
+        with open_unpacked(path) as stream:
+            data = stream.read(LARGEST_TEXT + 1)
+        _check_size(max(len(data), path.stat().st_size), kind, label)
+        yield from _in_text(_lines(data), kind, label)
 
 
 def _of_content(content: str | bytes, name: str, label: str) -> Iterator[LazyStructure]:
     """The structures of a file's content."""
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    data = unpacked_bytes(data, label, LARGEST_TEXT + 1)
     kind = format_of(data[:LARGEST_TEXT], name, label)
     if kind in ("db", "parquet"):
         why = "a database or a table is read from a file only"
