@@ -6,12 +6,16 @@ input, 3 finished with some items failed, 130 interrupted.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 
 def main() -> None:
     """Entry point of the command ``debye``."""
-    if sys.argv[1:] == ["--version"]:  # at once, before anything is loaded
+    for number in (signal.SIGINT, signal.SIGTERM):  # at once, before anything is loaded
+        signal.signal(number, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+    if sys.argv[1:] == ["--version"]:
         from debye import __version__
         from debye.cli.console import show
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import io
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typer.main import get_command
 
 from debye import __version__
 from debye.cli.console import DONE, GO_ON, complain, interrupted, leave, quiet, show
+from debye.cli.stopping import leave_at_once, leaving
 from debye.errors import ComputationError, DebyeError
 
 Click: TypeAlias = Any
@@ -172,7 +172,7 @@ def run() -> None:
     """Run the command that this process was started with."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's Ctrl-C
+    leave_at_once()
     app()
 
 
@@ -196,11 +196,13 @@ def verb(function: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(*args: object, **kwargs: object) -> None:
         before = quiet.set(bool(kwargs.pop("quiet", False)))
+        kept = function.__name__ in LONG and kwargs.get("output")
+        message = GO_ON if kept else "interrupted"
         try:
-            code = function(*args, **kwargs) or DONE
+            with leaving(message):
+                code = function(*args, **kwargs) or DONE
         except KeyboardInterrupt:
-            kept = function.__name__ in LONG and kwargs.get("output")
-            code = interrupted(GO_ON if kept else "interrupted")
+            code = interrupted(message)
         except (DebyeError, MemoryError, RuntimeError, OSError) as error:
             explained = _explained(error)
             complain(explained)

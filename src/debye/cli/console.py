@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from rich.progress import Progress
 
     from debye.errors import DebyeError
@@ -165,37 +163,3 @@ def progress_bar() -> Progress:
         disable=quiet.get() or not console.is_terminal,
         transient=True,
     )
-
-
-@contextmanager
-def graceful_stop(
-    message: str = "stopping after this step; the checkpoint is being written",
-) -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM ask for a stop instead of breaking off in the middle.
-
-    Args:
-        message: Said when a stop is asked for.
-
-    Yields:
-        A function that says whether a stop was asked for. A second Ctrl-C breaks off at once.
-    """
-    import signal
-
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        # The work must not break off because this came in the middle of another message, or
-        # because nobody reads them any more.
-        with suppress(RuntimeError, OSError):
-            tell(message)
-
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from debye.cli.console import (
     to_json,
 )
 from debye.cli.inputs import load_predictor, structures, writable
+from debye.cli.stopping import unwinding
 from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
@@ -56,7 +58,8 @@ class Output:
         writable(None if self.is_folder else path, "--output")
 
     def __enter__(self) -> None:
-        pass
+        self.open = ExitStack()
+        self.open.enter_context(unwinding())
 
     def __exit__(
         self,
@@ -64,8 +67,9 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.lines and self.path:
-            atomic_write(self.path, "".join(f"{line}\n" for line in self.lines))
+        with self.open:
+            if self.lines and self.path:
+                atomic_write(self.path, "".join(f"{line}\n" for line in self.lines))
         if self.path and (count := len(self.lines) or self.names.total()):
             tell(f"wrote {plural(count, 'result')} to {self.path}")
 

@@ -10,7 +10,6 @@ from debye.cli.console import (
     BAD_INPUT,
     DONE,
     SOME_FAILED,
-    graceful_stop,
     interrupted,
     plural,
     progress_bar,
@@ -19,6 +18,7 @@ from debye.cli.console import (
 )
 from debye.cli.inputs import FIGURES, check_range, keep_stdin, parse_range, writable
 from debye.cli.output import Printer, draw
+from debye.cli.stopping import graceful_stop
 from debye.core.records import SCHEMA
 
 if TYPE_CHECKING:

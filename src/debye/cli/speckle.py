@@ -9,7 +9,6 @@ from debye.cli import options as opt
 from debye.cli.console import (
     DONE,
     FAILED,
-    graceful_stop,
     interrupted,
     progress_bar,
     show,
@@ -19,6 +18,7 @@ from debye.cli.console import (
 )
 from debye.cli.inputs import FIGURES, check_one_way, check_range, writable
 from debye.cli.output import draw, write_json
+from debye.cli.stopping import graceful_stop
 from debye.core.files import folder, read_toml
 from debye.errors import InputError
 

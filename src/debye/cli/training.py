@@ -13,7 +13,6 @@ from debye.cli.console import (
     DONE,
     SOME_FAILED,
     complain,
-    graceful_stop,
     interrupted,
     plural,
     progress_bar,
@@ -30,6 +29,7 @@ from debye.cli.inputs import (
     writable,
 )
 from debye.cli.output import draw
+from debye.cli.stopping import graceful_stop
 from debye.core.files import atomic_write, folder, read_toml
 from debye.core.records import SCHEMA
 from debye.errors import ComputationError, InputError
@@ -249,7 +249,7 @@ def ensemble(
     """
     from debye.crystals.training.crossval import cross_validate
 
-    with graceful_stop("stopping; the checkpoints are being written") as stop:
+    with graceful_stop("stopping; the checkpoints are being written", grace=8.0) as stop:
         try:
             found = cross_validate(
                 data,
