@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NOT_PERIODIC = "its periodicity is switched off: treated as periodic"
 """The note for a cell with ``pbc`` off."""
 
+SLAB = "it is a slab, cut from a crystal: treated as periodic with its surface and vacuum"
+"""The note for pymatgen's ``Slab``."""
+
 NAMES = ("name", "mp_id", "material_id", "entry_id", "id")
 """Where a record holds its name, in this order."""
 
@@ -97,9 +100,7 @@ def atoms_parts(atoms: Any, label: str) -> Parts:  # noqa: ANN401 - ase is not t
     if atoms.has("masses"):
         species, odd = _with_masses(species, atoms.get_masses())
         notes += odd
-    occupancy, kinds = atoms.info.get("occupancy"), atoms.arrays.get("spacegroup_kinds")
-    if isinstance(occupancy, dict) and kinds is not None:
-        species = [occupancy.get(str(k), s) for k, s in zip(kinds.tolist(), species, strict=True)]
+    species = _mixed(species, atoms.info, atoms.arrays.get("spacegroup_kinds"))
     return Parts(species, atoms.positions, atoms.cell.array, notes, name or name_in(atoms.info))
 
 
@@ -120,10 +121,9 @@ def pymatgen_parts(structure: Any, label: str) -> Parts:  # noqa: ANN401 - pymat
         site_of((_pymatgen_symbol(kind), float(x)) for kind, x in site.species.items())
         for site in structure
     ]
-    lattice = structure.lattice
-    return Parts(
-        species, structure.cart_coords, lattice.matrix, periodicity_notes(lattice.pbc), name
-    )
+    lattice, slab = structure.lattice, (SLAB,) if comes_from(structure, "pymatgen", "Slab") else ()
+    notes = (*periodicity_notes(lattice.pbc), *slab)
+    return Parts(species, structure.cart_coords, lattice.matrix, notes, name)
 
 
 def _pymatgen_symbol(kind: Any) -> str:  # noqa: ANN401 - pymatgen is optional
@@ -224,7 +224,39 @@ def record_parts(data: Mapping[str, Any], label: str) -> Parts:
         raise no_cell(label)
     species: Sequence[Species] = species_of_numbers(numbers, label)
     notes = periodicity_notes(True if pbc is None else pbc)
+    if (masses := _array(data.get("masses"), label)) is not None:
+        species, odd = _with_masses(species, _masses(masses, len(species), label))
+        notes += odd
+    info = data.get("info")
+    if isinstance(info, Mapping):
+        species = _mixed(species, info, _array(data.get("spacegroup_kinds"), label))
     return Parts(species, positions, cell, notes)
+
+
+def _mixed(species: Sequence[Species], info: Mapping[str, Any], kinds: Any) -> Sequence[Species]:  # noqa: ANN401 - an array, or nothing
+    """The species, shared where ASE's mark for a CIF's mixed sites says so."""
+    occupancy = info.get("occupancy")
+    if not isinstance(occupancy, Mapping) or kinds is None or np.shape(kinds) != (len(species),):
+        return species
+    listed = np.asarray(kinds).tolist()
+    return [occupancy.get(str(k), s) for k, s in zip(listed, species, strict=True)]
+
+
+def _masses(masses: ArrayLike, count: int, label: str) -> list[float]:
+    """Masses of a record, one for each atom.
+
+    Raises:
+        InputError: They are something else.
+    """
+    try:
+        found = np.array(masses, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        why = f"its masses are no numbers ({error})"
+        raise structure_error(label, why, "give one for each atom, in u") from error
+    if found.shape != (count,):
+        why = f"its masses have shape {found.shape}, not {(count,)}"
+        raise structure_error(label, why, "give one for each atom, in u")
+    return found.tolist()
 
 
 def _pymatgen_record(data: Mapping[str, Any], label: str) -> Parts:
@@ -237,7 +269,8 @@ def _pymatgen_record(data: Mapping[str, Any], label: str) -> Parts:
             for site in data["sites"]
         ]
         fractional = np.array([site["abc"] for site in data["sites"]], dtype=np.float64)
-        notes = periodicity_notes(data["lattice"].get("pbc", True))
+        slab = (SLAB,) if data.get("@class") == "Slab" or "miller_index" in data else ()
+        notes = (*periodicity_notes(data["lattice"].get("pbc", True)), *slab)
         return Parts(species, fractional.reshape(-1, 3) @ cell, cell, notes)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, AttributeError) as error:
         raise structure_error(

@@ -29,17 +29,14 @@ from debye.crystals.structure_io.formats import (
     named_format,
     unreadable,
 )
+from debye.crystals.structure_io.poscar import poscar_structures
 from debye.crystals.structure_io.tables import (
     database_structures,
     json_line_structures,
     json_structures,
     parquet_structures,
 )
-from debye.crystals.structure_io.text import (
-    LazyStructure,
-    poscar_structures,
-    xyz_structures,
-)
+from debye.crystals.structure_io.text import LazyStructure, xyz_structures
 from debye.errors import DebyeError, InputError
 
 Result = TypeVar("Result")

@@ -21,7 +21,8 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import structure_error
 from debye.crystals.structure_io.cif import cif_blocks
 from debye.crystals.structure_io.formats import sniffed
-from debye.crystals.structure_io.text import LazyStructure, lines_of, poscar_structures
+from debye.crystals.structure_io.poscar import poscar_structures
+from debye.crystals.structure_io.text import LazyStructure, lines_of
 
 COLUMNS = ("structure", "atoms", "cif", "poscar", "atoms_json")
 """Where a record holds its structure, if it is not one itself; the last is pymatgen's of ASE."""
@@ -43,7 +44,10 @@ def json_structures(text: str, label: str) -> Iterator[LazyStructure]:
 
 def record_structures(record: Any, label: str) -> Iterator[LazyStructure]:  # noqa: ANN401 - anything JSON can say
     """The structures of what a JSON text says; see `json_structures`."""
-    if isinstance(record, list) and record:
+    if isinstance(record, dict) and {"ids", "nextid"} <= record.keys():  # ASE's database in JSON
+        keys = record["ids"] if isinstance(record["ids"], list) else []
+        named = [(str(i), record.get(str(i)), "") for i in keys]
+    elif isinstance(record, list) and record:
         named = [(str(i), item, "") for i, item in enumerate(record)]
     elif isinstance(record, dict) and record and all(map(_is_record, record.values())):
         named = [(key, item, key) for key, item in record.items()]
@@ -137,7 +141,8 @@ def _crystal(record: Any, source: str, name: str) -> Crystal:  # noqa: ANN401
             "no structure: it has neither 'sites' (pymatgen) nor 'numbers' (ASE)",
             f"write Structure.as_dict(), or numbers, positions and cell, or a column {COLUMNS[0]}",
         )
-    given = name_in(record) or name
+    pairs = record.get("key_value_pairs")
+    given = name_in(record) or name_in(pairs if isinstance(pairs, Mapping) else {}) or name
     columns = [record.get(key) for key in COLUMNS]
     inner = next(filter(_is_record, columns), None)
     if inner is None and any(record.get(key) is not None for key in ("sites", "numbers")):

@@ -1,4 +1,4 @@
-"""The text formats crystals are read from, beside CIF: (ext)xyz and POSCAR.
+"""The text formats crystals are read from: (ext)xyz, and what it shares with the others.
 
 Each reader yields `LazyStructure`: where one structure stands, and how to make it. So a structure
 that cannot be made does not stop the next. Text formats are parsed here, line by line and without
@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from debye.core.numbers import number_of
 from debye.crystals.structure.convert import NOT_PERIODIC, with_isotope
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
@@ -99,7 +100,7 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
     lattice = _LATTICE.search(comment)
     if not lattice:
         raise no_cell(source)
-    cell = _numbers(
+    cell = numbers_of(
         re.split(r"[\s,\[\]]+", next(filter(None, lattice.groups()), "")), source, "Lattice"
     )
     if len(cell) != 9:
@@ -120,16 +121,16 @@ def _xyz_crystal(frame: Sequence[str], n: int, source: str) -> Crystal:
         raise structure_error(
             source, "a row of it has too few columns", "repair the row"
         ) from error
-    known = {word: _symbol(word) for word in set(species)}
+    known = {word: symbol_of(word) for word in set(species)}
     symbols = [known[word] for word in species]
     if masses:
-        numbers = _numbers(masses, source, "masses")
+        numbers = numbers_of(masses, source, "masses")
         symbols = [with_isotope(s, m) for s, m in zip(symbols, numbers, strict=True)]
     pbc, name = _PBC.search(comment), _NAME.search(comment)
     off = pbc and re.search(r"\b(?:f|false|0)\b", pbc[1], re.I)
     return Crystal(
         symbols,
-        _numbers(positions, source, "positions").reshape(-1, 3),
+        numbers_of(positions, source, "positions").reshape(-1, 3),
         np.reshape(cell, (3, 3)),
         (name[1] or name[2] or "") if name else "",
         source,
@@ -154,7 +155,7 @@ def _xyz_columns(comment: str, source: str) -> dict[str, int]:
     return columns
 
 
-def _symbol(word: str) -> str:
+def symbol_of(word: str) -> str:
     """The symbol of a word: itself, ``MG`` for Mg, an atomic number; unknown words as they are."""
     if word in ATOMIC_NUMBERS:
         return word
@@ -163,76 +164,23 @@ def _symbol(word: str) -> str:
     return word.capitalize() if word.capitalize() in ATOMIC_NUMBERS else word
 
 
-def _numbers(words: Any, source: str, what: str) -> NDArray[np.float64]:  # noqa: ANN401 - words, or rows of them
+def numbers_of(words: Any, source: str, what: str) -> NDArray[np.float64]:  # noqa: ANN401 - words, or rows of them
+    """Words, or rows of them, as numbers; Fortran's exponents too.
+
+    Raises:
+        InputError: They are none.
+    """
     if isinstance(words, list) and words and isinstance(words[0], str):
         words = [word for word in words if word]
     try:
         return np.array(words, dtype=np.float64)
+    except ValueError:
+        pass
+    try:
+        return np.array(
+            [number_of(w) if isinstance(w, str) else [number_of(x) for x in w] for w in words]
+        )
     except ValueError as error:
         raise structure_error(
             source, f"its {what} are no numbers ({error})", "repair the file"
         ) from error
-
-
-# POSCAR, as VASP 5 and 6 write it and VASP 4 with symbols in the comment.
-
-
-def poscar_structures(text: str, label: str) -> Iterator[LazyStructure]:
-    """The one structure of a POSCAR or CONTCAR text."""
-    yield LazyStructure(label, partial(_poscar_crystal, text.splitlines(), label))
-
-
-def _poscar_crystal(lines: Sequence[str], source: str) -> Crystal:
-    if len(lines) < 8:
-        why = f"truncated: {len(lines)} lines, a POSCAR has at least 8"
-        raise structure_error(source, why, "copy the file again")
-    cell, scale = _poscar_cell(lines, source)
-    symbols, after = _poscar_symbols(lines, source)
-    after += lines[after].strip()[:1] in ("S", "s") if after < len(lines) else 0
-    mode = lines[after].strip()[:1].lower() if after < len(lines) else ""
-    if mode not in ("d", "c", "k"):
-        why = f"line {after + 1} should say Direct or Cartesian"
-        raise structure_error(source, why, "repair the file, or copy it again")
-    rows = [line.split()[:3] for line in lines[after + 1 : after + 1 + len(symbols)]]
-    if len(rows) < len(symbols) or any(len(row) < 3 for row in rows):
-        full = sum(len(row) == 3 for row in rows)
-        why = f"truncated: {full} of {len(symbols)} positions are there"
-        raise structure_error(source, why, "copy the file again")
-    positions = _numbers(rows, source, "positions").reshape(-1, 3)
-    cartesian = positions @ cell if mode == "d" else positions * scale
-    return Crystal(symbols, cartesian, cell, lines[0].strip(), source)
-
-
-def _poscar_cell(lines: Sequence[str], source: str) -> tuple[NDArray[np.float64], Any]:
-    """Lattice vectors, and the factor or three that Cartesian positions need."""
-    vectors = _numbers([line.split()[:3] for line in lines[2:5]], source, "lattice vectors")
-    factors = _numbers(lines[1].split()[:3], source, "scaling factors")
-    if vectors.shape != (3, 3) or factors.size not in (1, 3):
-        raise structure_error(source, "lines 2 to 5 hold no scale and cell", "give a POSCAR file")
-    if factors.size == 3:
-        return vectors * factors, factors
-    scale = float(factors[0])
-    if scale < 0:  # minus the volume
-        scale = (-scale / max(abs(float(np.linalg.det(vectors))), 1e-12)) ** (1 / 3)
-    return vectors * scale, scale
-
-
-def _poscar_symbols(lines: Sequence[str], source: str) -> tuple[list[str], int]:
-    """A symbol per atom, and the index of the line after the counts."""
-    words, at = lines[5].split(), 6
-    if words and words[0].isdigit():  # VASP 4 has no line of symbols: by custom they are the title
-        words, at = lines[0].split(), 5
-    names = [_symbol(re.split(r"[_/.\d]", word)[0]) for word in words]
-    counts = [int(word) for word in takewhile(_is_count, lines[at].split())]
-    if not names or len(counts) != len(names):
-        why = f"species {' '.join(words)[:40]!r} and counts {lines[at].strip()[:40]!r} do not fit"
-        raise structure_error(source, why, "name the species on line 6 and their counts on line 7")
-    if sum(counts) > MOST_ATOMS:
-        raise structure_error(
-            source, f"it claims {sum(counts)} atoms", f"give at most {MOST_ATOMS}"
-        )
-    return [s for s, n in zip(names, counts, strict=True) for _ in range(n)], at + 1
-
-
-def _is_count(word: str) -> bool:
-    return word.isascii() and word.isdigit() and len(word) < 9
