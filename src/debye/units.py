@@ -44,6 +44,35 @@ FREQUENCY_UNITS = {
 }
 """How many cm⁻¹ one unit of frequency (or of its energy) holds."""
 
+TIME_UNITS = {
+    name: factor
+    for names, factor in (
+        ("s sec second seconds", 1.0),
+        ("ms msec millisecond milliseconds", 1e-3),
+        ("us µs μs usec microsecond microseconds", 1e-6),
+        ("ns nsec nanosecond nanoseconds", 1e-9),
+        ("min minute minutes", 60.0),
+        ("h hr hour hours", 3600.0),
+    )
+    for name in names.split()
+}
+"""How many seconds a unit of time holds."""
+
+LENGTH_UNITS = {
+    name: factor
+    for names, factor in (
+        ("m meter meters metre metres", 1.0),
+        ("cm", 1e-2),
+        ("mm millimeter millimeters", 1e-3),
+        ("um µm μm micron microns micrometer micrometers", 1e-6),
+        ("nm", 1e-9),
+    )
+    for name in names.split()
+}
+"""How many metres a unit of length holds."""
+PHOTON_UNITS = {"j": 1.0, "joule": 1.0, "ev": E, "kev": 1e3 * E}
+"""How many joules a unit of the energy of photons holds."""
+
 
 def frequency_factor(source: str, target: str) -> float:
     """Factor that turns a frequency in ``source`` into one in ``target``.

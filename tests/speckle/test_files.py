@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from debye.errors import ComputationError, DebyeError, InputError
-from debye.speckle.data.frames import Frames, bad_pixels, fitted_gain
+from debye.speckle.data.cxi import read_cxi
+from debye.speckle.data.frames import Frames, fitted_gain
 from debye.speckle.data.hdf5 import write_hdf5
 from debye.speckle.data.nexus import load_frames, save_frames
-from debye.speckle.data.readers import read_cxi, read_scan_folder, read_stack
+from debye.speckle.data.quality import bad_pixels
+from debye.speckle.data.readers import read_scan_folder, read_stack
 from debye.speckle.fitting.fitted import load
 from debye.speckle.studies.drift import DRIFT
 from debye.speckle.studies.kuramoto import KURAMOTO

@@ -146,7 +146,12 @@ Data = Annotated[
     ),
 ]
 Frames = Annotated[
-    Path, typer.Argument(callback=read_path, help="HDF5 file of frames.", show_default=False)
+    Path,
+    typer.Argument(
+        callback=read_path,
+        help="HDF5 file of frames; FILE::/PATH names the dataset.",
+        show_default=False,
+    ),
 ]
 Fitted = Annotated[
     Path,

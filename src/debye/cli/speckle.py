@@ -23,6 +23,7 @@ from debye.core.files import folder, read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
+    from debye.speckle.data.quality import Quality
     from debye.speckle.fitting.fit import Fitting
     from debye.speckle.studies.study import Report
 
@@ -92,8 +93,7 @@ def learn(
     writable(output, "--output")
     where = pick_device(device, precise=True)
     data = load_frames(frames)
-    for kind, count in data.about.get("masked", {}).items():
-        warn(f"{count} {kind} pixels were masked")
+    _tell_left_out(data.quality)
     case = as_study(find(system.value if system else str(data.about.get("study", ""))))
     if data.scattering is None:
         tell(f"the file names no geometry: taking that of the {case.name} study")
@@ -102,11 +102,29 @@ def learn(
     plan = (case.quick if quick else case.plan).changed(changes)
     going_on = resume or (output.exists() and not overwrite)
     fitting = case.fitting(data.to(where), plan, guess=not going_on)
-    facts = {"study": case.name, "frames": frames.name}
+    facts: dict[str, Any] = {
+        "study": case.name,
+        "frames": str(frames).removeprefix(f"{_file_of(frames).parent}/"),
+    }
+    if data.quality.frames:
+        facts["left_out"] = data.quality.frames
     if not _follow(fitting, output, going_on, facts):
         return interrupted()
     show(str(output))
     return DONE
+
+
+def _tell_left_out(quality: Quality) -> None:
+    """Say on stderr which pixels and frames did not count, and why."""
+    for line in quality.lines():
+        warn(line)
+
+
+def _file_of(frames: Path) -> Path:
+    """The file of ``file.h5::/path``."""
+    from debye.speckle.data.locate import split_name
+
+    return Path(split_name(str(frames))[0])
 
 
 def _follow(fitting: Fitting, output: Path | None, going_on: bool, facts: dict[str, Any]) -> bool:
@@ -162,6 +180,7 @@ def extrapolate(
 
     output = writable(output, "--output")
     found = follow(load(fitted), until, source, runs=runs)
+    _tell_left_out(found.quality)
     show(to_json(found.as_json()) if as_json else "\n".join(found.lines()))
     if output:
         save_frames(output, found.predicted)
@@ -243,13 +262,15 @@ def xpcs(
 ) -> int:
     """Correlate frames: speckle contrast, g2 against delay, the two-time map.
 
-    Prints g2 and its standard error for each ring of constant |Q|.
+    Prints g2 and its standard error for each ring of constant |Q|. Pixels and frames that do not
+    count are left out, and told on stderr.
     """
     from debye.speckle.data.correlate import correlate
     from debye.speckle.data.nexus import load_frames
 
     figure = writable(plot, "--plot", FIGURES)
     found = correlate(load_frames(frames), run, rings)
+    _tell_left_out(found.quality)
     show(to_json(found.as_json()) if as_json else "\n".join(found.lines()), needed=not figure)
     if figure:
         from debye.plot.speckle import xpcs_figure

@@ -306,12 +306,20 @@ def draw_two_time(ax: Axes, c: Tensor, extent: float) -> ScalarMappable:
     """A two-time map (time, time); its colours leave out the diagonal, which shot noise is on."""
     values = c.numpy()
     apart = values[~np.eye(len(values), dtype=bool)]
-    low, high = np.percentile(apart, (1, 99))
+    low, high = np.nanpercentile(apart, (1, 99))
     box = (0.0, extent, 0.0, extent)
     ax.set(xlabel="t₁", ylabel="t₂")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(3))
     return ax.imshow(values, origin="lower", extent=box, vmin=low, vmax=high)
+
+
+def _on_grid(found: Correlated, k: int) -> tuple[Tensor, float]:
+    """A two-time map of evenly spaced times, empty where a frame is missing, and its extent."""
+    size = int(found.places[-1]) + 1
+    whole = found.two_time.new_full((size, size), torch.nan)
+    whole[found.places[:, None], found.places] = found.two_time[k]
+    return whole, found.interval * size
 
 
 def xpcs_figure(found: Correlated, maps: int = 3) -> Figure:
@@ -322,7 +330,7 @@ def xpcs_figure(found: Correlated, maps: int = 3) -> Figure:
         first, *rest = figure.subplots(1, shown + 1, width_ratios=[1.4] + [1.0] * shown)
         draw_g2(first, found)
         for k, ax in enumerate(rest):
-            image = draw_two_time(ax, found.two_time[k], found.interval * found.contrast.shape[1])
+            image = draw_two_time(ax, *_on_grid(found, k))
             ax.set_title(f"c(t₁, t₂), |Q| {span(found, k)}")
             if k:
                 ax.set_ylabel("")

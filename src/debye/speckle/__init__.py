@@ -21,12 +21,12 @@ from debye.core.upward import lazily
 if TYPE_CHECKING:
     from debye.speckle.data.correlate import Correlated as Correlated
     from debye.speckle.data.correlate import correlate as correlate
+    from debye.speckle.data.cxi import read_cxi as read_cxi
     from debye.speckle.data.frames import Frames as Frames
     from debye.speckle.data.frames import simulate as simulate
     from debye.speckle.data.nexus import load_frames as load_frames
     from debye.speckle.data.nexus import save_frames as save_frames
     from debye.speckle.data.readers import ScanData as ScanData
-    from debye.speckle.data.readers import read_cxi as read_cxi
     from debye.speckle.data.readers import read_scan_folder as read_scan_folder
     from debye.speckle.data.readers import read_stack as read_stack
     from debye.speckle.dynamics.known import GrayScott as GrayScott
@@ -93,7 +93,8 @@ _HOMES = {
     "data.correlate": ("Correlated", "correlate"),
     "data.frames": ("Frames", "simulate"),
     "data.nexus": ("load_frames", "save_frames"),
-    "data.readers": ("ScanData", "read_cxi", "read_scan_folder", "read_stack"),
+    "data.cxi": ("read_cxi",),
+    "data.readers": ("ScanData", "read_scan_folder", "read_stack"),
     "dynamics.known": (
         "GrayScott",
         "LotkaVolterra",

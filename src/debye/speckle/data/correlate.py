@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.errors import InputError
+from debye.speckle.data.clock import grid
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.nexus import load_frames
+from debye.speckle.data.quality import Quality
 from debye.speckle.values import ByValue, Numbers, Table, table, to_tensor
 from debye.speckle.xpcs.correlators import (
     Correlation,
@@ -36,6 +38,9 @@ class Correlated(ByValue, Displayed):
         correlation: g2 at delays in frames, (R, D).
         contrast: (R, time) speckle contrast, shot noise included.
         two_time: (R, time, time) two-time correlation.
+        places: (time,) which of the evenly spaced frames there are; all, if none was left out.
+        unit: Of the interval, where it is known.
+        quality: What was left out, and why.
     """
 
     qmap: QMap
@@ -43,6 +48,9 @@ class Correlated(ByValue, Displayed):
     correlation: Correlation
     contrast: Tensor
     two_time: Tensor
+    places: Tensor
+    unit: str = ""
+    quality: Quality = field(default=Quality(), compare=False)
 
     def __repr__(self) -> str:
         count = self.contrast.shape[1]
@@ -55,18 +63,22 @@ class Correlated(ByValue, Displayed):
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the two-time correlation."""
+        told = self.quality.as_json() if self.quality.lines() else None
         return {
             "schema": SCHEMA,
             "ring_edges": self.qmap.edges.tolist(),
             "delay": self.delay.tolist(),
             "g2": self.correlation.g2.tolist(),
             "g2_error": self.correlation.error.tolist(),
-            "contrast": self.contrast.mean(1).tolist(),
+            "contrast": self.contrast.nanmean(1).tolist(),
+            **({"delay_unit": self.unit} if self.unit else {}),
+            **({"left_out": told} if told else {}),
         }
 
     def lines(self) -> list[str]:
         """Lines of delay, g2 and error, a pair of columns for each region."""
-        lines = ["     delay" + "".join(f"  |Q| {a:6.1f}–{b:<6.1f} ±" for a, b in self.qmap.spans)]
+        head = f"delay / {self.unit}" if self.unit else "delay"
+        lines = [f"{head:>10}" + "".join(f"  |Q| {a:6.1f}–{b:<6.1f} ±" for a, b in self.qmap.spans)]
         for k, delay in enumerate(self.delay.tolist()):
             cells = zip(self.correlation.g2[:, k], self.correlation.error[:, k], strict=True)
             lines.append(f"{delay:10.4g}" + "".join(f"  {v:11.5f} {e:8.5f}" for v, e in cells))
@@ -96,6 +108,9 @@ def correlate(
 ) -> Correlated:
     """Correlate one run in rings of equal width, the slope of the scattering divided out.
 
+    Pixels and frames that do not count are left out first, with the pairs that such a frame would
+    make; ``quality`` of the result says which.
+
     Args:
         frames: Evenly spaced frames, an array (time, qy, qx) of them, or a file that
             `debye.speckle.load_frames` reads. With a known detector |Q| is in its units, without
@@ -107,8 +122,8 @@ def correlate(
         g2, speckle contrast and two-time correlation of each region.
 
     Raises:
-        InputError: There is no such run, the times are uneven, a region is dark or empty, or the
-            frames are none.
+        InputError: There is no such run, the times are uneven, a region is dark or empty, the
+            frames are none, or too much of them is bad.
 
     Example:
         >>> import numpy as np
@@ -125,15 +140,18 @@ def correlate(
         )
     if rings < 1:
         raise InputError(f"cannot make {rings} rings", why="there are none", fix="ask for one")
-    interval = _interval(known.times)
+    interval, places = grid(known.times, known.quality.kept)
     qmap, shell = _rings(known, known.data[run], rings)
     flat = flattened(known.data[run], shell, known.mask)
     return Correlated(
         qmap,
         interval,
-        g2(flat, qmap.regions),
+        g2(flat, qmap.regions, places=places),
         contrast(flat, qmap.regions, shot_noise=False),
         two_time(flat, qmap.regions),
+        places,
+        str(known.about.get("time_unit", "")),
+        known.quality,
     )
 
 
@@ -145,18 +163,6 @@ def _frames(frames: Frames | Numbers | str | os.PathLike[str]) -> Frames:
         return load_frames(frames)
     shape = to_tensor(frames, "the frames").shape
     return Frames(frames, range(shape[-3] if len(shape) > 2 else 0))
-
-
-def _interval(times: Tensor) -> float:
-    """The time between frames, refused if it changes."""
-    gaps = times.diff()
-    if float((gaps - gaps[0]).abs().max()) > 1e-6 * float(gaps[0]):
-        raise InputError(
-            "cannot correlate against delay",
-            why=f"the times are uneven: steps from {float(gaps.min()):g} to {float(gaps.max()):g}",
-            fix="give evenly spaced frames, or use debye.speckle.two_time",
-        )
-    return float(gaps[0])
 
 
 def _rings(frames: Frames, data: Tensor, count: int) -> tuple[QMap, Tensor]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from debye.core.upward import Displayed
 from debye.errors import InputError
+from debye.speckle.data.clock import exact_times, gaps_told
+from debye.speckle.data.quality import Examined, Quality, examine, full_of
 from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering
@@ -29,6 +32,13 @@ class Window(OneLine, ByValue):
     times: Tensor  # [time]
     frames: Tensor  # [run, time, qy, qx]
     specimen: Tensor | None = None  # [run, ...]
+
+
+class Recorded(NamedTuple):
+    """Times and states of all frames that were recorded, those that were left out among them."""
+
+    times: Tensor
+    states: Tensor | None
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -49,11 +59,16 @@ class Frames(ByValue, Displayed):
             then it is fitted where states are known.
         system: The law of motion, where it is known.
         scattering: The scattering model.
-        about: Study, seed, version: anything JSON can hold.
+        about: Study, seed, version: anything JSON can hold. What was left out is told there too.
+        quality: What was left out of them, where that is decided already; if None,
+            `debye.speckle.data.quality.examine` decides which pixels and frames count.
+        recorded: Times and states of all frames, where some were left out: a window may begin
+            at one of which only the state is known.
+        saturation: Counts at which a pixel is full; by default the largest of an integer type.
 
     Raises:
         InputError: Something is no array of numbers, shapes do not fit, times do not rise, there
-            is one frame only, or a number is not finite or negative.
+            is one frame only, or too much is not finite, negative, full, dark or repeated.
 
     Example:
         >>> Frames(np.ones((3, 5, 8, 8), dtype=np.uint16), range(5))
@@ -72,6 +87,8 @@ class Frames(ByValue, Displayed):
     system: System | None
     scattering: Scattering | None
     about: dict[str, Any]
+    quality: Quality = field(compare=False)
+    recorded: Recorded | None = field(compare=False)
 
     def __init__(
         self,
@@ -85,6 +102,9 @@ class Frames(ByValue, Displayed):
         system: System | None = None,
         scattering: Scattering | None = None,
         about: dict[str, Any] | None = None,
+        quality: Quality | None = None,
+        recorded: Recorded | None = None,
+        saturation: float | None = None,
     ) -> None:
         shots = to_tensor(data, "the frames")
         single = shots.ndim == 3  # one run, without an axis of its own
@@ -96,7 +116,7 @@ class Frames(ByValue, Displayed):
             shots, known = shots[None], [None if v is None else v[None] for v in known]
         made: dict[str, Any] = {
             "data": shots,
-            "times": to_tensor(times, "the times").double(),
+            "times": exact_times(times),
             "mask": _mask(mask, shots),
             "states": known[0],
             "specimen": known[1],
@@ -104,16 +124,38 @@ class Frames(ByValue, Displayed):
             "system": optional(system, System, "system"),
             "scattering": optional(scattering, nn.Module, "scattering", MODELS),
             "about": dict(about or {}),
+            "recorded": recorded,
         }
         for name, value in made.items():
             object.__setattr__(self, name, value)
         check_shapes(self)
         check_times(self.times)
-        check_counts(self.data, self.mask)
-        counted = _is_whole(data) and float((shots[:, 0] * self.mask).max())
+        full = full_of(_dtype(data)) if saturation is None else positive(saturation, "saturation")
+        decided = {"quality": quality}
+        if quality is None:
+            decided = self._changes(examine(self.data, self.mask, full))
+        for name, value in decided.items():
+            object.__setattr__(self, name, value)
+        counted = _is_whole(data) and float((self.data[:, 0] * self.mask).nan_to_num().max())
         object.__setattr__(
             self, "photons", float(counted) if photons is None else positive(photons, "photons")
         )
+
+    def only(self, found: Examined) -> Frames:
+        """The frames and pixels that count, and what was left out."""
+        return replace(self, **self._changes(found))
+
+    def _changes(self, found: Examined) -> dict[str, Any]:
+        """What is otherwise once only what counts is left."""
+        changes: dict[str, Any] = {"mask": found.mask}
+        if found.quality.kept:
+            kept, states = list(found.kept), self.states
+            changes |= {"data": self.data[:, kept], "times": self.times[kept]}
+            changes["states"] = None if states is None else states[:, kept]
+            changes["recorded"] = self.recorded or Recorded(self.times, states)
+        gaps = gaps_told(changes.get("times", self.times), found.quality.kept)
+        quality = replace(found.quality, notes=(*found.quality.notes, *gaps))
+        return changes | {"quality": quality, "about": self.about | quality.told()}
 
     def __repr__(self) -> str:
         return f"Frames({self.summary()})"
@@ -130,15 +172,21 @@ class Frames(ByValue, Displayed):
         )
         if self.photons:
             line += f", {self.photons:g} photon{'s' * (self.photons != 1)}"
+        if left := sum(map(len, self.quality.frames.values())):
+            line += f", {left} left out"
         seen = [type(x).__name__ for x in (self.system, self.scattering) if x is not None]
         return ", ".join([line, *seen])
 
     def runs(self, which: int | slice) -> Frames:
         """Some of the runs: the first so many, or a slice."""
         part = slice(which) if isinstance(which, int) else which
+        known = self.recorded
+        if known and known.states is not None:
+            known = known._replace(states=known.states[part])
         return replace(
             self,
             data=self.data[part],
+            recorded=known,
             states=None if self.states is None else self.states[part],
             specimen=None if self.specimen is None else self.specimen[part],
         )
@@ -148,9 +196,13 @@ class Frames(ByValue, Displayed):
 
         The scattering model is moved, not copied, as modules are.
         """
+        known = self.recorded
+        if known and known.states is not None:
+            known = known._replace(states=known.states.to(device))
         return replace(
             self,
             data=self.data.to(device),
+            recorded=known,
             mask=self.mask.to(device),
             states=None if self.states is None else self.states.to(device),
             specimen=None if self.specimen is None else self.specimen.to(device),
@@ -158,14 +210,28 @@ class Frames(ByValue, Displayed):
         )
 
     def window(self, start: int, length: int, runs: slice = slice(None)) -> Window:
-        """The frames ``start`` … ``start + length − 1`` of some runs.
+        """The frames ``start`` … ``start + length − 1`` of some runs, numbered as recorded.
+
+        Where some were left out the window has fewer, and one at least, the first, whose counts
+        nobody looks at.
 
         Raises:
             InputError: The state at the start is not known.
         """
-        part, states = slice(start, start + length), self.known_states()
+        states, kept = self.known_states(), self.quality.kept or range(len(self.times))
+        times = self.times
+        if self.recorded and self.recorded.states is not None:
+            times, states = self.recorded.times, self.recorded.states
+        later = [t for t in kept if start < t < start + length]
+        rows = [min(bisect_left(kept, t), len(kept) - 1) for t in (start, *later)]
         specimen = None if self.specimen is None else self.specimen[runs]
-        return Window(states[runs, start], self.times[part], self.data[runs, part], specimen)
+        there = times[[start, *later]]
+        return Window(states[runs, start], there, self.data[runs][:, rows], specimen)
+
+    @property
+    def count(self) -> int:
+        """How many frames a run had as recorded."""
+        return len(self.recorded.times if self.recorded else self.times)
 
     def known_states(self) -> Tensor:
         """(run, time, …) the states.
@@ -198,11 +264,17 @@ def _mask(mask: Numbers | None, data: Tensor) -> Tensor:
     return found
 
 
+def _dtype(data: Numbers) -> np.dtype | torch.dtype:
+    """The type in which numbers came."""
+    return data.dtype if isinstance(data, Tensor) else np.asarray(data).dtype
+
+
 def _is_whole(data: Numbers) -> bool:
     """Whether numbers came as integers, which is what counts are."""
-    if isinstance(data, Tensor):
-        return not data.is_floating_point() and data.dtype != torch.bool
-    return np.asarray(data).dtype.kind in "ui"
+    kind = _dtype(data)
+    if isinstance(kind, torch.dtype):
+        return not kind.is_floating_point and kind != torch.bool
+    return kind.kind in "ui"
 
 
 def fitted_gain(frames: Frames, scattering: Scattering) -> float:
@@ -249,47 +321,6 @@ def check_shapes(frames: Frames) -> None:
             why=f"there are {count} times",
             fix="give at least two frames a run",
         )
-
-
-def check_counts(data: Tensor, mask: Tensor) -> None:
-    """Refuse open pixels that hold NaN, infinity or negative counts; say where the first is.
-
-    Raises:
-        InputError: There are such pixels.
-    """
-    for name, wrong in (("not finite", ~torch.isfinite(data)), ("negative", data < 0)):
-        bad = wrong & mask
-        if bad.any():
-            run, time, y, x = bad.nonzero()[0].tolist()
-            raise InputError(
-                f"cannot use these frames: {int(bad.sum())} values are {name}",
-                why=f"the first is pixel ({y}, {x}) of frame {time} in run {run}",
-                fix="mask those pixels (Frames.cleaned does), or correct the data",
-            )
-
-
-def bad_pixels(data: Tensor, saturation: float | None = None) -> dict[str, Tensor]:
-    """Pixels to leave out: (qy, qx) True where broken, dead or saturated.
-
-    A pixel is broken if it is ever not finite or negative; saturated if it ever reaches
-    ``saturation``; dead if it never counts in 16 frames or more while its neighbours count 50
-    photons in all (a speckle may leave a pixel dark for a few frames).
-
-    Example:
-        >>> data = torch.full((1, 30, 5, 5), 2.0)
-        >>> data[..., 0, 0], data[..., 2, 2], data[0, 3, 4, 4] = 0.0, float("nan"), 65535.0
-        >>> {k: v.nonzero().tolist() for k, v in bad_pixels(data, saturation=65535).items()}
-        {'broken': [[2, 2]], 'dead': [[0, 0]], 'saturated': [[4, 4]]}
-    """
-    broken = (~torch.isfinite(data) | (data < 0)).flatten(0, 1).any(0)
-    total = torch.nan_to_num(data, posinf=0.0).clamp(min=0).flatten(0, 1).double().sum(0)
-    around = torch.nn.functional.pad(total[None, None], (1, 1, 1, 1), mode="replicate")
-    near = around.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2).median(-1).values[0, 0]
-    enough = data.shape[0] * data.shape[1] >= 16
-    dead = (total == 0) & (near >= 50) & ~broken & enough
-    top = float("inf") if saturation is None else saturation
-    saturated = (data >= top).flatten(0, 1).any(0) & ~broken
-    return {"broken": broken, "dead": dead, "saturated": saturated}
 
 
 def simulate(
@@ -359,4 +390,5 @@ def simulate(
         system,
         scattering,
         about,
+        Quality(),
     )

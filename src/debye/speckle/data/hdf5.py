@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from debye.errors import ComputationError, DebyeError, InputError
+from debye.speckle.data.guarded import read
+from debye.speckle.data.links import check_links, check_sources
 from debye.speckle.values import to_tensor
 
 MAX_BYTES = 8 * 2**30
@@ -46,8 +48,20 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise InputError(
             f"cannot read {path}",
             why=str(error).split("\n")[0],
-            fix="it is no HDF5 file, or was cut short: copy it again",
+            fix=_cure(str(error), path),
         ) from error
+
+
+def _cure(said: str, path: Path) -> str:
+    """What helps where HDF5 cannot open a file."""
+    if "already open for write" in said or "h5clear" in said:
+        return (
+            "it was left open for writing: close the program that writes it, or, if that has "
+            f"crashed, run h5clear -s {path.name} on a copy"
+        )
+    if "unable to lock" in said:
+        return "another program is writing it: wait until that closes it"
+    return "it is no HDF5 file, or was cut short: copy it again"
 
 
 @contextmanager
@@ -115,7 +129,7 @@ def dataset(
         raise InputError(
             what, why="it is a group", fix=f"name one of {', '.join(list(found)[:8])} in it"
         )
-    check_sources(file, found, what)
+    check_sources(found, what)
     if found.dtype.kind not in "uifcb":
         raise InputError(
             what, why=f"its type is {found.dtype}, not a number", fix="name a numeric dataset"
@@ -132,79 +146,13 @@ def dataset(
     return found
 
 
-def check_links(file: h5py.File, name: str, hops: int = 8) -> None:
-    """Refuse a path on which a link leaves the folder of the file, or that runs in circles.
-
-    Raises:
-        InputError: It does.
-    """
-    if hops == 0:
-        raise InputError(
-            f"cannot follow {name}", why="its links run in circles", fix="check the file"
-        )
-    here = Path(file.filename).resolve().parent
-    parts = [p for p in name.split("/") if p]
-    for depth in range(1, len(parts) + 1):
-        at = "/" + "/".join(parts[:depth])
-        try:
-            link = file.get(at, getlink=True)
-        except (KeyError, OSError):
-            return  # the way ends here: whoever asked will find nothing, and say so
-        if isinstance(link, h5py.ExternalLink):
-            refuse_outside(here, link.filename, at)
-        if isinstance(link, h5py.SoftLink):
-            full = link.path if link.path.startswith("/") else f"{at.rsplit('/', 1)[0]}/{link.path}"
-            check_links(file, full, hops - 1)
-
-
-def check_sources(file: h5py.File, found: h5py.Dataset, what: str) -> None:
-    """Refuse raw data kept in other places: external storage, virtual sources out of the folder.
-
-    Raises:
-        InputError: They are.
-    """
-    here = Path(file.filename).resolve().parent
-    if found.external:
-        raise InputError(
-            what,
-            why="its data lie in a raw file outside HDF5",
-            fix="store them inside, or link HDF5 files",
-        )
-    for source in found.virtual_sources() if found.is_virtual else ():
-        if source.file_name != ".":
-            refuse_outside(here, source.file_name, found.name)
-
-
-def refuse_outside(here: Path, target: str, at: str) -> None:
-    """Refuse a link to a file that is not in the folder ``here`` or below it.
-
-    Raises:
-        InputError: It is not.
-    """
-    full = (here / target).resolve()
-    if not full.is_relative_to(here):
-        raise InputError(
-            f"will not follow the link {at}",
-            why=f"it leads to {target}, outside {here}",
-            fix="copy the linked file beside the first, or merge them with h5repack",
-        )
-
-
 def array(file: h5py.File, name: str, **options: Any) -> np.ndarray:  # noqa: ANN401
     """The dataset `dataset` finds, read whole; a read that fails is refused with its reason.
 
     Raises:
         InputError: What `dataset` refuses, or the stored bytes cannot be decoded.
     """
-    found = dataset(file, name, **options)
-    try:
-        return np.asarray(found[()])
-    except OSError as error:
-        raise InputError(
-            f"cannot read {name} from {file.filename}",
-            why=str(error).split("\n")[0],
-            fix="the data are damaged, or use a compression filter that is not installed",
-        ) from error
+    return read(dataset(file, name, **options))
 
 
 def text(file: h5py.File, name: str, limit: int = 2**20) -> str:

@@ -13,7 +13,9 @@ NeXus: https://manual.nexusformat.org. In a pixel_mask 0 is a good pixel.
 from __future__ import annotations
 
 import json
+import math
 import os
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -23,11 +25,24 @@ from torch import Tensor
 
 from debye.core import VERSION
 from debye.errors import DebyeError, InputError
-from debye.speckle.data.frames import Frames, bad_pixels
-from debye.speckle.data.hdf5 import array, dataset, open_hdf5, tensor, text, write_hdf5
+from debye.speckle.data.detector import full_in, masked_in, taken_at
+from debye.speckle.data.frames import Frames
+from debye.speckle.data.guarded import read
+from debye.speckle.data.hdf5 import (
+    MAX_BYTES,
+    array,
+    dataset,
+    open_hdf5,
+    tensor,
+    text,
+    write_hdf5,
+)
+from debye.speckle.data.locate import DETECTOR, find_frames, split_name
+from debye.speckle.data.quality import Quality, examine, full_of
 from debye.speckle.serialize import build, describe
+from debye.speckle.values import positive
 
-DETECTOR, SAMPLE, PROCESS = "/entry/instrument/detector", "/entry/sample", "/entry/process"
+SAMPLE, PROCESS = "/entry/sample", "/entry/process"
 
 
 def save_frames(path: str | os.PathLike[str], frames: Frames) -> None:
@@ -106,36 +121,85 @@ def write_sample(entry: h5py.Group, frames: Frames) -> None:
 
 
 def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -> Frames:
-    """Read the frames `save_frames` wrote, or anyone's in the same places.
+    """Read the frames `save_frames` wrote, or anyone's.
 
-    Broken, dead and saturated pixels are added to the mask; ``about["masked"]`` says how many.
+    They are looked for where `save_frames` puts them, where NeXus's ``default`` and ``signal``
+    attributes lead, and by the customs of CXI, Data Exchange and EIGER; ``file.h5::/path`` names
+    the dataset. `debye.speckle.data.quality.examine` decides which pixels and frames count, and
+    ``quality`` and ``about`` of the frames say what was left out. Of frames that debye simulated
+    the mask stays as it is, but for values that are no counts.
 
     Args:
-        path: The file.
-        saturation: Counts at which a pixel is full; the largest of an integer type by default.
+        path: The file, or file and dataset.
+        saturation: Counts at which a pixel is full; by default the least that the file states
+            (bit depth, saturation_value, a cutoff) or its integer type can hold.
 
     Raises:
-        InputError: The file is missing, damaged, not of this layout, links out of its folder,
-            declares too much, or too many pixels are bad.
+        InputError: The file is missing, damaged, holds no frames or several that could be meant,
+            links out of its folder or to what is missing, declares too much, or too much of it
+            is bad.
     """
-    with open_hdf5(path) as file:
-        stored = dataset(file, f"{DETECTOR}/data", ndim=(3, 4))
-        if saturation is None and stored.dtype.kind == "u" and "program_name" not in file["entry"]:
-            saturation = float(np.iinfo(stored.dtype).max)
-        data = tensor(array(file, f"{DETECTOR}/data", ndim=(3, 4)))
-        times = tensor(array(file, f"{DETECTOR}/time", ndim=(1,)))
-        mask = read_mask(file, data)
+    place, name = split_name(os.fspath(path))
+    with open_hdf5(place) as file:
+        names, note = find_frames(file, name)
+        data, full = read_frames(file, names)
+        own = PROCESS in file and f"{PROCESS}/plan" in file and not name
+        full = math.inf if own else full
+        taken = taken_at(file, names[0], data.shape[-3])
+        mask, masked = masked_in(file, names[0], tuple(data.shape[-2:]))
         states = optional(file, f"{SAMPLE}/states")
         specimen = optional(file, f"{SAMPLE}/specimen")
         process = read_process(file)
     if data.ndim == 3:  # one run, without an axis of its own
         states, specimen = (None if x is None else x[None] for x in (states, specimen))
         data = data[None]
-    mask, masked = cleaned(data, mask, saturation)
-    data = torch.where(mask, data, torch.zeros_like(data))
-    about = process.pop("about") | ({"masked": masked} if masked else {})
-    process.setdefault("photons", float(data[:, 0].max()))
-    return Frames(data, times, mask, states, specimen, about=about, **process)
+    about = process.pop("about") | ({"time_unit": taken.unit} if taken.unit else {})
+    whole = Frames(
+        data, taken.times, mask, states, specimen, about=about, quality=Quality(), **process
+    )
+    full = full if saturation is None else positive(saturation, "saturation")
+    try:
+        found = examine(whole.data, whole.mask, full, statistics=not own)
+    except InputError as error:
+        raise InputError(f"{place}: {error.what}", why=error.why, fix=error.fix) from None
+    notes = (*filter(None, (note, taken.note)), *found.quality.notes)
+    pixels = found.quality.pixels if own else masked | found.quality.pixels
+    frames = whole.only(found._replace(quality=replace(found.quality, pixels=pixels, notes=notes)))
+    data = torch.where(frames.mask, frames.data, torch.zeros_like(frames.data))
+    photons = process.get("photons", float(data[:, 0].max()))
+    return replace(frames, data=data, photons=photons)
+
+
+def read_frames(
+    file: h5py.File, names: list[str], part: slice | None = None, max_bytes: int = MAX_BYTES
+) -> tuple[Tensor, float]:
+    """(run, time, qy, qx) or (time, qy, qx) of datasets joined along time, and when they are full.
+
+    Raises:
+        InputError: What `debye.speckle.data.hdf5.dataset` refuses, or they are complex.
+    """
+    pieces, full = [], math.inf
+    for name in names:
+        found = dataset(file, name, ndim=(3, 4), max_bytes=1 << 62 if part else max_bytes)
+        if found.dtype.kind == "c":
+            raise InputError(
+                f"cannot read {name} from {file.filename}",
+                why="its numbers are complex, and a detector counts",
+                fix="give intensities: the squared modulus of amplitudes",
+            )
+        full = min(full, full_of(found.dtype), full_in(file, name, found))
+        count = len(range(*(part or slice(None)).indices(found.shape[0])))
+        size = count * found.dtype.itemsize * math.prod(found.shape[1:])
+        if size > max_bytes:
+            raise InputError(
+                f"cannot read {name} from {file.filename}",
+                why=f"{count} frames of {found.shape[1:]} are more than "
+                f"{max_bytes / 2**30:.1f} GiB",
+                fix="read fewer frames at a time with frames=slice(…), or raise max_bytes",
+            )
+        pieces.append(read(found, part))
+    data = tensor(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+    return (data.transpose(0, 1) if data.ndim == 4 and data.shape[1] == 1 else data), full
 
 
 def optional(file: h5py.File, name: str) -> Tensor | None:
@@ -145,16 +209,6 @@ def optional(file: h5py.File, name: str) -> Tensor | None:
         InputError: What `array` refuses.
     """
     return tensor(array(file, name)) if name in file else None
-
-
-def read_mask(file: h5py.File, data: Tensor) -> Tensor:
-    """The pixel mask, or everything open.
-
-    Raises:
-        InputError: What `array` refuses.
-    """
-    found = optional(file, f"{DETECTOR}/pixel_mask")
-    return torch.ones(data.shape[-2:], dtype=torch.bool) if found is None else found == 0
 
 
 def read_process(file: h5py.File) -> dict[str, Any]:
@@ -187,22 +241,3 @@ def read_process(file: h5py.File) -> dict[str, Any]:
             why=f"it is damaged: {error}",
             fix="copy the file again, or simulate it anew",
         ) from error
-
-
-def cleaned(data: Tensor, mask: Tensor, saturation: float | None) -> tuple[Tensor, dict[str, int]]:
-    """The mask without bad pixels, and how many of each kind were open before.
-
-    Raises:
-        InputError: More than a quarter of the open pixels are bad.
-    """
-    bad = {k: v & mask for k, v in bad_pixels(data, saturation).items()}
-    counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
-    good = mask & ~torch.stack(list(bad.values())).any(0)
-    if int(good.sum()) < 0.75 * int(mask.sum()):
-        listed = ", ".join(f"{n} {k}" for k, n in counts.items())
-        raise InputError(
-            "cannot use these frames",
-            why=f"of {int(mask.sum())} open pixels {listed}",
-            fix="mask the bad part of the detector, or correct the data",
-        )
-    return good, counts

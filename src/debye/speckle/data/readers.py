@@ -1,4 +1,4 @@
-"""Read measured scans: the published experiment's folder, CXI files, any HDF5 dataset.
+"""Read measured scans: the published experiment's folder, any HDF5 dataset.
 
 The published layout (Zenodo 10.5281/zenodo.10204976) is a folder with
 
@@ -7,26 +7,31 @@ The published layout (Zenodo 10.5281/zenodo.10204976) is a folder with
     raw/beamstopMask.h5         /entry/data/data
     numeric_data/run0_object_0.csv, run0_probes_0.csv      complex, modes below one another
 
-CXI: https://www.cxidb.org/cxi.html, lengths in metres, energy in joules.
+Any HDF5 dataset of frames: `read_stack`. CXI files: `debye.speckle.data.cxi`. What counts of the
+frames is decided by `debye.speckle.data.quality` alone.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.data.detector import masked_in
 from debye.speckle.data.frames import Frames
-from debye.speckle.data.hdf5 import MAX_BYTES, array, dataset, open_hdf5, tensor
+from debye.speckle.data.hdf5 import MAX_BYTES, array, open_hdf5, tensor
+from debye.speckle.data.locate import split_name
+from debye.speckle.data.nexus import read_frames
+from debye.speckle.data.quality import Quality, examine, flag_of
+from debye.speckle.data.survey import survey
 from debye.speckle.scattering.models import Scan
 from debye.speckle.values import ByValue, OneLine
-from debye.units import C, H
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,6 +45,7 @@ class ScanData(OneLine, ByValue):
         pixel: Size of a pixel of the object, metres; None if unknown.
         specimen: (rows, columns) complex object, where one was reconstructed.
         modes: (mode, side, side) complex probe, likewise.
+        quality: What was left out or converted, and why.
     """
 
     frames: Tensor
@@ -48,6 +54,7 @@ class ScanData(OneLine, ByValue):
     pixel: float | None = None
     specimen: Tensor | None = None
     modes: Tensor | None = None
+    quality: Quality = field(default=Quality(), compare=False)
 
     def in_pixels(self) -> Tensor:
         """(time, 2) positions in pixels from their mean, as a `Scan` takes them.
@@ -87,16 +94,21 @@ class ScanData(OneLine, ByValue):
                 fix="check the pixel size and the units of the positions",
             )
         model.mask = model.mask & self.mask
-        clock = torch.arange(1, len(x) + 1).double() if times is None else times
-        photons = float(self.frames[0].max())
+        clock = times
+        if clock is None:  # frames that were left out leave their places
+            kept = self.quality.kept or range(len(x))
+            clock = torch.tensor(kept, dtype=torch.float64) + 1
+        data = torch.where(self.mask, self.frames, torch.zeros_like(self.frames))
         return Frames(
-            self.frames[None] * self.mask,
+            data[None],
             clock,
             self.mask,
             x[None],
             None,
-            photons,
+            float(data[0].max()),
             scattering=model,
+            about=self.quality.told(),
+            quality=self.quality,
         )
 
 
@@ -116,7 +128,8 @@ def read_scan_folder(
         frames: Which frames; all 963 of 512 × 512 pixels take 1 GB.
 
     Raises:
-        InputError: A file is missing, has another size, or positions and frames differ in number.
+        InputError: A file is missing, has another size, positions and frames differ in number, or
+            too much of the frames is bad.
     """
     root = Path(folder)
     files = sorted((root / "raw").glob("image_*.bin"))
@@ -131,14 +144,15 @@ def read_scan_folder(
     chosen = files[frames]
     data = torch.stack([read_image(path, side) for path in chosen])
     mask = read_beamstop(root / "raw" / "beamstopMask.h5", side)
-    numeric = root / "numeric_data"
+    numeric, found = root / "numeric_data", examine(data[None], mask)
     return ScanData(
-        data,
-        positions[frames],
-        mask & torch.isfinite(data).all(0) & (data >= 0).all(0),
+        data[found.kept],
+        positions[frames][found.kept],
+        found.mask,
         pixel,
         read_complex(numeric / "run0_object_0.csv"),
         stacked_modes(read_complex(numeric / "run0_probes_0.csv")),
+        found.quality,
     )
 
 
@@ -231,51 +245,6 @@ def stacked_modes(tall: Tensor | None) -> Tensor | None:
     return None if tall is None else tall.reshape(-1, tall.shape[1], tall.shape[1])
 
 
-def read_cxi(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> ScanData:
-    """Read a CXI file of a ptychographic scan.
-
-    The pixel of the object follows from wavelength, distance and detector: λ·z/(N·pixel size).
-
-    Raises:
-        InputError: The file is no HDF5 or CXI file, its links leave its folder, or it is too large.
-    """
-    detector = "/entry_1/instrument_1/detector_1"
-    with open_hdf5(path) as file:
-        frames = tensor(array(file, "/entry_1/data_1/data", ndim=(3,), max_bytes=max_bytes))
-        moved = optional_array(file, "/entry_1/data_1/translation")
-        blocked = optional_array(file, f"{detector}/mask")
-        numbers = [
-            optional_array(file, name)
-            for name in (
-                "/entry_1/instrument_1/source_1/energy",
-                f"{detector}/distance",
-                f"{detector}/x_pixel_size",
-            )
-        ]
-    mask = torch.ones(frames.shape[1:], dtype=torch.bool) if blocked is None else blocked == 0
-    pixel = None
-    if all(n is not None for n in numbers):
-        energy, distance, size = (float(n.flatten()[0]) for n in numbers if n is not None)
-        pixel = H * C / energy * distance / (frames.shape[-1] * size)
-    positions = None if moved is None else moved[:, :2].double()
-    if positions is not None and len(positions) != len(frames):
-        raise InputError(
-            f"cannot use {path}",
-            why=f"it holds {len(frames)} frames but {len(positions)} positions",
-            fix="give one translation for each frame",
-        )
-    return ScanData(frames, positions, mask & torch.isfinite(frames).all(0), pixel)
-
-
-def optional_array(file: h5py.File, name: str) -> Tensor | None:
-    """The array of that name in double precision, or None.
-
-    Raises:
-        InputError: What `debye.speckle.data.hdf5.array` refuses.
-    """
-    return torch.from_numpy(np.asarray(array(file, name), dtype=float)) if name in file else None
-
-
 def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_BYTES) -> Tensor:
     """Read frames from ``file.h5::/path/to/dataset``.
 
@@ -285,20 +254,24 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
         max_bytes: Largest array.
 
     Returns:
-        (time, qy, qx) float.
+        (time, qy, qx) float, NaN where the file masks a pixel, or a value is full or a flag:
+        `Frames` and `correlate` leave such pixels out, and bad frames.
 
     Raises:
-        InputError: What `debye.speckle.data.hdf5.dataset` refuses, or it has not three axes.
+        InputError: What `debye.speckle.data.hdf5.dataset` refuses, it is complex or has not three
+            axes, or the file's mask has another shape.
     """
-    path, _, name = spec.partition("::")
+    path, name = split_name(str(spec))
     with open_hdf5(path) as file:
         whole = name or "/entry/data/data"
-        found = dataset(file, whole, ndim=(3,), max_bytes=1 << 62)
-        kept = len(range(*frames.indices(found.shape[0])))
-        if kept * found[:0].dtype.itemsize * int(np.prod(found.shape[1:])) > max_bytes:
-            raise InputError(
-                f"cannot read {spec}",
-                why=f"{kept} frames of {found.shape[1:]} are more than {max_bytes / 2**30:.1f} GiB",
-                fix="read fewer frames at a time with frames=slice(…), or raise max_bytes",
-            )
-        return tensor(np.asarray(found[frames]))
+        data, full = read_frames(file, [whole], frames, max_bytes)
+        mask, _ = masked_in(file, whole, tuple(data.shape[-2:]))
+    if data.ndim != 3:
+        raise InputError(
+            f"cannot read {spec}",
+            why=f"its shape is {tuple(data.shape)}",
+            fix="name one with 3 axes",
+        )
+    full = min(full, flag_of(data[None], mask, full, survey(data, mask)))
+    bad = ~mask if math.isinf(full) else ~mask | (data >= full)
+    return data.masked_fill_(bad, math.nan) if bad.any() else data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from torch import Tensor
 from debye.core.records import SCHEMA
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
+from debye.speckle.data.locate import split_name
 from debye.speckle.data.nexus import load_frames
+from debye.speckle.data.quality import Quality
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.scattering.noise import expose
 from debye.speckle.values import ByValue, Table, expect, table
@@ -29,12 +31,14 @@ class Extrapolation(ByValue):
         frame_error: (time,) relative error of the frame amplitudes, as long as there were frames.
         photon_noise: (time,) what of it the counting of photons alone would make.
         stopped: Where and why the integration ended early; empty if it did not.
+        quality: What was left out of the frames compared with, and why.
     """
 
     predicted: Frames
     frame_error: Tensor
     photon_noise: Tensor
     stopped: str = ""
+    quality: Quality = field(default=Quality(), compare=False)
 
     def __repr__(self) -> str:
         return f"Extrapolation({self.predicted.summary()}, {len(self.frame_error)} compared)"
@@ -52,7 +56,8 @@ class Extrapolation(ByValue):
             "photon_noise": self.photon_noise,
         }
         stopped = {"stopped": self.stopped} if self.stopped else {}
-        return {"schema": SCHEMA} | {k: v.tolist() for k, v in numbers.items()} | stopped
+        told = {"left_out": self.quality.as_json()} if self.quality.lines() else {}
+        return {"schema": SCHEMA} | {k: v.tolist() for k, v in numbers.items()} | stopped | told
 
     def lines(self) -> list[str]:
         """Lines of time, error and noise, twenty of them or so."""
@@ -97,7 +102,7 @@ def extrapolate(
     """
     source = _frames_of(expect(fitted, FittedSystem, "fitted")) if frames is None else frames
     known = (source if isinstance(source, Frames) else load_frames(source)).runs(runs)
-    start, times = known.known_states()[:, 0], _times_to(until, known.times)
+    start, times = known.known_states()[:, 0], _times_to(until, known)
     trajectory = fitted.follow(start, times)
     if len(trajectory) < 2:
         fitted.extrapolate(start, times)  # raises what stopped it
@@ -111,10 +116,12 @@ def extrapolate(
         photons=0.0,
         system=fitted.system,
         about={**known.about, "predicted": True},
+        quality=Quality(),
+        recorded=None,
     )
     both = min(len(known.times), reached)
     error, noise = _errors(expected[:, :both], known.data[:, :both], known)
-    return Extrapolation(predicted, error, noise, trajectory.stopped)
+    return Extrapolation(predicted, error, noise, trajectory.stopped, known.quality)
 
 
 def frame_error(found: Tensor, true: Tensor, mask: Tensor) -> Tensor:
@@ -148,9 +155,12 @@ def _errors(expected: Tensor, recorded: Tensor, frames: Frames) -> tuple[Tensor,
     )
 
 
-def _times_to(until: float, times: Tensor) -> Tensor:
+def _times_to(until: float, frames: Frames) -> Tensor:
     """The times of the frames, carried on at their first spacing or cut short."""
+    times = frames.times
     least, step = float(times[1]), float(times[1] - times[0])
+    if kept := frames.quality.kept:  # the first step may be one over a frame that was left out
+        step /= kept[1] - kept[0]
     if not (math.isfinite(until) and until >= least):
         raise InputError(
             f"cannot follow to t = {until:g}",
@@ -163,11 +173,16 @@ def _times_to(until: float, times: Tensor) -> Tensor:
     return every[every <= until + step / 2]
 
 
+def _file(frames: Path) -> Path:
+    """The file of ``file.h5::/path``."""
+    return Path(split_name(str(frames))[0])
+
+
 def _frames_of(fitted: FittedSystem) -> Path:
     """The frames a system was fitted to, if they still lie beside its file or here."""
     name = str(fitted.card.get("frames") or "")
     folders = [Path()] if fitted.path is None else [fitted.path.parent, Path()]
-    found = [folder / name for folder in folders if name and (folder / name).exists()]
+    found = [folder / name for folder in folders if name and _file(folder / name).exists()]
     if not found:
         raise InputError(
             f"nothing to start {fitted.path or 'this system'} from",

@@ -88,8 +88,9 @@ class Stage(OneLine):
         """
         runs = min(self.runs, len(data.data))
         parts = [slice(i, min(i + self.portion, runs)) for i in range(0, runs, self.portion)]
-        starts = self.first_frames(len(data.times))
-        return [data.window(s, self.frames, part) for s in starts for part in parts]
+        starts = self.first_frames(data.count)
+        found = [data.window(s, self.frames, part) for s in starts for part in parts]
+        return [w for w in found if len(w.times) > 1]  # else no frame was left to compare with
 
 
 @dataclass(frozen=True, repr=False)

@@ -124,7 +124,7 @@ def pixels_of(frames: Tensor, region: Tensor) -> Tensor:
     """(time, pixel) of a region, float64, after checking that it can be normalised.
 
     Raises:
-        InputError: It is dark, or holds not only finite numbers.
+        InputError: It is dark, holds not only finite numbers, or a single pixel.
     """
     chosen = frames[:, region].double()
     if not (chosen.mean() > 0):
@@ -132,6 +132,12 @@ def pixels_of(frames: Tensor, region: Tensor) -> Tensor:
             "cannot normalise this region",
             why="it is dark, or holds not only finite numbers",
             fix="choose another region, or mask the bad pixels",
+        )
+    if chosen.shape[1] < 2:
+        raise InputError(
+            "cannot correlate over this region",
+            why="it holds one lit pixel, whose scatter nobody knows",
+            fix="make the region wider: ask for fewer rings",
         )
     return chosen
 
@@ -145,10 +151,10 @@ def contrast(frames: Tensor, regions: Tensor, *, shot_noise: bool = True) -> Ten
         shot_noise: Whether the frames are counts, whose own variance is taken off.
 
     Returns:
-        (region, time).
+        (region, time); NaN where a region holds no light.
 
     Raises:
-        InputError: A region is dark.
+        InputError: A region is dark in all frames, or has one pixel.
 
     Example:
         >>> flat = torch.full((3, 4, 4), 7.0)
@@ -179,7 +185,7 @@ def two_time(frames: Tensor, regions: Tensor) -> Tensor:
         (region, time, time); memory grows with the square of the number of frames.
 
     Raises:
-        InputError: A region is dark.
+        InputError: A region is dark, or has one pixel.
 
     Reference:
         Brown et al., Phys. Rev. E 56, 6601 (1997).
@@ -192,24 +198,30 @@ def two_time(frames: Tensor, regions: Tensor) -> Tensor:
     return torch.stack(maps)
 
 
-def g2(frames: Tensor, regions: Tensor, delays: Tensor | None = None) -> Correlation:
+def g2(
+    frames: Tensor, regions: Tensor, delays: Tensor | None = None, places: Tensor | None = None
+) -> Correlation:
     """How long the intensity remembers itself, normalised symmetrically in time.
 
     g2(τ) = ⟨I(t) I(t + τ)⟩ / (⟨I(t)⟩⟨I(t + τ)⟩)
 
     The averages run over time for each pixel and then over the pixels of a region, weighted by
-    their intensity, which is the usual multi-speckle estimate. Frames must be evenly spaced.
+    their intensity, which is the usual multi-speckle estimate. Frames must be evenly spaced; where
+    some are missing, the pairs that they would make are left out, and so are those of a frame in
+    which a region is dark.
 
     Args:
         frames: (time, qy, qx) counts or intensities.
         regions: (region, qy, qx) bool.
         delays: (D,) whole frames, 1 … time − 1; spaced by powers of two by default.
+        places: (time,) rising whole numbers of the frames, where some are missing.
 
     Returns:
-        g2 and its standard error, from the scatter of the pixels.
+        g2 and its standard error, from the scatter of the pixels. Of the default delays those at
+        which there is no pair are left out.
 
     Raises:
-        InputError: A delay does not fit, or a region is dark.
+        InputError: A delay does not fit or has no pair, a region is dark or has one pixel.
 
     Example:
         >>> still = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)).expand(16, 8, 8)
@@ -217,26 +229,45 @@ def g2(frames: Tensor, regions: Tensor, delays: Tensor | None = None) -> Correla
         >>> bool((c.g2.std() < 1e-12).all())  # what does not move stays correlated
         True
     """
-    count = len(frames)
-    delays = powers_of_two(count) if delays is None else delays
-    if len(delays) == 0 or int(delays.min()) < 1 or int(delays.max()) >= count:
+    places = torch.arange(len(frames)) if places is None else places
+    count = int(places[-1] - places[0]) + 1
+    chosen = powers_of_two(count) if delays is None else delays
+    if len(chosen) == 0 or int(chosen.min()) < 1 or int(chosen.max()) >= count:
         raise InputError(
             "cannot correlate at these delays",
             why=f"there are {count} frames",
             fix=f"give delays between 1 and {count - 1} frames",
         )
-    values, errors = [], []
-    for region in regions:
-        intensity = pixels_of(frames, region)
-        pairs = [at_delay(intensity, int(d)) for d in delays]
-        values.append(torch.stack([v for v, _ in pairs]))
-        errors.append(torch.stack([e for _, e in pairs]))
-    return Correlation(delays, torch.stack(values), torch.stack(errors))
+    spread = [pixels_of(frames, region) for region in regions]
+    pairs = [[pairs_at(x, places, int(d)) for x in spread] for d in chosen]
+    usable = [all(len(early) for early, _ in per_region) for per_region in pairs]
+    if not all(usable) and (delays is not None or not any(usable)):
+        raise InputError(
+            "cannot correlate at these delays",
+            why=f"no two frames with light are {int(chosen[usable.index(False)])} apart",
+            fix="give other delays, or frames without gaps",
+        )
+    kept = [k for k, good in enumerate(usable) if good]
+    found = [[at_delay(x, *pairs[k][r]) for k in kept] for r, x in enumerate(spread)]
+    values = torch.stack([torch.stack([value for value, _ in row]) for row in found])
+    errors = torch.stack([torch.stack([error for _, error in row]) for row in found])
+    return Correlation(chosen[kept], values, errors)
 
 
-def at_delay(intensity: Tensor, delay: int) -> tuple[Tensor, Tensor]:
-    """g2 and its standard error at one delay, from (time, pixel)."""
-    early, late = intensity[:-delay], intensity[delay:]
+def pairs_at(intensity: Tensor, places: Tensor, delay: int) -> tuple[Tensor, Tensor]:
+    """Rows of (time, pixel) a delay apart that hold light: the early ones, the late ones."""
+    late = torch.searchsorted(places, places + delay)
+    early = torch.arange(len(places))
+    there = late < len(places)
+    early, late = early[there], late[there]
+    lit = intensity.sum(1) > 0
+    good = (places[late] - places[early] == delay) & lit[early] & lit[late]
+    return early[good], late[good]
+
+
+def at_delay(intensity: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """g2 and its standard error from (time, pixel) and the rows of the pairs."""
+    early, late = intensity[first], intensity[second]
     # Normalised by the mean over pixels at each time, so that a flickering source cancels.
     product = (early / early.mean(1, keepdim=True)) * (late / late.mean(1, keepdim=True))
     by_pixel = product.mean(0)

@@ -1,0 +1,393 @@
+"""Which pixels and frames count: the one place that decides, for every reader and every verb.
+
+A pixel is left out where it is broken (not finite or negative in a frame that is otherwise whole),
+saturated, dead or hot; a frame where it is dark, repeated, full or not finite. What is left out is
+told by number and reason in a `Quality`.
+
+Speckle itself is never broader than exponential (Goodman, Speckle Phenomena in Optics, 2nd ed.,
+section 3.2), so that beyond the mean a pixel at n standard deviations has a chance of e⁻ⁿ at most:
+`debye.speckle.data.outliers` holds pixels against that, in their shell and among their neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.errors import InputError
+from debye.speckle.data.outliers import outliers
+from debye.speckle.data.repeats import repeated
+from debye.speckle.data.survey import Survey, chunks, flat, survey
+
+BITS = (8, 10, 12, 14, 15, 16, 20, 24, 31, 32)
+"""Bit depths whose largest number may stand for a full pixel, whatever the type it is kept in."""
+DARK = 0.01
+"""A frame with less than this part of the others' light is dark."""
+MOST = 0.1
+"""A frame of which more than this part is full or broken is left out; else its pixels are."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was left out of frames, and why.
+
+    Attributes:
+        pixels: How many pixels, by reason.
+        frames: Which frames, counted from 0 as recorded, by reason.
+        notes: What is suspicious, or was assumed.
+        kept: The numbers of the frames that are left; None if all are.
+
+    Example:
+        >>> Quality({"hot": 3}, {"dark": [13]}).lines()
+        ['3 hot pixels were masked', 'frame 13 is dark, and was left out']
+    """
+
+    pixels: dict[str, int] = field(default_factory=dict)
+    frames: dict[str, list[int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    kept: tuple[int, ...] | None = None
+
+    def lines(self) -> list[str]:
+        """A sentence for each reason."""
+        masked = [
+            f"{n} {kind} pixel{'s were' if n > 1 else ' was'} masked"
+            for kind, n in self.pixels.items()
+        ]
+        left = [
+            f"frame{'s' * (len(n) > 1)} {numbers(n)} {'are' if len(n) > 1 else 'is'} {kind}, "
+            f"and {'were' if len(n) > 1 else 'was'} left out"
+            for kind, n in self.frames.items()
+        ]
+        return [*masked, *left, *self.notes]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same, for a record."""
+        return {"pixels": self.pixels, "frames": self.frames, "notes": list(self.notes)}
+
+    def told(self) -> dict[str, Any]:
+        """What `Frames.about` says of it: nothing where nothing was left out."""
+        facts = {"masked": self.pixels, "left_out": self.frames, "notes": list(self.notes)}
+        return {k: v for k, v in facts.items() if v}
+
+
+class Examined(NamedTuple):
+    """Which pixels and frames count."""
+
+    mask: Tensor
+    """(qy, qx) True where a pixel counts."""
+    kept: list[int]
+    """Numbers of the frames that count."""
+    quality: Quality
+
+
+def numbers(which: list[int], most: int = 8) -> str:
+    """Numbers in words, the first so many of them.
+
+    Example:
+        >>> numbers([3, 7]), numbers(list(range(12)))
+        ('3, 7', '0, 1, 2, 3, 4, 5, 6, 7 … (12)')
+    """
+    more = f" … ({len(which)})" if len(which) > most else ""
+    return ", ".join(map(str, which[:most])) + more
+
+
+def full_at(bits: float) -> float:
+    """The counts at which a pixel of so many bits is full: 2ⁿ − 1, of 16 bits and more 2ⁿ − 2.
+
+    EIGER writes 2ⁿ − 1 for gaps and full pixels, and 2ⁿ − 2 for pixels known to be defective.
+
+    Example:
+        >>> full_at(12), full_at(16), full_at(32)
+        (4095.0, 65534.0, 4294967294.0)
+    """
+    return 2.0**bits - (2 if bits >= 16 else 1)
+
+
+def full_of(dtype: np.dtype | torch.dtype) -> float:
+    """The counts at which a pixel kept in a type of whole numbers is full; infinite for others.
+
+    Example:
+        >>> full_of(np.dtype("uint8")), full_of(torch.int16), full_of(np.dtype("f4"))
+        (255.0, 32767.0, inf)
+    """
+    if isinstance(dtype, torch.dtype):
+        whole = not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
+        return full_at(math.log2(torch.iinfo(dtype).max + 1)) if whole else math.inf
+    return full_at(math.log2(int(np.iinfo(dtype).max) + 1)) if dtype.kind in "ui" else math.inf
+
+
+def examine(
+    data: Tensor, mask: Tensor, full: float = math.inf, *, statistics: bool = True
+) -> Examined:
+    """Decide which pixels and frames count.
+
+    Args:
+        data: (run, time, qy, qx) counts or intensities.
+        mask: (qy, qx) True where a pixel may count.
+        full: Counts at which a pixel is full.
+        statistics: Whether pixels are also held against their neighbours and shells, and whether
+            numbers such as 65535 stand for full pixels where nothing says so. Not for frames that
+            debye simulated.
+
+    Returns:
+        The mask, the frames and the reasons. A frame that is bad in one run is left out of all.
+
+    Raises:
+        InputError: More than a quarter of the pixels or all frames but one are bad, or the mask
+            is the wrong way round.
+
+    Example:
+        >>> data = torch.poisson(torch.full((1, 30, 9, 9), 6.0), torch.Generator().manual_seed(0))
+        >>> data[0, 4], data[0, 9], data[..., 2, 2] = 0.0, data[0, 8], 1e6
+        >>> examine(data, torch.ones(9, 9) > 0).quality.lines()[0]
+        '1 hot pixel was masked'
+        >>> examine(data, torch.ones(9, 9) > 0).quality.frames
+        {'dark': [4], 'repeated': [9]}
+    """
+    seen = survey(data, mask)
+    full = min(full, flag_of(data, mask, full, seen)) if statistics else full
+    kinds = _kinds(data, full, seen)
+    frames, good = ({}, mask) if kinds is None else _spoilt(data, kinds, mask)
+    left, kept = _without(data, list(range(data.shape[1])), _left_out(frames))
+    _check_frames(kept, frames, data, kinds, mask)
+    _check_pixels(good, mask, {"broken or saturated": int((mask & ~good).sum())}, data, kinds)
+    seen = seen if kinds is None else survey(left, good)
+    if statistics and (hot := outliers(seen, good)["hot"]).any():  # which would light a dark frame
+        good = good & ~hot
+        seen = survey(left, good)
+    if not (flat(left[:, :2], good) and flat(left, good)):
+        frames |= _named("dark", [kept[t] for t in dark(seen, len(kept))])
+        left, kept = _without(data, kept, _left_out(frames))
+        frames |= _named("repeated", [kept[t] for t in repeated(left, good, seen)])
+    left, kept = _without(data, kept, _left_out(frames))
+    _check_frames(kept, frames, data, kinds, mask)
+    bad = bad_pixels(left, full, mask, statistics=statistics)
+    note = _check_mask(left, mask, bad) if statistics else ""
+    counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
+    good = mask & ~torch.stack(list(bad.values())).any(0)
+    _check_pixels(good, mask, counts, data, kinds)
+    whole = tuple(kept) if frames else None
+    return Examined(good, kept, Quality(counts, frames, (note,) if note else (), whole))
+
+
+def _without(data: Tensor, kept: list[int], gone: set[int]) -> tuple[Tensor, list[int]]:
+    """The frames that are left of some, and their numbers."""
+    kept = [t for t in kept if t not in gone]
+    return (data if len(kept) == data.shape[1] else data[:, kept]), kept
+
+
+def _named(kind: str, which: list[int]) -> dict[str, list[int]]:
+    return {kind: which} if which else {}
+
+
+def bad_pixels(
+    data: Tensor,
+    full: float | None = None,
+    mask: Tensor | None = None,
+    *,
+    statistics: bool = True,
+    seen: Survey | None = None,
+) -> dict[str, Tensor]:
+    """Pixels to leave out: (qy, qx) True where broken, dead, hot or saturated.
+
+    A pixel is broken if it is ever not finite or negative; saturated if it ever reaches ``full``;
+    dead and hot as `debye.speckle.data.outliers.outliers` finds them.
+
+    Example:
+        >>> data = torch.full((1, 30, 5, 5), 2.0)
+        >>> data[..., 0, 0], data[..., 2, 2], data[0, 3, 4, 4] = 0.0, float("nan"), 65535.0
+        >>> {k: v.nonzero().tolist() for k, v in bad_pixels(data, 65535).items() if v.any()}
+        {'broken': [[2, 2]], 'saturated': [[4, 4]], 'dead': [[0, 0]]}
+    """
+    good = torch.ones_like(data[0, 0], dtype=torch.bool) if mask is None else mask
+    seen = survey(data, good) if seen is None else seen
+    kinds = _kinds(data, math.inf if full is None else full, seen)
+    bad = dict.fromkeys(("broken", "saturated"), torch.zeros_like(good))
+    if kinds is not None:
+        bad["broken"] = (kinds == BROKEN).flatten(0, 1).any(0) & good
+        bad["saturated"] = (kinds == FULL).flatten(0, 1).any(0) & good & ~bad["broken"]
+        good = good & ~bad["broken"] & ~bad["saturated"]
+        seen = survey(data, good)
+    return bad | outliers(seen, good) if statistics else bad
+
+
+BROKEN, FULL = 1, 2
+
+
+def _kinds(data: Tensor, full: float, seen: Survey) -> Tensor | None:
+    """`wrong_values`, or None where good pixels hold none."""
+    fine = (seen.lowest >= 0) & (seen.highest < min(full, math.inf))
+    return None if fine.all() else wrong_values(data, full)
+
+
+def wrong_values(data: Tensor, full: float = math.inf) -> Tensor:
+    """For each value 0 where it may be counts, 1 where it is not finite or negative, 2 where full.
+
+    Example:
+        >>> wrong_values(torch.tensor([[[[0.0, -1.0, float("nan"), 255.0]]]]), 255.0).flatten()
+        tensor([0, 1, 1, 2], dtype=torch.uint8)
+    """
+    kinds = torch.zeros(data.shape, dtype=torch.uint8, device=data.device)
+    for part, found in zip(chunks(data), chunks(kinds), strict=True):
+        found[part >= full] = FULL
+        found[~((part >= 0) & torch.isfinite(part))] = BROKEN
+    return kinds
+
+
+def _spoilt(data: Tensor, kinds: Tensor, mask: Tensor) -> tuple[dict[str, list[int]], Tensor]:
+    """Frames of which too much is wrong, by reason, and the pixels that are right elsewhere."""
+    wrong = (kinds > 0) & mask
+    share = wrong.flatten(2).double().mean(2) * mask.numel() / max(int(mask.sum()), 1)
+    if not share.any():
+        return {}, mask
+    partly = share < 0.9  # (run, time): frames that show which pixels are always wrong
+    always = wrong[partly].double().mean(0) > 0.5 if partly.any() else torch.zeros_like(mask)
+    open_ = mask & ~always
+    share = (wrong & open_).flatten(2).sum(2) / max(int(open_.sum()), 1)
+    frames: dict[str, list[int]] = {}
+    for run, time in (share > MOST).nonzero().tolist():
+        name = _reason(data[run, time][open_], kinds[run, time][open_])
+        frames.setdefault(name, []).append(time)
+    frames = {k: sorted(set(v)) for k, v in frames.items()}
+    gone = _left_out(frames)
+    kept = [t for t in range(data.shape[1]) if t not in gone]
+    return frames, open_ & ~wrong[:, kept].flatten(0, 1).any(0)
+
+
+def _reason(values: Tensor, kinds: Tensor) -> str:
+    """What most of the wrong values of a frame are."""
+    amounts = {
+        "not finite": int((~torch.isfinite(values)).sum()),
+        "negative": int((values < 0).sum()),
+        "full": int((kinds == FULL).sum()),
+    }
+    return max(amounts, key=lambda k: amounts[k])
+
+
+def _left_out(frames: dict[str, list[int]]) -> set[int]:
+    return {t for which in frames.values() for t in which}
+
+
+def dark(seen: Survey, frames: int) -> list[int]:
+    """Frames without light among frames that have some, in runs of so many."""
+    found: set[int] = set()
+    for sums in seen.light.split(max(frames, 1)):
+        lit = sums[sums > 0]
+        usual = float(lit.median()) if len(lit) else 0.0
+        # Of twenty photons none arrive once in a billion frames.
+        if usual >= (20 if seen.counts else 1e-300):
+            found |= set((sums <= DARK * usual).nonzero().flatten().tolist())
+    return sorted(found)
+
+
+def flag_of(data: Tensor, mask: Tensor, full: float, seen: Survey) -> float:
+    """The counts at which pixels stand at 2ⁿ − 1 though nothing says that they are full there.
+
+    Infinite if there are none. A number above 2³¹ − 2 is a flag if it occurs at all; a smaller one
+    where at least four values, and more than in the whole upper half, are at the very maximum.
+
+    Example:
+        >>> data = torch.arange(100.0).reshape(1, 1, 10, 10)
+        >>> data[..., :2, :4] = 4294967295.0  # rounded to 2³² in single precision
+        >>> every = torch.ones(10, 10) > 0
+        >>> flag_of(data, every, math.inf, survey(data, every))
+        4294967296.0
+    """
+    flags = {2**n - k for n in BITS for k in (1, 2) if k == 1 or n >= 16}
+    flags |= {float(np.float32(n)) for n in flags}
+    found, top = math.inf, float(seen.highest.nan_to_num(posinf=torch.inf).max())
+    while True:
+        if not top < full:
+            top = max(_largest(x, mask, min(full, found)) for x in chunks(data))
+        if top not in flags or top < 255:
+            return found
+        if top < 2**31 - 2:
+            at, near = np.sum([_near(x, mask, top) for x in chunks(data)], axis=0)
+            if at < 4 or at <= near:
+                return found
+        found, top = top, math.inf
+
+
+def _largest(part: Tensor, mask: Tensor, below: float) -> float:
+    """The largest finite number below another, behind open pixels."""
+    usable = mask & (part < below) & torch.isfinite(part)
+    return float(torch.where(usable, part, -math.inf).max())
+
+
+def _near(part: Tensor, mask: Tensor, top: float) -> tuple[int, int]:
+    """How many values are at the top, and how many in the upper half below it."""
+    return int(((part == top) & mask).sum()), int(((part >= top / 2) & (part < top) & mask).sum())
+
+
+def _check_frames(
+    kept: list[int], frames: dict[str, list[int]], data: Tensor, kinds: Tensor | None, mask: Tensor
+) -> None:
+    """Refuse a run of which no two frames are left."""
+    if len(kept) > 1 or not frames:
+        return
+    listed = "; ".join(f"{numbers(v)} {k}" for k, v in frames.items())
+    wrong, where = _first_wrong(data, kinds, mask)
+    raise InputError(
+        f"cannot use these frames: {wrong or 'fewer than two are left'}",
+        why=f"{where}of {data.shape[1]} frames these are bad: {listed}",
+        fix="record or export them again; if the file holds several runs, give the good ones alone",
+    )
+
+
+def _first_wrong(data: Tensor, kinds: Tensor | None, mask: Tensor) -> tuple[str, str]:
+    """How many values behind open pixels are no counts, and where the first is; or nothing."""
+    wrong = mask & False if kinds is None else (kinds == BROKEN) & mask
+    if not wrong.any():
+        return "", ""
+    run, time, y, x = wrong.nonzero()[0].tolist()
+    name = "negative" if data[run, time, y, x] < 0 else "not finite"
+    where = f"the first is pixel ({y}, {x}) of frame {time} in run {run}; "
+    return f"{int(wrong.sum())} values are {name}", where
+
+
+def _check_pixels(
+    good: Tensor, mask: Tensor, counts: dict[str, int], data: Tensor, kinds: Tensor | None
+) -> None:
+    """Refuse a detector of which more than a quarter is bad."""
+    if int(good.sum()) >= 0.75 * int(mask.sum()) and good.any():
+        return
+    wrong, where = _first_wrong(data, kinds, mask)
+    listed = ", ".join(f"{n} {k}" for k, n in counts.items()) or "none is left"
+    raise InputError(
+        f"cannot use these frames{wrong and ': '}{wrong}",
+        why=f"{where}of {int(mask.sum())} open pixels {listed}",
+        fix="mask the bad part of the detector, give the right saturation=…, or correct the data",
+    )
+
+
+def _check_mask(data: Tensor, mask: Tensor, bad: dict[str, Tensor]) -> str:
+    """A word where a mask leaves little and hides light; refused where what it leaves is dark.
+
+    Raises:
+        InputError: The open pixels see nothing, and the masked ones do.
+    """
+    hidden = ~mask
+    if not hidden.any() or not mask.any():
+        return ""
+    light = torch.nan_to_num(data.flatten(0, 1).double().mean(0), nan=0.0, posinf=0.0)
+    seen = mask & ~(bad["broken"] | bad["saturated"])
+    inside = float(light[seen].median()) if seen.any() else 0.0
+    outside = float(light[hidden].median())
+    if outside <= 0 or inside > 10 * outside:
+        return ""
+    told = f"the {int(mask.sum())} open pixels see {inside:.3g}, the {int(hidden.sum())} masked "
+    told += f"ones {outside:.3g} a frame"
+    if inside <= DARK * outside:
+        raise InputError(
+            "the mask seems to be inverted",
+            why=told,
+            fix="in a pixel_mask 0 is a good pixel: write it the other way round (in Python pass "
+            "~mask, True where a pixel counts)",
+        )
+    few = int(mask.sum()) < int(hidden.sum())
+    return f"the mask may be inverted: {told}" if few and inside < 3 * outside else ""

@@ -1,0 +1,68 @@
+"""Sums and extremes of frames, in one pass: what all decisions on pixels and frames stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Survey(NamedTuple):
+    """What the good pixels of frames held; NaN where a value was."""
+
+    total: Tensor
+    """(qy, qx) in all frames."""
+    highest: Tensor
+    """(qy, qx) in the best frame."""
+    lowest: Tensor
+    """(qy, qx) in the poorest."""
+    light: Tensor
+    """(frame,) of all pixels, those of one run after those of another."""
+    counts: bool
+    """Whether all are whole numbers, as counts are."""
+
+    @property
+    def flicker(self) -> float:
+        """Light of the brightest frame over that of the mean one."""
+        mean = float(self.light.mean())
+        return max(float(self.light.max()) / mean, 1.0) if mean > 0 else 1.0
+
+
+def chunks(data: Tensor, size: int = 2**19) -> Iterator[Tensor]:
+    """Some frames of all runs at a time, (frame, qy, qx), few enough to stay in the cache."""
+    frames = data.flatten(0, -3)
+    yield from frames.split(max(1, size // max(1, frames[:1].numel())))
+
+
+def survey(data: Tensor, good: Tensor) -> Survey:
+    """Look at all frames once; what is not finite counts as NaN.
+
+    Args:
+        data: (…, qy, qx).
+        good: (qy, qx) True where a pixel counts.
+
+    Example:
+        >>> frames, good = torch.arange(8.0).reshape(2, 2, 2), torch.ones(2, 2) > 0
+        >>> good[1, 1] = False
+        >>> seen = survey(frames, good)
+        >>> seen.total.tolist(), seen.light.tolist(), seen.counts
+        ([[4.0, 6.0], [8.0, 0.0]], [3.0, 15.0], True)
+    """
+    total = torch.zeros(good.shape, dtype=torch.float64, device=good.device)
+    highest, lowest = torch.zeros_like(total), torch.full_like(total, torch.inf)
+    light, counts, everything = [], True, bool(good.all())
+    for part in chunks(data):
+        seen = part if everything else torch.where(good, part, 0.0)
+        total += seen.sum(0, dtype=torch.float64)
+        highest = torch.maximum(highest, seen.amax(0))
+        lowest = torch.minimum(lowest, seen.amin(0))
+        light.append(seen.sum((1, 2), dtype=torch.float64))
+        counts = counts and bool(((seen == seen.round()) | ~torch.isfinite(seen)).all())
+    return Survey(total, highest, lowest, torch.cat(light), counts)
+
+
+def flat(data: Tensor, good: Tensor) -> bool:
+    """Whether every frame holds one number only: made by hand, and not to be judged."""
+    return all(bool((x[:, good].amax(1) == x[:, good].amin(1)).all()) for x in chunks(data))
