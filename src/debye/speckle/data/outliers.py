@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
-from scipy.special import gammainc
 from torch import Tensor
 
 from debye.speckle.data.survey import Survey
@@ -110,12 +108,22 @@ def _neighbourhood(values: np.ndarray, used: np.ndarray) -> Kind:
     """Mean and variance of the used pixels of 7 × 7, the pixel itself aside."""
     scale = max(float(np.abs(values[used]).max(initial=0.0)), 1e-100)
     x = np.where(used, values / scale, 0.0)
-    count, first, second = (
-        uniform_filter(v, 7, mode="constant") - v / 49 for v in (used.astype(float), x, x**2)
-    )
+    count, first, second = (_around(v, 7) - v / 49 for v in (used.astype(float), x, x**2))
     some = np.maximum(count, 1e-9)
     mean = first / some
     return Kind(mean * scale, (second / some - mean**2).clip(min=0) * scale**2, 49 * count)
+
+
+def _around(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean over a square around each pixel, zeros beyond the border."""
+    whole = torch.from_numpy(values)[None, None]
+    pooled = torch.nn.functional.avg_pool2d(whole, width, 1, padding=width // 2)
+    return np.asarray(pooled[0, 0].numpy())
+
+
+def _gamma(shape: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The chance of a gamma-distributed number of unit scale to be at most x."""
+    return np.asarray(torch.special.gammainc(torch.from_numpy(shape), torch.from_numpy(x)).numpy())
 
 
 def _hot(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
@@ -156,7 +164,7 @@ def _in_shell(shell: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 def _within_seven(which: np.ndarray) -> np.ndarray:
     """How many pixels of a kind are among the 7 × 7 around each pixel."""
-    return np.rint(49 * uniform_filter(which.astype(float), 7, mode="constant"))
+    return np.rint(49 * _around(which.astype(float), 7))
 
 
 def _without_top(values: np.ndarray, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
@@ -209,7 +217,7 @@ def _dead(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
         return np.zeros_like(good)
     kinds = [_moments(sums.total, lit, shell), _neighbourhood(sums.total, lit)]
     mean = kinds[0].mean
-    crowded = uniform_filter(empty.astype(float), 3, mode="constant") * 9 > 2.5
+    crowded = _around(empty.astype(float), 3) * 9 > 2.5
     dead = np.zeros_like(good)
     for group in (empty & crowded, empty & ~crowded):  # beamstops and gaps; single pixels
         for count in (_in_shell(shell), _within_seven):
@@ -222,5 +230,5 @@ def _dead(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
     alone = empty & (kinds[0].number >= 8) & (kinds[1].number >= 8)
     for average, variance, _ in kinds:
         theta = np.maximum(variance, average).clip(min=1e-9) / average.clip(min=1e-9)
-        alone &= gammainc(average.clip(min=1e-9) / theta, 0.5 / theta) < CHANCE / good.sum()
+        alone &= _gamma(average.clip(min=1e-9) / theta, 0.5 / theta) < CHANCE / good.sum()
     return (dead | alone) & (np.minimum(mean, kinds[1].mean) >= ENOUGH)
