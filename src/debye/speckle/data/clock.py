@@ -85,11 +85,11 @@ def grid(times: Tensor, kept: tuple[int, ...] | None = None) -> Grid:
     return Grid(interval, places)
 
 
-def gaps_told(times: Tensor, kept: tuple[int, ...] | None = None) -> list[str]:
+def gap_notes(times: Tensor, kept: tuple[int, ...] | None = None) -> list[str]:
     """A line for the gaps in times that are even otherwise.
 
     Example:
-        >>> gaps_told(torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 7.0, 8.0]))
+        >>> gap_notes(torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 7.0, 8.0]))
         ['2 frames are missing after t = 4: the times leave a gap']
     """
     try:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from debye.core.upward import Displayed
 from debye.errors import InputError
-from debye.speckle.data.clock import exact_times, gaps_told
+from debye.speckle.data.clock import exact_times, gap_notes
 from debye.speckle.data.quality import Examined, Quality, examine, full_of
 from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
@@ -153,9 +153,9 @@ class Frames(ByValue, Displayed):
             changes |= {"data": self.data[:, kept], "times": self.times[kept]}
             changes["states"] = None if states is None else states[:, kept]
             changes["recorded"] = self.recorded or Recorded(self.times, states)
-        gaps = gaps_told(changes.get("times", self.times), found.quality.kept)
+        gaps = gap_notes(changes.get("times", self.times), found.quality.kept)
         quality = replace(found.quality, notes=(*found.quality.notes, *gaps))
-        return changes | {"quality": quality, "about": self.about | quality.told()}
+        return changes | {"quality": quality, "about": self.about | quality.facts()}
 
     def __repr__(self) -> str:
         return f"Frames({self.summary()})"

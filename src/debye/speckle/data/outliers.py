@@ -40,7 +40,7 @@ class Sums(NamedTuple):
     def of(cls, seen: Survey) -> Sums:
         """Of frames whose good pixels hold nothing but numbers."""
         total, peak = seen.total.cpu().numpy(), seen.highest.cpu().numpy()
-        return cls(total, peak, len(seen.light), seen.counts, seen.flicker)
+        return cls(total, peak, len(seen.intensity), seen.counts, seen.flicker)
 
 
 class Kind(NamedTuple):
@@ -62,6 +62,7 @@ def outliers(seen: Survey, good: Tensor) -> dict[str, Tensor]:
     Example:
         >>> speckle = torch.distributions.Exponential(1.0).sample((3, 32, 32))
         >>> speckle[:, 5, 20] = 500.0
+        >>> from debye.speckle.data.survey import survey
         >>> every = torch.ones(32, 32) > 0
         >>> {k: v.nonzero().tolist() for k, v in outliers(survey(speckle, every), every).items()}
         {'dead': [], 'hot': [[5, 20]]}

@@ -69,10 +69,10 @@ class Quality:
         """The same, for a record."""
         return {"pixels": self.pixels, "frames": self.frames, "notes": list(self.notes)}
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What `Frames.about` says of it: nothing where nothing was left out."""
-        facts = {"masked": self.pixels, "left_out": self.frames, "notes": list(self.notes)}
-        return {k: v for k, v in facts.items() if v}
+        said = {"masked": self.pixels, "left_out": self.frames, "notes": list(self.notes)}
+        return {k: v for k, v in said.items() if v}
 
 
 class Examined(NamedTuple):
@@ -276,7 +276,7 @@ def _left_out(frames: dict[str, list[int]]) -> set[int]:
 def dark(seen: Survey, frames: int) -> list[int]:
     """Frames without light among frames that have some, in runs of so many."""
     found: set[int] = set()
-    for sums in seen.light.split(max(frames, 1)):
+    for sums in seen.intensity.split(max(frames, 1)):
         lit = sums[sums > 0]
         usual = float(lit.median()) if len(lit) else 0.0
         # Of twenty photons none arrive once in a billion frames.

@@ -107,7 +107,7 @@ class ScanData(OneLine, ByValue):
             None,
             float(data[0].max()),
             scattering=model,
-            about=self.quality.told(),
+            about=self.quality.facts(),
             quality=self.quality,
         )
 

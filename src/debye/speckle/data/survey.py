@@ -18,7 +18,7 @@ class Survey(NamedTuple):
     """(qy, qx) in the best frame."""
     lowest: Tensor
     """(qy, qx) in the poorest."""
-    light: Tensor
+    intensity: Tensor
     """(frame,) of all pixels, those of one run after those of another."""
     counts: bool
     """Whether all are whole numbers, as counts are."""
@@ -26,8 +26,8 @@ class Survey(NamedTuple):
     @property
     def flicker(self) -> float:
         """Light of the brightest frame over that of the mean one."""
-        mean = float(self.light.mean())
-        return max(float(self.light.max()) / mean, 1.0) if mean > 0 else 1.0
+        mean = float(self.intensity.mean())
+        return max(float(self.intensity.max()) / mean, 1.0) if mean > 0 else 1.0
 
 
 def chunks(data: Tensor, size: int = 2**19) -> Iterator[Tensor]:
@@ -47,20 +47,20 @@ def survey(data: Tensor, good: Tensor) -> Survey:
         >>> frames, good = torch.arange(8.0).reshape(2, 2, 2), torch.ones(2, 2) > 0
         >>> good[1, 1] = False
         >>> seen = survey(frames, good)
-        >>> seen.total.tolist(), seen.light.tolist(), seen.counts
+        >>> seen.total.tolist(), seen.intensity.tolist(), seen.counts
         ([[4.0, 6.0], [8.0, 0.0]], [3.0, 15.0], True)
     """
     total = torch.zeros(good.shape, dtype=torch.float64, device=good.device)
     highest, lowest = torch.zeros_like(total), torch.full_like(total, torch.inf)
-    light, counts, everything = [], True, bool(good.all())
+    intensity, counts, everything = [], True, bool(good.all())
     for part in chunks(data):
         seen = part if everything else torch.where(good, part, 0.0)
         total += seen.sum(0, dtype=torch.float64)
         highest = torch.maximum(highest, seen.amax(0))
         lowest = torch.minimum(lowest, seen.amin(0))
-        light.append(seen.sum((1, 2), dtype=torch.float64))
+        intensity.append(seen.sum((1, 2), dtype=torch.float64))
         counts = counts and bool(((seen == seen.round()) | ~torch.isfinite(seen)).all())
-    return Survey(total, highest, lowest, torch.cat(light), counts)
+    return Survey(total, highest, lowest, torch.cat(intensity), counts)
 
 
 def flat(data: Tensor, good: Tensor) -> bool:
