@@ -43,6 +43,8 @@ def exact_times(values: Numbers) -> Tensor:
 def seconds(times: Tensor, unit: str) -> tuple[Tensor, str]:
     """Times in seconds and "s", where their unit is one of time; else as they are, without one.
 
+    Whole numbers that count from long ago are counted from the first.
+
     Example:
         >>> seconds(torch.tensor([0.0, 100.0]), "ms"), seconds(torch.tensor([0.0, 1.0]), "frames")
         ((tensor([0.0000, 0.1000]), 's'), (tensor([0., 1.]), ''))
@@ -51,6 +53,8 @@ def seconds(times: Tensor, unit: str) -> tuple[Tensor, str]:
     if factor is None:
         return times, ""
     # Divided where the unit is a part of a second, so that 100 ms are the double next to 0.1.
+    if factor < 1 and (times == times.round()).all() and times[0] > 100 * (times[-1] - times[0]):
+        times = times - times[0]  # an epoch in seconds would keep too few digits of them
     return (times * factor if factor >= 1 else times / round(1 / factor)), "s"
 
 

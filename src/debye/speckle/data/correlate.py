@@ -59,7 +59,7 @@ class Correlated(ByValue, Displayed):
     @property
     def delay(self) -> Tensor:
         """(D,) delays in the unit of the frames' times."""
-        return self.correlation.delay * self.interval
+        return self.correlation.delay.double() * self.interval
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the two-time correlation."""

@@ -15,7 +15,7 @@ from debye.errors import InputError
 from debye.speckle.data.clock import exact_times, seconds
 from debye.speckle.data.hdf5 import array
 from debye.speckle.data.locate import DETECTOR, datasets
-from debye.speckle.data.quality import full_at
+from debye.speckle.data.saturation import full_at
 
 BIT_DEPTH = re.compile(r"bit_?depth(_?(image|readout))?|bits_?per_?(pixel|sample)", re.IGNORECASE)
 CUTOFF = re.compile(
@@ -36,6 +36,8 @@ MASK_BITS = {
 """Bits of a NeXus pixel_mask, https://manual.nexusformat.org/classes/base_classes/NXdetector.html."""
 CXI_BITS = {0: "invalid", 1: "saturated", 2: "hot", 3: "dead", 4: "shadowed", 10: "noisy"}
 """Bits of a mask of CXI, whose bits 5, 11, 13 and 14 say nothing bad of a pixel."""
+FILE = "file's"
+"""What a pixel is that the file masks without saying why."""
 CXI_GOOD = 1 << 5 | 1 << 11 | 1 << 13 | 1 << 14
 MASKS = ("pixel_mask", "mask", "detectorSpecific/pixel_mask", "bad_pixel_mask")
 CLOCKS = (
@@ -140,10 +142,10 @@ def _reasons(values: np.ndarray, masked: np.ndarray, bits: dict[int, str]) -> di
     if not masked.any():
         return {}
     if values.dtype.kind not in "ui" or int(values.max()) == 1:
-        return {"masked": int(masked.sum())}
+        return {FILE: int(masked.sum())}
     low = values[masked].astype(np.int64)
     lowest = np.log2(np.abs(low & -low).astype(float)).astype(int)
-    kinds = [bits.get(int(b), "masked") for b in lowest]
+    kinds = [bits.get(int(b), FILE) for b in lowest]
     return {k: kinds.count(k) for k in dict.fromkeys(kinds)}
 
 

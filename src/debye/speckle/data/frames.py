@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.data.clock import exact_times, gap_notes
-from debye.speckle.data.quality import Examined, Quality, examine, full_of
+from debye.speckle.data.quality import Examined, Quality, examine
+from debye.speckle.data.saturation import full_of
 from debye.speckle.dynamics.solver import Solver, check_times
 from debye.speckle.dynamics.systems import System
 from debye.speckle.scattering.models import Scattering

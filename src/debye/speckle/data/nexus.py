@@ -38,7 +38,8 @@ from debye.speckle.data.hdf5 import (
     write_hdf5,
 )
 from debye.speckle.data.locate import DETECTOR, find_frames, split_name
-from debye.speckle.data.quality import Quality, examine, full_of
+from debye.speckle.data.quality import Quality, examine
+from debye.speckle.data.saturation import full_of
 from debye.speckle.serialize import build, describe
 from debye.speckle.values import positive
 

@@ -32,6 +32,7 @@ class Sums(NamedTuple):
 
     total: np.ndarray
     peak: np.ndarray
+    least: np.ndarray
     frames: int
     whole: bool
     flicker: float
@@ -39,8 +40,8 @@ class Sums(NamedTuple):
     @classmethod
     def of(cls, seen: Survey) -> Sums:
         """Of frames whose good pixels hold nothing but numbers."""
-        total, peak = seen.total.cpu().numpy(), seen.highest.cpu().numpy()
-        return cls(total, peak, len(seen.intensity), seen.counts, seen.flicker)
+        total, peak, least = (x.cpu().numpy() for x in (seen.total, seen.highest, seen.lowest))
+        return cls(total, peak, least, len(seen.intensity), seen.counts, seen.flicker)
 
 
 class Kind(NamedTuple):
@@ -53,7 +54,7 @@ class Kind(NamedTuple):
 
 
 def outliers(seen: Survey, good: Tensor) -> dict[str, Tensor]:
-    """(qy, qx) True where a pixel is dead or hot.
+    """(qy, qx) True where a pixel is dead, hot or stuck: always the same, which photons never are.
 
     Args:
         seen: Of the frames behind the good pixels.
@@ -65,15 +66,16 @@ def outliers(seen: Survey, good: Tensor) -> dict[str, Tensor]:
         >>> from debye.speckle.data.survey import survey
         >>> every = torch.ones(32, 32) > 0
         >>> {k: v.nonzero().tolist() for k, v in outliers(survey(speckle, every), every).items()}
-        {'dead': [], 'hot': [[5, 20]]}
+        {'dead': [], 'hot': [[5, 20]], 'stuck': []}
     """
     sums, usable = Sums.of(seen), good.cpu().numpy()
     if not usable.any():
-        return {"dead": ~good & False, "hot": ~good & False}
-    shell = shells(usable)
-    hot = _hot(sums, usable, shell)
-    dead = _dead(sums, usable & ~hot, shell)
-    return {k: torch.from_numpy(v).to(good.device) for k, v in (("dead", dead), ("hot", hot))}
+        return dict.fromkeys(("dead", "hot", "stuck"), torch.zeros_like(good))
+    shell, stuck = shells(usable), _stuck(sums, usable)
+    hot = _hot(sums, usable & ~stuck, shell)
+    dead = _dead(sums, usable & ~hot & ~stuck, shell)
+    found = {"dead": dead, "hot": hot, "stuck": stuck}
+    return {k: torch.from_numpy(v).to(good.device) for k, v in found.items()}
 
 
 def shells(good: np.ndarray) -> np.ndarray:
@@ -125,6 +127,17 @@ def _around(values: np.ndarray, width: int) -> np.ndarray:
 def _gamma(shape: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The chance of a gamma-distributed number of unit scale to be at most x."""
     return np.asarray(torch.special.gammainc(torch.from_numpy(shape), torch.from_numpy(x)).numpy())
+
+
+def _stuck(sums: Sums, good: np.ndarray) -> np.ndarray:
+    """Pixels that hold the same number in all frames, where most do not.
+
+    Counts of mean μ > 1 are the same with a chance of (2πμ)^−½ at most.
+    """
+    same = good & (sums.peak == sums.least) & (sums.peak > 1)
+    chance = np.log(2 * np.pi * np.maximum(sums.peak, 1.0)) / 2 if sums.whole else np.log(1e3)
+    stuck = same & ((sums.frames - 1) * chance > np.log(good.sum() / CHANCE))
+    return stuck & (stuck.sum() < 0.25 * good.sum())
 
 
 def _hot(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:

@@ -15,17 +15,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from debye.errors import InputError
 from debye.speckle.data.outliers import outliers
 from debye.speckle.data.repeats import repeated
+from debye.speckle.data.saturation import flag_of
 from debye.speckle.data.survey import Survey, chunks, flat, survey
 
-BITS = (8, 10, 12, 14, 15, 16, 20, 24, 31, 32)
-"""Bit depths whose largest number may stand for a full pixel, whatever the type it is kept in."""
 DARK = 0.01
 """A frame with less than this part of the others' light is dark."""
 MOST = 0.1
@@ -55,7 +53,9 @@ class Quality:
     def lines(self) -> list[str]:
         """A sentence for each reason."""
         masked = [
-            f"{n} {kind} pixel{'s were' if n > 1 else ' was'} masked"
+            f"the file masks {n} pixel{'s' * (n > 1)}"
+            if kind == "file's"
+            else f"{n} {kind} pixel{'s were' if n > 1 else ' was'} masked"
             for kind, n in self.pixels.items()
         ]
         left = [
@@ -96,31 +96,6 @@ def numbers(which: list[int], most: int = 8) -> str:
     return ", ".join(map(str, which[:most])) + more
 
 
-def full_at(bits: float) -> float:
-    """The counts at which a pixel of so many bits is full: 2ⁿ − 1, of 16 bits and more 2ⁿ − 2.
-
-    EIGER writes 2ⁿ − 1 for gaps and full pixels, and 2ⁿ − 2 for pixels known to be defective.
-
-    Example:
-        >>> full_at(12), full_at(16), full_at(32)
-        (4095.0, 65534.0, 4294967294.0)
-    """
-    return 2.0**bits - (2 if bits >= 16 else 1)
-
-
-def full_of(dtype: np.dtype | torch.dtype) -> float:
-    """The counts at which a pixel kept in a type of whole numbers is full; infinite for others.
-
-    Example:
-        >>> full_of(np.dtype("uint8")), full_of(torch.int16), full_of(np.dtype("f4"))
-        (255.0, 32767.0, inf)
-    """
-    if isinstance(dtype, torch.dtype):
-        whole = not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool)
-        return full_at(math.log2(torch.iinfo(dtype).max + 1)) if whole else math.inf
-    return full_at(math.log2(int(np.iinfo(dtype).max) + 1)) if dtype.kind in "ui" else math.inf
-
-
 def examine(
     data: Tensor, mask: Tensor, full: float = math.inf, *, statistics: bool = True
 ) -> Examined:
@@ -143,12 +118,20 @@ def examine(
 
     Example:
         >>> data = torch.poisson(torch.full((1, 30, 9, 9), 6.0), torch.Generator().manual_seed(0))
-        >>> data[0, 4], data[0, 9], data[..., 2, 2] = 0.0, data[0, 8], 1e6
+        >>> data[..., 2, 2] *= 1e4
+        >>> data[0, 4], data[0, 9] = 0.0, data[0, 8]
         >>> examine(data, torch.ones(9, 9) > 0).quality.lines()[0]
         '1 hot pixel was masked'
         >>> examine(data, torch.ones(9, 9) > 0).quality.frames
         {'dark': [4], 'repeated': [9]}
     """
+    if not mask.any():
+        raise InputError(
+            "cannot use these frames",
+            why="the mask leaves no pixel",
+            fix="mask what is bad alone: in a pixel_mask 0 is a good pixel, in Python True is",
+        )
+    note = _check_mask(data, mask) if statistics else ""
     seen = survey(data, mask)
     full = min(full, flag_of(data, mask, full, seen)) if statistics else full
     kinds = _kinds(data, full, seen)
@@ -157,17 +140,21 @@ def examine(
     _check_frames(kept, frames, data, kinds, mask)
     _check_pixels(good, mask, {"broken or saturated": int((mask & ~good).sum())}, data, kinds)
     seen = seen if kinds is None else survey(left, good)
-    if statistics and (hot := outliers(seen, good)["hot"]).any():  # which would light a dark frame
-        good = good & ~hot
-        seen = survey(left, good)
+    if statistics:
+        odd = outliers(seen, good)
+        if (bright := odd["hot"] | odd["stuck"]).any() and (good & ~bright).any():
+            good = good & ~bright  # which would light a dark frame
+            seen = survey(left, good)
     if not (flat(left[:, :2], good) and flat(left, good)):
         frames |= _named("dark", [kept[t] for t in dark(seen, len(kept))])
+        if statistics:
+            part = {kept[t] for t in partly_dark(seen, len(kept), int(good.sum()))}
+            frames |= _named("partly dark", sorted(part - _left_out(frames)))
         left, kept = _without(data, kept, _left_out(frames))
         frames |= _named("repeated", [kept[t] for t in repeated(left, good, seen)])
     left, kept = _without(data, kept, _left_out(frames))
     _check_frames(kept, frames, data, kinds, mask)
     bad = bad_pixels(left, full, mask, statistics=statistics)
-    note = _check_mask(left, mask, bad) if statistics else ""
     counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
     good = mask & ~torch.stack(list(bad.values())).any(0)
     _check_pixels(good, mask, counts, data, kinds)
@@ -213,7 +200,8 @@ def bad_pixels(
         bad["saturated"] = (kinds == FULL).flatten(0, 1).any(0) & good & ~bad["broken"]
         good = good & ~bad["broken"] & ~bad["saturated"]
         seen = survey(data, good)
-    return bad | outliers(seen, good) if statistics else bad
+    judged = statistics and not (flat(data[:, :2], good) and flat(data, good))
+    return bad | outliers(seen, good) if judged else bad
 
 
 BROKEN, FULL = 1, 2
@@ -285,43 +273,17 @@ def dark(seen: Survey, frames: int) -> list[int]:
     return sorted(found)
 
 
-def flag_of(data: Tensor, mask: Tensor, full: float, seen: Survey) -> float:
-    """The counts at which pixels stand at 2ⁿ − 1 though nothing says that they are full there.
-
-    Infinite if there are none. A number above 2³¹ − 2 is a flag if it occurs at all; a smaller one
-    where at least four values, and more than in the whole upper half, are at the very maximum.
-
-    Example:
-        >>> data = torch.arange(100.0).reshape(1, 1, 10, 10)
-        >>> data[..., :2, :4] = 4294967295.0  # rounded to 2³² in single precision
-        >>> every = torch.ones(10, 10) > 0
-        >>> flag_of(data, every, math.inf, survey(data, every))
-        4294967296.0
-    """
-    flags = {2**n - k for n in BITS for k in (1, 2) if k == 1 or n >= 16}
-    flags |= {float(np.float32(n)) for n in flags}
-    found, top = math.inf, float(seen.highest.nan_to_num(posinf=torch.inf).max())
-    while True:
-        if not top < full:
-            top = max(_largest(x, mask, min(full, found)) for x in chunks(data))
-        if top not in flags or top < 255:
-            return found
-        if top < 2**31 - 2:
-            at, near = np.sum([_near(x, mask, top) for x in chunks(data)], axis=0)
-            if at < 4 or at <= near:
-                return found
-        found, top = top, math.inf
-
-
-def _largest(part: Tensor, mask: Tensor, below: float) -> float:
-    """The largest finite number below another, behind open pixels."""
-    usable = mask & (part < below) & torch.isfinite(part)
-    return float(torch.where(usable, part, -math.inf).max())
-
-
-def _near(part: Tensor, mask: Tensor, top: float) -> tuple[int, int]:
-    """How many values are at the top, and how many in the upper half below it."""
-    return int(((part == top) & mask).sum()), int(((part >= top / 2) & (part < top) & mask).sum())
+def partly_dark(seen: Survey, frames: int, pixels: int) -> list[int]:
+    """Frames of which a part holds nothing that is usually lit, while the rest is as ever."""
+    found: set[int] = set()
+    lit = (pixels - seen.empty).clamp(min=1)
+    for sums, held in zip(seen.intensity.split(frames), lit.split(frames), strict=True):
+        each = sums / held
+        if seen.counts and float(each.median()) < 5:
+            continue  # in few photons there are many empty pixels by chance
+        lost = held < held.double().median() - MOST * pixels
+        found |= set((lost & (each > 0.7 * each.median())).nonzero().flatten().tolist())
+    return sorted(found)
 
 
 def _check_frames(
@@ -365,29 +327,33 @@ def _check_pixels(
     )
 
 
-def _check_mask(data: Tensor, mask: Tensor, bad: dict[str, Tensor]) -> str:
-    """A word where a mask leaves little and hides light; refused where what it leaves is dark.
+def _check_mask(data: Tensor, mask: Tensor) -> str:
+    """A word where a mask hides most pixels, and they see light; refused where the others do not.
 
     Raises:
-        InputError: The open pixels see nothing, and the masked ones do.
+        InputError: The open pixels never change, and the masked ones do.
     """
-    hidden = ~mask
-    if not hidden.any() or not mask.any():
+    hidden, frames = ~mask, data.shape[0] * data.shape[1]
+    if int(hidden.sum()) <= int(mask.sum()):
         return ""
-    light = torch.nan_to_num(data.flatten(0, 1).double().mean(0), nan=0.0, posinf=0.0)
-    seen = mask & ~(bad["broken"] | bad["saturated"])
-    inside = float(light[seen].median()) if seen.any() else 0.0
-    outside = float(light[hidden].median())
-    if outside <= 0 or inside > 10 * outside:
-        return ""
-    told = f"the {int(mask.sum())} open pixels see {inside:.3g}, the {int(hidden.sum())} masked "
-    told += f"ones {outside:.3g} a frame"
-    if inside <= DARK * outside:
+    inside, outside = survey(data, mask), survey(data, hidden)
+    means = [
+        float(s.total[m].nan_to_num().median()) / frames
+        for s, m in ((inside, mask), (outside, hidden))
+    ]
+    counts = (
+        f"the {int(mask.sum())} open pixels see {means[0]:.3g}, the {int(hidden.sum())} masked "
+    )
+    counts += f"ones {means[1]:.3g} a frame"
+    still, alive = (
+        float((s.highest[m] == s.lowest[m]).double().mean())
+        for s, m in ((inside, mask), (outside, hidden))
+    )
+    if frames > 3 and still > 0.9 and alive < 0.5:
         raise InputError(
             "the mask seems to be inverted",
-            why=told,
+            why=f"{counts}, and the open ones never change",
             fix="in a pixel_mask 0 is a good pixel: write it the other way round (in Python pass "
             "~mask, True where a pixel counts)",
         )
-    few = int(mask.sum()) < int(hidden.sum())
-    return f"the mask may be inverted: {told}" if few and inside < 3 * outside else ""
+    return f"the mask may be inverted: {counts}" if means[1] > 0 and alive < 0.5 else ""

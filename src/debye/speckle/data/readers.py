@@ -28,7 +28,8 @@ from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import MAX_BYTES, array, open_hdf5, tensor
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.nexus import read_frames
-from debye.speckle.data.quality import Quality, examine, flag_of
+from debye.speckle.data.quality import Quality, examine
+from debye.speckle.data.saturation import flag_of
 from debye.speckle.data.survey import survey
 from debye.speckle.scattering.models import Scan
 from debye.speckle.values import ByValue, OneLine

@@ -20,6 +20,8 @@ class Survey(NamedTuple):
     """(qy, qx) in the poorest."""
     intensity: Tensor
     """(frame,) of all pixels, those of one run after those of another."""
+    empty: Tensor
+    """(frame,) how many good pixels hold nothing."""
     counts: bool
     """Whether all are whole numbers, as counts are."""
 
@@ -52,15 +54,17 @@ def survey(data: Tensor, good: Tensor) -> Survey:
     """
     total = torch.zeros(good.shape, dtype=torch.float64, device=good.device)
     highest, lowest = torch.zeros_like(total), torch.full_like(total, torch.inf)
-    intensity, counts, everything = [], True, bool(good.all())
+    intensity, empty, counts, everything = [], [], True, bool(good.all())
+    behind = int((~good).sum())
     for part in chunks(data):
         seen = part if everything else torch.where(good, part, 0.0)
         total += seen.sum(0, dtype=torch.float64)
         highest = torch.maximum(highest, seen.amax(0))
         lowest = torch.minimum(lowest, seen.amin(0))
         intensity.append(seen.sum((1, 2), dtype=torch.float64))
+        empty.append((seen == 0).sum((1, 2)) - behind)
         counts = counts and bool(((seen == seen.round()) | ~torch.isfinite(seen)).all())
-    return Survey(total, highest, lowest, torch.cat(intensity), counts)
+    return Survey(total, highest, lowest, torch.cat(intensity), torch.cat(empty), counts)
 
 
 def flat(data: Tensor, good: Tensor) -> bool:

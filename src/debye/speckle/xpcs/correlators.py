@@ -218,10 +218,10 @@ def g2(
 
     Returns:
         g2 and its standard error, from the scatter of the pixels. Of the default delays those at
-        which there is no pair are left out.
+        which no pixel counts in both frames of any pair are left out.
 
     Raises:
-        InputError: A delay does not fit or has no pair, a region is dark or has one pixel.
+        InputError: A delay does not fit or has no such pair, a region is dark or has one pixel.
 
     Example:
         >>> still = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)).expand(16, 8, 8)
@@ -239,19 +239,17 @@ def g2(
             fix=f"give delays between 1 and {count - 1} frames",
         )
     spread = [pixels_of(frames, region) for region in regions]
-    pairs = [[pairs_at(x, places, int(d)) for x in spread] for d in chosen]
-    usable = [all(len(early) for early, _ in per_region) for per_region in pairs]
-    if not all(usable) and (delays is not None or not any(usable)):
+    found = torch.stack(
+        [torch.stack([at_delay(x, places, int(d)) for d in chosen]) for x in spread]
+    )
+    usable = (found[..., 0] > 0).all(0)  # (D,)
+    if not usable.all() and (delays is not None or not usable.any()):
         raise InputError(
             "cannot correlate at these delays",
-            why=f"no two frames with light are {int(chosen[usable.index(False)])} apart",
-            fix="give other delays, or frames without gaps",
+            why=f"in no two frames {int(chosen[~usable][0])} apart a pixel counts twice",
+            fix="give other delays, wider regions, or frames with more photons and fewer gaps",
         )
-    kept = [k for k, good in enumerate(usable) if good]
-    found = [[at_delay(x, *pairs[k][r]) for k in kept] for r, x in enumerate(spread)]
-    values = torch.stack([torch.stack([value for value, _ in row]) for row in found])
-    errors = torch.stack([torch.stack([error for _, error in row]) for row in found])
-    return Correlation(chosen[kept], values, errors)
+    return Correlation(chosen[usable], found[:, usable, 0], found[:, usable, 1])
 
 
 def pairs_at(intensity: Tensor, places: Tensor, delay: int) -> tuple[Tensor, Tensor]:
@@ -265,13 +263,16 @@ def pairs_at(intensity: Tensor, places: Tensor, delay: int) -> tuple[Tensor, Ten
     return early[good], late[good]
 
 
-def at_delay(intensity: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """g2 and its standard error from (time, pixel) and the rows of the pairs."""
+def at_delay(intensity: Tensor, places: Tensor, delay: int) -> Tensor:
+    """(2,) g2 and its standard error from (time, pixel); 0 where no pixel ever counts twice."""
+    first, second = pairs_at(intensity, places, delay)
+    if not len(first):
+        return intensity.new_zeros(2)
     early, late = intensity[first], intensity[second]
     # Normalised by the mean over pixels at each time, so that a flickering source cancels.
     product = (early / early.mean(1, keepdim=True)) * (late / late.mean(1, keepdim=True))
     by_pixel = product.mean(0)
-    return by_pixel.mean(), by_pixel.std() / by_pixel.numel() ** 0.5
+    return torch.stack([by_pixel.mean(), by_pixel.std() / by_pixel.numel() ** 0.5])
 
 
 def powers_of_two(count: int) -> Tensor:
