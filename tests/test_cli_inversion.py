@@ -11,7 +11,8 @@ from test_cli_predict import frame, refused
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos_io.files import read_measured
-from debye.crystals.dos_io.measured import likely_units, unit_named
+from debye.crystals.dos_io.header import unit_named
+from debye.crystals.dos_io.measured import likely_units
 from debye.errors import InputError
 
 ROOT = Path(__file__).parents[1]

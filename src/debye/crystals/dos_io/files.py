@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from debye.crystals.dos_io.layouts import (
 from debye.crystals.dos_io.measured import Measured, of_columns
 from debye.errors import DebyeError, InputError
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""How a text in UTF-16 begins, which holds a zero in every other byte."""
 LARGEST = 64 * 2**20
 """Bytes; a spectrum is kilobytes, and a larger file is something else."""
 
@@ -59,7 +62,10 @@ def read_spectrum(
         2.0
     """
     if unit is not None:
-        return read_measured(path, unit).spectrum
+        measured = read_measured(path, unit)
+        for note in measured.notes:
+            warnings.warn(f"{path}: {note}", stacklevel=2)
+        return measured.spectrum
     text = read_text(Path(path))
     try:
         return _READERS[_layout_of(Path(path), text)](text, n_atoms)
@@ -72,8 +78,10 @@ def read_measured(path: str | os.PathLike[str], unit: str | None = None) -> Meas
     r"""Read a measured spectrum: two or three columns of text, or any file of a `Spectrum`.
 
     Columns are energy, intensity and its standard deviation, with spaces, commas, semicolons or
-    tabs between. Lines before the numbers, and those that begin with ``#``, are a header, in
-    which the unit of the energies is looked for. Energies that decrease are turned round.
+    tabs between; decimal commas, Fortran's exponents, Mantid's numbers of spectra and a column
+    that only counts are understood. Lines before the numbers, and those that begin with ``#``,
+    are a header, in which the unit of the energies is looked for. Energies that decrease are
+    turned round; those below zero and the elastic line are cut, which the notes tell.
 
     Args:
         path: The file.
@@ -209,13 +217,18 @@ def read_text(path: Path) -> str:
         raise InputError(what, why=why, fix="give the file that holds the spectrum alone")
     if not data.strip():
         raise InputError(what, why="the file is empty", fix="export it again")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
+    text = "\0" if data.startswith(UTF_16) else _decoded(data)
     if "\0" in text:
         raise InputError(what, why="it is binary", fix="give CSV, JSON or phonopy's .dat")
     return text
+
+
+def _decoded(data: bytes) -> str:
+    """UTF-8, or Latin-1, in which older headers spell Å and °."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _dump(record: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from debye.core.numbers import number_of
 from debye.crystals.dos.checks import DIFFERENCE, check_normalisation, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
 from debye.errors import InputError
@@ -338,7 +339,7 @@ def _table(lines: Sequence[Sequence[str]], width: int, first: int) -> list[list[
         if not line:
             continue
         try:
-            rows.append([float(cell) for cell in line])
+            rows.append([number_of(cell) for cell in line])
         except ValueError as error:
             why = f"line {number}: {error}"
             raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -10,22 +9,15 @@ from torch import Tensor
 
 from debye.crystals.dos.checks import checked_axis, real_tensor
 from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.dos_io.columns import Table, table_of
+from debye.crystals.dos_io.header import other_unit, units_named
 from debye.errors import InputError
 from debye.units import FREQUENCY_UNITS, frequency_factor
 
-MOST_POINTS = 20_000
-"""Points of a measured spectrum; more are no spectrum, or should be rebinned."""
 USUAL_END = (60.0, 4500.0)
 """Where the spectra of solids end, cm⁻¹; an axis that ends elsewhere is likely in another unit."""
 BELOW_ZERO = 5.0
 """Errors that an intensity may lie below zero; further down it is no counting noise."""
-
-_UNITS = {
-    "meV": r"\bmev\b",
-    "THz": r"\bthz\b",
-    "cm-1": r"cm\s*(?:\^?\s*\{?\s*[-−]\s*1\}?|⁻¹)|1\s*/\s*cm\b|\bwave\s*numbers?\b",
-    "K": r"\(\s*k\s*\)|\[\s*k\s*\]",
-}
 
 
 @dataclass(frozen=True)
@@ -77,65 +69,117 @@ def of_columns(text: str, unit: str | None) -> Measured:
     Raises:
         InputError: It is no such table, or its unit is not clear.
     """
-    header, rows = _table(text)
-    named = unit_named(header)
-    if unit and named and named != unit:
-        why = f"its header names {named}, and {unit} was asked for"
-        raise InputError(
-            "the unit is not clear", why=why, fix=f"ask for {named}, or mend the header"
-        )
-    columns = torch.tensor(rows, dtype=torch.float64).T
-    chosen = unit or named
-    if chosen is None:
-        raise _no_unit(columns[0])
+    table = table_of(text)
+    columns = torch.tensor(table.rows, dtype=torch.float64).T
+    chosen = _unit_of(table, unit, columns[0])
     if bool((columns[0].diff() < 0).all()):
         columns = columns.flip(-1)
     if len(columns) > 3:
         why = f"it has {len(columns)} columns"
         raise InputError("the table is too wide", why=why, fix="give energy, intensity and error")
+    columns, notes = loss_side(columns, chosen)
     error = columns[2] if len(columns) == 3 else None
-    return Measured(columns[0] * frequency_factor(chosen, "cm-1"), columns[1], error, chosen)
+    frequency = columns[0] * frequency_factor(chosen, "cm-1")
+    return Measured(frequency, columns[1], error, chosen, (*table.notes, *notes))
 
 
-def _table(text: str) -> tuple[str, list[list[float]]]:
-    """The header of a table of text and its rows of numbers."""
-    header: list[str] = []
-    rows: list[list[float]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        content, _, comment = line.partition("#")
-        cells = re.split(r"[,;\s]+", content.strip().strip(",;"))
-        if cells == [""]:
-            header.append(comment)
-            continue
-        try:
-            rows.append([float(cell) for cell in cells])
-        except ValueError as error:
-            if rows:
-                why = f"line {number}: {error}"
-                fix = "repair the line, or give the part with the spectrum alone"
-                raise InputError("it is not a table of numbers", why=why, fix=fix) from error
-            header.append(line)
-            continue
-        if len(rows[-1]) != len(rows[0]) or len(cells) < 2:
-            why = f"line {number} has {len(cells)} columns"
-            fix = "give energy, intensity and, if known, error on every line"
-            raise InputError("the table is ragged or has no intensity", why=why, fix=fix)
-    if not 2 <= len(rows) <= MOST_POINTS:
-        why = f"it holds {len(rows)} lines of numbers"
-        fix = f"give 2 to {MOST_POINTS} points; rebin a longer one"
-        raise InputError("there is no spectrum in it", why=why, fix=fix)
-    return "\n".join(header), rows
+def _unit_of(table: Table, unit: str | None, energy: Tensor) -> str:
+    """The unit of the energies: the one asked for, if the header does not say another.
+
+    Raises:
+        InputError: It does, or none is asked for and the header does not name just one.
+    """
+    named = units_named(table.header, table.names)
+    other = "" if named else other_unit(table.header)
+    if unit and (unit in named or not (named or other)):
+        return unit
+    if unit:
+        said = " and ".join(named) or other
+        why = f"its header names {said}, and {unit} was asked for"
+        fix = f"ask for {named[0]}, or mend the header" if named else "convert the energies"
+        raise InputError("the unit is not clear", why=why, fix=fix)
+    if len(named) == 1:
+        return named[0]
+    if named or other:
+        two = f"its header names two units, {' and '.join(named)}"
+        why = two if named else f"its header names {other}, which is not read"
+        fix = "give the right one with --unit (unit= in Python)"
+        raise InputError(
+            "the unit is not clear", why=why, fix=fix if named else "convert the energies to meV"
+        )
+    raise _no_unit(energy)
 
 
-def unit_named(header: str) -> str | None:
-    """The unit of energy that a header names, if it names just one.
+# What is no energy loss.
+
+FEWEST = 8
+"""Points from which an elastic line can be told from a spectrum."""
+ELASTIC = 3.0
+"""How many times higher than what follows the intensity at zero must be to be elastic."""
+TAIL = 0.02
+"""Of its height, down to which the elastic line is cut."""
+
+
+def loss_side(columns: Tensor, unit: str) -> tuple[Tensor, list[str]]:
+    """Columns of energy, intensity and error without energies below zero and the elastic line.
+
+    Args:
+        columns: Increasing energies, intensities and, if known, errors, (2 or 3, P).
+        unit: Of the energies, for the notes.
+
+    Returns:
+        The points that are left, and notes of those that are not.
+
+    Raises:
+        InputError: Nearly all energies are below zero.
 
     Example:
-        >>> unit_named("Energy transfer / cm^-1, S(Q,E)"), unit_named("x y")
-        ('cm-1', None)
+        >>> energy = torch.arange(-2.0, 15.0)
+        >>> height = torch.tensor([9., 50, 900, 50, 9, 5, 6, 9, 12, 9, 6, 5, 4, 4, 3, 2, 1])
+        >>> kept, notes = loss_side(torch.stack([energy, height]), "meV")
+        >>> kept[0].min().item(), len(notes)
+        (2.0, 2)
     """
-    found = [unit for unit, form in _UNITS.items() if re.search(form, header, re.IGNORECASE)]
-    return found[0] if len(found) == 1 else None
+    notes: list[str] = []
+    gain = columns[:, columns[0] < 0]
+    kept = columns[:, gain.shape[1] :]
+    if gain.shape[1] and kept.shape[1] < 2:
+        why = f"{gain.shape[1]} of its {columns.shape[1]} energies are below zero"
+        fix = "if energy loss is negative there, change the sign of the energies"
+        raise InputError("it has no energy loss", why=why, fix=fix)
+    if gain.shape[1]:
+        notes.append(f"its energy-gain side, {gain.shape[1]} points below zero, is cut")
+    n = _elastic_points(kept)
+    if n:
+        notes.append(f"its elastic line, up to {float(kept[0, n - 1]):g} {unit}, is cut")
+    end, kept = float(kept[0, n]), kept[:, n:]
+    beyond = gain[1, gain[0] < -end]
+    if len(beyond) and float(beyond.max()) > ELASTIC * float(kept[1].max()):
+        notes.append(
+            "most of the intensity lay on the side that is cut: if energy loss is negative there,"
+            " change the sign of the energies"
+        )
+    return kept, notes
+
+
+def _elastic_points(columns: Tensor) -> int:
+    """How many of the first points are of an elastic line: a fall from about zero energy."""
+    energy, height = columns[0], columns[1]
+    if len(energy) < FEWEST or not bool(torch.isfinite(columns).all()):
+        return 0
+    top = int(height[:3].argmax())
+    falls = (height.diff()[top:] < 0).tolist()
+    bottom = top + (falls.index(False) if False in falls else len(falls))
+    step = float(energy.diff().median())
+    near = float(energy[top]) <= 2 * step
+    early = float(energy[bottom] - energy[0]) <= 0.25 * float(energy[-1] - energy[0])
+    level, peak = max(float(height[bottom]), 0.0), float(height[top])
+    if not (near and early and bottom > top and peak > ELASTIC * level):
+        return 0
+    if len(columns) == 3 and peak - level < 5 * float(columns[2, top]):
+        return 0
+    tail = height[top : bottom + 1] - level <= TAIL * (peak - level)
+    return top + int(tail.nonzero()[0])
 
 
 def likely_units(end: float) -> list[str]:
