@@ -53,7 +53,8 @@ def seconds(times: Tensor, unit: str) -> tuple[Tensor, str]:
     if factor is None:
         return times, ""
     # Divided where the unit is a part of a second, so that 100 ms are the double next to 0.1.
-    if factor < 1 and (times == times.round()).all() and times[0] > 100 * (times[-1] - times[0]):
+    long_ago = len(times) > 1 and times[0] > 100 * (times[-1] - times[0])
+    if factor < 1 and long_ago and (times == times.round()).all():
         times = times - times[0]  # an epoch in seconds would keep too few digits of them
     return (times * factor if factor >= 1 else times / round(1 / factor)), "s"
 

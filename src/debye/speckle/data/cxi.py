@@ -41,7 +41,7 @@ class Physical(NamedTuple):
 ENERGY = Physical("photon energy", PHOTON_UNITS, ("j", "ev", "kev"), 30 * E, 3e5 * E)
 DISTANCE = Physical("detector distance", LENGTH_UNITS, ("m", "mm"), 5e-3, 200.0)
 PIXEL = Physical("pixel size", LENGTH_UNITS, ("m", "mm", "um"), 5e-7, 5e-3)
-SPAN = Physical("span of the translations", LENGTH_UNITS, ("m", "um", "mm"), 0.0, 0.1)
+SPAN = Physical("span of the translations", LENGTH_UNITS, ("m", "um"), 0.0, 0.1)
 
 
 def read_cxi(

@@ -95,10 +95,10 @@ class ScanData(OneLine, ByValue):
                 fix="check the pixel size and the units of the positions",
             )
         model.mask = model.mask & self.mask
-        clock = times
-        if clock is None:  # frames that were left out leave their places
-            kept = self.quality.kept or range(len(x))
-            clock = torch.tensor(kept, dtype=torch.float64) + 1
+        kept = list(self.quality.kept or range(len(x)))
+        clock = torch.tensor(kept, dtype=torch.float64) + 1 if times is None else times
+        if times is not None and len(times) > len(x):  # of all frames, some of which were left out
+            clock = times[kept]
         data = torch.where(self.mask, self.frames, torch.zeros_like(self.frames))
         return Frames(
             data[None],
