@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import sys
 from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from ase.db import connect
 
 from debye.core import executors
 from debye.core.checkpoint import read_card
+from debye.crystals.screening import alone
 from debye.crystals.screening import run as run_file
+from debye.crystals.screening.alone import killers
 from debye.crystals.screening.run import Screening, run_shards, screen
 from debye.crystals.screening.store import begin, parts
 from debye.crystals.screening.worker import Job, files_of, screen_shard, shards, source_of
@@ -212,7 +216,8 @@ class Inline(Executor):
         future = Future()
         found = given.pieces if hasattr(given, "pieces") else given
         self.calls.append([source_of(piece) for piece in found])
-        if any(self.deadly(piece) for piece in found if not isinstance(piece, FailedInput)):
+        dies = any(self.deadly(piece) for piece in found if not isinstance(piece, FailedInput))
+        if dies and work is not killers:  # which has children to die for it
             self.broken = True
             future.set_exception(BrokenExecutor("a worker died"))
         else:
@@ -256,16 +261,34 @@ def test_no_more_is_read_than_is_worked_on(file, job):
     assert sorted([first, *(report.number for report in reports)]) == list(range(12))
 
 
-@pytest.mark.parametrize("deadly", [(3,), (0, 11), (4, 5, 6)])
-def test_what_kills_workers_is_found_and_the_rest_kept(file, job, deadly):
+def with_killers(shard, deadly, number=signal.SIGSEGV):
+    """A shard, of whose pieces some kill the process that makes them."""
+    kill = partial(signal.raise_signal, number)
+    made = [p._replace(make=kill) if p.source in deadly else p for p in shard.pieces]
+    return replace(shard, pieces=tuple(made))
+
+
+@pytest.mark.parametrize(
+    ("deadly", "number"),
+    [((3,), signal.SIGSEGV), ((0, 11), signal.SIGKILL), ((4, 5, 6), signal.SIGFPE)],
+)
+def test_what_kills_workers_is_found_and_the_rest_kept(file, job, deadly, number):
     names = {f"{file}[{i}]" for i in deadly}
     executor, _ = inline(lambda piece: piece.source in names)
     told = []
-    reports = list(run_shards(shards([file], 6), job, executor, notify=told.append))
+    given = [with_killers(shard, names, number) for shard in shards([file], 6)]
+    reports = list(run_shards(given, job, executor, notify=told.append))
     assert sum(report.structures for report in reports) == 12
     assert {row["id"] for row in rows(job) if row["error"]} == names
     assert all("a worker died" in row["error"] for row in rows(job) if row["error"])
+    assert all(number.name in row["error"] for row in rows(job) if row["error"])
     assert any("given up" in message for message in told)
+
+
+def test_a_process_that_dies_at_once_is_no_structures_fault(file, job, monkeypatch):
+    monkeypatch.setattr(alone, "_walk", alone.multiprocessing.process.os._exit)  # takes no pieces
+    with pytest.raises(ComputationError, match="exit code 1"):
+        killers(job, next(shards([file], 6)).pieces)
 
 
 def test_an_innocent_shard_is_done_again(file, job):
@@ -448,6 +471,17 @@ def test_executors_give_the_same_rows(file, job, tmp_path, make_executor):
     executor, _ = inline()
     list(run_shards(shards([file], 3), job, executor))
     assert found == rows(job)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("make_executor", [local_executor, parsl_executor, dask_executor])
+def test_executors_survive_what_kills_their_workers(file, job, tmp_path, make_executor):
+    names = {f"{file}[1]"}
+    given = [with_killers(shard, names) for shard in shards([file], 6)]
+    reports = run_shards(given, job, make_executor(tmp_path))
+    assert sorted((r.structures, r.failed) for r in reports) == [(6, 0), (6, 1)]
+    assert {row["id"] for row in rows(job)} == {f"{file}[{i}]" for i in range(12)}
+    assert [row["error"][-7:] for row in rows(job) if row["error"]] == ["SIGSEGV"]
 
 
 # Configs.

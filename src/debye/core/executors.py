@@ -121,6 +121,11 @@ def _start_worker(started: Synchronized[int]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with started.get_lock():
         worker_number, started.value = started.value, started.value + 1
+    follow_parent()
+
+
+def follow_parent() -> None:
+    """End this process, which multiprocessing has started, when its parent ends."""
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
@@ -238,7 +243,8 @@ def dask(config: Mapping[str, Any], workers: int | None) -> ExecutorPool:
             table = _cluster(config, workers)
             environment = "distributed.nanny.pre-spawn-environ"
             as_it_is = dask.config.get(environment)
-            stack.enter_context(dask.config.set({environment: as_it_is | KEPT}))
+            once = {"distributed.scheduler.allowed-failures": 0}  # who asks knows what to do
+            stack.enter_context(dask.config.set({environment: as_it_is | KEPT, **once}))
             cluster = stack.enter_context(build(table, known, "cluster"))
             if "jobs" in config:
                 cluster.scale(jobs=config["jobs"])

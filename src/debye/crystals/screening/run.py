@@ -3,8 +3,8 @@
     structures → shards → workers → parts → Screening → the best of it
 
 No more shards are read ahead than are worked on. A worker that dies takes the shards with it that
-were in work; each of them is done again alone, and if it kills its worker again, the structure
-that does is sought by halving and becomes a row with an error.
+were in work; each of them is done again alone, and if it kills its worker again, its structures
+are tried one by one, and what kills becomes a row with an error.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +28,13 @@ from debye.core.files import folder, read_toml
 from debye.crystals.dos.quantities import kelvins
 from debye.crystals.predict.predictor import grid, model_path
 from debye.crystals.screening import store
+from debye.crystals.screening.alone import killers
 from debye.crystals.screening.rank import Query, top
 from debye.crystals.screening.store import counts, parts
 from debye.crystals.screening.worker import (
     Job,
     Report,
     Shard,
-    dry_run,
     files_of,
     screen_shard,
     shards,
@@ -52,10 +53,7 @@ if TYPE_CHECKING:
 AHEAD = 2
 """Shards in flight for each that can be worked on, so that no worker waits."""
 TRIES = 3
-"""How often a structure must kill its worker, alone, to be given up."""
-MOST_KILLERS = 10
-"""Structures of one shard that may be given up; with more, it is not the structures' fault."""
-
+"""How often a shard is done again whose worker dies."""
 
 EXECUTORS = ("local", "parsl", "dask")
 IN_PYTHON = "structures given in Python"
@@ -386,17 +384,12 @@ def _alone(shard: Shard, job: Job, executor: ExecutorPool, notify: Callable[[str
     """A shard whose worker died, with nothing else in work."""
     for _ in range(TRIES):
         again: Future[Report] = executor.submit(screen_shard, job, shard)
-        try:
+        with suppress(*executor.lost):
             return again.result()
-        except executor.lost:
-            notify(f"shard {shard.number} lost its worker again; what kills it is sought")
-        killers = _killers(executor, job, shard.pieces)
-        if len(killers) > MOST_KILLERS:
-            break
-        for killer in killers:
-            notify(f"{source_of(killer)} is given up: a worker dies of it")
-        kept = [_given_up(piece) if piece in killers else piece for piece in shard.pieces]
-        shard = replace(shard, pieces=tuple(kept))
+        notify(f"shard {shard.number} lost its worker again; what kills it is sought")
+        search: Future[dict[int, str]] = executor.submit(killers, job, shard.pieces)
+        with suppress(*executor.lost):
+            shard = replace(shard, pieces=_without(search.result(), shard.pieces, notify))
     raise ComputationError(
         f"cannot screen shard {shard.number}",
         why="workers die of it, whichever of its structures they are given",
@@ -405,35 +398,19 @@ def _alone(shard: Shard, job: Job, executor: ExecutorPool, notify: Callable[[str
     )
 
 
-def _survives(executor: ExecutorPool, job: Job, pieces: Sequence[Piece]) -> bool:
-    try:
-        executor.submit(dry_run, job, pieces).result()
-    except executor.lost:
-        return False
-    return True
-
-
-def _killers(executor: ExecutorPool, job: Job, pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces that kill a worker, by halving what does."""
-    if len(pieces) == 1:
-        tries = range(TRIES)
-        return [] if any(_survives(executor, job, pieces) for _ in tries) else [*pieces]
-    if _survives(executor, job, pieces):
-        return []
-    middle = len(pieces) // 2
-    found = _killers(executor, job, pieces[:middle])
-    if len(found) <= MOST_KILLERS:
-        found += _killers(executor, job, pieces[middle:])
-    return found
-
-
-def _given_up(piece: Piece) -> FailedInput:
-    source = source_of(piece)
-    return FailedInput(
-        source,
-        ComputationError(
+def _without(
+    died: dict[int, str], pieces: Sequence[Piece], notify: Callable[[str], None]
+) -> tuple[Piece, ...]:
+    """The pieces, with an error in the place of each of which a process died."""
+    kept = [*pieces]
+    for i, how in died.items():
+        source = source_of(pieces[i])
+        notify(f"{source} is given up: a worker died of it, {how}")
+        memory = ", perhaps for want of memory" if how == "SIGKILL" else ""
+        error = ComputationError(
             f"cannot predict {source}",
-            why=f"a worker died of it {TRIES} times, perhaps for want of memory",
-            fix="screen it alone, on a machine with more memory",
-        ),
-    )
+            why=f"a worker died of it: {how}{memory}",
+            fix="leave it out, or screen it alone, on a machine with more memory",
+        )
+        kept[i] = FailedInput(source, error)
+    return tuple(kept)

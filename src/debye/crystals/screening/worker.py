@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -217,23 +217,18 @@ def screen_shard(job: Job, shard: Shard) -> Report:
         InputError: The model is not the run's, or the part cannot be written.
         ComputationError: The disk is full.
     """
-    content = table(_predictions(job, shard.pieces), job.temperatures, job.partial, job.level)
+    content = table(predictions(job, shard.pieces), job.temperatures, job.partial, job.level)
     failed = len(content) - content["error"].null_count
     write_part(job.folder, shard.number, shard.digest, content, failed)
     return Report(shard.number, len(content), failed)
 
 
-def dry_run(job: Job, pieces: Sequence[Piece]) -> None:
-    """Predict and keep nothing, to find out whether a worker survives it.
+def predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | FailedInput]:
+    """What comes of pieces, in order.
 
     Raises:
         InputError: The model is not the run's.
     """
-    for _ in _predictions(job, pieces):
-        pass
-
-
-def _predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | FailedInput]:
     predictor = _predictor(job.model, job.checksum, job.device)
     structures = [structure for piece in pieces for structure in make(piece)]
     try:
