@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
@@ -125,6 +125,14 @@ class Warnings:
         for message, times in self.times.items():
             if times > self.MOST:
                 warn(f"{plural(times - self.MOST, 'more structure')}: {message}")
+
+
+def warn_of(structures: Iterable[tuple[str, Iterable[str]]]) -> None:
+    """Say the warnings of many structures, each as its source and what is odd about it."""
+    warnings = Warnings()
+    for source, message in dict.fromkeys((s, m) for s, messages in structures for m in messages):
+        warnings.add(source, message)
+    warnings.close()
 
 
 def to_json(value: object, indent: int | None = None) -> str:

@@ -10,7 +10,7 @@ from math import floor, inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from debye.cli.console import complain, plural, tell, warn
+from debye.cli.console import complain, plural, tell, warn, warn_of
 from debye.cli.options import Goal
 from debye.cli.paths import STDIN
 from debye.core.files import atomic_write, folder
@@ -277,6 +277,8 @@ def read_labelled(data: Path, split: Path | None) -> Labelled:
 
     labelled = read(data, split)
     complain_of(labelled.failed, len(labelled.rows))
+    rows = labelled.rows
+    warn_of((name, c.notes) for name, c in zip(rows.names, rows.crystals, strict=True))
     return labelled
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debye.cli import options as opt
-from debye.cli.console import DONE, SOME_FAILED, plural, show, tell, to_json, warn
+from debye.cli.console import DONE, SOME_FAILED, plural, show, tell, to_json, warn, warn_of
 from debye.cli.inputs import (
     FIGURES,
     check_range,
@@ -257,6 +257,7 @@ def rank(
     )
     for note in ranking.notes:
         warn(note)
+    warn_of(zip(found.sources, found.warnings, strict=True))
     record = ranking_record(ranking, spectrum, measured, level)
     text = to_json(record) if as_json else ranking_table(ranking, top, level)
     show(text, needed=not (file or figure))
@@ -355,6 +356,7 @@ def design(
     goal, pairs = target_of(target, value, temperature), replacements_of(replace)
     predictor = load_predictor(model, device)
     proposals = propose(predictor, read_one(structure), pairs, goal, level=level)[:top]
+    warn_of((p.crystal.source or p.crystal.formula, p.prediction.warnings) for p in proposals)
     record = design_record(proposals, goal, level)
     text = to_json(record) if as_json else design_table(proposals, goal, level)
     show(text, needed=not (made or figure))

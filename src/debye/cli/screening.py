@@ -10,6 +10,7 @@ from debye.cli.console import (
     BAD_INPUT,
     DONE,
     SOME_FAILED,
+    Warnings,
     interrupted,
     plural,
     progress_bar,
@@ -96,6 +97,8 @@ def screen(
 
 def _ended(found: Screening, done: int) -> int:
     """Say how a screening ended; its exit code."""
+    from debye.crystals.screening.rank import warned
+
     if not found.finished:
         tell(f"{plural(done, 'part')} done, in {found.folder}")
         return interrupted()
@@ -103,6 +106,8 @@ def _ended(found: Screening, done: int) -> int:
     tell(f"{found.folder} holds {plural(structures, 'structure')} in {plural(done, 'part')}")
     if failed:
         tell(f"{failed} of {structures} structures failed; the column error says why")
+    if told := warned(found.folder):
+        warn(f"{told} of {structures} structures have warnings; the column warnings says which")
     return DONE if not failed else SOME_FAILED if failed < structures else BAD_INPUT
 
 
@@ -162,12 +167,16 @@ def _print_top(
     head = f"{'':>4}  {'formula':<{width}}  {title:>14}{more[0]}  source"
     units = f"{'':>4}  {'':<{width}}  {wanted.unit:>14}{more[1]}"
     printer = Printer(f"{head}\n{units}", as_json=as_json, needed=needed)
+    said = Warnings()
     first = {"schema": SCHEMA, **({"interval_level": query.level} if uncertain else {})}
     for i, row in enumerate(rows, 1):
         mark = " !" if row["warnings"] else ""
+        for message in row["warnings"] or ():
+            said.add(row["id"], message)
         cells = f"{row[query.column]:>14.6g}{_uncertainty(row, query) if uncertain else ''}"
         line = f"{i:>4}  {row['formula']:<{width}}  {cells}  {row['id']}{mark}"
         printer.add(lambda line=line: line, lambda row=row: first | row)  # type: ignore[misc]
+    said.close()
     return rows
 
 

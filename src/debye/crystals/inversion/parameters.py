@@ -76,6 +76,7 @@ class FreeParameters:
         fraction: Of each, (K,).
         parameters: What is free, P of them.
         name: Of the structure.
+        notes: What a reader of results should know about it.
 
     Example:
         >>> cell = 2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
@@ -91,6 +92,7 @@ class FreeParameters:
     fraction: Array
     parameters: tuple[Parameter, ...] = ()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, crystal: Crystal) -> FreeParameters:
@@ -98,7 +100,9 @@ class FreeParameters:
         entries = [(i, s, x) for i, site in enumerate(crystal.species) for s, x in site.items()]
         site, symbols, fraction = zip(*entries, strict=True)
         label = crystal.source or crystal.name or crystal.formula
-        return cls(crystal.cell, crystal.fractional, site, symbols, np.array(fraction), (), label)
+        fractions = np.array(fraction)
+        moved = (crystal.cell, crystal.fractional, site, symbols, fractions)
+        return cls(*moved, name=label, notes=crystal.notes)
 
     @classmethod
     def between(cls, a: Crystal, b: Crystal, start: float = 0.5) -> FreeParameters:
@@ -299,7 +303,7 @@ class FreeParameters:
         for (i, symbol), x in zip(self.entries, fraction.tolist(), strict=True):
             if x > ABSENT:
                 species[i][symbol] = min(x, 1.0)
-        return Crystal(species, fractional @ cell, cell, source=self.name)
+        return Crystal(species, fractional @ cell, cell, source=self.name, notes=self.notes)
 
     def weights(self, *, neutron: bool) -> Tensor:
         """Weight of each species in the measured density, (K,).

@@ -199,7 +199,7 @@ class Refined:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the spectrum cannot tell, and where a bound was met."""
+        """What is odd about the structure, what the spectrum cannot tell, where a bound was met."""
         unknown = [
             f"the spectrum hardly tells {d.words}: its posterior is"
             f" {100 * d.width_ratio:.0f} % as wide as its prior"
@@ -211,7 +211,7 @@ class Refined:
             for p, at in zip(self.free_parameters.parameters, self.at_bound, strict=True)
             if at
         ]
-        return (*unknown, *met)
+        return (*self.free_parameters.notes, *unknown, *met)
 
 
 def refine(objective: Objective) -> Refined:

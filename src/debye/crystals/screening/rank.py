@@ -107,6 +107,16 @@ def top(query: Query, count: int) -> list[dict[str, Any]]:
     return heapq.nlargest(count, best, key=lambda row: sign * row[query.column])
 
 
+def warned(folder: Path) -> int:
+    """Structures of a screening that have a warning.
+
+    Raises:
+        InputError: A part is damaged.
+    """
+    columns = (read_part(part, ["warnings"])["warnings"] for part in parts(folder).values())
+    return sum(1 for column in columns for said in column.to_pylist() if said)
+
+
 def _best(part: pa.Table, query: Query, count: int) -> list[dict[str, Any]]:
     """The best rows of one part."""
     import pyarrow.compute as pc
