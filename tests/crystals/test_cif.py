@@ -230,6 +230,19 @@ def test_atoms_that_are_all_listed_stay_as_they_are(tmp_path):
     assert "read as listed" in crystal.notes[0]
 
 
+def test_atoms_that_are_all_listed_about_another_origin_stay_as_they_are(tmp_path):
+    rutile = read(tmp_path, cif("_space_group_name_H-M_alt 'P 42/m n m'", cell="4.594 4.594 2.959 90 90 90",
+                                sites=["Ti1 Ti 0 0 0 1", "O1 O .3048 .3048 0 1"]))  # fmt: skip
+    moved = rutile.fractional + np.array([0.1, 0.23, 0.31])
+    sites = [f"{next(iter(s))}{i} {next(iter(s))} {x} {y} {z} 1"
+             for i, (s, (x, y, z)) in enumerate(zip(rutile.species, moved, strict=True))]  # fmt: skip
+    text = cif("_space_group_name_H-M_alt 'P 42/m n m'", cell="4.594 4.594 2.959 90 90 90",
+               sites=sites, operations=["x,y,z"])  # fmt: skip
+    crystal = read(tmp_path, text)
+    assert crystal.n_sites == 6
+    assert "of P 42/m n m: read as listed" in crystal.notes[0]
+
+
 def test_a_primitive_cell_under_the_symbol_of_its_group(tmp_path):
     text = cif(FM3M, cell="3.988 3.988 3.988 60 60 60", operations=["x,y,z"])
     assert read(tmp_path, text).n_sites == 2
@@ -446,6 +459,13 @@ def test_special_positions_with_few_digits(tmp_path, third):
 def test_the_moiety_stands_in_for_the_sum(tmp_path, moiety, told):
     crystal = read(tmp_path, cif(FM3M, f"_chemical_formula_moiety {moiety}"))
     assert len(crystal.notes) == told
+
+
+def test_hydrogens_without_positions_are_told(tmp_path):
+    columns = "label type_symbol fract_x fract_y fract_z attached_hydrogens"
+    for count, told in (("0", 0), (".", 0), ("1", 1)):
+        sites = ["Na1 Na1+ 0 0 0 0", f"O1 O2- .5 .5 .5 {count}"]
+        assert len(read(tmp_path, cif(FM3M, sites=sites, columns=columns)).notes) == told
 
 
 def test_cartesian_coordinates_alone_are_refused_by_name(tmp_path):

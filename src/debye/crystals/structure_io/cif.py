@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.symmetry import Site, merged, orbits
+from debye.crystals.structure.symmetry import Site, group_number, merged, operations_of, orbits
 from debye.crystals.structure.validate import (
     CLOSEST,
     TOLERANCE,
@@ -33,9 +33,12 @@ from debye.crystals.structure_io.cif_content import (
 )
 from debye.crystals.structure_io.cif_sites import Listed, listed_atoms
 from debye.crystals.structure_io.cif_symmetry import Meaning, meanings
+from debye.errors import ComputationError
 
 MOST_IMAGES = 500_000
 """Listed atoms times operations."""
+FEWEST_TO_SHOW = 3
+"""Listed atoms from which their own symmetry says whether they are all there are."""
 CELL_PARAMETERS = ("length_a", "length_b", "length_c", "angle_alpha", "angle_beta", "angle_gamma")
 
 
@@ -73,7 +76,7 @@ def _crystal(given: Block | str, source: str) -> Crystal:
     notes.extend(volume_note(cell, stated))
     found = meanings(block, cell, source, notes)
     _check_images(listed, found, source)
-    content = _chosen([_content(meaning, listed, cell, stated) for meaning in found], notes)
+    content = _chosen([_content(meaning, listed, cell, stated) for meaning in found], cell, notes)
     return Crystal(content.sites, content.fractional @ cell, cell, block.name, source, notes)
 
 
@@ -139,15 +142,33 @@ def _content(
     return _Content(meaning, sites, fractional, remarks, wrong, overlaps, split, whole)
 
 
-def _chosen(contents: Sequence[_Content], notes: list[str]) -> _Content:
+def _chosen(contents: Sequence[_Content], cell: NDArray[np.float64], notes: list[str]) -> _Content:
     """The likeliest content, and what is to be said of it."""
     least = min(content.badness for content in contents)
     likely = [content for content in contents if content.badness == least]
     named = [content for content in likely if not content.meaning.is_listed]
     # Atoms that a symmetry only repeats were all listed.
     best = next((content for content in named if content.is_whole), likely[0])
+    if not best.is_whole and likely[-1].meaning.is_listed and _shows(likely[-1], best, cell):
+        best = likely[-1]
     if len(named) > 1 and not best.meaning.is_listed and (best.wrong or not best.is_whole):
         name = best.meaning.symmetry.name
         notes.append(f"the setting of its space group is left open: read as {name}")
     notes.extend([*filter(None, [best.meaning.note]), *best.remarks, *best.wrong])
     return best
+
+
+def _shows(listing: _Content, named: _Content, cell: NDArray[np.float64]) -> bool:
+    """Whether the atoms listed have the symmetry that is named, about whatever origin.
+
+    Two atoms have nearly always more symmetry than the crystal that they are a part of.
+    """
+    if len(listing.sites) < FEWEST_TO_SHOW:
+        return False
+    known: dict[frozenset[tuple[str, float]], int] = {}
+    kinds = [known.setdefault(frozenset(site.items()), len(known)) for site in listing.sites]
+    try:
+        found = operations_of(kinds, listing.fractional, cell)
+    except ComputationError:
+        return False
+    return group_number(found) == group_number(named.meaning.symmetry)

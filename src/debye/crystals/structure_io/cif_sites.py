@@ -69,6 +69,8 @@ def listed_atoms(
             f"no atoms: it has {has}",
             "give the structure's CIF, with fractional coordinates",
         )
+    if any(value.strip("0.") for value in block.column("_atom_site_attached_hydrogens")):
+        notes.append("hydrogens attached to its atoms have no positions: they are not there")
     positions = np.array([row.position for row in rows])
     symbols = _symbols(rows, positions, cell, formula, source, notes)
     return Listed(
