@@ -8,6 +8,7 @@ does the same.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import select
@@ -15,14 +16,19 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import suppress
 
 import h5py
 import numpy as np
+import torch
 
 from debye.errors import InputError
 
 PATIENCE, PACE = 8.0, 1e7
 """Seconds that a child may take, and bytes a second besides."""
+SHARE = 2**25
+"""Bytes for which another child is worth its start."""
 FORK = hasattr(os, "fork") and sys.platform != "darwin"
 """Whether a child can be forked; on macOS system libraries do not bear it."""
 
@@ -45,7 +51,7 @@ def read(found: h5py.Dataset, part: slice | None = None) -> np.ndarray:
     if FORK:
         memory = mmap.mmap(-1, size)
         array = np.frombuffer(memory, dtype=found.dtype).reshape(shape)
-        _in_fork(found, array, np.s_[start:stop:step] if found.ndim else (), patience)
+        _in_forks(found, array, range(start, stop, step) if found.ndim else None, patience)
         return array
     held = _in_interpreter(found, f"{start}:{stop}:{step}", patience)
     if len(held) != size:
@@ -59,24 +65,46 @@ def is_foreign(found: h5py.Dataset) -> bool:
     return found.is_virtual or any(plan.get_filter(i)[0] >= 256 for i in range(plan.get_nfilters()))
 
 
-def _in_fork(
-    found: h5py.Dataset, array: np.ndarray, part: slice | tuple[()], patience: float
-) -> None:
-    """Read into shared memory in a child, and refuse the file if that fails."""
-    ear, mouth = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _decode(found, array, part, mouth)
-    os.close(mouth)
+def _in_forks(found: h5py.Dataset, array: np.ndarray, rows: range | None, patience: float) -> None:
+    """Read into shared memory in children, each its part, and refuse the file if one fails."""
+    count = 1 if rows is None else max(1, min(torch.get_num_threads(), array.nbytes // SHARE))
+    children: list[tuple[int, int]] = []
     try:
-        code = _wait(child, ear, patience)
-        said = os.read(ear, 1000).decode(errors="replace") if code > 0 else ""
+        for part in _parts(rows, count):
+            children.append(_start(found, array, rows, part))
+        for child, ear in children:
+            code = _wait(child, ear, patience)
+            if code:
+                said = os.read(ear, 1000).decode(errors="replace") if code > 0 else ""
+                raise _damaged(found, said or f"decoding it ended a process with {_named(-code)}")
     finally:
-        os.close(ear)
-    if code < 0:
-        raise _damaged(found, f"decoding it ended a process with {_named(-code)}")
-    if code:
-        raise _damaged(found, said)
+        for child, ear in children:
+            _end(child)
+            os.close(ear)
+
+
+def _parts(rows: range | None, count: int) -> list[slice]:
+    """The places of the rows that each child reads."""
+    if rows is None:
+        return [slice(None)]
+    edges = [len(rows) * k // count for k in range(count + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def _start(
+    found: h5py.Dataset, array: np.ndarray, rows: range | None, part: slice
+) -> tuple[int, int]:
+    """A child that reads a part, and the pipe by which it says why it could not."""
+    ear, mouth = os.pipe()
+    with warnings.catch_warnings():  # the child does nothing but read, whatever threads there are
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        wanted = rows[part] if rows is not None else None
+        chosen = () if wanted is None else slice(wanted.start, wanted.stop, wanted.step)
+        _decode(found, array if wanted is None else array[part], chosen, mouth)
+    os.close(mouth)
+    return child, ear
 
 
 def _decode(found: h5py.Dataset, array: np.ndarray, part: slice | tuple[()], mouth: int) -> None:
@@ -99,20 +127,23 @@ def _decode(found: h5py.Dataset, array: np.ndarray, part: slice | tuple[()], mou
 def _wait(child: int, ear: int, patience: float) -> int:
     """The exit code of a child, negative for a signal; killed when its time is up."""
     end = time.monotonic() + patience
-    done = 0
-    try:
-        while not done:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if not done and time.monotonic() > end:
-                break
-            if not done:
-                select.select([ear], [], [], 0.02)
-                time.sleep(0 if done else 0.0005)
-    finally:
-        if not done:
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
             os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        select.select([ear], [], [], 0.02)  # it ends when the child does
+        time.sleep(0.0005)
+
+
+def _end(child: int) -> None:
+    """Whatever a child still does is not wanted any more."""
+    with suppress(ChildProcessError, ProcessLookupError):
+        if os.waitpid(child, os.WNOHANG)[0] == 0:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 _SCRIPT = """

@@ -172,6 +172,26 @@ def _named(kind: str, which: list[int]) -> dict[str, list[int]]:
     return {kind: which} if which else {}
 
 
+def usable(data: Tensor, mask: Tensor, full: float = math.inf) -> Tensor:
+    """Frames that are handed on without a mask: NaN where a pixel is masked, or a value is full.
+
+    Args:
+        data: (time, qy, qx), changed in place.
+        mask: (qy, qx) True where a pixel may count.
+        full: Counts at which a pixel is full, if numbers themselves do not show it.
+
+    Example:
+        >>> usable(torch.tensor([[[1.0, 7.0, 255.0]]]), torch.tensor([[True, False, True]]), 255.0)
+        tensor([[[1., nan, nan]]])
+    """
+    if not mask.any():
+        return data.fill_(math.nan)
+    full = min(full, flag_of(data[None], mask, full, survey(data, mask)))
+    for part in chunks(data):
+        part[(part >= full) | ~mask] = math.nan
+    return data
+
+
 def bad_pixels(
     data: Tensor,
     full: float | None = None,

@@ -13,7 +13,6 @@ frames is decided by `debye.speckle.data.quality` alone.
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +27,7 @@ from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import MAX_BYTES, array, open_hdf5, tensor
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.nexus import read_frames
-from debye.speckle.data.quality import Quality, examine
-from debye.speckle.data.saturation import flag_of
-from debye.speckle.data.survey import survey
+from debye.speckle.data.quality import Quality, examine, usable
 from debye.speckle.scattering.models import Scan
 from debye.speckle.values import ByValue, OneLine
 
@@ -273,6 +270,4 @@ def read_stack(spec: str, *, frames: slice = slice(None), max_bytes: int = MAX_B
             why=f"its shape is {tuple(data.shape)}",
             fix="name one with 3 axes",
         )
-    full = min(full, flag_of(data[None], mask, full, survey(data, mask)))
-    bad = ~mask if math.isinf(full) else ~mask | (data >= full)
-    return data.masked_fill_(bad, math.nan) if bad.any() else data
+    return usable(data, mask, full)
