@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -284,7 +285,7 @@ def test_codecs_decode_in_another_process(codec, fork, tmp_path, monkeypatch):
     monkeypatch.setattr(guarded, "FORK", fork and guarded.FORK)
     with open_hdf5(packed(tmp_path / "f.h5", codec)) as file:
         found = file[f"{DETECTOR}/data"]
-        assert guarded.is_foreign(found)
+        assert guarded.is_decoded(found)
         assert np.array_equal(array(file, f"{DETECTOR}/data"), CLEAN)
         assert np.array_equal(guarded.read(found, slice(3, 15, 4)), CLEAN[3:15:4])
 
@@ -316,16 +317,31 @@ def test_a_codec_that_dies_is_named_by_its_signal(fork, tmp_path, monkeypatch):
         monkeypatch.setattr(h5py.Dataset, "read_direct", lambda *a: os.abort())
     else:
         monkeypatch.setattr(guarded, "FORK", False)
-        monkeypatch.setattr(guarded, "_SCRIPT", "import os; os.abort()")
+        monkeypatch.setattr(guarded, "check", lambda path: None)
+        dead = subprocess.CompletedProcess([], -signal.SIGABRT, b"", b"")
+        monkeypatch.setattr(guarded, "_interpreter", lambda *a, patience: dead)
     with pytest.raises(InputError, match=r"f.h5\n.*SIGABRT"):
         load_frames(path)
 
 
 def test_a_codec_that_does_not_end_is_ended(tmp_path, monkeypatch):
     path = packed(tmp_path / "f.h5", "lz4")
-    monkeypatch.setattr(guarded, "PATIENCE", 0.1)
-    monkeypatch.setattr(h5py.Dataset, "read_direct", lambda *a: __import__("signal").pause())
+    monkeypatch.setattr(h5py.Dataset, "read_direct", lambda *a: signal.pause())
     if not guarded.FORK:
         pytest.skip("nothing is forked here")
-    with pytest.raises(InputError, match="no end in sight"):
+    with open_hdf5(path) as file:
+        monkeypatch.setattr(guarded, "PATIENCE", 0.1)
+        with pytest.raises(InputError, match="no end in sight"):
+            array(file, f"{DETECTOR}/data")
+
+
+def test_a_file_that_ends_whoever_reads_it_is_refused(tmp_path, monkeypatch):
+    path = write(tmp_path / "f.h5")
+    if not guarded.FORK:
+        pytest.skip("nothing is forked here")
+    monkeypatch.setattr(guarded, "walk", lambda path: os.abort())
+    with pytest.raises(InputError, match=r"reading it ended a process with SIGABRT"):
         load_frames(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(guarded, "FORK", False)
+    assert len(load_frames(path).times) == COUNT

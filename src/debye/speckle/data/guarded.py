@@ -1,9 +1,10 @@
-"""Decode compressed chunks where it can do no harm.
+"""Read HDF5 where it can do no harm.
 
-The codecs that detectors use (bitshuffle, LZ4, blosc and their kin) trust what they decode, and a
-damaged chunk can end the process. They run in a child that writes into shared memory; if it dies,
-the file is refused, and whoever reads it lives on. Where processes cannot fork another interpreter
-does the same.
+The codecs that detectors use (bitshuffle, LZ4, blosc and their kin) trust what they decode, and
+HDF5 itself trusts much of what holds a file together: a damaged one can end the process. So a
+child walks through a file before it is opened, and chunks are decoded in children that write into
+shared memory. If one dies the file is refused, and whoever reads it lives on. Where processes
+cannot fork another interpreter does the same.
 """
 
 from __future__ import annotations
@@ -11,167 +12,206 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
-import select
-import signal
 import subprocess
 import sys
 import time
-import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
 
 from debye.errors import InputError
+from debye.speckle.data.children import FORK, end, signal_name, start, wait
 
 PATIENCE, PACE = 8.0, 1e7
 """Seconds that a child may take, and bytes a second besides."""
 SHARE = 2**25
 """Bytes for which another child is worth its start."""
-FORK = hasattr(os, "fork") and sys.platform != "darwin"
-"""Whether a child can be forked; on macOS system libraries do not bear it."""
+MOST, SMALL, HURRY = 5000, 2**16, 3.0
+"""Objects that are looked at beforehand, bytes of data that are read, and seconds for it."""
+
+
+def check(path: Path) -> None:
+    """Walk through a file in a child, and refuse it if that dies; what else is wrong is met later.
+
+    Raises:
+        InputError: The file ends a process, or keeps it busy for ever.
+    """
+    if FORK:
+        child = start(lambda: walk(path))
+        try:
+            code = wait(child, PATIENCE)[0]
+        finally:
+            end(child)
+    else:
+        code = _interpreter(str(path), patience=PATIENCE).returncode
+    if code < 0:
+        raise InputError(
+            f"cannot read {path}",
+            why=f"it is damaged: reading it ended a process with {signal_name(code)}",
+            fix="copy the file again",
+        )
+
+
+def walk(path: Path) -> None:
+    """Look at all that is small in a file, and in those that it links to in its folder."""
+    import hdf5plugin  # noqa: F401 - registers bitshuffle and its kin
+
+    last, left, waiting = time.monotonic() + HURRY, MOST, [path]
+    for number in range(100):
+        if number >= len(waiting):
+            return
+        try:
+            with h5py.File(waiting[number], "r") as file:
+                for thing in _objects(file):
+                    left -= 1
+                    if left < 0 or time.monotonic() > last:
+                        return
+                    for name in _look(thing):
+                        other = (waiting[number].parent / name).resolve()
+                        if other.is_relative_to(path.resolve().parent) and other not in waiting:
+                            waiting.append(other)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+            continue
+
+
+def _objects(file: h5py.File) -> Iterator[h5py.HLObject]:
+    """The groups and datasets of a file, each before those in it."""
+    waiting: list[h5py.HLObject] = [file]
+    seen = set()
+    while waiting:
+        thing = waiting.pop()
+        yield thing
+        if isinstance(thing, h5py.Group) and thing.id not in seen:
+            seen.add(thing.id)
+            for name in list(thing):
+                try:
+                    if isinstance(thing.get(name, getlink=True), h5py.HardLink):
+                        waiting.append(thing[name])
+                except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+                    continue
+
+
+def _look(thing: h5py.HLObject) -> list[str]:
+    """Read attributes and small data of an object; names of the files that it links to."""
+    files = []
+    for look in (_attributes, _links, _data):
+        try:
+            files += look(thing)
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+            continue
+    return files
+
+
+def _attributes(thing: h5py.HLObject) -> list[str]:
+    for name in thing.attrs:
+        thing.attrs[name]
+    return []
+
+
+def _links(thing: h5py.HLObject) -> list[str]:
+    if isinstance(thing, h5py.Group):
+        found = [thing.get(name, getlink=True) for name in thing]
+        return [link.filename for link in found if isinstance(link, h5py.ExternalLink)]
+    virtual = isinstance(thing, h5py.Dataset) and thing.is_virtual
+    return [s.file_name for s in thing.virtual_sources() if s.file_name != "."] if virtual else []
+
+
+def _data(thing: h5py.HLObject) -> list[str]:
+    if isinstance(thing, h5py.Dataset) and not thing.external:
+        plan = thing.id.get_create_plist()
+        for number in range(plan.get_nfilters()):
+            plan.get_filter(number)
+        if thing.size and thing.size * thing.dtype.itemsize <= SMALL:
+            thing[()]
+    return []
 
 
 def read(found: h5py.Dataset, part: slice | None = None) -> np.ndarray:
-    """A dataset, or a part of its first axis; codecs that are not HDF5's own run in a child.
+    """A dataset, or a part of its first axis; chunks are decoded in children.
 
     Raises:
         InputError: The data are damaged, or need a filter that is not installed.
     """
-    start, stop, step = (part or slice(None)).indices(found.shape[0] if found.ndim else 1)
-    shape = (len(range(start, stop, step)), *found.shape[1:]) if part is not None else found.shape
-    if not is_foreign(found) or 0 in shape or found.dtype.hasobject:
+    rows = range(*(part or slice(None)).indices(found.shape[0])) if found.ndim else None
+    shape = (len(rows), *found.shape[1:]) if rows is not None else ()
+    if not is_decoded(found) or 0 in shape or found.dtype.hasobject:
         try:
-            return np.asarray(found[()] if part is None else found[start:stop:step])
+            return np.asarray(found[()] if part is None else found[part])
         except OSError as error:
             raise _damaged(found, str(error).split("\n")[0]) from error
     size = int(np.prod(shape)) * found.dtype.itemsize
-    patience = PATIENCE + size / PACE
     if FORK:
-        memory = mmap.mmap(-1, size)
-        array = np.frombuffer(memory, dtype=found.dtype).reshape(shape)
-        _in_forks(found, array, range(start, stop, step) if found.ndim else None, patience)
+        array = np.frombuffer(mmap.mmap(-1, size), dtype=found.dtype).reshape(shape)
+        _in_forks(found, array, rows, PATIENCE + size / PACE)
         return array
-    held = _in_interpreter(found, f"{start}:{stop}:{step}", patience)
-    if len(held) != size:
-        raise _damaged(found, f"{len(held)} bytes instead of {size} were decoded")
-    return np.frombuffer(bytearray(held), dtype=found.dtype).reshape(shape)
+    place = f"{rows.start}:{rows.stop}:{rows.step}" if rows is not None else ""
+    done = _interpreter(found.file.filename, found.name, place, patience=PATIENCE + 2 + size / PACE)
+    if done.returncode or len(done.stdout) != size:
+        raise _damaged(found, _why(done))
+    return np.frombuffer(bytearray(done.stdout), dtype=found.dtype).reshape(shape)
 
 
-def is_foreign(found: h5py.Dataset) -> bool:
-    """Whether reading runs codecs that are not HDF5's own; of virtual data nobody knows."""
-    plan = found.id.get_create_plist()
-    return found.is_virtual or any(plan.get_filter(i)[0] >= 256 for i in range(plan.get_nfilters()))
+def is_decoded(found: h5py.Dataset) -> bool:
+    """Whether reading does more than copying: of chunks, and of virtual data, nobody knows."""
+    return found.is_virtual or found.chunks is not None
 
 
 def _in_forks(found: h5py.Dataset, array: np.ndarray, rows: range | None, patience: float) -> None:
     """Read into shared memory in children, each its part, and refuse the file if one fails."""
-    count = 1 if rows is None else max(1, min(torch.get_num_threads(), array.nbytes // SHARE))
-    children: list[tuple[int, int]] = []
+    children = []
     try:
-        for part in _parts(rows, count):
-            children.append(_start(found, array, rows, part))
-        for child, ear in children:
-            code = _wait(child, ear, patience)
+        for part in _parts(rows, array.nbytes):
+            mine = (array, None) if rows is None else (array[part], rows[part])
+            children.append(start(partial(_decode, found, *mine)))
+        for child in children:
+            code, said = wait(child, patience)
             if code:
-                said = os.read(ear, 1000).decode(errors="replace") if code > 0 else ""
-                raise _damaged(found, said or f"decoding it ended a process with {_named(-code)}")
+                raise _damaged(
+                    found, said or f"decoding it ended a process with {signal_name(code)}"
+                )
     finally:
-        for child, ear in children:
-            _end(child)
-            os.close(ear)
+        for child in children:
+            end(child)
 
 
-def _parts(rows: range | None, count: int) -> list[slice]:
-    """The places of the rows that each child reads."""
+def _parts(rows: range | None, size: int) -> list[slice]:
+    """The places of the rows that each child reads: as many as there are threads for work."""
+    from torch import get_num_threads
+
     if rows is None:
         return [slice(None)]
+    count = max(1, min(get_num_threads(), size // SHARE))
     edges = [len(rows) * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def _start(
-    found: h5py.Dataset, array: np.ndarray, rows: range | None, part: slice
-) -> tuple[int, int]:
-    """A child that reads a part, and the pipe by which it says why it could not."""
-    ear, mouth = os.pipe()
-    with warnings.catch_warnings():  # the child does nothing but read, whatever threads there are
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        wanted = rows[part] if rows is not None else None
-        chosen = () if wanted is None else slice(wanted.start, wanted.stop, wanted.step)
-        _decode(found, array if wanted is None else array[part], chosen, mouth)
-    os.close(mouth)
-    return child, ear
+def _decode(found: h5py.Dataset, array: np.ndarray, rows: range | None) -> None:
+    found.read_direct(array, () if rows is None else slice(rows.start, rows.stop, rows.step))
 
 
-def _decode(found: h5py.Dataset, array: np.ndarray, part: slice | tuple[()], mouth: int) -> None:
-    """What the child does; it never comes back."""
-    import faulthandler
+def _interpreter(*words: str, patience: float) -> subprocess.CompletedProcess[bytes]:
+    """What another interpreter makes of a file, or of a part of a dataset in it.
 
-    code = 1
+    Raises:
+        InputError: It does not end.
+    """
+    command = [sys.executable, "-m", __name__, *words]
     try:
-        faulthandler.disable()  # its death is told by who started it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        found.read_direct(array, part)
-        code = 0
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
-        os.write(mouth, str(error).split("\n")[0][:500].encode())
-    finally:
-        os._exit(code)
-
-
-def _wait(child: int, ear: int, patience: float) -> int:
-    """The exit code of a child, negative for a signal; killed when its time is up."""
-    end = time.monotonic() + patience
-    while True:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            os.kill(child, signal.SIGKILL)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        select.select([ear], [], [], 0.02)  # it ends when the child does
-        time.sleep(0.0005)
-
-
-def _end(child: int) -> None:
-    """Whatever a child still does is not wanted any more."""
-    with suppress(ChildProcessError, ProcessLookupError):
-        if os.waitpid(child, os.WNOHANG)[0] == 0:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-
-
-_SCRIPT = """
-import sys, h5py, hdf5plugin
-path, name, part = sys.argv[1:]
-with h5py.File(path, "r") as file:
-    start, stop, step = map(int, part.split(":"))
-    found = file[name]
-    sys.stdout.buffer.write((found[start:stop:step] if found.ndim else found[()]).tobytes())
-"""
-
-
-def _in_interpreter(found: h5py.Dataset, part: str, patience: float) -> bytes:
-    """The bytes of a dataset, read by another interpreter."""
-    command = [sys.executable, "-c", _SCRIPT, found.file.filename, found.name, part]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=patience + 10, check=False)
+        return subprocess.run(command, capture_output=True, timeout=patience + 2, check=False)
     except subprocess.TimeoutExpired as error:
-        raise _damaged(found, "decoding it does not end") from error
+        raise InputError(
+            f"cannot read {words[0]}", why="reading it does not end", fix="copy the file again"
+        ) from error
+
+
+def _why(done: subprocess.CompletedProcess[bytes]) -> str:
     if done.returncode < 0:
-        raise _damaged(found, f"decoding it ended a process with {_named(-done.returncode)}")
-    if done.returncode:
-        raise _damaged(found, (done.stderr.decode(errors="replace").splitlines() or ["?"])[-1])
-    return done.stdout
-
-
-def _named(number: int) -> str:
-    return "no end in sight" if number == signal.SIGKILL else signal.Signals(number).name
+        return f"decoding it ended a process with {signal_name(done.returncode)}"
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return said[-1] if said else "it was decoded in part"
 
 
 def _damaged(found: h5py.Dataset, why: str) -> InputError:
@@ -181,3 +221,20 @@ def _damaged(found: h5py.Dataset, why: str) -> InputError:
         fix="the data are damaged, or use a compression filter that is not installed: copy the "
         "file again, or install the filter",
     )
+
+
+def main(path: str, name: str = "", rows: str = "") -> None:
+    """Walk through a file, or write a part of a dataset to stdout."""
+    if not name:
+        walk(Path(path))
+        return
+    import hdf5plugin  # noqa: F401 - registers bitshuffle and its kin
+
+    with h5py.File(path, "r") as file:
+        part = slice(*map(int, rows.split(":"))) if rows else ()
+        with os.fdopen(1, "wb", closefd=False) as stream:
+            stream.write(np.asarray(file[name][part]).tobytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

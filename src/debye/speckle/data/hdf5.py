@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from debye.errors import ComputationError, DebyeError, InputError
-from debye.speckle.data.guarded import read
+from debye.speckle.data.guarded import check, read
 from debye.speckle.data.links import check_links, check_sources
 from debye.speckle.values import to_tensor
 
@@ -32,13 +32,15 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a file for reading, with the compression filters detectors use.
 
     Raises:
-        InputError: The file is missing, no HDF5 file, or cut short.
+        InputError: The file is missing, no HDF5 file, cut short, or so damaged that reading it ends
+            a process.
     """
     import hdf5plugin  # noqa: F401 - registers bitshuffle and its kin
 
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
+    check(path)
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -122,12 +124,13 @@ def dataset(
     except (KeyError, OSError) as error:
         raise InputError(
             what,
-            why=f"there is none; the file holds {', '.join(list(file)[:8]) or 'nothing'}",
+            why=f"there is none; the file holds {', '.join(map(str, list(file)[:8])) or 'nothing'}",
             fix="give the path of a dataset, such as /entry/data/data",
         ) from error
     if not isinstance(found, h5py.Dataset):
+        inside = found if isinstance(found, h5py.Group) else ()
         raise InputError(
-            what, why="it is a group", fix=f"name one of {', '.join(list(found)[:8])} in it"
+            what, why="it is a group", fix=f"name one of {', '.join(map(str, inside))[:200]} in it"
         )
     check_sources(found, what)
     if found.dtype.kind not in "uifcb":

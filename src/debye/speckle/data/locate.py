@@ -68,7 +68,7 @@ def _not_found(file: h5py.File, found: dict[str, tuple[int, ...]]) -> InputError
         f"cannot read {DETECTOR}/data from {file.filename}",
         why=f"there is none; frames could be {listed}"
         if found
-        else f"there is none; the file holds {', '.join(list(file)[:8]) or 'nothing'}",
+        else f"there is none; the file holds {', '.join(map(str, list(file)[:8])) or 'nothing'}",
         fix=f"name the dataset: {file.filename}::{first}",
     )
 
