@@ -289,6 +289,16 @@ def test_operations_of_another_group_than_the_symbol(tmp_path):
         "those of space group 14, not of P 1 2/m 1 (10): read with the operations"
         in crystal.notes[0]
     )
+    number = "_symmetry_Int_Tables_number 14"
+    symbol = "_symmetry_space_group_name_H-M 'P 63/m m c'"
+    assert read(tmp_path, text.replace(symbol, number)).notes == ()
+    in_n = cif(
+        number,
+        operations=triplets("P 1 21/n 1"),
+        sites=["Si1 Si .1 .2 .3 1"],
+        cell="5 6 7 90 100 90",
+    )
+    assert read(tmp_path, in_n).notes == ()
     other = read(tmp_path, text.replace("P 63/m m c", "P 21/n"))
     assert "another setting than P 1 21/n 1: read with the operations" in other.notes[0]
 

@@ -22,7 +22,7 @@ MOST_POINTS = 20_000
 
 _COMMENT = re.compile(r"\s*(?:%|!|//)")
 _ROW = re.compile(
-    r"(?:[-+−.,;\s\d\"*]|(?<=[\d.])[deq](?=[-+\d])|(?<![a-z])(?:nan|inf)(?![a-z]))+", re.I
+    r"(?:[-+−.,;\s\d\"*]|(?<=[\d.])[deq](?=[-+\d]|\s\d)|(?<![a-z])(?:nan|inf)(?![a-z]))+", re.I
 )
 _DECIMAL_COMMA = re.compile(r"[-+−]?\d+,\d*(?:[dDeE][-+]?\d+)?")
 _INDEX = re.compile(r"|#|i|n|nr\.?|no\.?|id|index|point|pt\.?|row|bin|channel|unnamed.*", re.I)
@@ -101,9 +101,24 @@ def _divided(text: str) -> tuple[list[str], list[_Line]]:
             fix = "repair the line, or give the part with the spectrum alone"
             raise InputError("it is not a table of numbers", why=why, fix=fix)
         else:  # a count or a date before a line of text
+            _check_heading(number, content)
             header += [*(content for _, content in lines), line]
             lines = []
     return header, lines
+
+
+def _check_heading(number: int, content: str) -> None:
+    """Refuse a row of numbers with a text in it, which is no header.
+
+    Raises:
+        InputError: It begins with two numbers.
+    """
+    first, second, *_ = [*re.split(r"[,;\s]+", content), "", ""]
+    if _ROW.fullmatch(first) and _ROW.fullmatch(second):
+        why = f"line {number}: {content[:40]!r} is no row of numbers"
+        raise InputError(
+            "it is not a table of numbers", why=why, fix="repair the line, or put # before it"
+        )
 
 
 # What stands between the numbers.
@@ -111,13 +126,14 @@ def _divided(text: str) -> tuple[list[str], list[_Line]]:
 
 def _splitter(lines: Sequence[str]) -> Callable[[str], list[str]]:
     """What divides the lines into cells, decimal commas turned into points."""
-    if any('"' in line for line in lines):
-        return lambda line: [_pointed(cell) for cell in next(csv.reader([line]))]
     separators = [s for s in (";", "\t") if any(s in line for line in lines)]
+    if any('"' in line for line in lines):
+        between = separators[0] if separators else ","
+        return lambda line: [_pointed(c) for c in next(csv.reader([line], delimiter=between))]
     words = [word for line in lines for word in line.split() if "," in word]
-    between = all(map(_DECIMAL_COMMA.fullmatch, words)) and not all(w.endswith(",") for w in words)
+    decimal = all(map(_DECIMAL_COMMA.fullmatch, words)) and not all(w.endswith(",") for w in words)
     several = all(len(line.split()) > 1 for line in lines)
-    if words and (separators or (between and several)):
+    if words and (separators or (decimal and several)):
         return partial(_pointed_cells, separator=separators[0] if separators else " ")
     return lambda line: re.split(r"[,;\s]+", line.strip(",; "))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _UNITS = {
     "meV": r"(?<![a-zµμ])mev(?![a-z])",
     "THz": r"(?<![a-z])thz(?![a-z])",
-    "cm-1": r"(?<![a-z])cm[ \t]*(?:\^?[ \t]*\{?[ \t]*[-−][ \t]*1\}?|⁻¹)|1[ \t]*/[ \t]*cm\b"
+    "cm-1": r"(?<![a-z])cm[ \t]*(?:\$?[*^]*[ \t]*\{?[ \t]*[-−–][ \t]*1\}?\$?|⁻¹)|1[ \t]*/[ \t]*cm\b"
     r"|(?<![a-z])wave[ \t]*numbers?(?![a-z])",
     "K": r"\([ \t]*k[ \t]*\)|\[[ \t]*k[ \t]*\]",
 }

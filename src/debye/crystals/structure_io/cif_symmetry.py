@@ -75,7 +75,7 @@ def meanings(
     if listed is not None and block.column(*_MAGNETIC):
         return [Meaning(listed, is_listed=True)]  # a symbol beside them is of the parent
     if listed is not None:
-        found = _compared(listed, named, cell)
+        found = _compared(listed, named, cell, is_set=bool(symbol or code or hall))
     elif named:
         found = [Meaning(symmetry) for symmetry in named]
     elif symbol or number:
@@ -147,9 +147,12 @@ def _by_hall(hall: str, named: list[Symmetry], notes: list[str]) -> list[Symmetr
 
 
 def _compared(
-    listed: Symmetry, named: Sequence[Symmetry], cell: NDArray[np.float64]
+    listed: Symmetry, named: Sequence[Symmetry], cell: NDArray[np.float64], *, is_set: bool
 ) -> list[Meaning]:
-    """What a list of operations may mean beside the settings that are named."""
+    """What a list of operations may mean beside the settings that are named.
+
+    ``is_set`` says whether more is named than a number, which is that of every setting.
+    """
     as_listed = Meaning(listed, is_listed=True)
     if any(symmetry.same_as(listed) for symmetry in named):
         return [as_listed]
@@ -165,13 +168,13 @@ def _compared(
         added = [whole] if whole else []
         found = _either(why, added, as_listed, "those that they generate are added", "check them")
         return [*found, *_either(f"{why}: read with those of its symbol", fitting, None)]
-    return _of_another(as_listed, fitting) if fitting else [as_listed]
+    return _of_another(as_listed, fitting, is_set=is_set) if fitting else [as_listed]
 
 
-def _of_another(listed: Meaning, named: Sequence[Symmetry]) -> list[Meaning]:
+def _of_another(listed: Meaning, named: Sequence[Symmetry], *, is_set: bool) -> list[Meaning]:
     """Meanings of operations that are a group, but not the one that is named, or set otherwise."""
     number, wanted = group_number(listed.symmetry), group_number(named[0])
-    if number is None or wanted is None:
+    if number is None or wanted is None or (number == wanted and not is_set):
         return [listed]
     taken = "read with the operations"
     if number == wanted:
