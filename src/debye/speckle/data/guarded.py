@@ -124,7 +124,8 @@ def _data(thing: h5py.HLObject) -> list[str]:
         plan = thing.id.get_create_plist()
         for number in range(plan.get_nfilters()):
             plan.get_filter(number)
-        if thing.size and thing.size * thing.dtype.itemsize <= SMALL:
+        here = not is_decoded(thing) or thing.dtype.hasobject  # which no other child will read
+        if here and thing.size and thing.size * thing.dtype.itemsize <= SMALL:
             thing[()]
     return []
 

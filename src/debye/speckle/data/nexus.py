@@ -39,7 +39,7 @@ from debye.speckle.data.hdf5 import (
 )
 from debye.speckle.data.locate import DETECTOR, find_frames, split_name
 from debye.speckle.data.quality import Quality, examine
-from debye.speckle.data.saturation import full_of
+from debye.speckle.data.saturation import full_at, full_of
 from debye.speckle.serialize import build, describe
 from debye.speckle.values import positive
 
@@ -91,8 +91,8 @@ def write_detector(entry: h5py.Group, frames: Frames) -> None:
     """The frames, their axes and their mask, and an NXdata group that links to them."""
     detector = group(group(entry, "instrument", "NXinstrument"), "detector", "NXdetector")
     data = torch.where(frames.mask, frames.data, torch.zeros_like(frames.data)).numpy()
-    if frames.photons and data.max() < 2**32 and (data == np.round(data)).all():
-        data = data.astype(np.uint16 if data.max() < 2**16 else np.uint32)
+    if frames.photons and data.max() < full_at(32) and (data == np.round(data)).all():
+        data = data.astype(np.uint16 if data.max() < full_at(16) else np.uint32)
     chunks = (1, min(16, data.shape[1]), *data.shape[2:])
     detector.create_dataset(
         "data", data=data, chunks=chunks, compression="gzip", shuffle=True, compression_opts=1
@@ -127,8 +127,7 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
     They are looked for where `save_frames` puts them, where NeXus's ``default`` and ``signal``
     attributes lead, and by the customs of CXI, Data Exchange and EIGER; ``file.h5::/path`` names
     the dataset. `debye.speckle.data.quality.examine` decides which pixels and frames count, and
-    ``quality`` and ``about`` of the frames say what was left out. Of frames that debye simulated
-    the mask stays as it is, but for values that are no counts.
+    ``quality`` and ``about`` of the frames say what was left out.
 
     Args:
         path: The file, or file and dataset.
@@ -144,8 +143,7 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
     with open_hdf5(place) as file:
         names, note = find_frames(file, name)
         data, full = read_frames(file, names)
-        own = PROCESS in file and f"{PROCESS}/plan" in file and not name
-        full = math.inf if own else full
+        own = f"{PROCESS}/plan" in file and not name
         taken = taken_at(file, names[0], data.shape[-3])
         mask, masked = masked_in(file, names[0], tuple(data.shape[-2:]))
         states = optional(file, f"{SAMPLE}/states")
@@ -160,7 +158,7 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
     )
     full = full if saturation is None else positive(saturation, "saturation")
     try:
-        found = examine(whole.data, whole.mask, full, statistics=not own)
+        found = examine(whole.data, whole.mask, full)
     except InputError as error:
         raise InputError(f"{place}: {error.what}", why=error.why, fix=error.fix) from None
     notes = (*filter(None, (note, taken.note)), *found.quality.notes)

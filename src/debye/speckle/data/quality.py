@@ -1,7 +1,8 @@
 """Which pixels and frames count: the one place that decides, for every reader and every verb.
 
 A pixel is left out where it is broken (not finite or negative in a frame that is otherwise whole),
-saturated, dead or hot; a frame where it is dark, repeated, full or not finite. What is left out is
+saturated, dead, hot or stuck; a frame where it or a part of it is dark, full or not finite, or where
+it is repeated. What is left out is
 told by number and reason in a `Quality`.
 
 Speckle itself is never broader than exponential (Goodman, Speckle Phenomena in Optics, 2nd ed.,
@@ -96,18 +97,13 @@ def numbers(which: list[int], most: int = 8) -> str:
     return ", ".join(map(str, which[:most])) + more
 
 
-def examine(
-    data: Tensor, mask: Tensor, full: float = math.inf, *, statistics: bool = True
-) -> Examined:
+def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
     """Decide which pixels and frames count.
 
     Args:
         data: (run, time, qy, qx) counts or intensities.
         mask: (qy, qx) True where a pixel may count.
         full: Counts at which a pixel is full.
-        statistics: Whether pixels are also held against their neighbours and shells, and whether
-            numbers such as 65535 stand for full pixels where nothing says so. Not for frames that
-            debye simulated.
 
     Returns:
         The mask, the frames and the reasons. A frame that is bad in one run is left out of all.
@@ -131,30 +127,28 @@ def examine(
             why="the mask leaves no pixel",
             fix="mask what is bad alone: in a pixel_mask 0 is a good pixel, in Python True is",
         )
-    note = _check_mask(data, mask) if statistics else ""
+    note = _check_mask(data, mask)
     seen = survey(data, mask)
-    full = min(full, flag_of(data, mask, full, seen)) if statistics else full
+    full = min(full, flag_of(data, mask, full, seen))
     kinds = _kinds(data, full, seen)
     frames, good = ({}, mask) if kinds is None else _spoilt(data, kinds, mask)
     left, kept = _without(data, list(range(data.shape[1])), _left_out(frames))
     _check_frames(kept, frames, data, kinds, mask)
     _check_pixels(good, mask, {"broken or saturated": int((mask & ~good).sum())}, data, kinds)
     seen = seen if kinds is None else survey(left, good)
-    if statistics:
-        odd = outliers(seen, good)
-        if (bright := odd["hot"] | odd["stuck"]).any() and (good & ~bright).any():
-            good = good & ~bright  # which would light a dark frame
-            seen = survey(left, good)
+    odd = outliers(seen, good)
+    if (bright := odd["hot"] | odd["stuck"]).any() and (good & ~bright).any():
+        good = good & ~bright  # which would light a dark frame
+        seen = survey(left, good)
     if not (flat(left[:, :2], good) and flat(left, good)):
         frames |= _named("dark", [kept[t] for t in dark(seen, len(kept))])
-        if statistics:
-            part = {kept[t] for t in partly_dark(seen, len(kept), int(good.sum()))}
-            frames |= _named("partly dark", sorted(part - _left_out(frames)))
+        part = {kept[t] for t in partly_dark(seen, len(kept), int(good.sum()))}
+        frames |= _named("partly dark", sorted(part - _left_out(frames)))
         left, kept = _without(data, kept, _left_out(frames))
         frames |= _named("repeated", [kept[t] for t in repeated(left, good, seen)])
     left, kept = _without(data, kept, _left_out(frames))
     _check_frames(kept, frames, data, kinds, mask)
-    bad = bad_pixels(left, full, mask, statistics=statistics)
+    bad = bad_pixels(left, full, mask)
     counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
     good = mask & ~torch.stack(list(bad.values())).any(0)
     _check_pixels(good, mask, counts, data, kinds)
@@ -193,17 +187,12 @@ def usable(data: Tensor, mask: Tensor, full: float = math.inf) -> Tensor:
 
 
 def bad_pixels(
-    data: Tensor,
-    full: float | None = None,
-    mask: Tensor | None = None,
-    *,
-    statistics: bool = True,
-    seen: Survey | None = None,
+    data: Tensor, full: float = math.inf, mask: Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Pixels to leave out: (qy, qx) True where broken, dead, hot or saturated.
+    """Pixels to leave out: (qy, qx) True where broken, saturated, dead, hot or stuck.
 
     A pixel is broken if it is ever not finite or negative; saturated if it ever reaches ``full``;
-    dead and hot as `debye.speckle.data.outliers.outliers` finds them.
+    the others are as `debye.speckle.data.outliers.outliers` finds them.
 
     Example:
         >>> data = torch.full((1, 30, 5, 5), 2.0)
@@ -212,16 +201,16 @@ def bad_pixels(
         {'broken': [[2, 2]], 'saturated': [[4, 4]], 'dead': [[0, 0]]}
     """
     good = torch.ones_like(data[0, 0], dtype=torch.bool) if mask is None else mask
-    seen = survey(data, good) if seen is None else seen
-    kinds = _kinds(data, math.inf if full is None else full, seen)
+    seen = survey(data, good)
+    kinds = _kinds(data, full, seen)
     bad = dict.fromkeys(("broken", "saturated"), torch.zeros_like(good))
     if kinds is not None:
         bad["broken"] = (kinds == BROKEN).flatten(0, 1).any(0) & good
         bad["saturated"] = (kinds == FULL).flatten(0, 1).any(0) & good & ~bad["broken"]
         good = good & ~bad["broken"] & ~bad["saturated"]
         seen = survey(data, good)
-    judged = statistics and not (flat(data[:, :2], good) and flat(data, good))
-    return bad | outliers(seen, good) if judged else bad
+    made = flat(data[:, :2], good) and flat(data, good)
+    return bad if made else bad | outliers(seen, good)
 
 
 BROKEN, FULL = 1, 2
