@@ -1,8 +1,8 @@
 """Which pixels and frames count: the one place that decides, for every reader and every verb.
 
-A pixel is left out where it is broken (not finite or negative in a frame that is otherwise whole),
-saturated, dead, hot or stuck; a frame where it or a part of it is dark, full or not finite, or where
-it is repeated. What is left out is
+A pixel is left out where it is broken (not finite or negative in a frame that is otherwise
+whole), saturated, dead, hot or stuck; a frame where it or a part of it is dark, full or not finite,
+or where it is repeated. What is left out is
 told by number and reason in a `Quality`.
 
 Speckle itself is never broader than exponential (Goodman, Speckle Phenomena in Optics, 2nd ed.,
