@@ -22,6 +22,7 @@ from typer.main import get_command
 from debye import __version__
 from debye.cli.console import DONE, GO_ON, complain, interrupted, leave, quiet, show
 from debye.cli.stopping import leave_at_once, leaving
+from debye.cli.watched import watch_over
 from debye.errors import ComputationError, DebyeError
 
 Click: TypeAlias = Any
@@ -173,6 +174,7 @@ def run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
     leave_at_once()
+    watch_over()
     app()
 
 

@@ -21,6 +21,8 @@ GO_ON = "interrupted: run the same command again to go on"
 
 quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 """Whether notes and progress are silent; the option ``--quiet`` sets it for its verb."""
+silent: ContextVar[bool] = ContextVar("silent", default=False)
+"""Whether nothing at all is said, because another process has said it before it died."""
 _said: ContextVar[set[str] | None] = ContextVar("said", default=None)
 """Warnings that are not said again; None where each is said as often as it comes."""
 
@@ -86,6 +88,8 @@ def plural(count: int, noun: str) -> str:
 
 def _written(stream: TextIO, text: str) -> bool:
     """Whether somebody still reads what is written."""
+    if silent.get():
+        return True
     try:
         stream.write(f"{text}\n")
         stream.flush()

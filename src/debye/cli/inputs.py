@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from debye.cli.console import complain, plural, tell, warn, warn_of
 from debye.cli.options import Goal
 from debye.cli.paths import STDIN
+from debye.cli.watched import is_careful, step
 from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from debye.crystals.predict.predictor import Predictor
     from debye.crystals.structure.crystal import Crystal
     from debye.crystals.structure_io.read import FailedInput
+    from debye.crystals.structure_io.text import LazyStructure
 
 
 FIGURES = (".png", ".svg", ".pdf")
@@ -196,29 +198,56 @@ def load_predictor(path: Path | None, device: str = "auto") -> Predictor:
     from debye.core.device import pick_device
     from debye.crystals.predict.predictor import Predictor
 
-    return Predictor.load(path, pick_device(device))
+    predictor = Predictor.load(path, pick_device(device))
+    if is_careful():
+        predictor.edges_at_once = 0
+    return predictor
 
 
 def structures(names: Sequence[str]) -> Iterator[Crystal | HarmonicCrystal | FailedInput]:
     """Every structure of files, folders, patterns and, for ``-``, of stdin, in order.
 
     Phonopy's files, and folders of one calculation, are crystals with their own force constants.
+    Each step of reading is one that may kill the process, see `debye.cli.watched`.
     """
     from debye.crystals.data.phonopy_files import force_constants_in
     from debye.crystals.structure_io.read import (
+        FailedInput,
         attempt,
+        find_files,
+        lazy_structures,
         lazy_structures_of,
         made,
-        read_structures,
     )
 
     for name in names:
         if name == STDIN:
-            yield from made(lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"))
-        elif (given := attempt(name, partial(force_constants_in, name))) is not None:
+            yield from made(_stepwise(lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"), name))
+            continue
+        given = step(name, partial(attempt, name, partial(force_constants_in, name)), makes=True)
+        if given is not None:
             yield given
+            continue
+        for path in find_files([name]):
+            if isinstance(path, FailedInput):
+                yield path
+            else:
+                yield from made(_stepwise(lazy_structures(path), str(path)))
+
+
+def _stepwise(
+    found: Iterator[LazyStructure | FailedInput], label: str
+) -> Iterator[LazyStructure | FailedInput]:
+    """The structures of a file, of which finding the next is a step, and making it another."""
+    from debye.crystals.structure_io.text import LazyStructure
+
+    while (item := step(label, lambda: next(found, None))) is not None:
+        if isinstance(item, LazyStructure):
+            make = partial(step, item.source, item.make, makes=True)
+            yield LazyStructure(item.source, make)  # type: ignore[arg-type]  # or a FailedInput
         else:
-            yield from read_structures(name)
+            yield item
+            return
 
 
 def keep_stdin(names: Sequence[str], output: Path, *, overwrite: bool) -> list[str]:

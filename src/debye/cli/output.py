@@ -23,6 +23,7 @@ from debye.cli.console import (
 )
 from debye.cli.inputs import load_predictor, structures, writable
 from debye.cli.stopping import unwinding
+from debye.cli.watched import saying
 from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
@@ -172,16 +173,17 @@ class Predictions:
         warnings = Warnings()
         with progress_bar() as bar:
             task = bar.add_task("structures", total=None)
-            for item in self.predictor(structures(self.files)):
+            for number, item in enumerate(self.predictor(structures(self.files))):
                 bar.advance(task)
-                if isinstance(item, FailedInput):
-                    self.bad += 1
-                    complain(item.error)
-                    continue
-                self.good += 1
-                for message in item.warnings:
-                    warnings.add(item.crystal.source or item.crystal.formula, message)
-                yield item
+                with saying(number):
+                    if isinstance(item, FailedInput):
+                        self.bad += 1
+                        complain(item.error)
+                        continue
+                    self.good += 1
+                    for message in item.warnings:
+                        warnings.add(item.crystal.source or item.crystal.formula, message)
+                    yield item
         warnings.close()
 
     @property

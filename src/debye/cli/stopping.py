@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from debye.cli.console import GO_ON, INTERRUPTED, tell
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 GRACE = 5.0
 """Seconds from the first signal until a verb is left, wherever it is."""
+TWICE = 0.5
+"""Seconds within which a second signal is taken for the first."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -133,11 +136,16 @@ def unwinding() -> Iterator[None]:
         yield
         return
     with _deadline(GRACE, "interrupted") as begin:
+        asked: list[float] = []
 
         def unwind(number: int, frame: FrameType | None) -> None:
-            leave_at_once()
-            begin()
-            raise KeyboardInterrupt
+            # A terminal's Ctrl-C comes twice: to this process, and again by its parent.
+            if asked and monotonic() - asked[0] > TWICE:
+                Leave()(number, frame)
+            if not asked:
+                asked.append(monotonic())
+                begin()
+                raise KeyboardInterrupt
 
         with _handled(unwind):
             yield

@@ -61,6 +61,9 @@ class Predictor:
         card: What its file tells of it; ``elements`` names what it has seen.
         device: Where to compute.
 
+    Attributes:
+        edges_at_once: Edges of a batch; 0 predicts crystals one by one.
+
     Raises:
         InputError: The card holds the calibration of another model.
 
@@ -77,6 +80,7 @@ class Predictor:
     ) -> None:
         ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
+        self.edges_at_once = EDGES_AT_ONCE
         self.seen = frozenset(self.card["elements"])
         self.calibration = _calibration(self.model, card)
 
@@ -166,7 +170,7 @@ class Predictor:
                 except DebyeError as error:
                     structure = FailedInput(structure.source or structure.name, error)  # noqa: PLW2901
             waiting.append(_followed(structure))
-            if edges > EDGES_AT_ONCE or len(waiting) >= 1024:
+            if edges > self.edges_at_once or len(waiting) >= 1024:
                 yield from self._in_order(waiting, graphs)
                 waiting, graphs, edges = [], [], 0
         yield from self._in_order(waiting, graphs)
