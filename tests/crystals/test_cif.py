@@ -103,7 +103,19 @@ def test_operations_as_files_spell_them(text, plain):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x,y", "x,y,", "x,y,1/2", "x,y,z/0", "x y,z,w", "x,,z", "x,y,1/0+z", "xx,y,z"]
+    "text",
+    [
+        "",
+        "x,y",
+        "x,y,",
+        "x,y,1/2",
+        "x,y,z/0",
+        "x y,z,w",
+        "x,,z",
+        "x,y,1/0+z",
+        "xx,y,z",
+        "x,y,z+" + "1" * 400,
+    ],
 )
 def test_what_is_no_operation_is_refused(tmp_path, text):
     with pytest.raises(InputError, match="operation cannot be read"):

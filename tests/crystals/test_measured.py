@@ -155,6 +155,12 @@ def test_a_text_among_the_rows_is_named(tmp_path):
         read(tmp_path, "# meV\n" + rows() + "end of file\n")
 
 
+@pytest.mark.parametrize("energy", ["nan", "inf", "1e999"])
+def test_an_energy_that_is_no_number_is_refused(tmp_path, energy):
+    with pytest.raises(InputError, match="cannot use the energies: it holds NaN or infinity"):
+        read(tmp_path, f"# meV\n0.5 20\n{energy} 20\n" + rows())
+
+
 # Blocks and columns.
 
 

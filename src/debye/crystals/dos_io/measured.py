@@ -77,7 +77,7 @@ def of_columns(text: str, unit: str | None) -> Measured:
     if len(columns) > 3:
         why = f"it has {len(columns)} columns"
         raise InputError("the table is too wide", why=why, fix="give energy, intensity and error")
-    checked_axis(columns[0])
+    checked_axis(real_tensor(columns[0], "energies"))
     columns, notes = loss_side(columns, chosen)
     error = columns[2] if len(columns) == 3 else None
     frequency = columns[0] * frequency_factor(chosen, "cm-1")

@@ -16,6 +16,8 @@ MOST_OPERATIONS = 1536
 """Different operations of a list; a space group has at most 192, in a supercell some more."""
 LARGEST_GROUP = 384
 """Operations at which the search for the group that some generate is given up."""
+LONGEST_NUMBER = 24
+"""Characters of one number of an operation."""
 
 _TERM = re.compile(r"([-+]?)(\d+(?:\.\d*)?(?:/\d+)?|\.\d+)?\*?([xyz]?)")
 _STEPS = 720
@@ -145,6 +147,8 @@ def _unreadable(why: str) -> InputError:
 
 def _fraction(text: str) -> float:
     """A number such as 1/3, or 0.3333 that means it: to 24ths, to which all space groups keep."""
+    if len(text) > LONGEST_NUMBER:
+        raise _unreadable(f"{text[:LONGEST_NUMBER]!r}… is too long a number")
     if "/" in text:
         above, below = text.split("/")
         if not float(below):
