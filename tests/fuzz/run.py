@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import random
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -162,8 +163,40 @@ def fitted(path: Path) -> None:
 def settings(path: Path) -> None:
     from debye.core.files import read_toml
     from debye.crystals.training.config import Settings
+    from debye.speckle import study
 
-    Settings.from_tables(read_toml(path))
+    tables = read_toml(path)
+    (study("swarm").plan.changed if path.name == "plan.toml" else Settings.from_tables)(tables)
+
+
+def forces(path: Path) -> None:
+    """A file of forces or charges beside phonopy's record."""
+    from debye.crystals.data.phonopy_files import force_constants_in
+
+    record = seeds.PHONOPY if path.name == "BORN" else seeds.PHONOPY.split("force_constants:")[0]
+    path.with_name("phonopy.yaml").write_text(record)
+    for other in path.parent.iterdir():
+        if other.name not in (path.name, "phonopy.yaml"):
+            other.unlink()
+    given = force_constants_in(path.parent)
+    finite([given.sites.density] if given else [])
+
+
+def screened(path: Path) -> None:
+    """A part of a screening, or what it says of itself."""
+    from debye.crystals.screening.rank import Query, top
+
+    folder = path.parent / "screened"
+    shutil.copytree(seeds.LEGACY / "screened", folder, dirs_exist_ok=True)
+    part = next(folder.glob("parts/*.parquet"))
+    (part if path.suffix == ".parquet" else folder / path.name).write_bytes(path.read_bytes())
+    strict(top(Query(folder, "heat-capacity-per-kg"), 5))
+
+
+def split(path: Path) -> None:
+    from debye.crystals.data.dataset import read_split
+
+    read_split(path)
 
 
 TARGETS = {
@@ -217,8 +250,30 @@ TARGETS = {
     "model": Target(lambda: {"m.safetensors": seeds.written(seeds.network, "")}, model, 4),
     "fitted": Target(lambda: {"f.safetensors": seeds.written(seeds.fitted, "")}, fitted, 2),
     "settings": Target(
-        lambda: {"a.toml": b"[network]\nr_max = 5.0\n[recipe]\nepochs = 3\nseed = 1\n"}, settings
+        lambda: {
+            "a.toml": b"[network]\nr_max = 5.0\n[recipe]\nepochs = 3\nseed = 1\n",
+            "plan.toml": b'likelihood = "poisson"\n[[stages]]\nframes = 3\n',
+        },
+        settings,
     ),
+    "forces": Target(
+        lambda: {
+            "FORCE_CONSTANTS": seeds.written(seeds.force_constants, ""),
+            "force_constants.hdf5": seeds.written(seeds.force_constants_hdf5, ".hdf5"),
+            "BORN": seeds.BORN.encode(),
+        },
+        forces,
+        8,
+    ),
+    "screened": Target(
+        lambda: {
+            "a.parquet": next((seeds.LEGACY / "screened").glob("parts/*")).read_bytes(),
+            "debye-screen.json": (seeds.LEGACY / "screened" / "debye-screen.json").read_bytes(),
+        },
+        screened,
+        2,
+    ),
+    "split": Target(lambda: {"split.csv": b"mp_id,split\na,train\nb,valid\nc,test\n"}, split),
 }
 
 

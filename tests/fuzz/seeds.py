@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+LEGACY = Path(__file__).parents[1] / "legacy"
 CIF = """data_salt
 _cell_length_a 5.64
 _cell_length_b 5.64
@@ -179,6 +179,11 @@ force_constants:
     - [ 0.0, 1.0, 0.0 ]
     - [ 0.0, 0.0, 1.0 ]
 """
+BORN = """14.4
+2.0 0 0 0 2.0 0 0 0 2.0
+1.0 0 0 0 1.0 0 0 0 1.0
+-1.0 0 0 0 -1.0 0 0 0 -1.0
+"""
 
 
 def written(write, suffix: str) -> bytes:
@@ -250,13 +255,11 @@ def own_frames(path: Path) -> None:
 
 
 def fitted(path: Path) -> None:
-    legacy = Path(__file__).parents[1] / "legacy" / "swarm.safetensors"
-    path.write_bytes(legacy.read_bytes())
+    path.write_bytes((LEGACY / "swarm.safetensors").read_bytes())
 
 
 def network(path: Path) -> None:
-    legacy = Path(__file__).parents[1] / "legacy" / "network.safetensors"
-    path.write_bytes(legacy.read_bytes())
+    path.write_bytes((LEGACY / "network.safetensors").read_bytes())
 
 
 def mantid() -> str:
@@ -264,10 +267,24 @@ def mantid() -> str:
     return f"# DeltaE (meV) , Y , E\n1\n{rows}"
 
 
-def npy() -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, frames_of())
-    return stream.getvalue()
+def _pairs() -> np.ndarray:
+    """Force constants of two atoms bound to each other, (2, 2, 3, 3)."""
+    return np.array([[1.0, -1.0], [-1.0, 1.0]])[..., None, None] * np.eye(3)
+
+
+def force_constants(path: Path) -> None:
+    from phonopy.file_IO import write_FORCE_CONSTANTS
+
+    write_FORCE_CONSTANTS(_pairs(), path)
+
+
+def force_constants_hdf5(path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["force_constants"] = _pairs()
+        file["p2s_map"] = np.arange(2)
+        file["physical_unit"] = np.array([b"eV/angstrom^2"])
 
 
 def spectrum(path: Path) -> None:

@@ -147,7 +147,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise InputError(
             f"cannot read the config {path}", why=str(error), fix="give a TOML file"
         ) from error

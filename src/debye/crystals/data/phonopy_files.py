@@ -61,6 +61,8 @@ STARTS = 65_536
 """Bytes by which a file is known for phonopy's."""
 LARGEST = 200_000_000
 """Bytes of a record, unpacked."""
+MOST_ATOMS = 20_000
+"""Of a supercell: its force constants would be 29 GB."""
 DEEPEST, LONGEST = 100, 5_000
 """Brackets inside brackets, and characters in a line: libyaml crashes on a nesting of 10⁵."""
 
@@ -151,14 +153,16 @@ def load_phonon(path: Path) -> Phonopy:
     folder = path if path.is_dir() else path.parent
     found = next(named(folder, RECORDS), None) if path.is_dir() else path
     setup = _record(found) if found else _poscar_setup(folder)
-    matrix = setup.primitive_matrix
-    phonon = Phonopy(
-        setup.unitcell,
-        supercell_matrix=np.eye(3, dtype=int)
-        if setup.supercell_matrix is None
-        else setup.supercell_matrix,
-        primitive_matrix="auto" if matrix is None else matrix,
-        calculator=setup.calculator,
+    _check_cells(setup, found or folder)
+    times, matrix = setup.supercell_matrix, setup.primitive_matrix
+    phonon = _parsed(
+        found or folder,
+        lambda: Phonopy(
+            setup.unitcell,
+            supercell_matrix=np.eye(3, dtype=int) if times is None else times,
+            primitive_matrix="auto" if matrix is None else matrix,
+            calculator=setup.calculator,
+        ),
     )
     _set_born_charges(phonon, setup, folder)
     # A solver that phonopy may import raises the limit to where deep nesting overflows the stack.
@@ -171,6 +175,27 @@ def load_phonon(path: Path) -> Phonopy:
 
 
 # The cells.
+
+
+def _check_cells(setup: PhonopyYamlData, source: Path) -> None:
+    """Refuse cells on which compiled code would crash, or be busy for good."""
+    from phonopy.physical_units import get_calculator_physical_units
+
+    cell = setup.unitcell
+    scale = _parsed(source, lambda: get_calculator_physical_units(setup.calculator).distance_to_A)
+    # A crystal is finite, has a volume, and no two atoms in one place.
+    made = _parsed(source, lambda: Crystal.from_phonopy(cell, source=str(source)))
+    replace(made, positions=made.positions * scale, cell=made.cell * scale)
+    for matrix in (setup.supercell_matrix, setup.primitive_matrix):
+        if matrix is None or isinstance(matrix, str):
+            continue
+        values = _parsed(source, lambda matrix=matrix: np.asarray(matrix, dtype=float))  # type: ignore[misc]
+        if values.shape not in ((3,), (3, 3)) or not np.isfinite(values).all():
+            raise _damaged(source, f"a matrix of its cells is {values.tolist()}")
+        volume = abs(np.linalg.det(values if values.ndim == 2 else np.diag(values)))
+        if not 1e-3 < volume * len(cell) < MOST_ATOMS:
+            why = f"a cell would hold {volume * len(cell):.3g} atoms, and {MOST_ATOMS:,} at most"
+            raise _damaged(source, why)
 
 
 def _record(path: Path) -> PhonopyYamlData:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
     from pyarrow import parquet
 
     try:
+        # A name that is no UTF-8 raises where it is asked for.
         known = parquet.read_schema(part).names
         missing = [column for column in columns or () if column not in known]
         if missing:
@@ -93,7 +95,7 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> pa.Table:
                 fix="ask for these",
             )
         return parquet.read_table(part, columns=columns and [*columns])
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise damaged(part, error) from error
 
 
@@ -116,7 +118,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         made_in = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        whole = made_in != FORMAT or _is_whole(manifest)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{folder} holds no screening",
             why=f"{path.name} is missing or unreadable ({error})",
@@ -128,7 +131,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             why=f"it has format {made_in}, and this debye writes and reads format {FORMAT}",
             fix="use the debye that wrote it, or screen again into another folder",
         )
+    if not whole:
+        raise InputError(
+            f"cannot use the screening {folder}",
+            why=f"{path.name} is damaged: its temperatures, frequencies or model are missing",
+            fix="screen again into another folder",
+        )
     return dict(manifest)
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has what its readers take from it, of the right kind."""
+    axes = (manifest.get("temperatures"), manifest.get("frequency"))
+    return (
+        all(axes)
+        and all(type(x) in (int, float) and isfinite(x) for axis in axes for x in axis or ())
+        and type(manifest.get("calibrated")) is bool
+        and type(manifest.get("model_sha256")) is str
+        and type(manifest.get("interval_level", 0.9)) is float
+    )
 
 
 def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
