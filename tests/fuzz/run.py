@@ -252,7 +252,7 @@ TARGETS = {
     "settings": Target(
         lambda: {
             "a.toml": b"[network]\nr_max = 5.0\n[recipe]\nepochs = 3\nseed = 1\n",
-            "plan.toml": b'likelihood = "poisson"\n[[stages]]\nframes = 3\n',
+            "plan.toml": b'likelihood = "poisson"\n[[stages]]\nframes = 3\nruns = 2\n',
         },
         settings,
     ),
