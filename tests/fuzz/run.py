@@ -135,7 +135,7 @@ def strict(record) -> None:
 
 
 def scan(path: Path) -> None:
-    from debye.speckle.data.readers import read_cxi
+    from debye.speckle import read_cxi
 
     found = read_cxi(path)
     finite([found.frames[:, found.mask]])
@@ -143,7 +143,7 @@ def scan(path: Path) -> None:
 
 
 def stack(path: Path) -> None:
-    from debye.speckle.data.readers import read_stack
+    from debye.speckle import read_stack
 
     read_stack(f"{path}::/entry/instrument/detector/data")
 
@@ -461,7 +461,7 @@ def resident(pid: int | None) -> int:
 def fuzz(names: list[str], *, count: int | None, minutes: float, start: int = 0) -> Log:
     """Give each reader so many inputs, or all of them inputs for so long."""
     import debye.crystals.predict.predictor
-    import debye.speckle.data.readers  # noqa: F401
+    import debye.speckle.data.correlate  # noqa: F401
 
     log, end = Log(), time.monotonic() + 60 * minutes
     done = dict.fromkeys(names, start)

@@ -41,6 +41,7 @@ def _do(work: Callable[[], object], mouth: int) -> NoReturn:
 
     code = 1
     try:
+        _die_with_parent()
         faulthandler.disable()  # its death is told by who started it
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -50,6 +51,14 @@ def _do(work: Callable[[], object], mouth: int) -> NoReturn:
         os.write(mouth, str(error).split("\n")[0][:500].encode())
     finally:
         os._exit(code)
+
+
+def _die_with_parent() -> None:
+    """Where its parent is killed, a child that is stuck would be so for ever; Linux can tell it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def wait(child: Child, patience: float) -> tuple[int, str]:
