@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, ISOTOPES
 from debye.crystals.structure.symmetry import Site
-from debye.crystals.structure.validate import structure_error
+from debye.crystals.structure.validate import check_count, structure_error
 from debye.crystals.structure_io.cif_block import Block
 
 _COLUMNS = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy", "calc_flag")
@@ -88,6 +89,7 @@ def _rows(block: Block, source: str, notes: list[str]) -> Iterator[_Row]:
     columns = [block.column(f"_atom_site_{name}") for name in _COLUMNS]
     columns.append(block.column(*_MULTIPLICITY))
     n = len(columns[2])
+    check_count(n, source)
     whole = [column if len(column) == n else [""] * n for column in columns]
     unknown = "_atom_site_occupancy" in block.columns and [
         value.strip() == "?" for value in block.columns["_atom_site_occupancy"]
@@ -103,7 +105,7 @@ def _rows(block: Block, source: str, notes: list[str]) -> Iterator[_Row]:
         if unknown and len(unknown) == n and unknown[i]:
             notes.append("an occupancy is unknown (?): taken as 1")
         position = [as_number(value or "?") for value in xyz]
-        if not np.isfinite([*position, amount]).all():
+        if not all(map(isfinite, (*position, amount))):
             why = f"atom {label or kind} has coordinates {', '.join(x or '?' for x in xyz)}"
             why += f" and occupancy {occupancy}" if occupancy else ""
             raise structure_error(source, why, "give every atom three numbers, or leave it out")

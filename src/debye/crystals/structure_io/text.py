@@ -86,7 +86,8 @@ def _atom_count(line: str, source: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= MOST_ATOMS):
         raise structure_error(
             source,
-            f"its first line should be the number of atoms and is {text[:40]!r}",
+            f"its first line should be the number of atoms and is {text[:40]!r}"
+            + (f", more than {MOST_ATOMS}" if text.isdigit() else ""),
             "repair the file; nothing after this line was read",
         )
     return int(text)
