@@ -134,6 +134,8 @@ def test_too_many_images_are_refused(tmp_path):
     sites = [f"Si{i} Si 0 0 {i / 3000} 1" for i in range(3000)]
     with pytest.raises(InputError, match="3000 atoms under 192 operations"):
         read(tmp_path, cif(FM3M, sites=sites, cell="99 99 99 90 90 90"))
+    with pytest.raises(InputError, match="300000 atoms under 1 operations"):
+        read(tmp_path, cif(sites=sites[:1] * 300_000, cell="99 99 99 90 90 90"))
 
 
 def test_operations_generate_the_group_that_a_list_lacks():

@@ -35,7 +35,7 @@ from debye.crystals.structure_io.cif_sites import Listed, listed_atoms
 from debye.crystals.structure_io.cif_symmetry import Meaning, meanings
 from debye.errors import ComputationError
 
-MOST_IMAGES = 500_000
+MOST_IMAGES = 200_000
 """Listed atoms times operations."""
 FEWEST_TO_SHOW = 3
 """Listed atoms from which their own symmetry says whether they are all there are."""
@@ -70,12 +70,13 @@ def _crystal(given: Block | str, source: str) -> Crystal:
     block = block_of(given, source) if isinstance(given, str) else given
     cell = _cell(block, source)
     check_volume(cell, 1, source)  # before the images of its atoms are gone through
+    _check_images(len(block.columns.get("_atom_site_fract_x", ())), 1, source)
     notes: list[str] = []
     stated = stated_content(block)
     listed = listed_atoms(block, stated.formula, cell, source, notes)
     notes.extend(volume_note(cell, stated))
     found = meanings(block, cell, source, notes)
-    _check_images(listed, found, source)
+    _check_images(len(listed.sites), max(len(m.symmetry.shifts) for m in found), source)
     content = _chosen([_content(meaning, listed, cell, stated) for meaning in found], cell, notes)
     return Crystal(content.sites, content.fractional @ cell, cell, block.name, source, notes)
 
@@ -101,8 +102,7 @@ def _cell(block: Block, source: str) -> NDArray[np.float64]:
     )
 
 
-def _check_images(listed: Listed, found: Sequence[Meaning], source: str) -> None:
-    atoms, operations = len(listed.sites), max(len(r.symmetry.shifts) for r in found)
+def _check_images(atoms: int, operations: int, source: str) -> None:
     if atoms * operations > MOST_IMAGES:
         why = f"{atoms} atoms under {operations} operations are more than {MOST_IMAGES}"
         raise structure_error(source, why, "give a smaller cell of the crystal")

@@ -48,7 +48,8 @@ def _crystal(lines: Sequence[str], source: str) -> Crystal:
     if full < n:
         why = f"truncated: {full} of {n} positions are there"
         raise structure_error(source, why, "copy the file again")
-    positions = numbers_of([row[:3] for row in rows], source, "positions").reshape(-1, 3)
+    words = [word for row in rows for word in row[:3]]  # flat: lists are costly
+    positions = numbers_of(words, source, "positions").reshape(-1, 3)
     cartesian = positions @ cell if mode in "df" else positions * scale
     return Crystal(symbols, cartesian, cell, lines[0].strip(), source, notes)
 
@@ -122,8 +123,8 @@ def _symbols(
     VASP goes by line 6 alone. Without it the rows name the species, or the title, if it names as
     many as there are counts: both are customs, which VASP does not read.
     """
-    on_rows = [_on_row(row) for row in rows]
-    labelled = all(on_rows) and len(rows) == sum(counts)
+    labelled = len(rows) == sum(counts) and all(map(_on_row, rows))
+    on_rows = list(map(_on_row, rows)) if labelled else []
     if names:
         symbols = _repeated(names, counts)
         differ = labelled and on_rows != symbols
