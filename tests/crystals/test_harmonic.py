@@ -123,6 +123,9 @@ def test_a_folder_of_one_calculation(tmp_path):
         for at in (tmp_path, tmp_path / "FORCE_CONSTANTS", tmp_path / "phonopy_disp.yaml")
     ]
     assert means == pytest.approx([means[0]] * 3)
+    emt("Cu3Au")[1].write(tmp_path / "other.cif")
+    (told,) = (w for w in debye.predict(tmp_path).warnings if "not read" in w)
+    assert "other.cif" in told
 
 
 def test_what_is_left_out_is_told(tmp_path):
@@ -166,6 +169,9 @@ def test_the_verbs_take_them(debye, record, tmp_path):
     assert float(table[2].split(",")[1]) == pytest.approx(
         one["heat_capacity_J_per_K_per_mol_atoms"], rel=1e-4
     )
+    inside = debye("dos", record.parent)
+    assert inside.exit_code == 2
+    assert "give the file itself" in inside.stderr
     lines = debye("bands", record, "--path", "G X")
     assert GIVEN in lines.stderr
     assert "trained" not in lines.stderr

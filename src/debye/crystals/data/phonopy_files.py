@@ -32,6 +32,7 @@ from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure_io.formats import could_hold_structures
 from debye.crystals.structure_io.read import FailedInput, as_path, attempt
 from debye.errors import InputError
 
@@ -125,16 +126,22 @@ def _harmonic(path: Path) -> HarmonicCrystal:
         )
     phonon = load_phonon(path.parent if path.name in FORCES else path)
     rows = phonon.force_constants
+    unread = _beside(path) if path.is_dir() else []
     left = float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
     phonon.symmetrize_force_constants()
     found = harmonic_of(phonon, name=path.stem, source=str(path))
-    if left < UNBALANCED:
-        return found
-    said = (
-        f"the force constants broke the acoustic sum rule by {left:.2g} of the largest: put right"
-    )
-    crystal = replace(found.crystal, notes=(*found.crystal.notes, said))
+    said = [f"its folder is one calculation: {', '.join(unread)} in it not read"] if unread else []
+    if left >= UNBALANCED:
+        said.append(f"its force constants broke the acoustic sum rule by {left:.2g}: put right")
+    crystal = replace(found.crystal, notes=(*found.crystal.notes, *said))
     return replace(found, crystal=crystal)
+
+
+def _beside(folder: Path) -> list[str]:
+    """Files of a calculation's folder that hold structures of their own."""
+    own = ("POSCAR", "SPOSCAR", "CONTCAR", *RECORDS)
+    files = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return [p.name for p in files if not p.name.startswith(own) and could_hold_structures(p)]
 
 
 def load_phonon(path: Path) -> Phonopy:

@@ -13,6 +13,7 @@ _BY_SUFFIX = {
     ".fdf": "SIESTA", ".vesta": "VESTA", ".xtl": "CrystalMaker", ".cssr": "CSSR",
     ".mmcif": "mmCIF", ".traj": "ASE trajectory",
 }  # fmt: skip
+PHONOPY = "phonopy"
 _BY_CONTENT = {
     "CASTEP": r"(?im)^[ \t]*%block[ \t]+(?:lattice_(?:cart|abc)|positions_(?:frac|abs))",
     "SIESTA": r"(?im)^[ \t]*%block[ \t]+(?:latticevectors|latticeparameters|atomiccoord)",
@@ -21,6 +22,7 @@ _BY_CONTENT = {
     "PDB": r"(?m)^CRYST1 ",
     "XCrySDen": r"(?m)^[ \t]*(?:CRYSTAL|PRIMVEC|CONVVEC)[ \t]*$",
     "FHI-aims": r"(?m)^[ \t]*lattice_vector[ \t]",
+    PHONOPY: r"(?m)^(?:phonopy|unit_cell|primitive_cell):",
     "VASP's XML": r"(?m)^<modeling>",
 }
 ARCHIVES = (".zip", ".tar", ".tgz", ".zst", ".7z", ".rar", ".z")
@@ -41,6 +43,13 @@ def program_of(name: str, text: str) -> str:
 def foreign_error(program: str, label: str) -> InputError:
     """The `InputError` of a structure file of another program."""
     name = Path(label).name if label else "FILE"
+    if program == PHONOPY:
+        return InputError(
+            f"cannot read {label}",
+            why="it is a file of phonopy, and no structure alone",
+            fix="give the file itself, or its folder, to `debye dos`, `thermo`, `bands` or "
+            "`invert rank`, or to debye.predict: they take its force constants",
+        )
     return InputError(
         f"cannot read {label}",
         why=f"it is a structure file of {program}, and that format is not read here",

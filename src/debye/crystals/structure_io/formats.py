@@ -56,7 +56,7 @@ _SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}){{0,2}}\s*(?:[!#%].*)?")
 """The second line of a POSCAR."""
 _VECTOR = re.compile(rf"\s*{_NUMBER}(?:[\s,]+{_NUMBER}){{2}}")
 """How its next three lines begin."""
-_UNNAMED = ("", ".txt")
+_UNNAMED = ("", ".txt", ".yaml", ".yml")
 """Suffixes of files of a folder into which is looked; others say what they are."""
 _VASP = ("XDATCAR", "CHG", "LOCPOT", "PARCHG", "ELFCAR", "AECCAR", "OUTCAR", "INCAR", "POTCAR")
 """What VASP calls its other files, some of which begin as a POSCAR does."""
@@ -146,8 +146,8 @@ def sniffed(text: str) -> str:
 def could_hold_structures(path: Path) -> bool:
     """Whether a file of a folder is to be read, or else to be refused by its name.
 
-    It is where its name says so, or where it has no suffix, or ``.txt``, and begins as a CIF, an
-    extended xyz or a POSCAR does.
+    It is where its name says so, or where it has no suffix, ``.txt`` or ``.yaml``, and begins as
+    a CIF, an extended xyz, a POSCAR or a file of another program does.
     """
     if named_format(path) or is_named_foreign(inner_name(path)):
         return True
