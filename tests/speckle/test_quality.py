@@ -320,3 +320,15 @@ def test_pixels_that_never_count_twice_give_no_number():
     few = correlate(dice.poisson(0.05, (40, 60, 60)).astype(np.uint16))
     assert torch.isfinite(few.correlation.g2).all()
     assert torch.isfinite(few.correlation.error).all()
+
+
+def test_an_unmasked_direct_beam_is_peeled_off_and_a_smooth_peak_is_kept():
+    seen = speckle().astype(np.float32)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    beam = seen.copy()
+    beam[:, 19:22, 19:22] += 6e4 + np.arange(COUNT)[:, None, None]
+    assert examine(torch.from_numpy(beam)[None], torch.ones(SIDE, SIDE) > 0).quality.pixels == {
+        "hot": 9
+    }
+    peak = seen + np.round(2000 * np.exp(-((y - 10) ** 2 + (x - 30) ** 2) / 8)).astype(np.float32)
+    assert Frames(peak, range(COUNT)).quality.pixels == {}

@@ -163,9 +163,10 @@ def to_tensor(values: Numbers, name: str = "the array") -> Tensor:
         raise _no_numbers(name, str(error).split("\n")[0]) from error
     if array.dtype.kind not in "uifb":
         raise _no_numbers(name, f"its type is {array.dtype}")
-    wide = np.float64 if array.dtype.itemsize > 4 else np.float32
-    kind = wide if array.dtype.kind == "f" else np.int64
-    return _floats(torch.from_numpy(np.array(array, dtype=kind)))
+    wide = array.dtype.itemsize > (4 if array.dtype.kind == "f" else 2)
+    if wide and array.dtype.kind in "ui" and array.size:
+        wide = max(abs(int(array.min())), abs(int(array.max()))) > 2**24
+    return torch.from_numpy(np.array(array, dtype=np.float64 if wide else np.float32))
 
 
 def _floats(values: Tensor) -> Tensor:

@@ -93,4 +93,6 @@ def signal_name(code: int) -> str:
         >>> signal_name(-11)
         'SIGSEGV'
     """
-    return "no end in sight" if code == -signal.SIGKILL else signal.Signals(-code).name
+    if code == -9:  # which Windows does not name
+        return "no end in sight"
+    return signal.Signals(-code).name if code < 0 else f"code {code:#x}"

@@ -47,7 +47,7 @@ def check(path: Path) -> None:
             end(child)
     else:
         code = _interpreter(str(path), patience=PATIENCE).returncode
-    if code < 0:
+    if code < 0 or code > 255:  # a signal, or what Windows makes of one
         raise InputError(
             f"cannot read {path}",
             why=f"it is damaged: reading it ended a process with {signal_name(code)}",
@@ -209,7 +209,7 @@ def _interpreter(*words: str, patience: float) -> subprocess.CompletedProcess[by
 
 
 def _why(done: subprocess.CompletedProcess[bytes]) -> str:
-    if done.returncode < 0:
+    if done.returncode < 0 or done.returncode > 255:
         return f"decoding it ended a process with {signal_name(done.returncode)}"
     said = done.stderr.decode(errors="replace").strip().splitlines()
     return said[-1] if said else "it was decoded in part"

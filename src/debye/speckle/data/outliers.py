@@ -145,8 +145,8 @@ def _hot(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
     limit = np.log(max(good.sum(), 1) / CHANCE)
     known = good & ~_unlit(sums, good, shell)
     some = _moments(np.minimum(sums.total, 1.0), known, shell).mean if sums.whole else 0.0
-    hot, used, widen = np.zeros_like(good), _without_top(sums.total, known, shell), 3.0
-    for _ in range(6):
+    hot, used, widen = np.zeros_like(good), _typical(sums.total, known, shell), 3.0
+    for _ in range(12):
         before = hot
         kinds = [_moments(sums.total, used, shell), _neighbourhood(sums.total, used)]
         mean = np.maximum(np.maximum(kinds[0].mean, kinds[1].mean), some)
@@ -157,7 +157,7 @@ def _hot(sums: Sums, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
         flash = judged & _flash(sums, mean, limit)
         hot = _alone(sums.total, bright, usable, limit * sigma)
         hot |= _alone(sums.peak, flash, usable, sums.peak / 2)
-        used, widen = known & ~hot, 1.0
+        used, widen = known & (_around(hot.astype(float), 3) == 0), 1.0  # peels a block of them
         if (hot == before).all():
             break
     return hot
@@ -181,31 +181,41 @@ def _within_seven(which: np.ndarray) -> np.ndarray:
     return np.rint(49 * _around(which.astype(float), 7))
 
 
-def _without_top(values: np.ndarray, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
-    """The good pixels without the brightest twentieth of each shell."""
+def _typical(values: np.ndarray, good: np.ndarray, shell: np.ndarray) -> np.ndarray:
+    """The good pixels that are no more than thirty times the median of their shell.
+
+    Where most count nothing, those that are not among its brightest twentieth.
+    """
     order = np.lexsort((values[good], shell[good]))
     count = np.bincount(shell[good], minlength=shell.max() + 1)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
-    rank = np.empty(len(order), dtype=int)
+    rank, mine = np.empty(len(order), dtype=int), shell[good]
     rank[order] = np.arange(len(order))
-    kept = rank - start[shell[good]] < np.ceil(0.95 * count[shell[good]])
+    middle = np.zeros(len(count))
+    middle[count > 0] = values[good][order][(start + count // 2)[count > 0]]
+    top = rank - start[mine] >= np.ceil(0.95 * count[mine])
     used = good.copy()
-    used[good] = kept
+    used[good] = np.where(middle[mine] > 0, values[good] <= 30 * middle[mine], ~top)
     return used
 
 
 def _alone(
     values: np.ndarray, found: np.ndarray, usable: np.ndarray, margin: np.ndarray
 ) -> np.ndarray:
-    """Which of the pixels found stand above the median of their usable neighbours by a margin."""
+    """Which of the pixels found stand above the median of their usable neighbours by a margin.
+
+    They hold five times as much besides, which no pixel of a peak or a grain of some width does.
+    """
     alone = np.zeros_like(found)
     rows, columns = values.shape
     for y, x in np.argwhere(found):
         part = slice(max(y - 1, 0), min(y + 2, rows)), slice(max(x - 1, 0), min(x + 2, columns))
         others = usable[part].copy()
         others[y - part[0].start, x - part[1].start] = False
-        around = np.median(values[part][others]) if others.any() else 0.0
-        alone[y, x] = values[y, x] - around > margin[y, x]
+        beside = np.sort(values[part][others])
+        middle = len(beside) // 2 if len(beside) == 8 else (len(beside) - 1) // 2
+        around = beside[middle] if len(beside) else 0.0
+        alone[y, x] = values[y, x] - around > margin[y, x] and values[y, x] > 5 * around
     return alone
 
 

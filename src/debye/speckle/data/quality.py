@@ -2,8 +2,7 @@
 
 A pixel is left out where it is broken (not finite or negative in a frame that is otherwise
 whole), saturated, dead, hot or stuck; a frame where it or a part of it is dark, full or not finite,
-or where it is repeated. What is left out is
-told by number and reason in a `Quality`.
+or where it is repeated. What is left out is told by number and reason in a `Quality`.
 
 Speckle itself is never broader than exponential (Goodman, Speckle Phenomena in Optics, 2nd ed.,
 section 3.2), so that beyond the mean a pixel at n standard deviations has a chance of e⁻ⁿ at most:
@@ -306,7 +305,8 @@ def _check_frames(
     raise InputError(
         f"cannot use these frames: {wrong or 'fewer than two are left'}",
         why=f"{where}of {data.shape[1]} frames these are bad: {listed}",
-        fix="record or export them again; if the file holds several runs, give the good ones alone",
+        fix="record or export them again, or give the right saturation=…; of several runs give the "
+        "good ones alone",
     )
 
 
