@@ -207,3 +207,20 @@ def test_a_file_with_nothing_good_in_it_ends_early(tmp_path, monkeypatch):
         assert len(found) == 6
         assert found[-1].error.why == "none of its first 5 structures could be read"
     assert len(list(debye.read_structures(mixed))) == 55
+
+
+# Meshes and supercells of flat cells.
+
+
+def test_a_mesh_of_a_flat_cell_is_refused_before_it_is_made():
+    """Its heights are 0.25, 0.25 and 2 Å: with 600 Å, 1.7·10⁹ points."""
+    phonopy = pytest.importorskip("phonopy", reason="python -m pip install 'debye[phonopy]'")
+    from debye.crystals.data.phonopy_folders import total_dos
+
+    cell = phonopy.structure.atoms.PhonopyAtoms(
+        ["Al"], scaled_positions=[[0, 0, 0]], cell=[[8, 0, 0], [7.9, 0.25, 0], [0, 0, 2]]
+    )
+    phonon = phonopy.Phonopy(cell, np.eye(3, dtype=int), primitive_matrix=np.eye(3))
+    phonon.force_constants = np.zeros((1, 1, 3, 3))
+    with pytest.raises(InputError, match=r"the mesh would have 1.7e\+09 points"):
+        total_dos(phonon, length=600.0)

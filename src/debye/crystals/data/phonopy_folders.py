@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from debye.core.neighbors import heights
 from debye.crystals.data.labels import FREQUENCY, Row, published_recipe, published_view
 from debye.crystals.data.phonopy_files import FORCES, RECORDS, REQUIRED, load_phonon, named
 from debye.crystals.dos.spectrum import Spectrum
@@ -63,6 +64,10 @@ def read_phonopy_folders(path: Path) -> Iterator[Row | FailedInput]:
         yield attempt(str(folder), lambda folder=folder: _row(folder))  # type: ignore[misc]
 
 
+MOST_POINTS = 1e7
+"""Of a mesh; of the smallest cells known, those of hydrogen and diamond, it has a few millions."""
+
+
 def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> Spectrum:
     """Density of states on a 1 cm⁻¹ axis, in states per cm⁻¹ of the primitive cell.
 
@@ -77,8 +82,13 @@ def total_dos(phonon: Phonopy, length: float = LENGTH, sigma: float = SIGMA) -> 
         Normalised to 3N, on whole wavenumbers from below the lowest mode to above the highest.
 
     Raises:
-        InputError: The frequencies are not finite, or impossibly high.
+        InputError: The frequencies are not finite, or impossibly high, or the cell is so flat that
+            the mesh has too many points.
     """
+    per_height = length / (_angstrom(phonon) * heights(phonon.primitive.cell))
+    if (points := float(np.maximum(per_height, 1).prod())) > MOST_POINTS:
+        why = f"its cell is so flat that the mesh would have {points:.2g} points"
+        raise InputError("cannot sample the zone", why=why, fix="give the reduced (Niggli) cell")
     # phonopy measures the length in the calculator's unit, which may be the Bohr radius.
     phonon.run_mesh(length / _angstrom(phonon))
     mesh = phonon.mesh

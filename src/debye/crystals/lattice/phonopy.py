@@ -59,8 +59,8 @@ def write_phonopy(path: str | Path, crystal: Crystal, force_constants: ForceCons
         The path written.
 
     Raises:
-        InputError: phonopy is not installed, a site is mixed or vacant, or there are several
-            crystals.
+        InputError: phonopy is not installed, a site is mixed or vacant, there are several
+            crystals, or the cell is so flat that its supercell has too many atoms.
         ComputationError: The force constants are not finite.
     """
     phonon = to_phonopy(crystal, force_constants)
@@ -105,6 +105,10 @@ def to_phonopy(crystal: Crystal, force_constants: ForceConstants) -> Phonopy:
     return phonon
 
 
+MOST_SITES = 20_000
+"""Of a supercell: phonopy takes minutes for so many."""
+
+
 def _supercell(crystal: Crystal, force_constants: ForceConstants) -> NDArray[np.int64]:
     """The smallest supercell tried whose heights all exceed twice the longest pair, (3, 3).
 
@@ -126,7 +130,14 @@ def _supercell(crystal: Crystal, force_constants: ForceConstants) -> NDArray[np.
         and _keeps(rotations, matrix)
     ]
     # The same multiple of each vector is always wide and symmetric enough.
-    return min([np.eye(3, dtype=int) * times.max(), *fitting], key=np.linalg.det)
+    best = min([np.eye(3, dtype=int) * times.max(), *fitting], key=np.linalg.det)
+    if (sites := round(np.linalg.det(best)) * crystal.n_sites) > MOST_SITES:
+        raise InputError(
+            "cannot export to phonopy",
+            why=f"the cell is so flat that a wide enough supercell has {sites} atoms",
+            fix="give the reduced (Niggli) cell",
+        )
+    return best
 
 
 def _rotations(cell: NDArray[np.float64]) -> NDArray[np.int64]:
