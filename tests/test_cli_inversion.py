@@ -213,7 +213,8 @@ def test_rank_of_a_screening(debye, small_model, model_file, files):
     place = files / "screening"
     (place / "parts").mkdir(parents=True)
     grid = card["arguments"]["frequency"]
-    manifest = {"format": FORMAT, "model_sha256": card["sha256"], "frequency": grid}
+    kept = {"temperatures": [300.0], "calibrated": False}
+    manifest = {"format": FORMAT, "model_sha256": card["sha256"], "frequency": grid, **kept}
     (place / RESULTS).write_text(json.dumps(manifest))
     near, far = (np.exp(-(((np.array(grid) - x) / 100) ** 2)).tolist() for x in (322, 800))
     empty = {"warnings": [], "expected_error_cm-1": None}

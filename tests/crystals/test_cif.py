@@ -448,6 +448,15 @@ def test_labels_whose_element_was_guessed_are_told(tmp_path, labels, formula, el
     assert [told in note for note in guesses] == ([True] if told else [])
 
 
+def test_a_type_that_is_no_element_of_the_formula_is_guessed_and_told(tmp_path):
+    sites = ["T1 T 0 0 0 1", "O1 O .4 0 0 1", "O2 O 0 .4 0 1"]
+    crystal = read(
+        tmp_path, cif("_chemical_formula_sum 'Si O2'", sites=sites, operations=["x,y,z"])
+    )
+    assert crystal.formula == "SiO2"
+    assert "T1 is read as Si" in crystal.notes[0]
+
+
 def test_what_cannot_be_guessed_is_refused(tmp_path):
     sites = ["T1 0 0 0", "O1 0 0 .5"]
     text = cif("_chemical_formula_sum 'Al Si O4'", sites=sites, columns=UNTYPED)

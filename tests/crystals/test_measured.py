@@ -131,6 +131,8 @@ def test_a_first_row_that_cannot_be_read_is_no_header(tmp_path, first, why):
         ["1,5,20", "3,0,20", "4,5,21", "6,0,22"],
         ["10,0,20", "10,5,20", "11,0,21", "11,5,22"],
         ["1,5,2,0,4,1", "3,0,2,0,4,2"],
+        ["1,5, 20", "3,0, 20", "4,5, 21"],
+        ["1,5, 20,0, 4,5", "3,0, 20,0, 4,5"],
         ["10,0,20", "11,0,20", "12,0,21", "13,0,21", "14,0,25"],
     ],
 )
@@ -141,7 +143,12 @@ def test_commas_that_could_be_decimal_are_refused_by_name(tmp_path, lines):
 
 @pytest.mark.parametrize(
     "lines",
-    [["10,20", "12,25", "14,21"], ["10,20,4", "12,25,5", "14,21,4"], ["1.5,20,4", "3,21,4"]],
+    [
+        ["10,20", "12,25", "14,21"],
+        ["10,20,4", "12,25,5", "14,21,4"],
+        ["1.5,20,4", "3,21,4"],
+        ["10, 20, 4", "12, 25, 5"],
+    ],
 )
 def test_whole_numbers_with_commas_between_are_columns(tmp_path, lines):
     found = read(tmp_path, "meV\n" + "\n".join(lines))

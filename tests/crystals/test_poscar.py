@@ -90,7 +90,10 @@ def test_three_factors_scale_components(tmp_path):
         ("C O", ["0 0 0 Fe", ".5 .5 .5 O"], "FeO", False),
         ("C O", ["0 0 0 T T T Fe", ".5 .5 .5 F F F O"], "FeO", False),
         ("C O", ["0 0 0 ! Fe", ".5 .5 .5 ! O2-"], "FeO", False),
+        ("C O", ["0 0 0 FE1", ".5 .5 .5 O1"], "FeO", False),
         ("Mg O", ["0 0 0 # first atom", ".5 .5 .5"], "MgO", True),
+        ("Mg O", ["0 0 0 ! in plane", ".5 .5 .5 ! as above"], "MgO", True),
+        ("Mg O", ["0 0 0 Site1", ".5 .5 .5 Site2"], "MgO", True),
         ("Mg_pv O_s", ["0 0 0", ".5 .5 .5"], "MgO", True),
     ],
 )

@@ -79,8 +79,7 @@ def table_of(text: str) -> Table:
         why = f"it holds {len(rows)} lines of numbers"
         fix = f"give 2 to {MOST_POINTS} points; rebin a longer one"
         raise InputError("there is no spectrum in it", why=why, fix=fix)
-    if all(re.fullmatch(r"[-+\d,]+", content) for _, content in lines):
-        _check_commas(rows)
+    _check_commas([content for _, content in lines], rows)
     table = Table("\n".join(header), _names(header, len(rows[0])), rows)
     return _in_order(_without_index(table))
 
@@ -155,17 +154,21 @@ def _pointed(cell: str) -> str:
     return cell.replace(",", ".")
 
 
-def _check_commas(rows: Sequence[Sequence[float]]) -> None:
-    """Refuse whole numbers with commas between that could be decimal: ``1,5,20`` or ``1,5,0,20``.
+def _check_commas(lines: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
+    """Refuse whole numbers whose commas could be decimal: ``1,5,20``, ``1,5,0,20``, ``1,5, 20``.
 
     Raises:
-        InputError: There are four columns, or three of which the first has no even steps or the
-            second hardly changes.
+        InputError: Some commas have a blank behind them and some have none; or with commas alone
+            there are four columns, or three of which the first has no even steps or the second
+            hardly changes.
     """
+    mixed = any("." not in s and re.search(r"\d,\d", s) and re.search(r",\s", s) for s in lines)
+    alone = all(re.fullmatch(r"[-+\d,]+", line) for line in lines)
     first, second = [row[0] for row in rows], {row[1] for row in rows}
     uneven = len({b - a for a, b in pairwise(first)}) > 1
     constant = len(rows) >= _SURE and len(second) <= 2
-    if len(rows[0]) > 3 or (len(rows[0]) == 3 and (uneven or constant)):
+    width = len(rows[0]) if alone else 0
+    if mixed or width > 3 or (width == 3 and (uneven or constant)):
         raise InputError(
             "its commas are not clear",
             why="they could be decimal commas: 1,5,20 could mean 1.5 and 20",

@@ -150,8 +150,9 @@ def _on_row(row: Sequence[str]) -> str:
     """The element that a row names behind its position; empty where it does not."""
     words = [word.strip("!#%") for word in row[3:]]
     words = [word for word in words if word and word.upper() not in ("T", "F", ".TRUE.", ".FALSE.")]
-    match = re.match(r"([A-Z][a-z]?)(?![a-z])", words[0]) if words else None
-    return match[1] if match and match[1] in ATOMIC_NUMBERS else ""
+    match = re.match(r"[A-Z](?:[a-z]*|[A-Z]*)(?![A-Za-z])", words[0]) if words else None
+    symbol = match[0].capitalize() if match else ""  # FE, but not the word "in"
+    return symbol if symbol in ATOMIC_NUMBERS else ""
 
 
 def _is_count(word: str) -> bool:
