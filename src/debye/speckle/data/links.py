@@ -6,6 +6,7 @@ file is read.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -39,12 +40,14 @@ def check_links(file: h5py.File, name: str, hops: int = HOPS) -> None:
         except (KeyError, OSError):
             return  # the way ends here: whoever asked will find nothing, and say so
         if isinstance(link, h5py.ExternalLink):
-            refuse_outside(here, link.filename, at)
-            rest = "/".join([link.path.rstrip("/"), *parts[depth:]])
-            check_source(file, here / link.filename, rest, at, hops)
+            to = os.fsdecode(link.filename)  # bytes, where it is no UTF-8
+            refuse_outside(here, to, at)
+            rest = "/".join([os.fsdecode(link.path).rstrip("/"), *parts[depth:]])
+            check_source(file, here / to, rest, at, hops)
             return
         if isinstance(link, h5py.SoftLink):
-            full = link.path if link.path.startswith("/") else f"{at.rsplit('/', 1)[0]}/{link.path}"
+            path = os.fsdecode(link.path)
+            full = path if path.startswith("/") else f"{at.rsplit('/', 1)[0]}/{path}"
             check_links(file, full, hops - 1)
 
 
@@ -169,7 +172,7 @@ def refuse_outside(here: Path, target: str, at: str) -> None:
     Raises:
         InputError: It is not.
     """
-    full = (here / target).resolve()
+    full = (here / target.partition("\0")[0]).resolve()
     if not full.is_relative_to(here):
         raise InputError(
             f"will not follow the link {at}",
