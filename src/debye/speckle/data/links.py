@@ -6,7 +6,6 @@ file is read.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,15 +39,25 @@ def check_links(file: h5py.File, name: str, hops: int = HOPS) -> None:
         except (KeyError, OSError):
             return  # the way ends here: whoever asked will find nothing, and say so
         if isinstance(link, h5py.ExternalLink):
-            to = os.fsdecode(link.filename)  # bytes, where it is no UTF-8
+            to = in_words(link.filename)  # bytes, where it is no UTF-8
             refuse_outside(here, to, at)
-            rest = "/".join([os.fsdecode(link.path).rstrip("/"), *parts[depth:]])
+            rest = "/".join([in_words(link.path).rstrip("/"), *parts[depth:]])
             check_source(file, here / to, rest, at, hops)
             return
         if isinstance(link, h5py.SoftLink):
-            path = os.fsdecode(link.path)
+            path = in_words(link.path)
             full = path if path.startswith("/") else f"{at.rsplit('/', 1)[0]}/{path}"
             check_links(file, full, hops - 1)
+
+
+def in_words(name: str | bytes) -> str:
+    r"""A name in a file; h5py hands those over as bytes that are no UTF-8.
+
+    Example:
+        >>> in_words(b"part\xff.h5")
+        'part�.h5'
+    """
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
 def check_sources(found: h5py.Dataset, what: str, hops: int = HOPS) -> None:

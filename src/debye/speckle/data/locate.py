@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import h5py
 
 from debye.errors import InputError
-from debye.speckle.data.links import check_links
+from debye.speckle.data.links import check_links, in_words
 
 DETECTOR = "/entry/instrument/detector"
 PLACES = (
@@ -52,7 +51,7 @@ def find_frames(file: h5py.File, name: str = "") -> tuple[list[str], str]:
             return [place], ""
     for group in (_default_group(file), "/entry/data"):
         if group and isinstance(file.get(group), h5py.Group):
-            parts = sorted(k for k in file[group] if SERIES.fullmatch(os.fsdecode(k)))
+            parts = sorted(k for k in file[group] if SERIES.fullmatch(in_words(k)))
             if parts:
                 return [f"{group}/{k}" for k in parts], ""
     found = {k: v.shape for k, v in datasets(file).items() if _may_be_frames(v)}
