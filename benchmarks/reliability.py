@@ -106,10 +106,10 @@ def hostile_inputs(folder: Path) -> Iterator[tuple[str, str, Path]]:
         "10⁶ atoms, xyz": ("xyz", lambda: xyz(million, 220.0)),
         "10⁶ atoms, POSCAR": ("vasp", lambda: poscar(million, 220.0)),
         "10⁶ atoms, CIF": ("cif", lambda: cif(million / 220, "220 220 220", 90)),
-        "490,000 atoms, xyz": ("xyz", lambda: xyz(million[:490_000], 220.0)),
-        "490,000 atoms, POSCAR": ("vasp", lambda: poscar(million[:490_000], 220.0)),
-        "490,000 atoms, CIF": (
-            "cif", lambda: cif(million[:490_000] / 220, "220 220 220", 90)),
+        "190,000 atoms, xyz": ("xyz", lambda: xyz(million[:190_000], 220.0)),
+        "190,000 atoms, POSCAR": ("vasp", lambda: poscar(million[:190_000], 220.0)),
+        "190,000 atoms, CIF": (
+            "cif", lambda: cif(million[:190_000] / 220, "220 220 220", 90)),
         "10⁶ equal symmetry operations": (
             "cif", lambda: cif(origin, "5 5 5", 90, "'x,y,z'\n" * 10**6)),
         "2·10⁶ lines that are no structures": ("jsonl", lambda: '{"numbers": 1}\n' * 2 * 10**6),

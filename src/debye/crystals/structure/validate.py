@@ -27,7 +27,7 @@ SMALLEST_HEIGHT = 0.2
 """Å between two faces of a cell; flatter ones are skewed beyond use, though a lattice they span."""
 LARGEST_LENGTH = 1e6
 """Å; beyond it doubles no longer resolve a bond, and no crystal is meant."""
-MOST_ATOMS = 500_000
+MOST_ATOMS = 200_000
 """Of one structure; more is a damaged count, or nothing that a network here is for."""
 MOST_PAIRS = 100_000
 """Of sites too close to each other, up to which all are looked for."""
