@@ -46,7 +46,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             yield file
     except DebyeError:
         raise
-    except (OSError, RuntimeError, KeyError) as error:  # h5py raises any of them on damage
+    except (OSError, RuntimeError, KeyError, UnicodeError) as error:  # h5py's words for damage
         raise InputError(
             f"cannot read {path}",
             why=str(error).split("\n")[0],
