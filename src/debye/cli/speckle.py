@@ -263,7 +263,7 @@ def xpcs(
     """Correlate frames: speckle contrast, g2 against delay, the two-time map.
 
     Prints g2 and its standard error for each ring of constant |Q|. Pixels and frames that do not
-    count are left out, and told on stderr.
+    count are left out, and named on stderr.
     """
     from debye.speckle.data.correlate import correlate
     from debye.speckle.data.nexus import load_frames
