@@ -325,7 +325,8 @@ def screening(folder, rows, **manifest):
     from pyarrow import Table, parquet
 
     (folder / "parts").mkdir()
-    told = {"format": FORMAT, "model_sha256": "abc", "frequency": GRID.tolist(), **manifest}
+    told = {"format": FORMAT, "model_sha256": "abc", "frequency": GRID.tolist(),
+            "temperatures": [300.0], "calibrated": True, **manifest}  # fmt: skip
     (folder / RESULTS).write_text(json.dumps(told))
     parquet.write_table(Table.from_pylist(rows), folder / "parts" / "part-000000-00000000.parquet")
     return folder

@@ -7,7 +7,6 @@ import torch
 from debye.core import checkpoint
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
-from debye.crystals.predict import predictor as module
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.predict.predictor import Predictor, model_card
 from debye.crystals.predict.record import record, table_row
@@ -33,7 +32,7 @@ def test_batches_of_any_size_give_the_same_in_the_same_order(predictor, monkeypa
     bad = FailedInput("bad.cif", InputError("cannot read bad.cif", why="bad", fix="none"))
     items = [bad, *crystals[:4], lonely, *crystals[4:], bad]
     for edges in (1, 60, 10**6):
-        monkeypatch.setattr(module, "EDGES_AT_ONCE", edges)
+        monkeypatch.setattr(predictor, "edges_at_once", edges)
         found = list(predictor(items))
         assert [isinstance(f, FailedInput) for f in found] == [
             i is bad or i is lonely for i in items
@@ -46,7 +45,7 @@ def test_batches_of_any_size_give_the_same_in_the_same_order(predictor, monkeypa
 
 
 def test_it_streams(predictor, monkeypatch):
-    monkeypatch.setattr(module, "EDGES_AT_ONCE", 1)
+    monkeypatch.setattr(predictor, "edges_at_once", 1)
     asked = []
 
     def crystals():

@@ -134,7 +134,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not whole:
         raise InputError(
             f"cannot use the screening {folder}",
-            why=f"{path.name} is damaged: its temperatures, frequencies or model are missing",
+            why=f"{path.name} is incomplete: it lacks temperatures, frequencies or a model",
             fix="screen again into another folder",
         )
     return dict(manifest)
@@ -147,7 +147,7 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
         all(axes)
         and all(type(x) in (int, float) and isfinite(x) for axis in axes for x in axis or ())
         and type(manifest.get("calibrated")) is bool
-        and type(manifest.get("model_sha256")) is str
+        and "model_sha256" in manifest
         and type(manifest.get("interval_level", 0.9)) is float
     )
 
