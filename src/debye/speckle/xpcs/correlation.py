@@ -1,0 +1,300 @@
+"""g2 and its errors from sums over sectors, and what else a run of frames says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.core.upward import Displayed
+from debye.errors import InputError
+from debye.speckle.values import ByValue, Table, table
+from debye.speckle.xpcs.dense import DenseBand
+from debye.speckle.xpcs.events import SparseBand
+from debye.speckle.xpcs.qmap import SECTORS, QMap
+from debye.speckle.xpcs.slots import Slots
+
+
+class Sums(NamedTuple):
+    """What a correlator has summed up."""
+
+    qmap: QMap
+    slots: Slots
+    bands: list[SparseBand | DenseBand]
+    flux: np.ndarray
+    """(time, cell) Σ_p w I_p; 0 in missing frames."""
+    intensity: np.ndarray
+    """(qy, qx) Σ_t I."""
+    numbers: np.ndarray
+    """(frame,) numbers of the frames that count."""
+    weight: np.ndarray
+    """(slot,) w."""
+    counts: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Correlation(ByValue, Displayed):
+    """How the intensity of each bin of a q-map correlates with itself.
+
+    Args:
+        qmap: Its N bins.
+        frame_time: Between frames, s.
+        delay: (D,) delays in frames.
+        width: (D,) frames that were summed into one before they were correlated there.
+        g2: (N, D); NaN where a bin has no pair with light.
+        replicas: (K, N, D) the same without one of K sectors each.
+        contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons are counted.
+        contrast_replicas: (K, N) likewise.
+        saxs_2d: (qy, qx) mean intensity.
+        saxs_1d: (S,) mean intensity of each static shell.
+        intensity: (time,) mean intensity of the pixels in bins, frame by frame.
+        numbers: (time,) numbers of these frames.
+        slices: The correlations of slices of time.
+        counts: Whether frames were taken to count photons.
+
+    Example:
+        >>> from debye.speckle.xpcs.simulate import brownian
+        >>> found = brownian(frames=200, seed=1).correlate()
+        >>> found
+        Correlation(4 bins at 43 delays, 0.001 … 0.176 s, of 200 frames)
+        >>> bool((found.g2[:, 0] > 1.2).all())
+        True
+    """
+
+    qmap: QMap
+    frame_time: float
+    delay: Tensor
+    width: Tensor
+    g2: Tensor
+    replicas: Tensor
+    contrast: Tensor
+    contrast_replicas: Tensor
+    saxs_2d: Tensor
+    saxs_1d: Tensor
+    intensity: Tensor
+    numbers: Tensor
+    slices: tuple[Correlation, ...] = field(default=())
+    counts: bool = True
+
+    def __repr__(self) -> str:
+        bins, delays = self.g2.shape
+        return (
+            f"Correlation({bins} bin{'s' * (bins > 1)} at {delays} delays, "
+            f"{float(self.time[0]):.3g} … {float(self.time[-1]):.3g} s, of {len(self.numbers)} frames)"
+        )
+
+    @property
+    def time(self) -> Tensor:
+        """(D,) delays, s."""
+        return self.delay * self.frame_time
+
+    @property
+    def error(self) -> Tensor:
+        """(N, D) standard error of g2, a jackknife over sectors."""
+        return jackknife_error(self.replicas)
+
+    @property
+    def contrast_error(self) -> Tensor:
+        """(N,) standard error of the contrast."""
+        return jackknife_error(self.contrast_replicas)
+
+    @property
+    def covariance(self) -> Tensor:
+        """(N, D, D) covariance of g2 between delays; its rank is at most K − 1."""
+        away = self.replicas - self.replicas.mean(0)
+        count = len(self.replicas)
+        return torch.einsum("kna,knb->nab", away, away) * ((count - 1) / count)
+
+    def sector_saxs(self) -> Tensor:
+        """(N,) mean intensity of each dynamic bin."""
+        labels = self.qmap.dynamic.labels.flatten().long()
+        total = torch.bincount(labels, self.saxs_2d.flatten(), len(self.qmap) + 1)[1:]
+        return total / self.qmap.dynamic.counts
+
+    def to_frame(self) -> Table:
+        """g2 and its error as a pandas table, a row for each bin and delay.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        bins, delays = self.g2.shape
+        return table(
+            {
+                "q": self.qmap.q.repeat_interleave(delays).numpy(),
+                "phi": self.qmap.dynamic.phi_of.repeat_interleave(delays).numpy(),
+                "delay": self.time.repeat(bins).numpy(),
+                "g2": self.g2.flatten().numpy(),
+                "g2_error": self.error.flatten().numpy(),
+            }
+        )
+
+
+def jackknife_error(replicas: Tensor) -> Tensor:
+    """σ² = (K − 1)/K Σ_k (x_k − x̄)² of values each without one of K independent parts.
+
+    Args:
+        replicas: (K, …).
+
+    Returns:
+        (…).
+
+    Reference:
+        Quenouille, Biometrika 43, 353 (1956); Tukey, Ann. Math. Stat. 29, 614 (1958).
+
+    Example:
+        >>> parts = torch.tensor([1.0, 2.0, 3.0, 6.0])
+        >>> without = (parts.sum() - parts) / 3
+        >>> torch.isclose(jackknife_error(without), parts.std() / 2)
+        tensor(True)
+    """
+    count = len(replicas)
+    return (replicas.var(0, correction=0) * (count - 1)).sqrt()
+
+
+def unbiased(whole: Tensor, replicas: Tensor) -> Tensor:
+    """K x − (K − 1) x̄_k: free of the bias of ratios of sums, which goes as 1/K to first order.
+
+    A bin of few speckles is divided by a mean that moves with them; this takes that off.
+
+    Args:
+        whole: (…) of all parts.
+        replicas: (K, …) each without one.
+
+    Example:
+        >>> parts = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
+        >>> without = ((parts.sum() - parts) / 3).square()  # the mean squared is biased by its variance
+        >>> torch.isclose(unbiased(parts.mean().square(), without), parts.mean().square() - parts.var() / 4)
+        tensor(True)
+    """
+    count = len(replicas)
+    return count * whole - (count - 1) * replicas.mean(0)
+
+
+def estimate(sums: Sums, frame_time: float) -> Correlation:
+    """The correlation that sums say.
+
+    Args:
+        sums: Of a correlator.
+        frame_time: Between frames, s.
+
+    Raises:
+        InputError: A bin is dark.
+    """
+    frames, bins = len(sums.numbers), len(sums.qmap)
+    mean = sums.intensity / frames
+    profile = _profile(sums, mean)  # [1 + K, bin] Σ w² μ²
+    flux = without_each(sums.flux.astype(float).reshape(-1, bins, SECTORS))  # [1 + K, time, bin]
+    level = flux.sum(1) / frames  # [1 + K, bin] mean over the frames that count
+    _check_light(level[0])
+    scale = profile / level**2
+    found, delay, width = [], [], []
+    for n, band in enumerate(sums.bands):
+        binned = flux[:, : band.rows << n].reshape(len(flux), band.rows, 1 << n, bins).sum(2)
+        products = without_each(band.sums.reshape(bins, SECTORS, -1).transpose(2, 0, 1))
+        for i in range(band.lags.count):
+            lag = band.lags.low + i
+            if not 0 < lag < band.rows:
+                continue
+            pairs = np.einsum("ktn,ktn->kn", binned[:, lag:], binned[:, : band.rows - lag])
+            found.append(_ratio(products[:, i], pairs * scale))
+            delay.append(lag << n)
+            width.append(1 << n)
+    g2 = torch.from_numpy(np.stack(found, -1))  # [1 + K, bin, delay]
+    beta = torch.from_numpy(_contrast(sums, mean, flux, scale))
+    labels = sums.qmap.static.labels.flatten().numpy()
+    inside = sums.slots.pixel[sums.slots.is_pixel]
+    return Correlation(
+        sums.qmap,
+        frame_time,
+        torch.tensor(delay),
+        torch.tensor(width),
+        unbiased(g2[0], g2[1:]),
+        g2[1:],
+        unbiased(beta[0], beta[1:]),
+        beta[1:],
+        torch.from_numpy(mean),
+        torch.from_numpy(_shell_means(labels, mean.flatten(), len(sums.qmap.static))),
+        torch.from_numpy(_intensity(sums, mean.flatten()[inside].mean())),
+        torch.from_numpy(sums.numbers),
+        counts=sums.counts,
+    )
+
+
+def without_each(parts: np.ndarray) -> np.ndarray:
+    """(1 + K, …) the sum over the last axis of K parts, then without each of them.
+
+    Example:
+        >>> without_each(np.array([1.0, 2.0, 4.0]))
+        array([7., 6., 5., 3.])
+    """
+    whole = parts.sum(-1)
+    return np.concatenate([whole[None], whole - np.moveaxis(parts, -1, 0)])
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """A quotient; NaN where nothing is below."""
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+
+
+def _shell_means(labels: np.ndarray, mean: np.ndarray, shells: int) -> np.ndarray:
+    """(shell,) mean of the pixels that bear each label."""
+    inside = labels > 0
+    total = np.bincount(labels[inside] - 1, mean[inside], shells)
+    return np.asarray(total / np.bincount(labels[inside] - 1, minlength=shells))
+
+
+def _profile(sums: Sums, mean: np.ndarray) -> np.ndarray:
+    """(1 + K, bin) Σ_p w² μ² of all sectors and without each: what no correlation would give.
+
+    μ is the mean of a static shell over the sectors that are there.
+    """
+    real = sums.slots.is_pixel
+    pixel, cell = sums.slots.pixel[real], sums.slots.cell[real]
+    shell = sums.qmap.static.labels.flatten().numpy()[pixel] - 1
+    shells, bins = len(sums.qmap.static), len(sums.qmap)
+    where, size = shell * SECTORS + cell % SECTORS, shells * SECTORS
+    square = sums.weight[real] ** 2
+    number, light, weighed = (
+        without_each(np.bincount(where, values, size).reshape(shells, SECTORS))
+        for values in (np.ones(len(where)), mean.flatten()[pixel], square)
+    )
+    expected = weighed * (light / number.clip(1)) ** 2  # [1 + K, shell]
+    home = np.zeros(shells, dtype=np.int64)
+    home[shell] = cell // SECTORS
+    return np.stack([np.bincount(home, row, bins) for row in expected])
+
+
+def _contrast(sums: Sums, mean: np.ndarray, flux: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(1 + K, bin) β = Σ_t Σ_p w² (I² − I) / (Σ_t a² Σ_p w² μ²) − 1, shot noise off both sums."""
+    bins, band = len(sums.qmap), sums.bands[0]
+    square = without_each(band.sums[:, 0].reshape(bins, SECTORS))
+    power = (flux**2).sum(1)
+    if sums.counts:
+        real = sums.slots.is_pixel
+        light = mean.flatten()[sums.slots.pixel[real]] * len(sums.numbers)
+        shot = sums.weight[real] ** 2 * light
+        noise = without_each(
+            np.bincount(sums.slots.cell[real], shot, bins * SECTORS).reshape(bins, SECTORS)
+        )
+        square, power = square - noise, power - noise
+    return _ratio(square, power * scale) - 1
+
+
+def _intensity(sums: Sums, mean: float) -> np.ndarray:
+    """(frame,) mean intensity of the pixels in bins: their flux, scaled to its mean."""
+    total = sums.flux.sum(1, dtype=float)[sums.numbers - sums.numbers[0]]
+    return np.asarray(total / total.mean() * mean)
+
+
+def _check_light(level: np.ndarray) -> None:
+    """Refuse bins without light."""
+    dark = np.flatnonzero(~(level > 0))
+    if len(dark):
+        raise InputError(
+            f"cannot correlate bin {int(dark[0]) + 1} of the q-map",
+            why=f"{len(dark)} of {len(level)} bins hold no light in any frame",
+            fix="leave them out of the q-map, or mask what keeps them dark",
+        )

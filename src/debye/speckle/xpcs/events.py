@@ -1,0 +1,153 @@
+"""Photon events, and sums of products of frames that hold few of them, pair by pair."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from debye.speckle.xpcs.dense import Lags
+from debye.speckle.xpcs.slots import Slots
+
+
+class Events(NamedTuple):
+    """Pixels that hold something, in the order of the frames."""
+
+    frame: np.ndarray
+    """(event,) int64, not falling."""
+    slot: np.ndarray
+    """(event,) int32."""
+    value: np.ndarray
+    """(event,) float32 weighted counts."""
+
+    @classmethod
+    def none(cls) -> Events:
+        """No event."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+    def where(self, chosen: np.ndarray | slice) -> Events:
+        """Some of them."""
+        return Events(*(part[chosen] for part in self))
+
+    def before(self, frame: int) -> Events:
+        """Those before a frame."""
+        return self.where(slice(0, int(np.searchsorted(self.frame, frame))))
+
+    def since(self, frame: int) -> Events:
+        """Those from a frame on."""
+        return self.where(slice(int(np.searchsorted(self.frame, frame)), None))
+
+
+def joined(parts: list[Events]) -> Events:
+    """Events one after another."""
+    return Events(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def nonzero(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where frames are not zero: numbers of frame and pixel, and the values.
+
+    Eight bytes are looked at together, for in sparse frames most are zero.
+
+    Args:
+        frames: (time, pixel) contiguous.
+
+    Example:
+        >>> nonzero(np.eye(2, 8, 5, dtype=np.uint8) * 3)
+        (array([0, 1]), array([5, 6]), array([3, 3], dtype=uint8))
+    """
+    flat = frames.reshape(-1)
+    if flat.nbytes % 8 == 0 and flat.flags.c_contiguous:
+        a_word = 8 // flat.itemsize
+        words = np.flatnonzero(flat.view(np.uint64) != 0)
+        where = (words[:, None] * a_word + np.arange(a_word)).reshape(-1)
+        where = where[flat[where] != 0]
+    else:
+        where = np.flatnonzero(flat)
+    frame, pixel = np.divmod(where, frames.shape[1])
+    return frame, pixel, flat[where]
+
+
+class SparseBand:
+    """Σ over rows r of x(r) x(r − lag), cell by cell, from pairs of events.
+
+    Args:
+        slots: Which slots make a cell.
+        lags: Which are wanted, in rows.
+        level: A row holds 2ˡᵉᵛᵉˡ frames.
+
+    Attributes:
+        sums: (cell, lag) float64.
+        rows: How many have been correlated.
+        carried: Events that those to come may meet.
+    """
+
+    def __init__(self, slots: Slots, lags: Lags, level: int) -> None:
+        self.slots, self.lags, self.level = slots, lags, level
+        self.sums = np.zeros((slots.cells, lags.count))
+        self.rows = 0
+        self.carried = Events.none()
+
+    def correlate(self, events: Events, end: int) -> None:
+        """Add the pairs whose later event is one of these.
+
+        Args:
+            events: All since the last call.
+            end: The frame after them; rows that are not whole by then are left out.
+        """
+        self.rows = end >> self.level
+        events = events.before(self.rows << self.level)
+        both = joined([self.carried, events])
+        self._add(both, len(self.carried.frame))
+        self.carried = both.since((self.rows - self.lags.high) << self.level)
+
+    def _add(self, events: Events, old: int) -> None:
+        """Add pairs of events, but not of the first ``old`` among themselves."""
+        order = by_slot(events, len(self.slots))
+        slot, value = events.slot[order], events.value[order]
+        row = events.frame[order] >> self.level
+        cell = self.slots.cell[slot] * self.lags.count - self.lags.low
+        if self.lags.low == 0:
+            self._count(cell[order >= old], value[order >= old] ** 2)
+        early, ahead = np.arange(len(order)), 0
+        while len(early):
+            ahead += 1
+            early = early[early < len(order) - ahead]
+            late = early + ahead
+            lag = row[late] - row[early]
+            near = (slot[late] == slot[early]) & (lag <= self.lags.high)
+            early, late, lag = early[near], late[near], lag[near]
+            wanted = (lag >= self.lags.low) & (order[late] >= old)
+            product = value[early[wanted]] * value[late[wanted]]
+            # Two events of one pixel in one row: either may be called the first.
+            product = product * np.where(lag[wanted] == 0, 2, 1)
+            self._count(cell[early[wanted]] + lag[wanted], product)
+
+    def _count(self, where: np.ndarray, values: np.ndarray) -> None:
+        found = np.bincount(where, weights=values, minlength=self.sums.size)
+        self.sums += found.reshape(self.sums.shape)
+
+
+def by_slot(events: Events, slots: int) -> np.ndarray:
+    """Order of events by slot, and in a slot by frame: a counting sort."""
+    if not len(events.frame):
+        return np.zeros(0, dtype=np.int64)
+    first = int(events.frame[0])
+    rows = int(events.frame[-1]) - first + 1
+    start = np.searchsorted(events.frame, np.arange(first, first + rows + 1))
+    number = np.arange(len(events.frame), dtype=np.int32)
+    table = csr_matrix((number, events.slot, start), shape=(rows, slots))
+    return np.asarray(table.tocsc().data)
+
+
+def scattered(events: Events, first: int, level: int, out: np.ndarray) -> None:
+    """Add events to rows of 2ˡᵉᵛᵉˡ frames.
+
+    Args:
+        events: All within the rows.
+        first: Frame at which the first row begins.
+        level: As said.
+        out: (row, slot) contiguous rows to which they are added.
+    """
+    place = ((events.frame - first) >> level) * out.shape[1] + events.slot
+    np.add.at(out.reshape(-1), place, events.value)
