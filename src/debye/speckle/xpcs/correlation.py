@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,10 +13,29 @@ from torch import Tensor
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.values import ByValue, Table, table
-from debye.speckle.xpcs.dense import DenseBand
-from debye.speckle.xpcs.events import SparseBand
+from debye.speckle.xpcs.dense import Lags
+from debye.speckle.xpcs.jackknife import boundaries, jackknife_error, jackknifed, without_each
 from debye.speckle.xpcs.qmap import SECTORS, QMap
 from debye.speckle.xpcs.slots import Slots
+
+MANY = 64
+"""Lags from which on a Fourier transform is faster."""
+
+
+class Band(Protocol):
+    """A level's sums of products of rows."""
+
+    @property
+    def lags(self) -> Lags:
+        """Which lags."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+
+    @property
+    def sums(self) -> np.ndarray:
+        """(cell, lag)."""
 
 
 class Sums(NamedTuple):
@@ -23,7 +43,8 @@ class Sums(NamedTuple):
 
     qmap: QMap
     slots: Slots
-    bands: list[SparseBand | DenseBand]
+    bands: Sequence[Band]
+    """Of the levels: rows of the n-th sum 2ⁿ frames."""
     flux: np.ndarray
     """(time, cell) Σ_p w I_p; 0 in missing frames."""
     intensity: np.ndarray
@@ -46,7 +67,7 @@ class Correlation(ByValue, Displayed):
         width: (D,) frames that were summed into one before they were correlated there.
         g2: (N, D); NaN where a bin has no pair with light.
         replicas: (K, N, D) the same without one of K sectors each.
-        contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons are counted.
+        contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons count.
         contrast_replicas: (K, N) likewise.
         saxs_2d: (qy, qx) mean intensity.
         saxs_1d: (S,) mean intensity of each static shell.
@@ -81,9 +102,10 @@ class Correlation(ByValue, Displayed):
 
     def __repr__(self) -> str:
         bins, delays = self.g2.shape
+        first, last = float(self.time[0]), float(self.time[-1])
         return (
             f"Correlation({bins} bin{'s' * (bins > 1)} at {delays} delays, "
-            f"{float(self.time[0]):.3g} … {float(self.time[-1]):.3g} s, of {len(self.numbers)} frames)"
+            f"{first:.3g} … {last:.3g} s, of {len(self.numbers)} frames)"
         )
 
     @property
@@ -132,47 +154,6 @@ class Correlation(ByValue, Displayed):
         )
 
 
-def jackknife_error(replicas: Tensor) -> Tensor:
-    """σ² = (K − 1)/K Σ_k (x_k − x̄)² of values each without one of K independent parts.
-
-    Args:
-        replicas: (K, …).
-
-    Returns:
-        (…).
-
-    Reference:
-        Quenouille, Biometrika 43, 353 (1956); Tukey, Ann. Math. Stat. 29, 614 (1958).
-
-    Example:
-        >>> parts = torch.tensor([1.0, 2.0, 3.0, 6.0])
-        >>> without = (parts.sum() - parts) / 3
-        >>> torch.isclose(jackknife_error(without), parts.std() / 2)
-        tensor(True)
-    """
-    count = len(replicas)
-    return (replicas.var(0, correction=0) * (count - 1)).sqrt()
-
-
-def unbiased(whole: Tensor, replicas: Tensor) -> Tensor:
-    """K x − (K − 1) x̄_k: free of the bias of ratios of sums, which goes as 1/K to first order.
-
-    A bin of few speckles is divided by a mean that moves with them; this takes that off.
-
-    Args:
-        whole: (…) of all parts.
-        replicas: (K, …) each without one.
-
-    Example:
-        >>> parts = torch.tensor([1.0, 2.0, 3.0, 6.0], dtype=torch.float64)
-        >>> without = ((parts.sum() - parts) / 3).square()  # the mean squared is biased by its variance
-        >>> torch.isclose(unbiased(parts.mean().square(), without), parts.mean().square() - parts.var() / 4)
-        tensor(True)
-    """
-    count = len(replicas)
-    return count * whole - (count - 1) * replicas.mean(0)
-
-
 def estimate(sums: Sums, frame_time: float) -> Correlation:
     """The correlation that sums say.
 
@@ -185,25 +166,21 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
     """
     frames, bins = len(sums.numbers), len(sums.qmap)
     mean = sums.intensity / frames
-    profile = _profile(sums, mean)  # [1 + K, bin] Σ w² μ²
-    flux = without_each(sums.flux.astype(float).reshape(-1, bins, SECTORS))  # [1 + K, time, bin]
-    level = flux.sum(1) / frames  # [1 + K, bin] mean over the frames that count
-    _check_light(level[0])
-    scale = profile / level**2
+    flux, scale = normalisation(sums)
     found, delay, width = [], [], []
     for n, band in enumerate(sums.bands):
         binned = flux[:, : band.rows << n].reshape(len(flux), band.rows, 1 << n, bins).sum(2)
+        pairs = autocorrelation(binned, band.lags)
         products = without_each(band.sums.reshape(bins, SECTORS, -1).transpose(2, 0, 1))
-        for i in range(band.lags.count):
+        for i in range(band.lags.size):
             lag = band.lags.low + i
             if not 0 < lag < band.rows:
                 continue
-            pairs = np.einsum("ktn,ktn->kn", binned[:, lag:], binned[:, : band.rows - lag])
-            found.append(_ratio(products[:, i], pairs * scale))
+            found.append(_ratio(products[:, i], pairs[i] * scale))
             delay.append(lag << n)
             width.append(1 << n)
-    g2 = torch.from_numpy(np.stack(found, -1))  # [1 + K, bin, delay]
-    beta = torch.from_numpy(_contrast(sums, mean, flux, scale))
+    every = np.concatenate([np.stack(found, -1), _contrast(sums, mean, flux, scale)[..., None]], -1)
+    whole, replicas = jackknifed(torch.from_numpy(every), boundaries(sums.qmap))
     labels = sums.qmap.static.labels.flatten().numpy()
     inside = sums.slots.pixel[sums.slots.is_pixel]
     return Correlation(
@@ -211,10 +188,10 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
         frame_time,
         torch.tensor(delay),
         torch.tensor(width),
-        unbiased(g2[0], g2[1:]),
-        g2[1:],
-        unbiased(beta[0], beta[1:]),
-        beta[1:],
+        whole[:, :-1],
+        replicas[..., :-1],
+        whole[:, -1],
+        replicas[..., -1],
         torch.from_numpy(mean),
         torch.from_numpy(_shell_means(labels, mean.flatten(), len(sums.qmap.static))),
         torch.from_numpy(_intensity(sums, mean.flatten()[inside].mean())),
@@ -223,20 +200,50 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
     )
 
 
-def without_each(parts: np.ndarray) -> np.ndarray:
-    """(1 + K, …) the sum over the last axis of K parts, then without each of them.
+def normalisation(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """What sums of products are divided by: Σ_t A(t) A(t + τ) times a scale.
+
+    Args:
+        sums: Of a correlator.
+
+    Returns:
+        (1 + K, time, bin) flux A = Σ_p w I_p of all sectors and without each, and (1 + K, bin)
+        Σ_p w² μ² over the square of its mean.
+
+    Raises:
+        InputError: A bin is dark.
+    """
+    flux = without_each(sums.flux.astype(float).reshape(-1, len(sums.qmap), SECTORS))
+    level = flux.sum(1) / len(sums.numbers)  # mean over the frames that count
+    _check_light(level[0])
+    return flux, _profile(sums, sums.intensity / len(sums.numbers)) / level**2
+
+
+def autocorrelation(series: np.ndarray, lags: Lags) -> np.ndarray:
+    """(lag, K, N) Σ_t a(t) a(t + lag) of series; by Fourier transform where lags are many.
+
+    Args:
+        series: (K, time, N).
+        lags: Which; there is nothing at those beyond the last frame.
 
     Example:
-        >>> without_each(np.array([1.0, 2.0, 4.0]))
-        array([7., 6., 5., 3.])
+        >>> autocorrelation(np.array([[[1.0], [2.0], [3.0]]]), Lags(0, 3)).ravel().tolist()
+        [14.0, 8.0, 3.0, 0.0]
     """
-    whole = parts.sum(-1)
-    return np.concatenate([whole[None], whole - np.moveaxis(parts, -1, 0)])
+    time = series.shape[1]
+    if lags.size > MANY:
+        power = np.abs(np.fft.rfft(series, 2 * time, axis=1)) ** 2
+        found = np.moveaxis(np.fft.irfft(power, 2 * time, axis=1)[:, :time], 1, 0)
+        beyond = np.zeros((max(0, lags.high + 1 - time), *found.shape[1:]))
+        return np.asarray(np.concatenate([found, beyond])[lags.low : lags.high + 1])
+    later = [(series[:, k:], series[:, : max(time - k, 0)]) for k in range(lags.low, lags.high + 1)]
+    return np.stack([np.einsum("ktn,ktn->kn", late, early) for late, early in later])
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """A quotient; NaN where nothing is below."""
-    return np.divide(above, below, out=np.full_like(below, np.nan), where=below > 0)
+    """A quotient; NaN where there is nothing below but the noise of a Fourier transform."""
+    there = below > 1e-12 * np.abs(below).max(initial=0)
+    return np.divide(above, below, out=np.full_like(below, np.nan), where=there)
 
 
 def _shell_means(labels: np.ndarray, mean: np.ndarray, shells: int) -> np.ndarray:

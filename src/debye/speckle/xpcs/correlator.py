@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.xpcs.correlation import Correlation, Sums, estimate
 from debye.speckle.xpcs.events import Events, nonzero
-from debye.speckle.xpcs.ladder import MULTI_TAU, OCCUPANCY, Ladder, Scheme
+from debye.speckle.xpcs.ladder import MULTI_TAU, Ladder, Scheme
 from debye.speckle.xpcs.qmap import QMap
 from debye.speckle.xpcs.slots import Slots
 
@@ -63,7 +64,7 @@ class Correlator:
         >>> for _ in range(4):
         ...     correlator.update(random.poisson(1.0, (25, 33, 33)))
         >>> correlator.finish()
-        Correlation(2 bins at 34 delays, 0.01 … 0.88 s, of 100 frames)
+        Correlation(2 bins at 35 delays, 0.01 … 0.88 s, of 100 frames)
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Correlator:
         slice_frames: int | None = None,
     ) -> None:
         self.qmap, self.counts = qmap, counts
-        self.frame_time = _checked_time(frame_time)
+        self.frame_time = checked_time(frame_time)
         self.bad = np.unique(np.fromiter(bad_frames, dtype=np.int64))
         self.scheme = _scheme(delays)
         self.slots = Slots.of(qmap)
@@ -90,9 +91,14 @@ class Correlator:
         self._sum = np.zeros(self._pixels)
         self._numbers: list[np.ndarray] = []
         self._next = 0
-        self._slice = _checked_slice(slice_frames)
-        self._parts: list[Correlation] = []
-        self._part: Correlator | None = None
+        self._slices = (
+            None
+            if slice_frames is None
+            else Slices(
+                _checked_slice(slice_frames),
+                partial(Correlator, qmap, frame_time, delays=delays, counts=counts),
+            )
+        )
 
     def update(self, frames: ArrayLike | Tensor, numbers: ArrayLike | None = None) -> None:
         """Take the next frames.
@@ -111,14 +117,15 @@ class Correlator:
             block = Block(block.frames[keep], block.numbers[keep])
         if not len(block.numbers):
             return
-        self._take_slice(block)
+        if self._slices is not None:
+            self._slices.take(block.frames.reshape(-1, *self.qmap.shape), block.numbers)
         if self._ladder is None:
             self._waiting.append(block)
             if sum(len(b.numbers) for b in self._waiting) < LOOK:
                 return
-            self._begin()
+            self._ladder = self._begin()
         else:
-            self._take(block)
+            self._take(block, self._ladder)
 
     def so_far(self) -> Correlation:
         """The correlation of the frames taken until now; more can follow.
@@ -135,7 +142,7 @@ class Correlator:
             InputError: They are fewer than two, or a bin is dark.
         """
         if self._ladder is None and self._waiting:
-            self._begin()
+            self._ladder = self._begin()
         if self._ladder is None or sum(map(len, self._numbers)) < 2:
             raise InputError(
                 "cannot correlate these frames",
@@ -143,9 +150,8 @@ class Correlator:
                 fix="give at least two",
             )
         self._ladder.finish()
-        if self._part is not None and self._part.frames > 1:
-            self._parts.append(self._part.finish())
-            self._part = None
+        if self._slices is not None:
+            self._slices.close()
         found = estimate(
             Sums(
                 self.qmap,
@@ -159,7 +165,7 @@ class Correlator:
             ),
             self.frame_time,
         )
-        return replace(found, slices=tuple(self._parts)) if self._parts else found
+        return found if self._slices is None else replace(found, slices=tuple(self._slices.done))
 
     @property
     def frames(self) -> int:
@@ -168,49 +174,32 @@ class Correlator:
 
     def _block(self, frames: ArrayLike | Tensor, numbers: ArrayLike | None) -> Block:
         """Frames as (time, pixel) and their numbers, checked."""
-        values = frames.numpy() if isinstance(frames, Tensor) else np.asarray(frames)
-        if isinstance(frames, np.ma.MaskedArray) or values.dtype.kind not in "uifb":
-            raise InputError(
-                "cannot correlate these frames",
-                why=f"they are {type(frames).__name__} of {values.dtype}, not of real numbers",
-                fix="give an array of counts, and a mask to the q-map",
-            )
-        if values.ndim != 3 or values.shape[1:] != self.qmap.shape:
-            raise InputError(
-                "cannot correlate these frames",
-                why=f"their shape is {values.shape}, and a frame of the q-map {self.qmap.shape}",
-                fix="give (time, qy, qx), and make the q-map for such frames",
-            )
+        flat = checked_frames(frames, self.qmap.shape)
+        given = checked_numbers(numbers, len(flat), self._next)
         if self.counts is None:
-            self.counts = values.dtype.kind != "f" or bool((values == np.rint(values)).all())
-        values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
-        flat = values.view(np.uint8) if values.dtype.kind == "b" else values
-        start = self._next
-        given = np.arange(start, start + len(values)) if numbers is None else np.asarray(numbers)
-        if len(given) != len(values) or (np.diff(given, prepend=start - 1) < 1).any():
-            raise InputError(
-                "cannot place these frames",
-                why=f"the numbers of {len(values)} frames do not rise from {start} on",
-                fix="give the frames in the order of their numbers, each once",
-            )
-        self._next = int(given[-1]) + 1 if len(given) else start
-        return Block(flat.reshape(len(values), -1), given.astype(np.int64))
+            seen = flat[:, self.slots.pixel] if flat.dtype.kind == "f" else np.zeros(0)
+            self.counts = bool((seen == np.rint(seen)).all())
+        self._next = int(given[-1]) + 1 if len(given) else self._next
+        return Block(flat, given)
 
-    def _begin(self) -> None:
+    def _begin(self) -> Ladder:
         """Weigh the pixels by the first frames, and choose between events and whole frames."""
         looked = np.concatenate([b.frames[:LOOK] for b in self._waiting])[:LOOK]
         lit = np.count_nonzero(looked[:, self.slots.pixel]) / (len(looked) * len(self.slots))
-        self._weight = weights(looked.mean(0, dtype=float), self.qmap, bool(self.counts))[
-            self.slots.pixel
-        ].astype(np.float32) * self.slots.is_pixel
-        self._ladder = Ladder(self.slots, self.scheme, lit)
+        self._weight = (
+            weights(looked.mean(0, dtype=float), self.qmap, bool(self.counts))[
+                self.slots.pixel
+            ].astype(np.float32)
+            * self.slots.is_pixel
+        )
+        ladder = Ladder(self.slots, self.scheme, lit)
         waiting, self._waiting = self._waiting, []
         for block in waiting:
-            self._take(block)
+            self._take(block, ladder)
+        return ladder
 
-    def _take(self, block: Block) -> None:
+    def _take(self, block: Block, ladder: Ladder) -> None:
         """Add frames to all sums."""
-        assert self._ladder is not None  # noqa: S101 - for mypy
         origin = int(self._numbers[0][0]) if self._numbers else int(block.numbers[0])
         self._numbers.append(block.numbers)
         if block.frames.dtype.kind == "f":
@@ -218,16 +207,15 @@ class Correlator:
         places = block.numbers - origin
         done = 0
         while done < len(places):
-            if self._ladder.sparse:
-                done += self._take_events(block.frames[done:], places[done:])
+            if ladder.sparse:
+                done += self._take_events(block.frames[done:], places[done:], ladder)
             else:
-                done += self._take_rows(block.frames[done:], places[done:])
+                done += self._take_rows(block.frames[done:], places[done:], ladder)
 
-    def _take_events(self, frames: np.ndarray, places: np.ndarray) -> int:
+    def _take_events(self, frames: np.ndarray, places: np.ndarray, ladder: Ladder) -> int:
         """Add some frames as events; how many."""
-        assert self._ladder is not None  # noqa: S101 - for mypy
         count = min(len(frames), 4 * LOOK)
-        before, end = self._ladder.end, int(places[count - 1]) + 1
+        before, end = ladder.end, int(places[count - 1]) + 1
         row, pixel, value = nonzero(frames[:count])
         if frames.dtype.kind != "f":
             self._sum += np.bincount(pixel, weights=value, minlength=self._pixels)
@@ -239,29 +227,28 @@ class Correlator:
         where = (place - before) * cells + self.slots.cell[slot]
         flux = np.bincount(where, weights=events.value, minlength=(end - before) * cells)
         self._add_flux(flux.reshape(-1, cells).astype(np.float32))
-        self._ladder.add_events(events, end)
+        ladder.add_events(events, end)
         return count
 
-    def _take_rows(self, frames: np.ndarray, places: np.ndarray) -> int:
+    def _take_rows(self, frames: np.ndarray, places: np.ndarray, ladder: Ladder) -> int:
         """Add some frames that follow one another as they are, after those missing; how many."""
-        assert self._ladder is not None  # noqa: S101 - for mypy
-        missing = int(places[0]) - self._ladder.end
+        missing = int(places[0]) - ladder.end
         if missing:
             self._flux.append(np.zeros((missing, self.slots.cells), dtype=np.float32))
-            self._ladder.add_rows(missing, lambda out, row: out.fill(0))
+            ladder.add_rows(missing, lambda out, row: out.fill(0))
         gaps = np.flatnonzero(np.diff(places) > 1)
         count = int(gaps[0]) + 1 if len(gaps) else len(places)
         if frames.dtype.kind != "f":
             self._sum += frames[:count].sum(0, dtype=np.uint64)
-        self._ladder.add_rows(count, lambda out, row: self._order(frames[row : row + len(out)], out))
+        ladder.add_rows(count, lambda out, row: self._order(frames[row : row + len(out)], out))
         return count
 
     def _order(self, frames: np.ndarray, out: np.ndarray) -> None:
         """Write frames in the order of the slots, weighted, and sum their flux."""
         for start in range(0, len(out), AT_ONCE):
             some = out[start : start + AT_ONCE]
-            taken = np.take(frames[start : start + AT_ONCE], self.slots.pixel, axis=1)
-            np.multiply(taken, self._weight, out=some, casting="unsafe", dtype=np.float32)
+            some[:] = np.take(frames[start : start + AT_ONCE], self.slots.pixel, axis=1)
+            some *= self._weight
         sums = [
             torch.from_numpy(out[:, first : first + n * (self.slots.cells // len(self.qmap))])
             .unflatten(1, (-1, n))
@@ -280,28 +267,88 @@ class Correlator:
             )
         self._flux.append(flux)
 
-    def _take_slice(self, block: Block) -> None:
-        """Correlate slices of time by themselves."""
-        if self._slice is None:
-            return
-        number = block.numbers // self._slice
-        for n in np.unique(number):
-            some = Block(block.frames[number == n], block.numbers[number == n])
-            if self._part is not None and self._part._next // self._slice != n and self._part._next % self._slice == 0:
-                pass
-            self._turn(int(n))
-            assert self._part is not None  # noqa: S101 - for mypy
-            self._part.update(some.frames.reshape(-1, *self.qmap.shape), some.numbers)
 
-    def _turn(self, number: int) -> None:
-        """Begin the slice of a number, unless it has begun."""
-        if self._part is not None and self._slice_number == number:
-            return
-        if self._part is not None and self._part.frames > 1:
-            self._parts.append(self._part.finish())
-        delays = "multi-tau" if self.scheme.step else self.scheme.first
-        self._part = Correlator(self.qmap, self.frame_time, delays=delays, counts=self.counts)
-        self._slice_number = number
+class Slices:
+    """Correlate slices of time each by itself.
+
+    Args:
+        frames: Numbers of a slice.
+        begin: Makes a correlator.
+
+    Attributes:
+        done: What the slices gave that are over.
+    """
+
+    def __init__(self, frames: int, begin: Callable[[], Correlator]) -> None:
+        self.frames, self.begin = frames, begin
+        self.done: list[Correlation] = []
+        self.now: Correlator | None = None
+        self.number = 0
+
+    def take(self, frames: np.ndarray, numbers: np.ndarray) -> None:
+        """Add frames to the slices that their numbers name."""
+        belongs = numbers // self.frames
+        for number in np.unique(belongs):
+            if self.now is None or number != self.number:
+                self.close()
+                self.now, self.number = self.begin(), int(number)
+            self.now.update(frames[belongs == number], numbers[belongs == number])
+
+    def close(self) -> None:
+        """End the slice that has begun; one of a single frame is left out."""
+        if self.now is not None and self.now.frames > 1:
+            self.done.append(self.now.finish())
+        self.now = None
+
+
+def checked_frames(frames: ArrayLike | Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """(time, pixel) frames, seen to be of a shape and of real numbers.
+
+    Args:
+        frames: (time, qy, qx).
+        shape: (qy, qx).
+
+    Raises:
+        InputError: They are not.
+    """
+    values = frames.numpy() if isinstance(frames, Tensor) else np.asarray(frames)
+    if isinstance(frames, np.ma.MaskedArray) or values.dtype.kind not in "uifb":
+        raise InputError(
+            "cannot correlate these frames",
+            why=f"they are {type(frames).__name__} of {values.dtype}, not of real numbers",
+            fix="give an array of counts, and a mask to the q-map",
+        )
+    if values.ndim != 3 or values.shape[1:] != shape:
+        raise InputError(
+            "cannot correlate these frames",
+            why=f"their shape is {values.shape}, and a frame of the q-map {shape}",
+            fix="give (time, qy, qx), and make the q-map for such frames",
+        )
+    kind = np.uint8 if values.dtype.kind == "b" else values.dtype.newbyteorder("=")
+    return np.ascontiguousarray(values, dtype=kind).reshape(len(values), -1)
+
+
+def checked_numbers(numbers: ArrayLike | None, count: int, start: int) -> np.ndarray:
+    """(time,) int64 numbers of frames, seen to rise; those that follow by default.
+
+    Args:
+        numbers: As given.
+        count: Frames.
+        start: The least that the first may be.
+
+    Raises:
+        InputError: They do not rise, or are not as many as frames.
+    """
+    if numbers is None:
+        return np.arange(start, start + count)
+    given = np.asarray(numbers)
+    if given.shape != (count,) or (np.diff(given, prepend=start - 1) < 1).any():
+        raise InputError(
+            "cannot place these frames",
+            why=f"the numbers of {count} frames do not rise from {start} on",
+            fix="give the frames in the order of their numbers, each once",
+        )
+    return given.astype(np.int64)
 
 
 def weights(mean: np.ndarray, qmap: QMap, counts: bool) -> np.ndarray:
@@ -323,7 +370,11 @@ def weights(mean: np.ndarray, qmap: QMap, counts: bool) -> np.ndarray:
         return np.asarray((1 / (1 + 2 * shell.clip(0)))[label])
     brightest = float(shell[1:].max())
     floor = 0.05 * brightest if brightest > 0 else 1.0
-    return np.asarray(brightest / np.maximum(shell, floor))[label] if brightest > 0 else np.ones(len(label))
+    return (
+        np.asarray(brightest / np.maximum(shell, floor))[label]
+        if brightest > 0
+        else np.ones(len(label))
+    )
 
 
 def _scheme(delays: str | int) -> Scheme:
@@ -339,8 +390,12 @@ def _scheme(delays: str | int) -> Scheme:
     )
 
 
-def _checked_time(value: float) -> float:
-    """A frame time that can be one."""
+def checked_time(value: float) -> float:
+    """A frame time that can be one.
+
+    Raises:
+        InputError: It is not positive.
+    """
     if not 0 < value < np.inf:
         raise InputError(
             f"cannot use a frame time of {value!r} s", why="it is not positive", fix="correct it"
@@ -348,9 +403,9 @@ def _checked_time(value: float) -> float:
     return float(value)
 
 
-def _checked_slice(frames: int | None) -> int | None:
+def _checked_slice(frames: int) -> int:
     """A length of slices that can be one."""
-    if frames is not None and frames < 2:
+    if frames < 2:
         raise InputError(
             f"cannot make slices of {frames} frames", why="two make a pair", fix="make them longer"
         )

@@ -12,7 +12,7 @@ from debye.speckle.xpcs.slots import Slots
 
 ROWS = 64
 """Rows that are correlated at once."""
-STEP = 32
+STEP = 16
 """Rows of one matrix product: wide enough for its speed, with few pairs that nobody wants."""
 
 
@@ -23,7 +23,7 @@ class Lags(NamedTuple):
     high: int
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many."""
         return self.high - self.low + 1
 
@@ -44,7 +44,7 @@ class DenseBand:
 
     def __init__(self, slots: Slots, lags: Lags) -> None:
         self.slots, self.lags = slots, lags
-        self.sums = np.zeros((slots.cells, lags.count))
+        self.sums = np.zeros((slots.cells, lags.size))
         self.rows = 0
         self.filled = 0
         self.unpaired: np.ndarray | None = None
@@ -88,9 +88,7 @@ class DenseBand:
             late, early = x[:, high + start : high + start + STEP], x[:, start : start + wide]
             total.baddbmm_(late, early.mT)
         # Row i of the late meets row i + high − lag of the early: lags are diagonals.
-        diagonals = total.as_strided(
-            (SECTORS, self.lags.count, STEP), (STEP * wide, 1, wide + 1)
-        )
+        diagonals = total.as_strided((SECTORS, self.lags.size, STEP), (STEP * wide, 1, wide + 1))
         return diagonals.sum(2, dtype=torch.float64).flip(1).numpy()
 
     def binned(self) -> np.ndarray:

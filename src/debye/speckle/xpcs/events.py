@@ -10,6 +10,9 @@ from scipy.sparse import csr_matrix
 from debye.speckle.xpcs.dense import Lags
 from debye.speckle.xpcs.slots import Slots
 
+AT_ONCE = 16
+"""Frames that are searched at once, so that they stay in the cache."""
+
 
 class Events(NamedTuple):
     """Pixels that hold something, in the order of the frames."""
@@ -56,16 +59,26 @@ def nonzero(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         >>> nonzero(np.eye(2, 8, 5, dtype=np.uint8) * 3)
         (array([0, 1]), array([5, 6]), array([3, 3], dtype=uint8))
     """
+    found = [_nonzero(frames[i : i + AT_ONCE]) for i in range(0, len(frames), AT_ONCE)]
+    start = np.arange(0, len(frames), AT_ONCE) * frames.shape[1]
+    where = np.concatenate([w + at for (w, _), at in zip(found, start, strict=True)])
+    edges = np.searchsorted(where, np.arange(len(frames) + 1) * frames.shape[1])
+    frame = np.repeat(np.arange(len(frames)), np.diff(edges))
+    return frame, where - frame * frames.shape[1], np.concatenate([v for _, v in found])
+
+
+def _nonzero(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat places and values of what is not zero."""
     flat = frames.reshape(-1)
-    if flat.nbytes % 8 == 0 and flat.flags.c_contiguous:
-        a_word = 8 // flat.itemsize
-        words = np.flatnonzero(flat.view(np.uint64) != 0)
-        where = (words[:, None] * a_word + np.arange(a_word)).reshape(-1)
-        where = where[flat[where] != 0]
-    else:
+    if flat.nbytes % 8:
         where = np.flatnonzero(flat)
-    frame, pixel = np.divmod(where, frames.shape[1])
-    return frame, pixel, flat[where]
+        return where, flat[where]
+    a_word = 8 // flat.itemsize
+    words = np.flatnonzero(flat.view(np.uint64) != 0)
+    where = (words[:, None] * a_word + np.arange(a_word)).reshape(-1)
+    values = flat[where]
+    lit = values != 0
+    return where[lit], values[lit]
 
 
 class SparseBand:
@@ -84,7 +97,7 @@ class SparseBand:
 
     def __init__(self, slots: Slots, lags: Lags, level: int) -> None:
         self.slots, self.lags, self.level = slots, lags, level
-        self.sums = np.zeros((slots.cells, lags.count))
+        self.sums = np.zeros((slots.cells, lags.size))
         self.rows = 0
         self.carried = Events.none()
 
@@ -104,24 +117,26 @@ class SparseBand:
     def _add(self, events: Events, old: int) -> None:
         """Add pairs of events, but not of the first ``old`` among themselves."""
         order = by_slot(events, len(self.slots))
-        slot, value = events.slot[order], events.value[order]
-        row = events.frame[order] >> self.level
-        cell = self.slots.cell[slot] * self.lags.count - self.lags.low
+        value, cell = events.value[order], self.slots.cell[events.slot[order]]
+        row = (events.frame - events.frame[:1]) >> self.level
+        # Slots lie so far apart that a small difference of places is a lag in one slot.
+        apart = int(row[-1] if len(row) else 0) + self.lags.high + 1
+        place = (events.slot.astype(np.int64) * apart + row)[order]
+        where = cell * self.lags.size - self.lags.low
         if self.lags.low == 0:
-            self._count(cell[order >= old], value[order >= old] ** 2)
-        early, ahead = np.arange(len(order)), 0
+            self._count(where[order >= old], value[order >= old] ** 2)
+        early, late = np.arange(len(order) - 1), np.arange(1, len(order))
         while len(early):
-            ahead += 1
-            early = early[early < len(order) - ahead]
-            late = early + ahead
-            lag = row[late] - row[early]
-            near = (slot[late] == slot[early]) & (lag <= self.lags.high)
+            lag = place[late] - place[early]
+            near = lag <= self.lags.high
             early, late, lag = early[near], late[near], lag[near]
             wanted = (lag >= self.lags.low) & (order[late] >= old)
             product = value[early[wanted]] * value[late[wanted]]
             # Two events of one pixel in one row: either may be called the first.
             product = product * np.where(lag[wanted] == 0, 2, 1)
-            self._count(cell[early[wanted]] + lag[wanted], product)
+            self._count(where[early[wanted]] + lag[wanted], product)
+            late = late + 1
+            early, late = early[late < len(order)], late[late < len(order)]
 
     def _count(self, where: np.ndarray, values: np.ndarray) -> None:
         found = np.bincount(where, weights=values, minlength=self.sums.size)

@@ -91,9 +91,8 @@ class Geometry(OneLine):
         """
         dy, dx = self._offsets(shape)
         radius = np.hypot(dy[:, None], dx[None, :])
-        if not self.is_physical:
+        if self.distance is None or self.wavelength is None or self.pixel is None:
             return torch.from_numpy(radius / self.sides[1])
-        assert self.distance is not None and self.wavelength is not None  # noqa: S101 - for mypy
         angle = 0.5 * np.arctan(radius / self.distance)
         return torch.from_numpy(4 * math.pi / self.wavelength * np.sin(angle))
 

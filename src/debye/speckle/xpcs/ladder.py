@@ -5,6 +5,7 @@ The first levels work on photon events where frames hold few of them, the others
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,19 +53,29 @@ class Ladder:
         occupancy: Lit part of the pixels of the first frames.
 
     Attributes:
-        bands: What each level has summed.
-        sparse: How many levels work on events.
+        on_events: The first levels.
+        on_rows: Those after them.
         end: Frames taken.
     """
 
     def __init__(self, slots: Slots, scheme: Scheme, occupancy: float) -> None:
         self.slots, self.scheme = slots, scheme
-        self.sparse = self._sparse_levels(occupancy)
-        self.bands: list[SparseBand | DenseBand] = []
+        self.on_events: list[SparseBand] = []
+        self.on_rows: list[DenseBand] = []
         self.pending: list[Events] = []
         self.begun = self.end = 0
-        for level in range(self.sparse):
-            self.bands.append(SparseBand(slots, self._lags(level), level))
+        for level in range(self._sparse_levels(occupancy)):
+            self.on_events.append(SparseBand(slots, self._lags(level), level))
+
+    @property
+    def sparse(self) -> int:
+        """How many levels work on events."""
+        return len(self.on_events)
+
+    @property
+    def bands(self) -> list[SparseBand | DenseBand]:
+        """What each level has summed."""
+        return [*self.on_events, *self.on_rows]
 
     def add_rows(self, rows: int, fill: Callable[[np.ndarray, int], None]) -> None:
         """Take frames as they are, where no level works on events.
@@ -89,7 +100,7 @@ class Ladder:
         """Correlate what waits; rows that are not whole are left out."""
         if self.sparse or self.pending:
             self._spend(self.end)
-        for level in range(self.sparse, 64):
+        for level in itertools.count(self.sparse):
             if level >= len(self.bands):
                 return
             self._advance(level)
@@ -103,8 +114,7 @@ class Ladder:
         lit = len(now.frame) / ((end - self.begun) * len(self.slots))
         if lit > 3 * OCCUPANCY / 2 ** (self.sparse - 1):
             self._thin(self._sparse_levels(lit))
-        for band in self.bands[: self.sparse]:
-            assert isinstance(band, SparseBand)  # noqa: S101 - for mypy
+        for band in self.on_events:
             band.correlate(now, end)
         if self.scheme.lags(self.sparse) is not None:
             first = self.begun >> self.sparse
@@ -124,21 +134,20 @@ class Ladder:
 
     def _thin(self, sparse: int) -> None:
         """Turn the levels from ``sparse`` on, which worked on events, to whole rows."""
-        for level in range(sparse, self.sparse):
-            old, new = self.bands[level], DenseBand(self.slots, self._lags(level))
-            assert isinstance(old, SparseBand)  # noqa: S101 - for mypy
+        turned = []
+        for level, old in enumerate(self.on_events[sparse:], sparse):
+            new = DenseBand(self.slots, self._lags(level))
             new.sums, new.rows = old.sums, old.rows
             tail = new.buffer[: new.lags.high]
             scattered(old.carried, (old.rows - new.lags.high) << level, level, tail)
-            self.bands[level] = new
-        self.sparse = sparse
+            turned.append(new)
+        self.on_events, self.on_rows = self.on_events[:sparse], turned + self.on_rows
 
     def _feed(self, level: int, rows: int, fill: Callable[[np.ndarray, int], None]) -> None:
         """Give rows to a level of whole rows."""
         if level == len(self.bands):
-            self.bands.append(DenseBand(self.slots, self._lags(level)))
-        band, done = self.bands[level], 0
-        assert isinstance(band, DenseBand)  # noqa: S101 - for mypy
+            self.on_rows.append(DenseBand(self.slots, self._lags(level)))
+        band, done = self.on_rows[level - self.sparse], 0
         while done < rows:
             room = band.room(rows - done)
             fill(room, done)
@@ -148,12 +157,15 @@ class Ladder:
 
     def _advance(self, level: int) -> None:
         """Correlate the rows of a level, and give their sums to the next."""
-        band = self.bands[level]
-        assert isinstance(band, DenseBand)  # noqa: S101 - for mypy
+        band = self.on_rows[level - self.sparse]
         if self.scheme.lags(level + 1) is not None:
             binned = band.binned()
             if len(binned):
-                self._feed(level + 1, len(binned), lambda out, row: np.copyto(out, binned[row : row + len(out)]))
+                self._feed(
+                    level + 1,
+                    len(binned),
+                    lambda out, row: np.copyto(out, binned[row : row + len(out)]),
+                )
         band.correlate()
 
     def _sparse_levels(self, occupancy: float) -> int:
@@ -165,6 +177,4 @@ class Ladder:
         return 1 + min(int(np.log2(OCCUPANCY / max(occupancy, 1e-9))), 5)
 
     def _lags(self, level: int) -> Lags:
-        lags = self.scheme.lags(level)
-        assert lags is not None  # noqa: S101 - for mypy
-        return lags
+        return self.scheme.lags(level) or Lags(0, 0)

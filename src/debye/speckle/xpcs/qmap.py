@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class QMap(ByValue):
     Example:
         >>> from debye.speckle.xpcs.geometry import Geometry
         >>> rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, rings=4, q_range=(4, 30))
-        QMap(4 bins of 4 q × 1 azimuths, 26 shells, q = 4 … 30 pixels)
+        QMap(4 bins of 4 q × 1 azimuths, 28 shells, q = 4 … 30 pixels)
     """
 
     dynamic: Partition
@@ -132,6 +132,35 @@ class QMap(ByValue):
         found.update(repr((self.shape, self.geometry)).encode())
         return found.hexdigest()
 
+    def only(self, bins: Sequence[int]) -> QMap:
+        """The map of some of its dynamic bins, with the static shells in them.
+
+        Args:
+            bins: Their numbers, from 0, rising.
+
+        Raises:
+            InputError: There is no such bin.
+
+        Example:
+            >>> from debye.speckle.xpcs.geometry import Geometry
+            >>> qmap = rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20])
+            >>> qmap.only([1]).q.tolist(), qmap.only([1]).static.counts.sum().item()
+            ([15.0], 940)
+        """
+        for number in bins:
+            if not 0 <= number < len(self):
+                raise InputError(
+                    f"the q-map has no bin {number}", why=f"it has {len(self)}", fix="count from 0"
+                )
+        kept = torch.zeros(len(self) + 1, dtype=torch.bool)
+        kept[[n + 1 for n in bins]] = True
+        inside = kept[self.dynamic.labels.long()]
+        shells = torch.zeros(len(self.static) + 1, dtype=torch.bool)
+        shells[self.static.labels[inside].long()] = True
+        return replace(
+            self, dynamic=_kept(self.dynamic, kept[1:]), static=_kept(self.static, shells[1:])
+        )
+
     def cells(self, sectors: int = SECTORS) -> Tensor:
         """(qy, qx) int64 azimuthal part of its bin that a pixel is in, 0 … sectors − 1.
 
@@ -148,6 +177,12 @@ class QMap(ByValue):
         rank = np.empty(len(labels), dtype=np.int64)
         rank[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return torch.from_numpy(rank * sectors // sizes[labels]).reshape(self.shape)
+
+
+def _kept(partition: Partition, kept: Tensor) -> Partition:
+    """Some bins of a partition, numbered anew."""
+    number = torch.cat([torch.zeros(1), kept.cumsum(0) * kept]).int()
+    return replace(partition, labels=number[partition.labels.long()], index=partition.index[kept])
 
 
 def rings_of(
@@ -170,7 +205,7 @@ def rings_of(
         spacing: Of rings counted: ``linear`` or ``log``.
         q_range: Between which q they lie; from the innermost pixel that counts to the nearest
             edge of the detector by default.
-        shells: Static shells a ring; one for about every pixel of its width by default.
+        shells: Static shells a ring; one for about every pixel of the narrowest ring by default.
 
     Raises:
         InputError: The centre lies outside the frame and nothing says which q is wanted, a border
@@ -179,7 +214,7 @@ def rings_of(
     Example:
         >>> qmap = rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20], phi=4)
         >>> qmap, qmap.dynamic.counts.tolist()[:4]
-        (QMap(8 bins of 2 q × 4 azimuths, 60 shells, q = 5 … 20 pixels), [59, 59, 59, 59])
+        (QMap(8 bins of 2 q × 4 azimuths, 40 shells, q = 5 … 20 pixels), [59, 59, 59, 59])
     """
     mask = mask.bool()
     shape = (int(mask.shape[0]), int(mask.shape[1]))
@@ -293,16 +328,16 @@ def _digitize(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def _partition(
     inside: np.ndarray, number: np.ndarray, edges: Sequence[np.ndarray], fewest: int
 ) -> tuple[Partition, np.ndarray]:
-    """Labels without gaps of the bins that hold pixels enough, and the numbers of those that do not."""
+    """Labels without gaps of bins that hold pixels enough, and the numbers of those that do not."""
     q_edges, phi_edges = edges
     total = (len(q_edges) - 1) * (len(phi_edges) - 1)
     sizes = np.bincount(number[inside], minlength=total)
     kept = np.flatnonzero(sizes >= fewest)
     label = np.zeros(total + 1, dtype=np.int32)  # the last for what is outside
     label[kept] = np.arange(1, len(kept) + 1)
-    middles = [torch.from_numpy(0.5 * (e[1:] + e[:-1])) for e in edges]
+    q, phi = (torch.from_numpy(0.5 * (e[1:] + e[:-1])) for e in edges)
     labels = torch.from_numpy(label[np.where(inside, number, total)])
-    return Partition(labels, *middles, torch.from_numpy(kept)), np.flatnonzero(sizes < fewest)
+    return Partition(labels, q, phi, torch.from_numpy(kept)), np.flatnonzero(sizes < fewest)
 
 
 def _check_rings(dynamic: Partition, edges: np.ndarray, n_phi: int, unit: str) -> None:
@@ -312,7 +347,7 @@ def _check_rings(dynamic: Partition, edges: np.ndarray, n_phi: int, unit: str) -
         if i not in there:
             raise InputError(
                 f"ring {i} of the q-map holds too few pixels",
-                why=f"fewer than {FEWEST} that count have {edges[i]:.4g} ≤ q < {edges[i + 1]:.4g} {unit}",
+                why=f"fewer than {FEWEST} have {edges[i]:.4g} ≤ q < {edges[i + 1]:.4g} {unit}",
                 fix="widen the ring, ask for fewer rings or parts, or move it off the beamstop",
             )
 

@@ -97,7 +97,7 @@ class Simulated(OneLine):
         return correlator.finish()
 
     def _moduli(self) -> np.ndarray:
-        """q of each pixel; within a bin that of its middle, so that a bin has one g2."""
+        """Q of each pixel; within a bin that of its middle, so that a bin has one g2."""
         labels = self.qmap.dynamic.labels.numpy()
         middle = np.concatenate([[float(self.qmap.q.max())], self.qmap.q.numpy()])
         return np.asarray(middle[labels])
