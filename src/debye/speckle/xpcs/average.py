@@ -1,0 +1,135 @@
+"""The mean of several runs of one sample, if they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.errors import InputError
+from debye.speckle.xpcs.correlation import Correlation
+from debye.speckle.xpcs.least_squares import goodness
+
+ODD = 1e-4
+"""p-value below which a run is taken to differ from the others."""
+
+
+def average(
+    runs: Sequence[Correlation], *, names: Sequence[str] | None = None, check: bool = True
+) -> Correlation:
+    """The weighted mean of runs, at the delays that all have.
+
+    A run's weight is the inverse of its variance of g2, the mean over bins and delays. Sectors
+    stay what they are, so that the mean has replicas, errors and covariance as each run has.
+
+    Args:
+        runs: Of one q-map and frame time.
+        names: What to call them in an error; their numbers by default.
+        check: Whether to refuse runs whose g2 differ from that of the others by more than errors
+            allow: the sample has changed, or the beam.
+
+    Raises:
+        InputError: There is no run, their q-maps, frame times or delays differ, or their g2.
+
+    Example:
+        >>> from debye.speckle.xpcs.simulate import brownian
+        >>> one, two = (brownian(frames=200, seed=s).correlate() for s in (1, 2))
+        >>> both = average([one, two])
+        >>> len(both.numbers), bool((both.error.mean() < one.error.mean()))
+        (400, True)
+    """
+    called = [str(n) for n in (names or range(len(runs)))]
+    _check_alike(runs, called)
+    delays = [d for d in runs[0].delay.tolist() if all(d in r.delay.tolist() for r in runs)]
+    if not delays:
+        raise InputError(
+            "cannot average these runs", why="no delay is common to all", fix="take longer runs"
+        )
+    cut = [_at(run, delays) for run in runs]
+    weight = torch.stack([1 / run.error.square().nanmean() for run in cut])
+    if check and len(runs) > 1:
+        _check_agreement(cut, weight, called)
+    frames = torch.tensor([len(run.numbers) for run in runs]).double()
+    mean = {k: _mean(cut, k, weight) for k in ("g2", "replicas", "contrast", "contrast_replicas")}
+    light = {k: _mean(cut, k, frames) for k in ("saxs_2d", "saxs_1d")}
+    return replace(
+        cut[0],
+        **mean,
+        **light,
+        intensity=torch.cat([run.intensity for run in runs]),
+        numbers=torch.arange(int(frames.sum())),
+        slices=tuple(runs),
+    )
+
+
+def _mean(runs: Sequence[Correlation], name: str, weight: Tensor) -> Tensor:
+    """A weighted mean of what runs have."""
+    return torch.tensordot(weight / weight.sum(), torch.stack([getattr(r, name) for r in runs]), 1)
+
+
+def _at(run: Correlation, delays: list[int]) -> Correlation:
+    """A run at some of its delays."""
+    every = run.delay.tolist()
+    chosen = [every.index(d) for d in delays]
+    return replace(
+        run,
+        delay=run.delay[chosen],
+        width=run.width[chosen],
+        g2=run.g2[:, chosen],
+        replicas=run.replicas[..., chosen],
+    )
+
+
+def _check_alike(runs: Sequence[Correlation], names: list[str]) -> None:
+    """Refuse runs that were not taken or correlated alike."""
+    if not runs:
+        raise InputError("cannot average", why="there is no run", fix="give at least one")
+    first = runs[0]
+    for name, run in zip(names[1:], runs[1:], strict=True):
+        differs = {
+            f"frames of {run.qmap.shape} pixels, not {first.qmap.shape}": run.qmap.shape
+            != first.qmap.shape,
+            f"another geometry: {run.qmap.geometry}, not {first.qmap.geometry}": run.qmap.geometry
+            != first.qmap.geometry,
+            "another q-map": run.qmap.digest != first.qmap.digest,
+            f"a frame time of {run.frame_time:g} s, not {first.frame_time:g}": not np.isclose(
+                run.frame_time, first.frame_time
+            ),
+            f"{len(run.replicas)} replicas, not {len(first.replicas)}": len(run.replicas)
+            != len(first.replicas),
+        }
+        for what, is_so in differs.items():
+            if is_so:
+                raise InputError(
+                    f"cannot average run {name} with run {names[0]}",
+                    why=f"it has {what}",
+                    fix="correlate both with one q-map and geometry, or leave it out",
+                )
+
+
+def _check_agreement(runs: list[Correlation], weight: Tensor, names: list[str]) -> None:
+    """Refuse runs of which one is not like the others."""
+    odd = {}
+    for i, name in enumerate(names):
+        others, rest = [r for j, r in enumerate(runs) if j != i], np.delete(weight.numpy(), i)
+        share = torch.from_numpy(rest)
+        apart = runs[i].g2 - _mean(others, "g2", share)
+        replicas = runs[i].replicas - _mean(others, "replicas", share)
+        middle = replicas.mean(0)
+        error = replicas.std(0, correction=0) * (len(replicas) - 1) ** 0.5
+        known = torch.isfinite(apart) & (error > 0)
+        left = ((replicas - middle) / error)[:, known].numpy()
+        chi2 = float((apart / error)[known].square().sum())
+        _, p_value = goodness(chi2, left)
+        if p_value < ODD:
+            odd[name] = p_value
+    if odd:
+        worst = min(odd, key=lambda name: odd[name])
+        raise InputError(
+            "cannot average these runs",
+            why=f"g2 of run {worst} differs from that of the others (p = {odd[worst]:.1g})",
+            fix=f"leave run {worst} out, or average without the check if that is meant",
+        )
