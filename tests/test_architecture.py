@@ -146,6 +146,7 @@ OWNERS = {
         "crystals/data/labels.py",
         "crystals/inversion",
         "crystals/uncertainty",
+        "speckle/xpcs",  # sparse products, least squares, distributions
     ),
     "h5py": ("speckle/data",),
     "hdf5plugin": ("speckle/data",),

@@ -53,12 +53,14 @@ def average(
     if check and len(runs) > 1:
         _check_agreement(cut, weight, called)
     frames = torch.tensor([len(run.numbers) for run in runs]).double()
-    mean = {k: _mean(cut, k, weight) for k in ("g2", "replicas", "contrast", "contrast_replicas")}
-    light = {k: _mean(cut, k, frames) for k in ("saxs_2d", "saxs_1d")}
     return replace(
         cut[0],
-        **mean,
-        **light,
+        g2=_mean(cut, "g2", weight),
+        replicas=_mean(cut, "replicas", weight),
+        contrast=_mean(cut, "contrast", weight),
+        contrast_replicas=_mean(cut, "contrast_replicas", weight),
+        saxs_2d=_mean(cut, "saxs_2d", frames),
+        saxs_1d=_mean(cut, "saxs_1d", frames),
         intensity=torch.cat([run.intensity for run in runs]),
         numbers=torch.arange(int(frames.sum())),
         slices=tuple(runs),

@@ -66,7 +66,7 @@ class Correlation(ByValue, Displayed):
         delay: (D,) delays in frames.
         width: (D,) frames that were summed into one before they were correlated there.
         g2: (N, D); NaN where a bin has no pair with light.
-        replicas: (K, N, D) the same without one of K sectors each.
+        replicas: (K, N, D) the same without one of K sectors each; NaN where no photons meet.
         contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons count.
         contrast_replicas: (K, N) likewise.
         saxs_2d: (qy, qx) mean intensity.
@@ -181,6 +181,8 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
             width.append(1 << n)
     every = np.concatenate([np.stack(found, -1), _contrast(sums, mean, flux, scale)[..., None]], -1)
     whole, replicas = jackknifed(torch.from_numpy(every), boundaries(sums.qmap))
+    # Where no two photons meet, g2 is 0, and nothing says how far off that may be.
+    replicas[:, torch.from_numpy(every[0] == 0)] = torch.nan
     labels = sums.qmap.static.labels.flatten().numpy()
     inside = sums.slots.pixel[sums.slots.is_pixel]
     return Correlation(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from debye.speckle.xpcs.dense import Lags
 from debye.speckle.xpcs.slots import Slots
@@ -145,6 +144,8 @@ class SparseBand:
 
 def by_slot(events: Events, slots: int) -> np.ndarray:
     """Order of events by slot, and in a slot by frame: a counting sort."""
+    from scipy.sparse import csr_matrix
+
     if not len(events.frame):
         return np.zeros(0, dtype=np.int64)
     first = int(events.frame[0])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import t as t_distribution
 from torch import Tensor
 
 from debye.core.upward import Displayed
@@ -123,7 +122,9 @@ class Fit(ByValue, Displayed):
 
 def student(values: Tensor, replicas: Tensor, level: float) -> Tensor:
     """(…, 2) within which values lie, from (K, …) jackknife replicas."""
-    half = float(t_distribution.ppf(0.5 + level / 2, len(replicas) - 1)) * jackknife_error(replicas)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(replicas) - 1, 0.5 + level / 2)) * jackknife_error(replicas)
     return torch.stack([values - half, values + half], -1)
 
 

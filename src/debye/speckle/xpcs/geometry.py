@@ -59,6 +59,7 @@ class Geometry(OneLine):
         for name, value in (("x", self.x), ("y", self.y)):
             if not math.isfinite(value):
                 raise _unusable(name, value, "it is not finite")
+            object.__setattr__(self, name, float(value))  # 20 and 20.0 are one centre
 
     @property
     def sides(self) -> tuple[float, float]:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.stats import f as f_distribution
 
 from debye.errors import ComputationError
 from debye.speckle.xpcs.models import Model, averaged
@@ -59,6 +57,7 @@ def solve(problem: Problem, g2: np.ndarray, replicas: np.ndarray, error: np.ndar
     Raises:
         ComputationError: It does not converge.
     """
+    from scipy.optimize import least_squares
 
     def residual(u: np.ndarray) -> np.ndarray:
         return ((problem.g2(u) - g2) / error).ravel()
@@ -103,6 +102,8 @@ def goodness(chi2: float, left: np.ndarray) -> tuple[float, float]:
         Satterthwaite, Biometrics Bull. 2, 110 (1946); Bai and Saranadasa, Stat. Sinica 6, 311
         (1996), for tr S².
     """
+    from scipy.special import fdtrc
+
     count, n = len(left), len(left) - 1
     gram = left @ left.T * (n / count)
     first, second = float(np.trace(gram)), float((gram**2).sum())
@@ -113,4 +114,4 @@ def goodness(chi2: float, left: np.ndarray) -> tuple[float, float]:
     freedom = float(np.clip(freedom, 1.0, left.shape[1]))
     expected = first * n / (n - 2)
     ratio = chi2 / expected * (n * freedom / (n * freedom - 2))
-    return expected, float(f_distribution.sf(ratio, freedom, n * freedom))
+    return expected, float(fdtrc(freedom, n * freedom, ratio))

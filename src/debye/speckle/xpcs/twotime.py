@@ -5,12 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.sparse import csc_matrix, csr_matrix, vstack
 from torch import Tensor
 
 from debye.core.upward import Displayed
@@ -22,6 +21,9 @@ from debye.speckle.xpcs.dense import Lags
 from debye.speckle.xpcs.events import nonzero
 from debye.speckle.xpcs.qmap import SECTORS, QMap
 from debye.speckle.xpcs.slots import Slots
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix, csr_matrix
 
 OCCUPANCY = 0.05
 """Lit part of the pixels below which products of sparse matrices are faster."""
@@ -173,6 +175,8 @@ class TwoTimer:
         self._sum += flat.sum(0, dtype=np.float64 if flat.dtype.kind == "f" else np.uint64)
         self._check_size(int(given[-1] - self._numbers[0][0]) + 1)
         if self._is_sparse:
+            from scipy.sparse import csr_matrix
+
             row, pixel, value = nonzero(flat)
             slot = self._slot_of[pixel]
             table = (value[slot >= 0].astype(np.float32), (row[slot >= 0], slot[slot >= 0]))
@@ -231,6 +235,8 @@ class TwoTimer:
         self, row: np.ndarray, rows: int, weight: np.ndarray
     ) -> Iterator[tuple[np.ndarray | csc_matrix, np.ndarray]]:
         """(row, slot) weighted counts of each cell, and the weights of its slots."""
+        from scipy.sparse import csr_matrix, vstack
+
         edges = np.searchsorted(self.slots.cell, np.arange(self.slots.cells + 1))
         kept = np.flatnonzero(row < rows)
         sum_up = csr_matrix(

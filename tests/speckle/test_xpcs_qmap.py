@@ -1,0 +1,130 @@
+"""Pixels go where their q and azimuth say, and nowhere else."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from debye.errors import InputError
+from debye.speckle.xpcs.geometry import Geometry, wavelength_of
+from debye.speckle.xpcs.jackknife import boundaries
+from debye.speckle.xpcs.qmap import SECTORS, rings_of
+from debye.speckle.xpcs.slots import Slots
+
+ALL = torch.ones(80, 96, dtype=torch.bool)
+CENTRE = Geometry(x=45.3, y=38.8)
+REAL = Geometry(x=45.3, y=38.8, distance=4.0, pixel=(55e-6, 75e-6), wavelength=1.0)
+
+
+def test_q_is_bragg_s_on_a_flat_detector():
+    """q = 4π sin θ/λ with 2θ the angle at which the sample sees the pixel."""
+    q = REAL.modulus((80, 96))
+    ray = np.array([(70 - 38.8) * 55e-6, (90 - 45.3) * 75e-6, 4.0])
+    two_theta = math.acos(ray[2] / np.linalg.norm(ray))
+    assert float(q[70, 90]) == pytest.approx(4 * math.pi * math.sin(two_theta / 2), rel=1e-9)
+    assert REAL.unit == "1/Å"
+    assert REAL.energy == pytest.approx(12.39841984)  # hc, CODATA 2018
+    assert wavelength_of(REAL.energy) == pytest.approx(1.0)
+
+
+def test_without_distance_or_wavelength_q_is_in_pixels():
+    for lacking in ({"distance": 4.0}, {"distance": 4.0, "pixel": 1e-4}, {"wavelength": 1.0}):
+        assert Geometry(x=2, y=3, **lacking).unit == "pixels"
+    oblong = Geometry(x=0, y=0, pixel=(2e-4, 1e-4)).modulus((4, 4))
+    assert oblong[3, 0] == pytest.approx(6)  # rows are two columns tall
+    assert Geometry(x=10, y=5).cropped(top=2, left=3) == Geometry(x=7, y=3)
+
+
+@pytest.mark.parametrize("geometry", [CENTRE, REAL], ids=["pixels", "physical"])
+@pytest.mark.parametrize("phi", [1, 4, [-20.0, 20.0, 100.0]], ids=["rings", "quarters", "given"])
+@pytest.mark.parametrize("spacing", ["linear", "log"])
+def test_every_pixel_lies_within_the_borders_of_its_bin(geometry, phi, spacing):
+    mask = ALL.clone()
+    mask[:, 50:53] = False
+    reach = (float(geometry.modulus((80, 96))[38, 52]), float(geometry.modulus((80, 96))[38, 83]))
+    qmap = rings_of(geometry, mask, 4, phi=phi, spacing=spacing, q_range=reach)
+    q, azimuth = geometry.modulus(qmap.shape), geometry.azimuth(qmap.shape)
+    number = qmap.dynamic.labels.long() - 1
+    inside = number >= 0
+    assert bool(mask[inside].all())
+    which = qmap.dynamic.index[number[inside]]
+    n_phi = len(qmap.phi_edges) - 1
+    assert bool((q[inside] >= qmap.q_edges[which // n_phi]).all())
+    assert bool((q[inside] < qmap.q_edges[which // n_phi + 1]).all())
+    turned = (azimuth[inside] - qmap.phi_edges[0]) % 360 + qmap.phi_edges[0]
+    assert bool((turned >= qmap.phi_edges[which % n_phi]).all())
+    assert bool((turned < qmap.phi_edges[which % n_phi + 1]).all())
+    covered = mask & (q >= qmap.q_edges[0]) & (q < qmap.q_edges[-1])
+    if phi != [-20.0, 20.0, 100.0]:
+        assert int(inside.sum()) == int(covered.sum()) == int(qmap.dynamic.counts.sum())
+
+
+def test_static_shells_lie_each_in_one_bin_and_cover_it():
+    qmap = rings_of(CENTRE, ALL, 5, phi=3)
+    shell, number = qmap.static.labels[qmap.static.labels > 0], qmap.dynamic.labels
+    assert torch.equal(qmap.static.labels > 0, number > 0)
+    home = number[qmap.static.labels > 0]
+    for s in shell.unique():
+        assert len(home[shell == s].unique()) == 1
+    assert sorted(shell.unique().tolist()) == list(range(1, len(qmap.static) + 1))
+
+
+def test_sectors_are_equal_and_opposite_pixels_share_one():
+    qmap = rings_of(Geometry(x=40, y=40), torch.ones(81, 81) > 0, 3)
+    cell, label = qmap.cells(), qmap.dynamic.labels
+    for number in range(1, 4):
+        sizes = torch.bincount(cell[label == number], minlength=SECTORS)
+        assert int(sizes.max() - sizes.min()) <= 1
+    same = (cell == cell.flip(0, 1))[label > 0]
+    assert same.double().mean() > 0.97  # but where a border falls between the two
+    assert boundaries(qmap)[0] > boundaries(qmap)[2] > 0
+
+
+def test_slots_hold_each_pixel_once():
+    qmap = rings_of(CENTRE, ALL, 4, phi=2)
+    slots = Slots.of(qmap)
+    held = np.sort(slots.pixel[slots.is_pixel])
+    assert held.tolist() == np.flatnonzero(qmap.dynamic.labels.flatten().numpy()).tolist()
+    assert (np.diff(slots.cell) >= 0).all()
+    labels = qmap.dynamic.labels.flatten().numpy()
+    assert (labels[slots.pixel] - 1 == slots.cell // SECTORS).all()
+
+
+def test_parts_off_the_detector_are_left_out_and_named():
+    qmap = rings_of(Geometry(x=5, y=40), torch.ones(81, 81) > 0, [10, 20, 30], phi=8)
+    assert len(qmap) < 16
+    assert qmap.left_out == ((0, 3), (0, 4), (1, 3), (1, 4))
+    assert qmap.q.tolist() == [15.0] * 6 + [25.0] * 6
+
+
+def test_equal_maps_compare_and_have_one_digest():
+    one, two = rings_of(CENTRE, ALL, 3), rings_of(CENTRE, ALL, 3)
+    assert one == two
+    assert one.digest == two.digest
+    assert rings_of(REAL, ALL, 3).digest != one.digest
+    assert one.only([0, 1, 2]) == one
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: rings_of(Geometry(x=200, y=5), ALL), "lies outside the frame"),
+        (lambda: rings_of(CENTRE, ALL, 0), "cannot make 0 rings"),
+        (lambda: rings_of(CENTRE, ALL, [3.0, 2.0]), "does not rise"),
+        (lambda: rings_of(CENTRE, ALL, 2, phi=0), "cannot make 0 azimuthal parts"),
+        (lambda: rings_of(CENTRE, ALL, 2, phi=[0, 200, 400]), "more than once"),
+        (lambda: rings_of(CENTRE, ALL, 2, spacing="cubic"), "linear and log"),
+        (lambda: rings_of(CENTRE, ALL, [500, 600]), "ring 0 of the q-map holds too few pixels"),
+        (lambda: rings_of(CENTRE, ALL, [0, 1, 20]), "ring 0 of the q-map"),
+        (lambda: rings_of(CENTRE, ~ALL), "the mask leaves no pixel"),
+        (lambda: rings_of(CENTRE, ALL, 2).only([2]), "has no bin 2"),
+        (lambda: Geometry(x=math.nan, y=0), "cannot use x = nan"),
+        (lambda: Geometry(x=0, y=0, distance=-1.0), "distance = -1.0"),
+        (lambda: Geometry(x=0, y=0, pixel=(1e-4, 0.0)), "pixel \\(x\\) = 0.0"),
+        (lambda: wavelength_of(0), "energy = 0"),
+    ],
+)
+def test_refusals(call, words):
+    with pytest.raises(InputError, match=words):
+        call()
