@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -124,22 +125,43 @@ class SparseBand:
         where = cell * self.lags.size - self.lags.low
         if self.lags.low == 0:
             self._count(where[order >= old], value[order >= old] ** 2)
-        early, late = np.arange(len(order) - 1), np.arange(1, len(order))
-        while len(early):
-            lag = place[late] - place[early]
-            near = lag <= self.lags.high
-            early, late, lag = early[near], late[near], lag[near]
+        for early, late, lag in pairs(place, self.lags.high):
             wanted = (lag >= self.lags.low) & (order[late] >= old)
             product = value[early[wanted]] * value[late[wanted]]
             # Two events of one pixel in one row: either may be called the first.
             product = product * np.where(lag[wanted] == 0, 2, 1)
             self._count(where[early[wanted]] + lag[wanted], product)
-            late = late + 1
-            early, late = early[late < len(order)], late[late < len(order)]
 
     def _count(self, where: np.ndarray, values: np.ndarray) -> None:
         found = np.bincount(where, weights=values, minlength=self.sums.size)
         self.sums += found.reshape(self.sums.shape)
+
+
+def pairs(place: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of numbers, in rising order, that are at most so far apart: neighbours, then the next.
+
+    Args:
+        place: (n,) not falling.
+        high: Largest difference.
+
+    Yields:
+        Indices of the first, of the second, and differences.
+
+    Example:
+        >>> [list(zip(a.tolist(), b.tolist())) for a, b, _ in pairs(np.array([0, 2, 3, 9]), 3)]
+        [[(0, 1), (1, 2)], [(0, 2)]]
+    """
+    early = np.arange(max(len(place) - 1, 0), dtype=np.int32)
+    ahead = 1
+    while len(early):
+        late = early + np.int32(ahead)
+        lag = place[late] - place[early]
+        near = np.flatnonzero(lag <= high)
+        early = early[near]
+        if len(early):
+            yield early, late[near], lag[near]
+        ahead += 1
+        early = early[: np.searchsorted(early, len(place) - ahead)]
 
 
 def by_slot(events: Events, slots: int) -> np.ndarray:

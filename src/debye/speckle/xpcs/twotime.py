@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,12 +18,12 @@ from debye.speckle.values import ByValue
 from debye.speckle.xpcs.correlation import Correlation, Sums, estimate, normalisation
 from debye.speckle.xpcs.correlator import checked_frames, checked_numbers, checked_time, weights
 from debye.speckle.xpcs.dense import Lags
-from debye.speckle.xpcs.events import nonzero
+from debye.speckle.xpcs.events import nonzero, pairs
 from debye.speckle.xpcs.qmap import SECTORS, QMap
 from debye.speckle.xpcs.slots import Slots
 
 if TYPE_CHECKING:
-    from scipy.sparse import csc_matrix, csr_matrix
+    from scipy.sparse import csr_matrix
 
 OCCUPANCY = 0.05
 """Lit part of the pixels below which products of sparse matrices are faster."""
@@ -109,6 +109,24 @@ class AllLags(NamedTuple):
     lags: Lags
     rows: int
     sums: np.ndarray
+
+
+class Into(NamedTuple):
+    """What products are added to."""
+
+    maps: np.ndarray
+    """(bin, row, row), from the diagonal on."""
+    sums: np.ndarray
+    """(cell, lag)."""
+    flux: np.ndarray
+    """(row, cell) Σ_p w I."""
+    shot: np.ndarray
+    """(row, bin) Σ_p w² I."""
+
+    @property
+    def rows(self) -> int:
+        """Of a map."""
+        return len(self.flux)
 
 
 class TwoTimer:
@@ -210,11 +228,11 @@ class TwoTimer:
         sums = np.zeros((self.slots.cells, rows))
         flux = np.zeros((rows, self.slots.cells), dtype=np.float32)
         shot = np.zeros((rows, len(self.bins)))
-        for cell, (x, w) in enumerate(self._cells(row, rows, weight)):
-            flux[:, cell] = x @ np.ones_like(w)
-            shot[:, cell // SECTORS] += x @ w
-            add = _add_dense if isinstance(x, np.ndarray) else _add_sparse
-            add(x, maps[cell // SECTORS], sums[cell])
+        into = Into(maps, sums, flux, shot)
+        if self._is_sparse:
+            self._add_sparse(row, weight, into)
+        else:
+            self._add_dense(row, weight, into)
         # What the flux says of the mean is what the rows hold, which need not be all frames.
         light = self._sum * (flux.sum() / (self._sum[self.slots.pixel] @ weight))
         whole = Sums(
@@ -231,29 +249,44 @@ class TwoTimer:
         found = estimate(whole, self.frame_time * self.binned)
         return TwoTime(torch.tensor(self.bins), torch.from_numpy(maps), found)
 
-    def _cells(
-        self, row: np.ndarray, rows: int, weight: np.ndarray
-    ) -> Iterator[tuple[np.ndarray | csc_matrix, np.ndarray]]:
-        """(row, slot) weighted counts of each cell, and the weights of its slots."""
-        from scipy.sparse import csr_matrix, vstack
-
+    def _add_dense(self, row: np.ndarray, weight: np.ndarray, into: Into) -> None:
+        """Add products of whole frames, cell by cell."""
         edges = np.searchsorted(self.slots.cell, np.arange(self.slots.cells + 1))
-        kept = np.flatnonzero(row < rows)
-        sum_up = csr_matrix(
-            (np.ones(len(kept), np.float32), (row[kept], kept)), shape=(rows, len(row))
-        )
-        whole = None
-        if self._is_sparse:
-            summed = sum_up @ vstack(self._sparse)
-            summed.data *= weight[summed.indices]
-            whole = summed.tocsc()
-        for first, last in itertools.pairwise(edges):
-            w = weight[first:last]
-            if whole is None:
-                x = np.concatenate([block[:, first:last] for block in self._dense])
-                yield sum_up @ (x.astype(np.float32) * w), w
-            else:
-                yield whole[:, first:last], w
+        sum_up = _sum_up(row, into.rows)
+        for cell, (first, last) in enumerate(itertools.pairwise(edges)):
+            counts = np.concatenate([block[:, first:last] for block in self._dense])
+            x = sum_up @ (counts.astype(np.float32) * weight[first:last])
+            number = cell // SECTORS
+            into.flux[:, cell] = x.sum(1)
+            into.shot[:, number] += x @ weight[first:last]
+            _add_products(x, into.maps[number], into.sums[cell])
+
+    def _add_sparse(self, row: np.ndarray, weight: np.ndarray, into: Into) -> None:
+        """Add products of pairs of events, bin by bin."""
+        from scipy.sparse import vstack
+
+        summed = _sum_up(row, into.rows) @ vstack(self._sparse)
+        summed.data *= weight[summed.indices]
+        whole = summed.tocsc()  # by slot, and in a slot by row
+        whole.sort_indices()
+        for number, (first, size) in enumerate(zip(self.slots.first, self.slots.size, strict=True)):
+            begin, end = whole.indptr[first], whole.indptr[first + size * SECTORS]
+            at, value = whole.indices[begin:end].astype(np.int64), whole.data[begin:end]
+            held = np.diff(whole.indptr[first : first + size * SECTORS + 1])
+            slot = np.repeat(np.arange(size * SECTORS), held)
+            cells = slice(number * SECTORS, (number + 1) * SECTORS)
+            sector = slot // size
+            flux = np.bincount(at * SECTORS + sector, value, into.rows * SECTORS)
+            into.flux[:, cells] = flux.reshape(-1, SECTORS)
+            into.shot[:, number] = np.bincount(at, value * weight[first + slot], into.rows)
+            sums = np.bincount(sector * into.rows, value**2, SECTORS * into.rows)
+            total = into.maps[number].reshape(-1)
+            np.add.at(total, at * (into.rows + 1), value**2)
+            for early, late, lag in pairs(slot * (2 * into.rows) + at, into.rows - 1):
+                product = value[early] * value[late]
+                np.add.at(total, at[early] * into.rows + at[late], product)
+                sums += np.bincount(sector[early] * into.rows + lag, product, len(sums))
+            into.sums[cells] = sums.reshape(SECTORS, -1)
 
     def _check_size(self, frames: int) -> None:
         """Refuse maps that memory does not hold."""
@@ -295,24 +328,17 @@ def two_time(
     return timer.finish()
 
 
-def _add_sparse(x: csc_matrix, total: np.ndarray, sums: np.ndarray) -> None:
-    """Add x xᵀ from the diagonal on to a map, and its diagonals to sums by lag.
+def _sum_up(row: np.ndarray, rows: int) -> csr_matrix:
+    """(row, frame) 1 where a frame belongs to a row."""
+    from scipy.sparse import csr_matrix
 
-    Rows are taken by quarters, whose columns begin where they do: little is made twice.
-    """
-    rows, across = x.tocsr(), x.T.tocsr()
-    high = -(-len(total) // 4)
-    for start in range(0, len(total), high):
-        product = rows[start : start + high] @ (across[:, start:] if start else across)
-        row = np.repeat(np.arange(product.shape[0]), np.diff(product.indptr))
-        place = (row + start) * len(total) + start
-        total.reshape(-1)[place + product.indices] += product.data  # each place once
-        lag = np.bincount(product.indices - row + high, product.data, len(sums) + high)
-        sums += lag[high : high + len(sums)]
+    kept = np.flatnonzero(row < rows)
+    ones = np.ones(len(kept), np.float32)
+    return csr_matrix((ones, (row[kept], kept)), shape=(rows, len(row)))
 
 
-def _add_dense(x: np.ndarray, total: np.ndarray, sums: np.ndarray) -> None:
-    """Likewise of an array, in blocks of rows."""
+def _add_products(x: np.ndarray, total: np.ndarray, sums: np.ndarray) -> None:
+    """Add x xᵀ from the diagonal on to a map, and its diagonals to sums by lag, in blocks."""
     for start in range(0, len(x), BLOCK):
         some = x[start : start + BLOCK]
         high, wide = len(some), len(x) - start
