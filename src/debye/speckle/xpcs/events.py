@@ -15,7 +15,7 @@ AT_ONCE = 16
 
 
 class Events(NamedTuple):
-    """Pixels that hold something, in the order of the frames."""
+    """Pixels that hold something, in the order of the frames, each once a frame."""
 
     frame: np.ndarray
     """(event,) int64, not falling."""
@@ -127,10 +127,8 @@ class SparseBand:
             self._count(where[order >= old], value[order >= old] ** 2)
         for early, late, lag in pairs(place, self.lags.high):
             wanted = (lag >= self.lags.low) & (order[late] >= old)
-            product = value[early[wanted]] * value[late[wanted]]
-            # Two events of one pixel in one row: either may be called the first.
-            product = product * np.where(lag[wanted] == 0, 2, 1)
-            self._count(where[early[wanted]] + lag[wanted], product)
+            early, late, lag = early[wanted], late[wanted], lag[wanted]
+            self._count(where[early] + lag, value[early] * value[late])
 
     def _count(self, where: np.ndarray, values: np.ndarray) -> None:
         found = np.bincount(where, weights=values, minlength=self.sums.size)

@@ -15,7 +15,7 @@ from debye.speckle.xpcs.dense import ROWS, DenseBand, Lags
 from debye.speckle.xpcs.events import Events, SparseBand, joined, scattered
 from debye.speckle.xpcs.slots import Slots
 
-OCCUPANCY = 0.05
+OCCUPANCY = 0.06
 """Lit part of the pixels of a row below which pairs of events are faster than matrix products."""
 EVENTS = 200_000
 """Events that are correlated at once."""
