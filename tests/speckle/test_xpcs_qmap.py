@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from debye.errors import InputError
+from debye.speckle.xpcs.centre import doubts, find_centre, uneven
+from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
 from debye.speckle.xpcs.jackknife import boundaries
 from debye.speckle.xpcs.qmap import SECTORS, rings_of
@@ -128,3 +130,42 @@ def test_equal_maps_compare_and_have_one_digest():
 def test_refusals(call, words):
     with pytest.raises(InputError, match=words):
         call()
+
+
+def scattering(x, y, frames=1):
+    """Counts of frames that fall with q, and a mask of the beamstop."""
+    radius = Geometry(x=x, y=y).modulus((80, 96)).clamp(min=2)
+    random = np.random.default_rng(0)
+    return random.poisson(30 * (radius.numpy() / 20) ** -2, (frames, 80, 96)), radius > 5
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (2.0, -1.5), (-9.0, 6.0), (14.0, 11.0)])
+def test_the_centre_is_found_in_the_mean_frame(offset):
+    counts, mask = scattering(45.3, 38.8)
+    mean = torch.from_numpy(counts.mean(0))
+    guess = Geometry(x=45.3 + offset[0], y=38.8 + offset[1], distance=4.0)
+    found = find_centre(mean, mask, guess)
+    assert found.distance == 4.0
+    assert (found.x, found.y) == pytest.approx((45.3, 38.8), abs=0.25)
+
+
+@pytest.mark.parametrize(("off", "low", "high"), [(0.0, -0.004, 0.004), (4.0, 0.02, 0.2)])
+def test_a_misplaced_centre_raises_the_baseline_as_foretold(off, low, high):
+    frames, mask = scattering(45.3, 38.8, frames=150)
+    qmap = rings_of(Geometry(x=45.3 + off, y=38.8), mask, 2, q_range=(10.0, 34.0))
+    foretold = uneven(torch.from_numpy(frames.mean(0)), qmap)
+    assert ((foretold > low) & (foretold < high)).all()
+    correlator = Correlator(qmap)
+    correlator.update(frames)
+    found = correlator.finish()
+    torch.testing.assert_close(found.g2[:, 0] - 1, foretold, atol=0.01, rtol=0.3)
+    assert bool(doubts(found)) == (off > 0)
+
+
+def test_a_centre_that_is_nowhere_near_is_refused():
+    counts, mask = scattering(45.3, 38.8)
+    mean = torch.from_numpy(counts.mean(0))
+    with pytest.raises(InputError, match="the mean frame is dark"):
+        find_centre(0 * mean, mask, CENTRE)
+    with pytest.raises(InputError, match="no place within 3 pixels"):
+        find_centre(mean, mask, Geometry(x=70, y=10), reach=3.0)

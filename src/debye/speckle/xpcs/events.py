@@ -127,8 +127,8 @@ class SparseBand:
             self._count(where[order >= old], value[order >= old] ** 2)
         for early, late, lag in pairs(place, self.lags.high):
             wanted = (lag >= self.lags.low) & (order[late] >= old)
-            early, late, lag = early[wanted], late[wanted], lag[wanted]
-            self._count(where[early] + lag, value[early] * value[late])
+            first, second = early[wanted], late[wanted]
+            self._count(where[first] + lag[wanted], value[first] * value[second])
 
     def _count(self, where: np.ndarray, values: np.ndarray) -> None:
         found = np.bincount(where, weights=values, minlength=self.sums.size)
