@@ -6,11 +6,13 @@ import torch
 
 from debye.errors import InputError
 from debye.speckle.xpcs import ladder
-from debye.speckle.xpcs.correlator import Correlator, weights
+from debye.speckle.xpcs.correlator import Correlator
+from debye.speckle.xpcs.events import nonzero
 from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.jackknife import boundaries, jackknifed
 from debye.speckle.xpcs.qmap import SECTORS, rings_of
 from debye.speckle.xpcs.simulate import Simulated, brownian
+from debye.speckle.xpcs.slots import weights
 
 QMAP = brownian(side=40, rings=3).qmap
 
@@ -260,3 +262,22 @@ def test_bins_of_azimuth_are_correlated_by_themselves():
     torch.testing.assert_close(
         found.replicas.mean(0)[2], alone.replicas.mean(0)[0], rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.5])
+def test_photons_one_by_one_are_the_same_frames(mean):
+    frames = stack(counts(mean, frames=200))
+    correlator = Correlator(QMAP, 1e-3, bad_frames=[7, 150])
+    for start, size in ((0, 50), (50, 130), (180, 20)):
+        some = frames[start : start + size]
+        correlator.update_events(*nonzero(some.reshape(size, -1)), size)
+    assert_same(correlator.finish(), correlated(frames, bad_frames=[7, 150]))
+    with pytest.raises(InputError, match="sort them by frame"):
+        Correlator(QMAP).update_events(np.array([3, 2]), np.array([0, 0]), np.array([1, 1]), 4)
+
+
+def test_times_given_for_numbers_are_refused():
+    correlator = Correlator(QMAP)
+    correlator.update(np.ones((2, 40, 40)), [0, 10**9])
+    with pytest.raises(InputError, match="not times"):
+        correlator.finish()

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,23 +15,23 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.xpcs.correlation import Correlation, Sums, estimate
 from debye.speckle.xpcs.events import Events, nonzero
+from debye.speckle.xpcs.incoming import (
+    Block,
+    check_events,
+    checked_frames,
+    checked_numbers,
+    checked_time,
+)
 from debye.speckle.xpcs.ladder import MULTI_TAU, Ladder, Scheme
 from debye.speckle.xpcs.qmap import QMap
-from debye.speckle.xpcs.slots import Slots
+from debye.speckle.xpcs.slots import Slots, weights
 
 LOOK = 64
 """Frames that are looked at before the first is correlated, to weigh pixels and count photons."""
+FARTHEST = 1000
+"""How many frames may be missing for each that is there."""
 AT_ONCE = 16
 """Frames that are brought into order at once, so that they stay in the cache."""
-
-
-class Block(NamedTuple):
-    """Frames and the numbers they bear."""
-
-    frames: np.ndarray
-    """(time, pixel)."""
-    numbers: np.ndarray
-    """(time,) int64, rising."""
 
 
 class Correlator:
@@ -127,6 +126,57 @@ class Correlator:
         else:
             self._take(block, self._ladder)
 
+    def update_events(
+        self, row: np.ndarray, pixel: np.ndarray, count: np.ndarray, frames: int
+    ) -> None:
+        """Take the photons of the next frames, as detectors that count them one by one give them.
+
+        Args:
+            row: (event,) frame, not falling, 0 for the next one.
+            pixel: (event,) flat number in a frame; each at most once a frame.
+            count: (event,) photons.
+            frames: How many frames the events are of, dark ones too.
+
+        Raises:
+            InputError: A frame or pixel is beyond, or frames fall.
+
+        Example:
+            >>> from debye.speckle.xpcs.events import nonzero
+            >>> from debye.speckle.xpcs.simulate import brownian
+            >>> seen = brownian(frames=64, photons=0.01)
+            >>> frames = next(seen.blocks())
+            >>> correlator = Correlator(seen.qmap, seen.frame_time)
+            >>> correlator.update_events(*nonzero(frames.reshape(64, -1)), 64)
+            >>> correlator.finish() == seen.correlate()
+            True
+        """
+        check_events(row, pixel, frames, self._pixels)
+        for start in range(0, frames, LOOK):
+            end = min(start + LOOK, frames)
+            part = slice(*np.searchsorted(row, [start, end]))
+            self._update_part(row[part] - start, pixel[part], count[part], end - start)
+
+    def _update_part(
+        self, row: np.ndarray, pixel: np.ndarray, count: np.ndarray, frames: int
+    ) -> None:
+        """Take photons as they are where all else works on events, else as frames."""
+        ladder, begun = self._ladder, self._numbers
+        numbers = np.arange(self._next, self._next + frames)
+        good = ~np.isin(numbers, self.bad)
+        if ladder is None or not ladder.sparse or self._slices is not None or not begun:
+            dense = np.zeros((frames, self._pixels), dtype=np.asarray(count).dtype)
+            dense[row, pixel] = count
+            self.update(dense.reshape(frames, *self.qmap.shape))
+            return
+        self._next += frames
+        kept = good[row]
+        row, pixel, count = row[kept], pixel[kept], count[kept]
+        self._sum += np.bincount(pixel, weights=count, minlength=self._pixels)
+        if good.any():
+            self._numbers.append(numbers[good])
+            places = numbers - begun[0][0]
+            self._add_events(places[row], pixel, count, int(places[good][-1]) + 1, ladder)
+
     def so_far(self) -> Correlation:
         """The correlation of the frames taken until now; more can follow.
 
@@ -206,6 +256,12 @@ class Correlator:
         if block.frames.dtype.kind == "f":
             self._sum += block.frames.sum(0, dtype=np.float64)
         places = block.numbers - origin
+        if places[-1] > FARTHEST * (self.frames + LOOK):
+            raise InputError(
+                "cannot place these frames",
+                why=f"number {block.numbers[-1]} is far beyond the {self.frames} frames there are",
+                fix="give numbers of frames, not times",
+            )
         done = 0
         while done < len(places):
             if ladder.sparse:
@@ -216,20 +272,24 @@ class Correlator:
     def _take_events(self, frames: np.ndarray, places: np.ndarray, ladder: Ladder) -> int:
         """Add some frames as events; how many."""
         count = min(len(frames), 4 * LOOK)
-        before, end = ladder.end, int(places[count - 1]) + 1
         row, pixel, value = nonzero(frames[:count])
         if frames.dtype.kind != "f":
             self._sum += np.bincount(pixel, weights=value, minlength=self._pixels)
-        slot = self._slot_of[pixel]
+        self._add_events(places[row], pixel, value, int(places[count - 1]) + 1, ladder)
+        return count
+
+    def _add_events(
+        self, place: np.ndarray, pixel: np.ndarray, value: np.ndarray, end: int, ladder: Ladder
+    ) -> None:
+        """Add the events of frames up to ``end`` to flux and levels."""
+        slot, before, cells = self._slot_of[pixel], ladder.end, self.slots.cells
         inside = slot >= 0
-        slot, place = slot[inside], places[row[inside]]
+        slot, place = slot[inside], place[inside]
         events = Events(place, slot, value[inside].astype(np.float32) * self._weight[slot])
-        cells = self.slots.cells
         where = (place - before) * cells + self.slots.cell[slot]
         flux = np.bincount(where, weights=events.value, minlength=(end - before) * cells)
         self._add_flux(flux.reshape(-1, cells).astype(np.float32))
         ladder.add_events(events, end)
-        return count
 
     def _take_rows(self, frames: np.ndarray, places: np.ndarray, ladder: Ladder) -> int:
         """Add some frames that follow one another as they are, after those missing; how many."""
@@ -302,82 +362,6 @@ class Slices:
         self.now = None
 
 
-def checked_frames(frames: ArrayLike | Tensor, shape: tuple[int, int]) -> np.ndarray:
-    """(time, pixel) frames, seen to be of a shape and of real numbers.
-
-    Args:
-        frames: (time, qy, qx).
-        shape: (qy, qx).
-
-    Raises:
-        InputError: They are not.
-    """
-    values = frames.numpy() if isinstance(frames, Tensor) else np.asarray(frames)
-    if isinstance(frames, np.ma.MaskedArray) or values.dtype.kind not in "uifb":
-        raise InputError(
-            "cannot correlate these frames",
-            why=f"they are {type(frames).__name__} of {values.dtype}, not of real numbers",
-            fix="give an array of counts, and a mask to the q-map",
-        )
-    if values.ndim != 3 or values.shape[1:] != shape:
-        raise InputError(
-            "cannot correlate these frames",
-            why=f"their shape is {values.shape}, and a frame of the q-map {shape}",
-            fix="give (time, qy, qx), and make the q-map for such frames",
-        )
-    kind = np.uint8 if values.dtype.kind == "b" else values.dtype.newbyteorder("=")
-    return np.ascontiguousarray(values, dtype=kind).reshape(len(values), -1)
-
-
-def checked_numbers(numbers: ArrayLike | None, count: int, start: int) -> np.ndarray:
-    """(time,) int64 numbers of frames, seen to rise; those that follow by default.
-
-    Args:
-        numbers: As given.
-        count: Frames.
-        start: The least that the first may be.
-
-    Raises:
-        InputError: They do not rise, or are not as many as frames.
-    """
-    if numbers is None:
-        return np.arange(start, start + count)
-    given = np.asarray(numbers)
-    if given.shape != (count,) or (np.diff(given, prepend=start - 1) < 1).any():
-        raise InputError(
-            "cannot place these frames",
-            why=f"the numbers of {count} frames do not rise from {start} on",
-            fix="give the frames in the order of their numbers, each once",
-        )
-    return given.astype(np.int64)
-
-
-def weights(mean: np.ndarray, qmap: QMap, counts: bool) -> np.ndarray:
-    """(pixel,) weight w of each pixel, from the mean intensity μ of its static shell.
-
-    The product of two counts varies as (μ + μ²)², and its signal goes as μ²: w = 1/(1 + 2μ) weighs
-    few photons by their number, and many so that all pixels count alike. Where there are no counts,
-    w = 1/μ, but for shells darker than a twentieth of the brightest.
-
-    Args:
-        mean: (pixel,) of some frames.
-        qmap: Whose static shells are taken.
-        counts: Whether the frames count photons.
-    """
-    label = qmap.static.labels.flatten().numpy()
-    size = np.bincount(label)
-    shell = np.bincount(label, weights=np.where(label > 0, mean, 0)) / size.clip(1)
-    if counts:
-        return np.asarray((1 / (1 + 2 * shell.clip(0)))[label])
-    brightest = float(shell[1:].max())
-    floor = 0.05 * brightest if brightest > 0 else 1.0
-    return (
-        np.asarray(brightest / np.maximum(shell, floor))[label]
-        if brightest > 0
-        else np.ones(len(label))
-    )
-
-
 def _scheme(delays: str | int) -> Scheme:
     """Which lags are wanted."""
     if delays == "multi-tau":
@@ -389,19 +373,6 @@ def _scheme(delays: str | int) -> Scheme:
         why="they are neither multi-tau nor a number of frames",
         fix="say multi-tau, or how many delays of whole frames are wanted",
     )
-
-
-def checked_time(value: float) -> float:
-    """A frame time that can be one.
-
-    Raises:
-        InputError: It is not positive.
-    """
-    if not 0 < value < np.inf:
-        raise InputError(
-            f"cannot use a frame time of {value!r} s", why="it is not positive", fix="correct it"
-        )
-    return float(value)
 
 
 def _checked_slice(frames: int) -> int:

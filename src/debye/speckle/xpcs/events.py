@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,54 +86,82 @@ class SparseBand:
     """Σ over rows r of x(r) x(r − lag), cell by cell, from pairs of events.
 
     Args:
-        slots: Which slots make a cell.
+        cells: Their number.
         lags: Which are wanted, in rows.
         level: A row holds 2ˡᵉᵛᵉˡ frames.
 
     Attributes:
         sums: (cell, lag) float64.
         rows: How many have been correlated.
-        carried: Events that those to come may meet.
     """
 
-    def __init__(self, slots: Slots, lags: Lags, level: int) -> None:
-        self.slots, self.lags, self.level = slots, lags, level
-        self.sums = np.zeros((slots.cells, lags.size))
+    def __init__(self, cells: int, lags: Lags, level: int) -> None:
+        self.lags, self.level = lags, level
+        self.sums = np.zeros((cells, lags.size))
         self.rows = 0
-        self.carried = Events.none()
 
-    def correlate(self, events: Events, end: int) -> None:
-        """Add the pairs whose later event is one of these.
+    @property
+    def reach(self) -> int:
+        """Largest distance in frames of two events that a lag joins."""
+        return ((self.lags.high + 1) << self.level) - 1
+
+    def add(
+        self, cell: np.ndarray, early: np.ndarray, late: np.ndarray, product: np.ndarray
+    ) -> None:
+        """Add products of pairs of events, those whose rows are whole and a lag apart.
 
         Args:
-            events: All since the last call.
-            end: The frame after them; rows that are not whole by then are left out.
+            cell: (pair,) of the slot.
+            early: (pair,) frame of the first event.
+            late: (pair,) frame of the second.
+            product: (pair,).
         """
-        self.rows = end >> self.level
-        events = events.before(self.rows << self.level)
-        both = joined([self.carried, events])
-        self._add(both, len(self.carried.frame))
-        self.carried = both.since((self.rows - self.lags.high) << self.level)
-
-    def _add(self, events: Events, old: int) -> None:
-        """Add pairs of events, but not of the first ``old`` among themselves."""
-        order = by_slot(events, len(self.slots))
-        value, cell = events.value[order], self.slots.cell[events.slot[order]]
-        row = (events.frame - events.frame[:1]) >> self.level
-        # Slots lie so far apart that a small difference of places is a lag in one slot.
-        apart = int(row[-1] if len(row) else 0) + self.lags.high + 1
-        place = (events.slot.astype(np.int64) * apart + row)[order]
-        where = cell * self.lags.size - self.lags.low
-        if self.lags.low == 0:
-            self._count(where[order >= old], value[order >= old] ** 2)
-        for early, late, lag in pairs(place, self.lags.high):
-            wanted = (lag >= self.lags.low) & (order[late] >= old)
-            first, second = early[wanted], late[wanted]
-            self._count(where[first] + lag[wanted], value[first] * value[second])
-
-    def _count(self, where: np.ndarray, values: np.ndarray) -> None:
-        found = np.bincount(where, weights=values, minlength=self.sums.size)
+        row = late >> self.level
+        lag = row - (early >> self.level)
+        wanted = np.flatnonzero(
+            (lag >= self.lags.low) & (lag <= self.lags.high) & (row < self.rows)
+        )
+        where = cell[wanted] * self.lags.size + (lag[wanted] - self.lags.low)
+        found = np.bincount(where, product[wanted], self.sums.size)
         self.sums += found.reshape(self.sums.shape)
+
+
+def correlate(
+    bands: Sequence[SparseBand], slots: Slots, carried: Events, events: Events, end: int
+) -> Events:
+    """Add all pairs of events whose later one is new, to all levels at once.
+
+    Args:
+        bands: The levels.
+        slots: Which slots make a cell.
+        carried: Events that new ones may meet.
+        events: All new ones.
+        end: The frame after them; rows that are not whole by then are left out.
+
+    Returns:
+        What to carry on.
+    """
+    old, both = len(carried.frame), joined([carried, events])
+    reach = max(band.reach for band in bands)
+    for band in bands:
+        band.rows = end >> band.level
+    order = by_slot(both, len(slots))
+    frame, value = both.frame[order], both.value[order]
+    cell = slots.cell[both.slot[order]]
+    # Slots lie so far apart that a small difference of places is a lag in one slot.
+    first = int(both.frame[0]) if len(order) else 0
+    place = both.slot[order] * np.int64(end - first + reach + 1) + (frame - first)
+    new = order >= old
+    itself = np.flatnonzero(new)
+    if bands[0].lags.low == 0:
+        bands[0].sums[:, 0] += np.bincount(cell[itself], value[itself] ** 2, slots.cells)
+    for early, late, _ in pairs(place, reach):
+        fresh = np.flatnonzero(new[late])
+        one, two = early[fresh], late[fresh]
+        product = value[one] * value[two]
+        for band in bands:
+            band.add(cell[one], frame[one], frame[two], product)
+    return both.since(end - reach)
 
 
 def pairs(place: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -149,17 +178,16 @@ def pairs(place: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray
         >>> [list(zip(a.tolist(), b.tolist())) for a, b, _ in pairs(np.array([0, 2, 3, 9]), 3)]
         [[(0, 1), (1, 2)], [(0, 2)]]
     """
-    early = np.arange(max(len(place) - 1, 0), dtype=np.int32)
-    ahead = 1
-    while len(early):
+    early = np.arange(len(place), dtype=np.int32)
+    for ahead in itertools.count(1):
+        early = early[: np.searchsorted(early, len(place) - ahead)]
         late = early + np.int32(ahead)
         lag = place[late] - place[early]
         near = np.flatnonzero(lag <= high)
+        if not len(near):
+            return
         early = early[near]
-        if len(early):
-            yield early, late[near], lag[near]
-        ahead += 1
-        early = early[: np.searchsorted(early, len(place) - ahead)]
+        yield early, late[near], lag[near]
 
 
 def by_slot(events: Events, slots: int) -> np.ndarray:

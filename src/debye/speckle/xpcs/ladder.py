@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from debye.speckle.xpcs.dense import ROWS, DenseBand, Lags
-from debye.speckle.xpcs.events import Events, SparseBand, joined, scattered
+from debye.speckle.xpcs.events import Events, SparseBand, correlate, joined, scattered
 from debye.speckle.xpcs.slots import Slots
 
 OCCUPANCY = 0.06
 """Lit part of the pixels of a row below which pairs of events are faster than matrix products."""
-EVENTS = 200_000
+EVENTS = 60_000
 """Events that are correlated at once."""
 
 
@@ -63,9 +63,10 @@ class Ladder:
         self.on_events: list[SparseBand] = []
         self.on_rows: list[DenseBand] = []
         self.pending: list[Events] = []
+        self.carried = Events.none()
         self.begun = self.end = 0
         for level in range(self._sparse_levels(occupancy)):
-            self.on_events.append(SparseBand(slots, self._lags(level), level))
+            self.on_events.append(SparseBand(slots.cells, self._lags(level), level))
 
     @property
     def sparse(self) -> int:
@@ -114,8 +115,8 @@ class Ladder:
         lit = len(now.frame) / ((end - self.begun) * len(self.slots))
         if lit > 3 * OCCUPANCY / 2 ** (self.sparse - 1):
             self._thin(self._sparse_levels(lit))
-        for band in self.on_events:
-            band.correlate(now, end)
+        if self.sparse:
+            self.carried = correlate(self.on_events, self.slots, self.carried, now, end)
         if self.scheme.lags(self.sparse) is not None:
             first = self.begun >> self.sparse
             rows = (end >> self.sparse) - first
@@ -138,8 +139,9 @@ class Ladder:
         for level, old in enumerate(self.on_events[sparse:], sparse):
             new = DenseBand(self.slots, self._lags(level))
             new.sums, new.rows = old.sums, old.rows
+            first = (old.rows - new.lags.high) << level
             tail = new.buffer[: new.lags.high]
-            scattered(old.carried, (old.rows - new.lags.high) << level, level, tail)
+            scattered(self.carried.since(first), first, level, tail)
             turned.append(new)
         self.on_events, self.on_rows = self.on_events[:sparse], turned + self.on_rows
 

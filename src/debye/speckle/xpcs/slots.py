@@ -63,3 +63,29 @@ class Slots:
         found = np.full(pixels, -1, dtype=np.int32)
         found[self.pixel[self.is_pixel]] = np.flatnonzero(self.is_pixel)
         return found
+
+
+def weights(mean: np.ndarray, qmap: QMap, counts: bool) -> np.ndarray:
+    """(pixel,) weight w of each pixel, from the mean intensity μ of its static shell.
+
+    The product of two counts varies as (μ + μ²)², and its signal goes as μ²: w = 1/(1 + 2μ) weighs
+    few photons by their number, and many so that all pixels count alike. Where there are no counts,
+    w = 1/μ, but for shells darker than a twentieth of the brightest.
+
+    Args:
+        mean: (pixel,) of some frames.
+        qmap: Whose static shells are taken.
+        counts: Whether the frames count photons.
+    """
+    label = qmap.static.labels.flatten().numpy()
+    size = np.bincount(label)
+    shell = np.bincount(label, weights=np.where(label > 0, mean, 0)) / size.clip(1)
+    if counts:
+        return np.asarray((1 / (1 + 2 * shell.clip(0)))[label])
+    brightest = float(shell[1:].max())
+    floor = 0.05 * brightest if brightest > 0 else 1.0
+    return (
+        np.asarray(brightest / np.maximum(shell, floor))[label]
+        if brightest > 0
+        else np.ones(len(label))
+    )

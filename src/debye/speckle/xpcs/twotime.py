@@ -16,11 +16,11 @@ from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.values import ByValue
 from debye.speckle.xpcs.correlation import Correlation, Sums, estimate, normalisation
-from debye.speckle.xpcs.correlator import checked_frames, checked_numbers, checked_time, weights
 from debye.speckle.xpcs.dense import Lags
 from debye.speckle.xpcs.events import nonzero, pairs
+from debye.speckle.xpcs.incoming import checked_frames, checked_numbers, checked_time
 from debye.speckle.xpcs.qmap import SECTORS, QMap
-from debye.speckle.xpcs.slots import Slots
+from debye.speckle.xpcs.slots import Slots, weights
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
