@@ -22,7 +22,7 @@ from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.diffusion import diffusion, power_law
 from debye.speckle.xpcs.fit import fit
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.qmap import rings_of
+from debye.speckle.xpcs.qmap import make_qmap
 from debye.speckle.xpcs.simulate import Simulated, brownian
 from debye.speckle.xpcs.twotime import two_time
 
@@ -53,11 +53,11 @@ def seconds(*works, repeat=3):
     return [statistics.median(times) for times in spent]
 
 
-def qmap(side=256, rings=8):
+def qmap(side=256, bins=8):
     """Rings over a square detector, q in pixels."""
     middle = (side - 1) / 2
     mask = torch.ones(side, side, dtype=torch.bool)
-    return rings_of(Geometry(middle, middle), mask, rings, q_range=(side / 32, side / 2 - 0.5))
+    return make_qmap(Geometry(middle, middle), mask, bins, q_range=(side / 32, side / 2 - 0.5))
 
 
 def frames(kind):

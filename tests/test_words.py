@@ -68,7 +68,7 @@ KEPT = {
     ("xpcs", "rings"): "the option that is handed to it",
 }
 """Where a name stands, the name, and why it may stay."""
-TERMS = ("learning_curve",)
+TERMS = ("learning_curve", "power_law", "PowerLaw")
 """Terms of the field that hold one of the words."""
 
 

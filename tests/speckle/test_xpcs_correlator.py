@@ -10,11 +10,11 @@ from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.events import nonzero
 from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.jackknife import boundaries, jackknifed
-from debye.speckle.xpcs.qmap import SECTORS, rings_of
+from debye.speckle.xpcs.qmap import SECTORS, make_qmap
 from debye.speckle.xpcs.simulate import Simulated, brownian
 from debye.speckle.xpcs.slots import weights
 
-QMAP = brownian(side=40, rings=3).qmap
+QMAP = brownian(side=40, bins=3).qmap
 
 
 def counts(mean, frames=150, seed=0):
@@ -162,7 +162,7 @@ def test_static_speckle_stays_correlated_though_the_beam_flickers():
     ids=str,
 )
 def test_siegert(how):
-    seen = brownian(side=56, rings=3, frames=250, slope=1.0, diffusion=0.3, seed=4, **how)
+    seen = brownian(side=56, bins=3, frames=250, slope=1.0, diffusion=0.3, seed=4, **how)
     found = seen.correlate()
     away = (found.g2 - seen.g2(found.delay)) / found.error
     assert away.abs().max() < 6
@@ -175,7 +175,7 @@ def test_siegert(how):
 def test_errors_are_the_scatter(blur):
     """Over 24 realisations the mean error of all bins is their standard deviation, to a quarter."""
     found = [
-        brownian(side=48, rings=3, frames=80, seed=s, blur=blur, diffusion=0.3).correlate()
+        brownian(side=48, bins=3, frames=80, seed=s, blur=blur, diffusion=0.3).correlate()
         for s in range(24)
     ]
     true = torch.stack([c.g2 for c in found]).var(0).mean().sqrt()
@@ -253,7 +253,7 @@ def test_a_bin_in_the_shadow_is_named():
 
 
 def test_bins_of_azimuth_are_correlated_by_themselves():
-    qmap = rings_of(Geometry(x=19.5, y=19.5), torch.ones(40, 40) > 0, 2, phi=2, q_range=(4, 19))
+    qmap = make_qmap(Geometry(x=19.5, y=19.5), torch.ones(40, 40) > 0, 2, phi=2, q_range=(4, 19))
     seen = Simulated(qmap, frames=100, diffusion=0.5)
     frames = stack(seen)
     found = correlated(frames, qmap=qmap)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from debye.errors import InputError
-from debye.speckle.xpcs.centre import doubts, find_centre, uneven
+from debye.speckle.xpcs.centre import centre_warnings, find_centre, uneven
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
 from debye.speckle.xpcs.jackknife import boundaries
-from debye.speckle.xpcs.qmap import SECTORS, rings_of
+from debye.speckle.xpcs.qmap import SECTORS, make_qmap
 from debye.speckle.xpcs.slots import Slots
 
 ALL = torch.ones(80, 96, dtype=torch.bool)
@@ -45,7 +45,7 @@ def test_every_pixel_lies_within_the_borders_of_its_bin(geometry, phi, spacing):
     mask = ALL.clone()
     mask[:, 50:53] = False
     reach = (float(geometry.modulus((80, 96))[38, 52]), float(geometry.modulus((80, 96))[38, 83]))
-    qmap = rings_of(geometry, mask, 4, phi=phi, spacing=spacing, q_range=reach)
+    qmap = make_qmap(geometry, mask, 4, phi=phi, spacing=spacing, q_range=reach)
     q, azimuth = geometry.modulus(qmap.shape), geometry.azimuth(qmap.shape)
     number = qmap.dynamic.labels.long() - 1
     inside = number >= 0
@@ -63,7 +63,7 @@ def test_every_pixel_lies_within_the_borders_of_its_bin(geometry, phi, spacing):
 
 
 def test_static_shells_lie_each_in_one_bin_and_cover_it():
-    qmap = rings_of(CENTRE, ALL, 5, phi=3)
+    qmap = make_qmap(CENTRE, ALL, 5, phi=3)
     shell, number = qmap.static.labels[qmap.static.labels > 0], qmap.dynamic.labels
     assert torch.equal(qmap.static.labels > 0, number > 0)
     home = number[qmap.static.labels > 0]
@@ -73,7 +73,7 @@ def test_static_shells_lie_each_in_one_bin_and_cover_it():
 
 
 def test_sectors_are_equal_and_opposite_pixels_share_one():
-    qmap = rings_of(Geometry(x=40, y=40), torch.ones(81, 81) > 0, 3)
+    qmap = make_qmap(Geometry(x=40, y=40), torch.ones(81, 81) > 0, 3)
     cell, label = qmap.cells(), qmap.dynamic.labels
     for number in range(1, 4):
         sizes = torch.bincount(cell[label == number], minlength=SECTORS)
@@ -84,7 +84,7 @@ def test_sectors_are_equal_and_opposite_pixels_share_one():
 
 
 def test_slots_hold_each_pixel_once():
-    qmap = rings_of(CENTRE, ALL, 4, phi=2)
+    qmap = make_qmap(CENTRE, ALL, 4, phi=2)
     slots = Slots.of(qmap)
     held = np.sort(slots.pixel[slots.is_pixel])
     assert held.tolist() == np.flatnonzero(qmap.dynamic.labels.flatten().numpy()).tolist()
@@ -94,33 +94,33 @@ def test_slots_hold_each_pixel_once():
 
 
 def test_parts_off_the_detector_are_left_out_and_named():
-    qmap = rings_of(Geometry(x=5, y=40), torch.ones(81, 81) > 0, [10, 20, 30], phi=8)
+    qmap = make_qmap(Geometry(x=5, y=40), torch.ones(81, 81) > 0, [10, 20, 30], phi=8)
     assert len(qmap) < 16
     assert qmap.left_out == ((0, 3), (0, 4), (1, 3), (1, 4))
     assert qmap.q.tolist() == [15.0] * 6 + [25.0] * 6
 
 
 def test_equal_maps_compare_and_have_one_digest():
-    one, two = rings_of(CENTRE, ALL, 3), rings_of(CENTRE, ALL, 3)
+    one, two = make_qmap(CENTRE, ALL, 3), make_qmap(CENTRE, ALL, 3)
     assert one == two
     assert one.digest == two.digest
-    assert rings_of(REAL, ALL, 3).digest != one.digest
+    assert make_qmap(REAL, ALL, 3).digest != one.digest
     assert one.only([0, 1, 2]) == one
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: rings_of(Geometry(x=200, y=5), ALL), "lies outside the frame"),
-        (lambda: rings_of(CENTRE, ALL, 0), "cannot make 0 rings"),
-        (lambda: rings_of(CENTRE, ALL, [3.0, 2.0]), "does not rise"),
-        (lambda: rings_of(CENTRE, ALL, 2, phi=0), "cannot make 0 azimuthal parts"),
-        (lambda: rings_of(CENTRE, ALL, 2, phi=[0, 200, 400]), "more than once"),
-        (lambda: rings_of(CENTRE, ALL, 2, spacing="cubic"), "linear and log"),
-        (lambda: rings_of(CENTRE, ALL, [500, 600]), "ring 0 of the q-map holds too few pixels"),
-        (lambda: rings_of(CENTRE, ALL, [0, 1, 20]), "ring 0 of the q-map"),
-        (lambda: rings_of(CENTRE, ~ALL), "the mask leaves no pixel"),
-        (lambda: rings_of(CENTRE, ALL, 2).only([2]), "has no bin 2"),
+        (lambda: make_qmap(Geometry(x=200, y=5), ALL), "lies outside the frame"),
+        (lambda: make_qmap(CENTRE, ALL, 0), "cannot make 0 rings"),
+        (lambda: make_qmap(CENTRE, ALL, [3.0, 2.0]), "does not rise"),
+        (lambda: make_qmap(CENTRE, ALL, 2, phi=0), "cannot make 0 azimuthal parts"),
+        (lambda: make_qmap(CENTRE, ALL, 2, phi=[0, 200, 400]), "more than once"),
+        (lambda: make_qmap(CENTRE, ALL, 2, spacing="cubic"), "linear and log"),
+        (lambda: make_qmap(CENTRE, ALL, [500, 600]), "ring 0 of the q-map holds too few pixels"),
+        (lambda: make_qmap(CENTRE, ALL, [0, 1, 20]), "ring 0 of the q-map"),
+        (lambda: make_qmap(CENTRE, ~ALL), "the mask leaves no pixel"),
+        (lambda: make_qmap(CENTRE, ALL, 2).only([2]), "has no bin 2"),
         (lambda: Geometry(x=math.nan, y=0), "cannot use x = nan"),
         (lambda: Geometry(x=0, y=0, distance=-1.0), "distance = -1.0"),
         (lambda: Geometry(x=0, y=0, pixel=(1e-4, 0.0)), "pixel \\(x\\) = 0.0"),
@@ -152,14 +152,14 @@ def test_the_centre_is_found_in_the_mean_frame(offset):
 @pytest.mark.parametrize(("off", "low", "high"), [(0.0, -0.004, 0.004), (4.0, 0.02, 0.2)])
 def test_a_misplaced_centre_raises_the_baseline_as_foretold(off, low, high):
     frames, mask = scattering(45.3, 38.8, frames=150)
-    qmap = rings_of(Geometry(x=45.3 + off, y=38.8), mask, 2, q_range=(10.0, 34.0))
+    qmap = make_qmap(Geometry(x=45.3 + off, y=38.8), mask, 2, q_range=(10.0, 34.0))
     foretold = uneven(torch.from_numpy(frames.mean(0)), qmap)
     assert ((foretold > low) & (foretold < high)).all()
     correlator = Correlator(qmap)
     correlator.update(frames)
     found = correlator.finish()
     torch.testing.assert_close(found.g2[:, 0] - 1, foretold, atol=0.01, rtol=0.3)
-    assert bool(doubts(found)) == (off > 0)
+    assert bool(centre_warnings(found)) == (off > 0)
 
 
 def test_a_centre_that_is_nowhere_near_is_refused():
@@ -168,4 +168,4 @@ def test_a_centre_that_is_nowhere_near_is_refused():
     with pytest.raises(InputError, match="the mean frame is dark"):
         find_centre(0 * mean, mask, CENTRE)
     with pytest.raises(InputError, match="no place within 3 pixels"):
-        find_centre(mean, mask, Geometry(x=70, y=10), reach=3.0)
+        find_centre(mean, mask, Geometry(x=70, y=10), within=3.0)

@@ -11,14 +11,14 @@ from debye.errors import InputError
 from debye.speckle.xpcs.average import average
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.qmap import rings_of
+from debye.speckle.xpcs.qmap import make_qmap
 from debye.speckle.xpcs.read_results import read_results
 from debye.speckle.xpcs.results import write_results
 from debye.speckle.xpcs.simulate import Simulated
 from debye.speckle.xpcs.twotime import TwoTimer, two_time
 
 GEOMETRY = Geometry(x=20.0, y=19.2, distance=5.0, pixel=75e-6, wavelength=1.24)
-QMAP = rings_of(GEOMETRY, torch.ones(40, 40) > 0, 2, phi=2, q_range=(3e-4, 1.4e-3))
+QMAP = make_qmap(GEOMETRY, torch.ones(40, 40) > 0, 2, phi=2, q_range=(3e-4, 1.4e-3))
 SEEN = Simulated(QMAP, frames=120, diffusion=5e7, photons=2.0)
 FOUND = SEEN.correlate(slice_frames=40)
 MAPS = two_time(SEEN.blocks(), QMAP, SEEN.frame_time, bins=[1, 3])
@@ -44,7 +44,7 @@ def test_what_is_written_comes_back(written):
     ids=["pixels", "oblong"],
 )
 def test_any_geometry_comes_back(tmp_path, geometry):
-    qmap = rings_of(geometry, torch.ones(41, 41) > 0, 2, phi=[0.0, 90.0, 180.0])
+    qmap = make_qmap(geometry, torch.ones(41, 41) > 0, 2, phi=[0.0, 90.0, 180.0])
     found = Simulated(qmap, frames=40, diffusion=0.0).correlate()
     back = read_results(write_results(tmp_path / "b.hdf", found)).correlation
     assert back == found
@@ -222,9 +222,9 @@ def test_runs_are_averaged_with_smaller_errors():
     ("other", "words"),
     [
         ({"frame_time": 2e-3}, "frame time of 0.002 s, not 0.001"),
-        ({"qmap": rings_of(GEOMETRY, torch.ones(40, 40) > 0, 2)}, "another q-map"),
-        ({"qmap": rings_of(Geometry(x=20, y=20), torch.ones(40, 40) > 0, 2)}, "another geometry"),
-        ({"qmap": rings_of(GEOMETRY, torch.ones(40, 41) > 0, 2)}, "not \\(40, 40\\)"),
+        ({"qmap": make_qmap(GEOMETRY, torch.ones(40, 40) > 0, 2)}, "another q-map"),
+        ({"qmap": make_qmap(Geometry(x=20, y=20), torch.ones(40, 40) > 0, 2)}, "another geometry"),
+        ({"qmap": make_qmap(GEOMETRY, torch.ones(40, 41) > 0, 2)}, "not \\(40, 40\\)"),
         ({"diffusion": 2e9}, "g2 of run new differs from that of the others"),
     ],
 )

@@ -32,9 +32,9 @@ def uneven(mean: Tensor, qmap: QMap) -> Tensor:
         qmap: The bins.
 
     Example:
-        >>> from debye.speckle.xpcs.qmap import rings_of
+        >>> from debye.speckle.xpcs.qmap import make_qmap
         >>> true = Geometry(x=40, y=40).modulus((81, 81)).clamp(min=1) ** -2
-        >>> off = rings_of(Geometry(x=43, y=40), torch.ones(81, 81) > 0, [8, 16, 30])
+        >>> off = make_qmap(Geometry(x=43, y=40), torch.ones(81, 81) > 0, [8, 16, 30])
         >>> bool((uneven(true, off) > 0.02).all())
         True
     """
@@ -55,7 +55,7 @@ def uneven(mean: Tensor, qmap: QMap) -> Tensor:
     return torch.from_numpy(power(1) + power(2) - 2 * noise)
 
 
-def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, reach: float = 20.0) -> Geometry:
+def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, within: float = 20.0) -> Geometry:
     """The centre about which the mean frame is most nearly a function of the radius alone.
 
     The mean square of (I − m(r))/m(r) is made least, with m the mean of I at each radius.
@@ -64,7 +64,7 @@ def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, reach: float = 2
         mean: (qy, qx) mean intensity.
         mask: (qy, qx) True where a pixel counts.
         geometry: With a first guess.
-        reach: Pixels by which that may be off.
+        within: Pixels by which that may be off.
 
     Raises:
         InputError: The frame is dark, or the least lies farther off.
@@ -94,21 +94,21 @@ def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, reach: float = 2
         return float(np.minimum(away, 9 * np.median(away) + 1e-30).mean())
 
     guess = np.array([geometry.x, geometry.y])
-    best = _coarse(spread, guess, reach)
+    best = _coarse(spread, guess, within)
     simplex = best + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     found = minimize(
         spread, best, method="Nelder-Mead", options={"initial_simplex": simplex, "xatol": 1e-3}
     ).x
-    if np.abs(found - guess).max() > reach + 1:
+    if np.abs(found - guess).max() > within + 1:
         raise InputError(
             "cannot find the centre",
-            why=f"no place within {reach:g} pixels of ({geometry.x:g}, {geometry.y:g}) fits",
+            why=f"no place within {within:g} pixels of ({geometry.x:g}, {geometry.y:g}) fits",
             fix="give a better guess, or mask what is not round",
         )
     return replace(geometry, x=float(found[0]), y=float(found[1]))
 
 
-def doubts(found: Correlation) -> tuple[str, ...]:
+def centre_warnings(found: Correlation) -> tuple[str, ...]:
     """What the mean frame says against a correlation, in a sentence each.
 
     Args:

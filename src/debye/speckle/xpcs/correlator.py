@@ -56,8 +56,8 @@ class Correlator:
 
     Example:
         >>> from debye.speckle.xpcs.geometry import Geometry
-        >>> from debye.speckle.xpcs.qmap import rings_of
-        >>> qmap = rings_of(Geometry(x=16, y=16), torch.ones(33, 33) > 0, rings=2)
+        >>> from debye.speckle.xpcs.qmap import make_qmap
+        >>> qmap = make_qmap(Geometry(x=16, y=16), torch.ones(33, 33) > 0, q=2)
         >>> correlator = Correlator(qmap, frame_time=0.01)
         >>> random = np.random.default_rng(0)
         >>> for _ in range(4):

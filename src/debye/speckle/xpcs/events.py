@@ -75,11 +75,11 @@ def _nonzero(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         where = np.flatnonzero(flat)
         return where, flat[where]
     a_word = 8 // flat.itemsize
-    words = np.flatnonzero(flat.view(np.uint64) != 0)
-    where = (words[:, None] * a_word + np.arange(a_word)).reshape(-1)
-    values = flat[where]
-    lit = values != 0
-    return where[lit], values[lit]
+    whole = flat.view(np.uint64)
+    words = np.flatnonzero(whole != 0)
+    values = whole[words].view(flat.dtype)
+    lit = np.flatnonzero(values)
+    return words[lit // a_word] * a_word + lit % a_word, values[lit]
 
 
 class SparseBand:
@@ -101,7 +101,7 @@ class SparseBand:
         self.rows = 0
 
     @property
-    def reach(self) -> int:
+    def span(self) -> int:
         """Largest distance in frames of two events that a lag joins."""
         return ((self.lags.high + 1) << self.level) - 1
 
@@ -142,33 +142,35 @@ def correlate(
         What to carry on.
     """
     old, both = len(carried.frame), joined([carried, events])
-    reach = max(band.reach for band in bands)
+    reach = max(band.span for band in bands)
     for band in bands:
         band.rows = end >> band.level
     order = by_slot(both, len(slots))
-    frame, value = both.frame[order], both.value[order]
-    cell = slots.cell[both.slot[order]]
+    frame, value = both.frame.astype(np.int32)[order], both.value[order]
+    slot = both.slot[order]
     # Slots lie so far apart that a small difference of places is a lag in one slot.
     first = int(both.frame[0]) if len(order) else 0
-    place = both.slot[order] * np.int64(end - first + reach + 1) + (frame - first)
+    apart = end - first + reach + 1
+    kind = np.int32 if len(slots) * apart < 2**31 else np.int64
+    place = slot.astype(kind) * kind(apart) + (frame - np.int32(first))
     new = order >= old
-    itself = np.flatnonzero(new)
     if bands[0].lags.low == 0:
-        bands[0].sums[:, 0] += np.bincount(cell[itself], value[itself] ** 2, slots.cells)
+        square = np.where(new, value, 0) ** 2
+        bands[0].sums[:, 0] += np.bincount(slots.cell[slot], square, slots.cells)
     for early, late, _ in pairs(place, reach):
         fresh = np.flatnonzero(new[late])
         one, two = early[fresh], late[fresh]
-        product = value[one] * value[two]
+        product, cell = value[one] * value[two], slots.cell[slot[one]]
         for band in bands:
-            band.add(cell[one], frame[one], frame[two], product)
+            band.add(cell, frame[one], frame[two], product)
     return both.since(end - reach)
 
 
-def pairs(place: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def pairs(position: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Pairs of numbers, in rising order, that are at most so far apart: neighbours, then the next.
 
     Args:
-        place: (n,) not falling.
+        position: (n,) not falling.
         high: Largest difference.
 
     Yields:
@@ -178,11 +180,11 @@ def pairs(place: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray
         >>> [list(zip(a.tolist(), b.tolist())) for a, b, _ in pairs(np.array([0, 2, 3, 9]), 3)]
         [[(0, 1), (1, 2)], [(0, 2)]]
     """
-    early = np.arange(len(place), dtype=np.int32)
+    early = np.arange(len(position), dtype=np.int32)
     for ahead in itertools.count(1):
-        early = early[: np.searchsorted(early, len(place) - ahead)]
+        early = early[: np.searchsorted(early, len(position) - ahead)]
         late = early + np.int32(ahead)
-        lag = place[late] - place[early]
+        lag = position[late] - position[early]
         near = np.flatnonzero(lag <= high)
         if not len(near):
             return

@@ -75,7 +75,7 @@ class QMap(ByValue):
 
     Example:
         >>> from debye.speckle.xpcs.geometry import Geometry
-        >>> rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, rings=4, q_range=(4, 30))
+        >>> make_qmap(Geometry(x=32, y=32), torch.ones(64, 64) > 0, q=4, q_range=(4, 30))
         QMap(4 bins of 4 q × 1 azimuths, 28 shells, q = 4 … 30 pixels)
     """
 
@@ -119,8 +119,8 @@ class QMap(ByValue):
 
         Example:
             >>> from debye.speckle.xpcs.geometry import Geometry
-            >>> a = rings_of(Geometry(x=8, y=8), torch.ones(17, 17) > 0, rings=1)
-            >>> b = rings_of(Geometry(x=8, y=8.1), torch.ones(17, 17) > 0, rings=1)
+            >>> a = make_qmap(Geometry(x=8, y=8), torch.ones(17, 17) > 0, q=1)
+            >>> b = make_qmap(Geometry(x=8, y=8.1), torch.ones(17, 17) > 0, q=1)
             >>> a.digest == b.digest, len(a.digest)
             (False, 64)
         """
@@ -143,7 +143,7 @@ class QMap(ByValue):
 
         Example:
             >>> from debye.speckle.xpcs.geometry import Geometry
-            >>> qmap = rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20])
+            >>> qmap = make_qmap(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20])
             >>> qmap.only([1]).q.tolist(), qmap.only([1]).static.counts.sum().item()
             ([15.0], 940)
         """
@@ -185,10 +185,10 @@ def _kept(partition: Partition, kept: Tensor) -> Partition:
     return replace(partition, labels=number[partition.labels.long()], index=partition.index[kept])
 
 
-def rings_of(
+def make_qmap(
     geometry: Geometry,
     mask: Tensor,
-    rings: int | Numbers = 8,
+    q: int | Numbers = 8,
     *,
     phi: int | Numbers = 1,
     spacing: str = "linear",
@@ -200,7 +200,7 @@ def rings_of(
     Args:
         geometry: Where the detector stands.
         mask: (qy, qx) True where a pixel counts.
-        rings: Their number, or (n + 1,) rising borders in q.
+        q: Number of rings, or (n + 1,) rising borders in q.
         phi: Number of azimuthal parts, or borders in degrees, rising, over 360° at most.
         spacing: Of rings counted: ``linear`` or ``log``.
         q_range: Between which q they lie; from the innermost pixel that counts to the nearest
@@ -212,16 +212,16 @@ def rings_of(
             does not rise, or a ring holds no pixel or too few.
 
     Example:
-        >>> qmap = rings_of(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20], phi=4)
+        >>> qmap = make_qmap(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20], phi=4)
         >>> qmap, qmap.dynamic.counts.tolist()[:4]
         (QMap(8 bins of 2 q × 4 azimuths, 40 shells, q = 5 … 20 pixels), [59, 59, 59, 59])
     """
     mask = mask.bool()
     shape = (int(mask.shape[0]), int(mask.shape[1]))
-    q = geometry.modulus(shape).numpy()
-    q_edges = _q_edges(geometry, q, mask.numpy(), rings, spacing, q_range)
+    modulus = geometry.modulus(shape).numpy()
+    q_edges = _q_edges(geometry, modulus, mask.numpy(), q, spacing, q_range)
     phi_edges = _phi_edges(phi)
-    i_q = _digitize(q, q_edges)
+    i_q = _digitize(modulus, q_edges)
     i_phi = _digitize(
         (geometry.azimuth(shape).numpy() - phi_edges[0]) % 360.0, phi_edges - phi_edges[0]
     )
@@ -229,11 +229,11 @@ def rings_of(
     n_phi = len(phi_edges) - 1
     dynamic, few = _partition(inside, i_q * n_phi + i_phi, (q_edges, phi_edges), FEWEST)
     _check_rings(dynamic, q_edges, n_phi, geometry.unit)
-    parts = shells or _shells(q, q_edges)
+    parts = shells or _shells(modulus, q_edges)
     fine_edges = np.interp(
         np.arange((len(q_edges) - 1) * parts + 1) / parts, np.arange(len(q_edges)), q_edges
     )
-    fine = i_q * parts + _within(q, q_edges, i_q, parts)
+    fine = i_q * parts + _within(modulus, q_edges, i_q, parts)
     covered = dynamic.labels.numpy() > 0
     static, _ = _partition(covered, fine * n_phi + i_phi, (fine_edges, phi_edges), 1)
     return QMap(

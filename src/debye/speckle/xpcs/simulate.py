@@ -13,7 +13,7 @@ from debye.speckle.values import OneLine
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.qmap import QMap, rings_of
+from debye.speckle.xpcs.qmap import QMap, make_qmap
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,23 +121,23 @@ class Simulated(OneLine):
         return np.fft.ifft2(np.fft.fft2(field) * window).astype(np.complex64)
 
 
-def brownian(side: int = 64, rings: int = 4, **options: object) -> Simulated:
+def brownian(side: int = 64, bins: int = 4, **options: object) -> Simulated:
     """Brownian speckle on a square detector whose q is in pixels.
 
     Args:
         side: Of a frame, pixels.
-        rings: Of its q-map.
+        bins: Rings of its q-map.
         options: Of `Simulated`.
 
     Raises:
         InputError: The rings hold too few pixels.
 
     Example:
-        >>> seen = brownian(side=32, rings=2, frames=10)
+        >>> seen = brownian(side=32, bins=2, frames=10)
         >>> next(seen.blocks()).shape, seen.g2(torch.tensor([0, 10**6])).tolist()
         ((10, 32, 32), [[2.0, 1.0], [2.0, 1.0]])
     """
     middle = (side - 1) / 2
     mask = torch.ones(side, side, dtype=torch.bool)
-    qmap = rings_of(Geometry(x=middle, y=middle), mask, rings, q_range=(0.08 * side, 0.48 * side))
+    qmap = make_qmap(Geometry(x=middle, y=middle), mask, bins, q_range=(0.08 * side, 0.48 * side))
     return Simulated(qmap, **options)  # type: ignore[arg-type]

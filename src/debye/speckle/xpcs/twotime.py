@@ -77,7 +77,7 @@ class TwoTime(ByValue, Displayed):
 
         Example:
             >>> from debye.speckle.xpcs.simulate import brownian
-            >>> seen = brownian(frames=60, rings=2)
+            >>> seen = brownian(frames=60, bins=2)
             >>> c = two_time(seen.blocks(), seen.qmap, seen.frame_time)
             >>> young, old = c.at_age([0, 0.03, 0.06])[0, :, 0].tolist()
             >>> young > 1.3 and old > 1.3
@@ -318,7 +318,7 @@ def two_time(
 
     Example:
         >>> from debye.speckle.xpcs.simulate import brownian
-        >>> seen = brownian(frames=50, rings=2)
+        >>> seen = brownian(frames=50, bins=2)
         >>> two_time(seen.blocks(), seen.qmap, seen.frame_time, bins=[1])
         TwoTime(1 bin, 50 × 50 frames)
     """
