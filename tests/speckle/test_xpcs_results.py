@@ -10,6 +10,7 @@ import torch
 from debye.errors import InputError
 from debye.speckle.xpcs.average import average
 from debye.speckle.xpcs.correlator import Correlator
+from debye.speckle.xpcs.fit import fit
 from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.qmap import make_qmap
 from debye.speckle.xpcs.read_results import read_results
@@ -236,3 +237,15 @@ def test_runs_that_do_not_agree_are_not_averaged(other, words):
         assert len(average([*runs(1), odd], check=False).numbers) == 240
     with pytest.raises(InputError, match="there is no run"):
         average([])
+
+
+def test_results_draw_themselves():
+    assert FOUND.plot().get_ylabel() == "g2(τ) − 1"
+    fitted = fit(FOUND, "single", fixed={"baseline": 1.0})
+    ax = fitted.plot()
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylabel()) == ("log", "log", "τ / s")
+    square = MAPS.plot(number=1)
+    assert square.get_aspect() == 1
+    assert square.get_xlabel() == "t₁ / s"
+    with pytest.raises(InputError, match="there is no two-time map 2"):
+        MAPS.plot(number=2)

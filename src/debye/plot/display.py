@@ -36,10 +36,14 @@ from debye.plot.notebook import (
 from debye.plot.speckle import draw_g2, study_figure
 from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame
 from debye.plot.thermo import draw_quantity
+from debye.plot.xpcs import draw_correlation, draw_map, draw_relaxation
 from debye.speckle.data.correlate import Correlated
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.studies.study import Report
+from debye.speckle.xpcs.correlation import Correlation
+from debye.speckle.xpcs.fit import Fit
+from debye.speckle.xpcs.twotime import TwoTime
 
 
 class ShownAxes(Axes):
@@ -62,7 +66,7 @@ def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:
         ax: Where to draw.
         how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
             `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`,
-            `draw_g2`.
+            `draw_g2`, `draw_correlation`, `draw_relaxation`, `draw_map`.
 
     Returns:
         The axes drawn on; of a study's report the figure, which is a page.
@@ -114,6 +118,21 @@ def _(shown: Bands, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
 @plotted.register
 def _(shown: Thermodynamics, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
     return _on(ax, draw_quantity, shown, **how)
+
+
+@plotted.register
+def _(shown: Correlation, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_correlation, shown, **how)
+
+
+@plotted.register
+def _(shown: Fit, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_relaxation, shown, **how)
+
+
+@plotted.register
+def _(shown: TwoTime, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_map, shown, **how)
 
 
 @plotted.register
