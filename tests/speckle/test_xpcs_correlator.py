@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from debye.errors import InputError
-from debye.speckle.xpcs import ladder
+from debye.speckle.xpcs import correlation, ladder
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.events import nonzero
 from debye.speckle.xpcs.geometry import Geometry
@@ -281,3 +281,10 @@ def test_times_given_for_numbers_are_refused():
     correlator.update(np.ones((2, 40, 40)), [0, 10**9])
     with pytest.raises(InputError, match="not times"):
         correlator.finish()
+
+
+def test_flux_is_taken_some_bins_at_a_time(monkeypatch):
+    frames = stack(counts(1.0))
+    whole = correlated(frames)
+    monkeypatch.setattr(correlation, "AT_ONCE", 1)
+    assert correlated(frames) == whole

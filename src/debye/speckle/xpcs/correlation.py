@@ -18,6 +18,8 @@ from debye.speckle.xpcs.jackknife import boundaries, jackknife_error, jackknifed
 from debye.speckle.xpcs.qmap import SECTORS, QMap
 from debye.speckle.xpcs.slots import Slots
 
+AT_ONCE = 20_000_000
+"""Numbers of flux that are held at once."""
 MANY = 64
 """Lags from which on a Fourier transform is faster."""
 
@@ -166,11 +168,10 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
     """
     frames, bins = len(sums.numbers), len(sums.qmap)
     mean = sums.intensity / frames
-    flux, scale = normalisation(sums)
+    flux = flux_sums(sums)
+    scale = scale_of(sums, flux.total)
     found, delay, width = [], [], []
-    for n, band in enumerate(sums.bands):
-        binned = flux[:, : band.rows << n].reshape(len(flux), band.rows, 1 << n, bins).sum(2)
-        pairs = autocorrelation(binned, band.lags)
+    for n, (band, pairs) in enumerate(zip(sums.bands, flux.pairs, strict=True)):
         products = without_each(band.sums.reshape(bins, SECTORS, -1).transpose(2, 0, 1))
         for i in range(band.lags.size):
             lag = band.lags.low + i
@@ -179,7 +180,7 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
             found.append(_ratio(products[:, i], pairs[i] * scale))
             delay.append(lag << n)
             width.append(1 << n)
-    every = np.concatenate([np.stack(found, -1), _contrast(sums, mean, flux, scale)[..., None]], -1)
+    every = np.concatenate([np.stack(found, -1), _contrast(sums, flux.power, scale)[..., None]], -1)
     whole, replicas = jackknifed(torch.from_numpy(every), boundaries(sums.qmap))
     # Where no two photons meet, g2 is 0, and nothing says how far off that may be.
     replicas[:, torch.from_numpy(every[0] == 0)] = torch.nan
@@ -202,23 +203,58 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
     )
 
 
-def normalisation(sums: Sums) -> tuple[np.ndarray, np.ndarray]:
-    """What sums of products are divided by: Σ_t A(t) A(t + τ) times a scale.
+class FluxSums(NamedTuple):
+    """Sums over time of the flux A = Σ_p w I_p of a bin, of all sectors and without each."""
+
+    total: np.ndarray
+    """(1 + K, bin) Σ_t A."""
+    power: np.ndarray
+    """(1 + K, bin) Σ_t A²."""
+    pairs: list[np.ndarray]
+    """Of each level (lag, 1 + K, bin) Σ_r A(r) A(r + lag) of its rows."""
+
+
+def flux_sums(sums: Sums) -> FluxSums:
+    """What sums of products are divided by, some bins at a time.
 
     Args:
         sums: Of a correlator.
+    """
+    bins = len(sums.qmap)
+    whole = sums.flux.reshape(-1, bins, SECTORS)
+    size = max(1, AT_ONCE // (len(whole) * (1 + SECTORS)))
+    parts = []
+    for first in range(0, bins, size):
+        flux = without_each(whole[:, first : first + size].astype(float))  # [1 + K, time, bin]
+        pairs = [
+            autocorrelation(_summed(flux, n, band.rows), band.lags)
+            for n, band in enumerate(sums.bands)
+        ]
+        parts.append((flux.sum(1), (flux**2).sum(1), pairs))
+    total, power, pairs_of = zip(*parts, strict=True)
+    levels = [np.concatenate(level, -1) for level in zip(*pairs_of, strict=True)]
+    return FluxSums(np.concatenate(total, -1), np.concatenate(power, -1), levels)
 
-    Returns:
-        (1 + K, time, bin) flux A = Σ_p w I_p of all sectors and without each, and (1 + K, bin)
-        Σ_p w² μ² over the square of its mean.
+
+def _summed(flux: np.ndarray, level: int, rows: int) -> np.ndarray:
+    """(1 + K, row, bin) flux of rows of 2ˡᵉᵛᵉˡ frames."""
+    shape = (len(flux), rows, 1 << level, flux.shape[-1])
+    return np.asarray(flux[:, : rows << level].reshape(shape).sum(2))
+
+
+def scale_of(sums: Sums, total: np.ndarray) -> np.ndarray:
+    """(1 + K, bin) Σ_p w² μ² over the square of the mean flux.
+
+    Args:
+        sums: Of a correlator.
+        total: (1 + K, bin) Σ_t A.
 
     Raises:
         InputError: A bin is dark.
     """
-    flux = without_each(sums.flux.astype(float).reshape(-1, len(sums.qmap), SECTORS))
-    level = flux.sum(1) / len(sums.numbers)  # mean over the frames that count
+    level = total / len(sums.numbers)  # mean over the frames that count
     _check_light(level[0])
-    return flux, _profile(sums, sums.intensity / len(sums.numbers)) / level**2
+    return np.asarray(_profile(sums, sums.intensity / len(sums.numbers)) / level**2)
 
 
 def autocorrelation(series: np.ndarray, lags: Lags) -> np.ndarray:
@@ -276,15 +312,13 @@ def _profile(sums: Sums, mean: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(home, row, bins) for row in expected])
 
 
-def _contrast(sums: Sums, mean: np.ndarray, flux: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _contrast(sums: Sums, power: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """(1 + K, bin) β = Σ_t Σ_p w² (I² − I) / (Σ_t a² Σ_p w² μ²) − 1, shot noise off both sums."""
     bins, band = len(sums.qmap), sums.bands[0]
     square = without_each(band.sums[:, 0].reshape(bins, SECTORS))
-    power = (flux**2).sum(1)
     if sums.counts:
         real = sums.slots.is_pixel
-        light = mean.flatten()[sums.slots.pixel[real]] * len(sums.numbers)
-        shot = sums.weight[real] ** 2 * light
+        shot = sums.weight[real] ** 2 * sums.intensity.flatten()[sums.slots.pixel[real]]
         noise = without_each(
             np.bincount(sums.slots.cell[real], shot, bins * SECTORS).reshape(bins, SECTORS)
         )

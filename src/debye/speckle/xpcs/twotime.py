@@ -15,10 +15,11 @@ from torch import Tensor
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.values import ByValue
-from debye.speckle.xpcs.correlation import Correlation, Sums, estimate, normalisation
+from debye.speckle.xpcs.correlation import Correlation, Sums, estimate, scale_of
 from debye.speckle.xpcs.dense import Lags
 from debye.speckle.xpcs.events import nonzero, pairs
 from debye.speckle.xpcs.incoming import checked_frames, checked_numbers, checked_time
+from debye.speckle.xpcs.jackknife import without_each
 from debye.speckle.xpcs.qmap import SECTORS, QMap
 from debye.speckle.xpcs.slots import Slots, weights
 
@@ -352,11 +353,12 @@ def _add_products(x: np.ndarray, total: np.ndarray, sums: np.ndarray) -> None:
 
 def _normalise(maps: np.ndarray, sums: Sums, shot: np.ndarray) -> None:
     """Divide maps by the flux of their frames, and mirror what is above the diagonal."""
-    flux, scale = normalisation(sums)
+    flux = sums.flux.astype(float).reshape(-1, len(maps), SECTORS)
+    scale = scale_of(sums, without_each(flux.sum(0)))[0]
     for number, one in enumerate(maps):
-        a = (flux[0, :, number] * scale[0, number] ** 0.5).astype(np.float32)
+        a = (flux[:, number].sum(1) * scale[number] ** 0.5).astype(np.float32)
         a[a <= 0] = np.nan
-        noise = shot[:, number] * scale[0, number]
+        noise = shot[:, number] * scale[number]
         for start in range(0, len(one), BLOCK):
             rows = slice(start, start + BLOCK)
             block = one[rows, start:]
