@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from debye.errors import InputError
+from debye.speckle.data.read_results import read_results
+from debye.speckle.data.results import write_results
 from debye.speckle.xpcs.average import average
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.fit import fit
 from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.qmap import make_qmap
-from debye.speckle.xpcs.read_results import read_results
-from debye.speckle.xpcs.results import write_results
 from debye.speckle.xpcs.simulate import Simulated
 from debye.speckle.xpcs.twotime import TwoTimer, two_time
 

@@ -59,7 +59,7 @@ def write_results(
 
     Example:
         >>> import tempfile
-        >>> from debye.speckle.xpcs.read_results import read_results
+        >>> from debye.speckle.data.read_results import read_results
         >>> from debye.speckle.xpcs.simulate import brownian
         >>> found = brownian(frames=100).correlate()
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from debye.errors import InputError
 from debye.speckle.data.hdf5 import array, open_hdf5, text
+from debye.speckle.data.results import BEAM, DETECTOR, VERSION
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
 from debye.speckle.xpcs.qmap import Partition, QMap
-from debye.speckle.xpcs.results import BEAM, DETECTOR, VERSION
 from debye.speckle.xpcs.twotime import TwoTime
 
 
