@@ -150,6 +150,7 @@ OWNERS = {
     ),
     "h5py": ("speckle/data",),
     "hdf5plugin": ("speckle/data",),
+    "fabio": ("speckle/data/images.py",),
     "pandas": (
         "crystals/dos",
         "crystals/screening/run.py",

@@ -65,7 +65,8 @@ LENGTH_UNITS = {
         ("cm", 1e-2),
         ("mm millimeter millimeters", 1e-3),
         ("um µm μm micron microns micrometer micrometers", 1e-6),
-        ("nm", 1e-9),
+        ("nm nanometer nanometers", 1e-9),
+        ("å angstrom angstroms ångström", 1e-10),
     )
     for name in names.split()
 }

@@ -83,6 +83,8 @@ class Examined(NamedTuple):
     kept: list[int]
     """Numbers of the frames that count."""
     quality: Quality
+    bad: dict[str, Tensor]
+    """(qy, qx) True where a pixel was open and does not count, by reason."""
 
 
 def numbers(which: list[int], most: int = 8) -> str:
@@ -152,7 +154,7 @@ def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
     good = mask & ~torch.stack(list(bad.values())).any(0)
     _check_pixels(good, mask, counts, data, kinds)
     whole = tuple(kept) if frames else None
-    return Examined(good, kept, Quality(counts, frames, (note,) if note else (), whole))
+    return Examined(good, kept, Quality(counts, frames, (note,) if note else (), whole), bad)
 
 
 def _without(data: Tensor, kept: list[int], gone: set[int]) -> tuple[Tensor, list[int]]:

@@ -1,0 +1,185 @@
+"""Frames in image files, through fabio: tiff (a page or many), EDF, CBF and other detectors'."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from debye.errors import InputError
+from debye.speckle.data.saturation import full_of
+from debye.speckle.data.stated import Stated
+
+IMAGES = (".tif", ".tiff", ".edf", ".cbf", ".img", ".mccd", ".mar3450", ".gb", ".spe", ".pnm")
+"""Endings of the files that fabio reads for us; it tells formats by their first bytes."""
+OTHERS = (b"\x89HDF", b"\x93NUMPY", b"\x1f\x8b", b"BZh")
+"""First bytes of what is never handed to fabio: HDF5 and numpy have readers of their own."""
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    struct.error,
+)
+"""What fabio's formats raise of damaged files; each has its own."""
+
+
+class ImageFiles:
+    """Frames of image files, in order; each holds as many as it says.
+
+    Shape and type are those of the first; any other that differs is refused when it is read.
+
+    Args:
+        paths: Files, in order.
+
+    Raises:
+        InputError: There are none, or one cannot be read.
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.name = str(paths[0] if len(paths) == 1 else paths[0].parent)
+        with opened(paths[0]) as image:
+            frame, each = _frame(image, 0, paths[0]), int(image.nframes)
+        # Files of one frame are opened when they are read; of others nobody knows how many.
+        held = [each] * len(paths) if each == 1 else [each, *map(_count, paths[1:])]
+        self.ends = list(accumulate(held))
+        self.shape = (self.ends[-1], *frame.shape)
+        self.dtype = frame.dtype
+        self.single = each == 1
+        self.stated = Stated(full=full_of(self.dtype))
+
+    @contextmanager
+    def reading(self) -> Iterator[Callable[[range], np.ndarray]]:
+        """Files are opened one by one."""
+        yield lambda rows: np.stack(list(self._frames(rows)))
+
+    def _frames(self, rows: range) -> Iterator[np.ndarray]:
+        """Frames of some numbers."""
+        numbers = np.asarray(rows)
+        belongs = np.searchsorted(self.ends, numbers, side="right")
+        for which in np.unique(belongs):
+            path, before = self.paths[which], self.ends[which - 1] if which else 0
+            with opened(path) as image:
+                if self.single and image.nframes != 1:
+                    raise self._odd(path, f"{image.nframes} frames, and others one")
+                for number in numbers[belongs == which]:
+                    frame = _frame(image, int(number) - before, path)
+                    if frame.shape != self.shape[1:] or frame.dtype != self.dtype:
+                        ours = f"{self.shape[1:]} of {self.dtype}"
+                        raise self._odd(
+                            path, f"frames {frame.shape} of {frame.dtype}, and the first {ours}"
+                        )
+                    yield frame
+
+    def _odd(self, path: Path, why: str) -> InputError:
+        return InputError(
+            f"cannot join {path} to the frames before it",
+            why=f"it holds {why}",
+            fix="give files of one series alone",
+        )
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder by their numbers: `scan_2` before `scan_10`.
+
+    Raises:
+        InputError: There are none, or they are of several series or formats.
+    """
+    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGES and p.is_file()]
+    series = sorted({_series(p) for p in found})
+    if len(series) != 1:
+        raise InputError(
+            f"cannot read the frames of {folder}",
+            why=f"it holds several series: {', '.join(series[:4])}"
+            if series
+            else f"it holds no images ({', '.join(IMAGES)})",
+            fix="name the files of one: FOLDER/NAME_*.tif" if series else "check the folder",
+        )
+    return sorted(found, key=_number)
+
+
+def _series(path: Path) -> str:
+    """A name without its number."""
+    return re.sub(r"\d+(?=\D*$)", "#", path.name)
+
+
+def _number(path: Path) -> tuple[int, str]:
+    found = re.search(r"(\d+)\D*$", path.name)
+    return (int(found[1]) if found else -1, path.name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A file opened by fabio.
+
+    Raises:
+        InputError: It is missing, or of no format that fabio knows, or damaged.
+    """
+    import fabio
+
+    if not path.is_file():
+        raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
+    with path.open("rb") as file:
+        if file.read(6).startswith(OTHERS):
+            raise _damaged(path, "it is no image, whatever its name says")
+    try:
+        with _unheard():
+            image = fabio.open(str(path))
+    except DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+    try:
+        yield image
+    finally:
+        image.close()
+
+
+def _frame(image: Any, number: int, path: Path) -> np.ndarray:  # noqa: ANN401 - a class of fabio
+    """One frame of an open file."""
+    try:
+        with _unheard():
+            held = image if image.nframes == 1 else image.getframe(number)
+            frame = np.asarray(held.data)
+    except DAMAGE as error:
+        raise _damaged(path, str(error)) from error
+    if frame.ndim != 2 or frame.dtype.kind not in "uif" or not frame.size:
+        raise _damaged(path, f"its frames are {frame.shape} of {frame.dtype}")
+    return frame.astype(frame.dtype.newbyteorder("="), copy=False)
+
+
+def _count(path: Path) -> int:
+    with opened(path) as image:
+        return int(image.nframes)
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(
+        f"cannot read {path}",
+        why=why.split("\n", maxsplit=1)[0] or "it is damaged",
+        fix="give images that fabio reads, and copy this one again if it was cut short",
+    )
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What fabio logs of damaged files is said by the error that follows."""
+    log = logging.getLogger("fabio")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -1,0 +1,123 @@
+"""What a file says of frames beside their numbers: mask, clock, and where the detector stood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import h5py
+import numpy as np
+from torch import Tensor
+
+from debye.errors import InputError
+from debye.speckle.data.cxi import DISTANCE, ENERGY, PIXEL, Physical, in_si
+from debye.speckle.data.detector import homes, unit_of
+from debye.speckle.data.hdf5 import array
+from debye.units import LENGTH_UNITS, C, H
+
+WAVELENGTH = Physical("wavelength", LENGTH_UNITS, ("angstrom", "m"), 4e-12, 4e-8)
+DETECTORS = ("/entry/instrument/detector_1",)
+BEAMS = (
+    "/entry/instrument/incident_beam",
+    "/entry/instrument/beam",
+    "/entry/sample/beam",
+    "/entry/instrument/monochromator",
+    "/entry/instrument/detector/detectorSpecific",
+    "/entry_1/instrument_1/source_1",
+)
+"""Groups where the photons are described: 8-ID and NXxpcs, NeXus, EIGER, CXI."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a file states; None where it does not.
+
+    Attributes:
+        mask: (qy, qx) True where a pixel may count.
+        masked: How many pixels the mask takes, by reason.
+        full: Counts at which a pixel is full.
+        times: (time,) when frames began, s.
+        frame_time: Between frames, s, where there are no times.
+        centre: x and y of the beam, pixels.
+        distance: From the sample, m.
+        pixel: Height and width of a pixel, m.
+        wavelength: Å.
+        notes: What was assumed.
+    """
+
+    mask: Tensor | None = None
+    masked: dict[str, int] = field(default_factory=dict)
+    full: float = float("inf")
+    times: Tensor | None = None
+    frame_time: float | None = None
+    centre: tuple[float, float] | None = None
+    distance: float | None = None
+    pixel: tuple[float, float] | None = None
+    wavelength: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, object]:
+    """Centre, distance, pixel and wavelength, of which a file states some.
+
+    What is zero or not finite is not stated; what is impossible is named in the notes.
+
+    Args:
+        file: An open file.
+        name: The dataset of frames.
+        notes: Gets a word on what was guessed or cannot be used.
+    """
+    detectors = (*homes(name), *DETECTORS)
+    x, y = (_number(file, detectors, (f"beam_center_{axis}",)) for axis in "xy")
+    sides = [_length(file, detectors, (f"{a}_pixel_size",), PIXEL, notes) for a in "yx"]
+    wavelength = _length(file, BEAMS, ("incident_wavelength", "wavelength"), WAVELENGTH, notes)
+    if wavelength is None:
+        energy = ("incident_energy", "photon_energy", "energy")
+        joules = _length(file, BEAMS, energy, ENERGY, notes)
+        wavelength = None if joules is None else H * C / joules
+    return {
+        "centre": None if x is None or y is None else (x[0], y[0]),
+        "distance": _length(file, detectors, ("detector_distance", "distance"), DISTANCE, notes),
+        "pixel": None if None in sides else tuple(sides),
+        "wavelength": None if wavelength is None else 1e10 * wavelength,
+    }
+
+
+def _places(
+    file: h5py.File, groups: tuple[str, ...], keys: tuple[str, ...]
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Numbers of one of some names in one of some groups."""
+    for path in (f"{group}/{key}" for key in keys for group in groups):
+        if path in file and isinstance(file[path], h5py.Dataset):
+            yield path, file[path]
+
+
+def _number(
+    file: h5py.File, groups: tuple[str, ...], keys: tuple[str, ...]
+) -> tuple[float, str] | None:
+    """The first that says something, and its unit."""
+    for path, found in _places(file, groups, keys):
+        if found.dtype.kind not in "uif" or not found.size:
+            continue
+        value = float(np.median(np.asarray(array(file, path), dtype=float)))
+        if np.isfinite(value) and value != 0:
+            return value, unit_of(found)
+    return None
+
+
+def _length(
+    file: h5py.File,
+    groups: tuple[str, ...],
+    keys: tuple[str, ...],
+    kind: Physical,
+    notes: list[str],
+) -> float | None:
+    """A quantity in SI; None, with a word, if it is possible in no unit."""
+    found = _number(file, groups, keys)
+    if found is None:
+        return None
+    try:
+        return in_si(kind, abs(found[0]), found[1], file, notes)
+    except InputError as error:
+        notes.append(f"the file's {kind.name} is not used: {error.why}")
+        return None

@@ -1,0 +1,254 @@
+"""Frames as beamlines write them, read a block at a time, with what the file says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from debye.errors import InputError
+from debye.speckle.data.clock import JITTER, Grid, grid
+from debye.speckle.data.in_blocks import examine_blocks
+from debye.speckle.data.quality import Examined
+from debye.speckle.data.sources import Source, Spec, source_of
+from debye.speckle.values import OneLine
+from debye.speckle.xpcs.geometry import Geometry
+
+BLOCK = 2**25
+"""Pixels of a block: a float32 copy of one is 128 MB."""
+FEWEST = 16
+"""Frames of a block, if there are as many: fewer cannot be judged."""
+
+
+class Stack(OneLine):
+    """Frames of a file, a folder or an array, of which a block at a time is in memory.
+
+    HDF5 (EIGER masters with the files they link to, NeXus, CXI, ``file.h5::/path``), numpy
+    ``.npy``, and images that fabio reads: a folder of them, one of many pages, or a list.
+
+    Args:
+        source: What reads the frames.
+        numbers: Of the frames wanted, from 0, as recorded.
+        bad: Numbers of frames to leave out.
+        mask: (qy, qx) True where a pixel may count; the file's own mask holds as well.
+        frame_time: Between frames as recorded, s; as the file states it by default.
+
+    Raises:
+        InputError: A number is of no frame, fewer than two are left, the times that the file holds
+            are uneven, or a mask is of another shape.
+
+    Example:
+        >>> frames = np.random.default_rng(0).poisson(1.0, (100, 32, 32))
+        >>> stack = Stack.open(frames, frames=slice(0, None, 2), bad_frames=[10])
+        >>> stack, len(stack), [len(numbers) for _, numbers in stack.blocks(20)]
+        (Stack(the frames: 49 frames of 32 × 32), 49, [15, 17, 17])
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        numbers: range,
+        bad: Iterable[int] = (),
+        mask: Tensor | None = None,
+        frame_time: float | None = None,
+    ) -> None:
+        self.source, self.numbers, self.stated = source, numbers, source.stated
+        self.bad = tuple(sorted(set(bad)))
+        self._check_numbers()
+        self.mask = torch.ones(self.shape, dtype=torch.bool)
+        for given, whose in ((self.stated.mask, "of the file"), (mask, "given")):
+            if given is not None:
+                self._check_mask(given, whose)
+                self.mask = self.mask & given
+        self.notes = list(self.stated.notes)
+        self.clock = self._clock(frame_time)
+        self.frame_time = self.clock.interval if self._has_clock(frame_time) else None
+
+    @classmethod
+    def open(
+        cls,
+        spec: Spec,
+        *,
+        frames: slice = slice(None),
+        bad_frames: Iterable[int] = (),
+        mask: Tensor | None = None,
+        frame_time: float | None = None,
+    ) -> Stack:
+        """Look at a file, a folder, several images or an array, and read no frame yet.
+
+        Args:
+            spec: Which.
+            frames: Which of the frames.
+            bad_frames: Numbers of frames to leave out, from 0, as recorded.
+            mask: (qy, qx) True where a pixel may count.
+            frame_time: Between frames as recorded, s.
+
+        Raises:
+            InputError: They cannot be read, or what `Stack` refuses.
+        """
+        source = source_of(spec)
+        try:
+            numbers = range(*frames.indices(source.shape[0]))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                "cannot choose these frames", why=str(error), fix="give start:stop:step"
+            ) from None
+        return cls(source, numbers, bad_frames, mask, frame_time)
+
+    def __repr__(self) -> str:
+        tall, wide = self.shape
+        return f"Stack({self.source.name}: {len(self)} frames of {wide} × {tall})"
+
+    def __len__(self) -> int:
+        """Frames that are wanted and not bad."""
+        return len(self.numbers) - sum(n in self.numbers for n in self.bad)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(qy, qx) of a frame."""
+        return self.source.shape[1:]
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """As the file states it; None if it does not say where the beam is."""
+        said = self.stated
+        if said.centre is None:
+            return None
+        x, y = said.centre
+        return Geometry(x, y, said.distance, said.pixel, said.wavelength)
+
+    def blocks(
+        self, frames: int | None = None, *, counting: Examined | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Frames (time, qy, qx), as they are stored, and their numbers as recorded.
+
+        Args:
+            frames: Frames of a block at most; what 128 MB of float32 hold by default.
+            counting: Which frames and pixels count: others are left out, and 0.
+        """
+        size = frames or max(FEWEST, BLOCK // (self.shape[0] * self.shape[1]))
+        count = len(self.numbers)
+        parts = -(-count // size)
+        edges = [k * count // parts for k in range(parts + 1)]
+        kept = None if counting is None else np.array(counting.kept)
+        hidden = None if counting is None or counting.mask.all() else ~counting.mask.numpy()
+        with self.source.reading() as rows_of:
+            for first, last in pairwise(edges):
+                rows = self.numbers[first:last]
+                numbers = np.asarray(rows)
+                keep = ~np.isin(numbers, self.bad)
+                if kept is not None:
+                    keep &= np.isin(numbers, kept)
+                if not keep.any():
+                    continue
+                found = rows_of(rows)
+                found = found if keep.all() else found[keep]
+                if hidden is not None:
+                    found = found if found.flags.writeable else found.copy()
+                    found[:, hidden] = 0
+                yield found, numbers[keep]
+
+    def places(self, numbers: np.ndarray) -> np.ndarray:
+        """Which frame times after the first frame those of some numbers were taken.
+
+        Args:
+            numbers: As recorded.
+        """
+        order = (numbers - self.numbers.start) // self.numbers.step
+        return self.clock.places.numpy()[order]
+
+    def examined(self, saturation: float | None = None) -> Examined:
+        """Which pixels and frames count: reads all frames once.
+
+        Args:
+            saturation: Counts at which a pixel is full; as the file or its type says by default.
+
+        Raises:
+            InputError: What `debye.speckle.data.in_blocks.examine_blocks` refuses.
+        """
+        full = self.stated.full if saturation is None else saturation
+        try:
+            found = examine_blocks(self.blocks(), self.mask, full)
+        except InputError as error:
+            what = f"{self.source.name}: {error.what}"
+            raise InputError(what, why=error.why, fix=error.fix) from None
+        quality = found.quality
+        pixels = self.stated.masked | quality.pixels
+        notes = (*self.notes, *quality.notes)
+        return found._replace(quality=replace(quality, pixels=pixels, notes=notes))
+
+    def _check_numbers(self) -> None:
+        """Refuse frames that are none."""
+        total = self.source.shape[0]
+        for number in self.bad:
+            if not 0 <= number < total:
+                raise InputError(
+                    f"there is no frame {number} in {self.source.name}",
+                    why=f"it holds {total}",
+                    fix="count bad frames from 0, as recorded",
+                )
+        if self.numbers.step < 1 or len(self) < 2:
+            raise InputError(
+                f"cannot choose these frames of {self.source.name}",
+                why=f"it holds {total}, and {len(self)} are left"
+                if self.numbers.step > 0
+                else "they run backwards",
+                fix="choose at least two, forwards",
+            )
+
+    def _check_mask(self, mask: Tensor, whose: str) -> None:
+        if mask.dtype != torch.bool or tuple(mask.shape) != tuple(self.shape):
+            raise InputError(
+                f"cannot use the mask {whose}",
+                why=f"it is {tuple(mask.shape)} of {mask.dtype}, and a frame {tuple(self.shape)}",
+                fix="give (qy, qx), True where a pixel counts",
+            )
+
+    def _has_clock(self, frame_time: float | None) -> bool:
+        known = (frame_time, self.stated.frame_time, self.stated.times)
+        return any(k is not None for k in known)
+
+    def _clock(self, given: float | None) -> Grid:
+        """The frame time between the frames wanted, and the place of each."""
+        count, step = len(self.numbers), self.numbers.step
+        every = torch.arange(count)  # places
+        if given is not None and not 0 < given < float("inf"):
+            raise InputError(
+                f"cannot use a frame time of {given:g} s", why="it must be positive", fix="give it"
+            )
+        if self.stated.times is None:
+            found = Grid(step * (given or self.stated.frame_time or 1.0), every)
+        else:
+            found = self._timed(given)
+        stated = self.stated.frame_time
+        if given is not None and stated is not None and abs(given / stated - 1) > JITTER:
+            self.notes.append(
+                f"the file says that frames are {stated:g} s apart; {given:g} s were given"
+            )
+        return found
+
+    def _timed(self, given: float | None) -> Grid:
+        """The clock of a file that holds the time of each frame."""
+        times = torch.as_tensor(self.stated.times)[self.numbers.start :: self.numbers.step]
+        times = times[: len(self.numbers)]
+        if not (times.diff() > 0).all():
+            raise InputError(
+                f"cannot use the times of {self.source.name}",
+                why="they do not rise",
+                fix="give the frame time yourself, and a file without its times",
+            )
+        found = grid(times)
+        if given is None:
+            return found
+        step = given * self.numbers.step
+        if abs(step / found.interval - 1) > JITTER:
+            raise InputError(
+                f"cannot take frames of {self.source.name} to be {given:g} s apart",
+                why=f"its time axis says {found.interval / self.numbers.step:g} s",
+                fix="leave the frame time out, or correct the file",
+            )
+        return Grid(step, found.places)
