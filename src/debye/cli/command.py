@@ -57,6 +57,7 @@ VERBS: dict[str, Section] = {
         "extrapolate": ("speckle", "Follow a fitted system beyond its data."),
         "study": ("speckle", "Conduct a published study in one go."),
         "xpcs": ("speckle", "Correlate frames: contrast, g2, two-time maps."),
+        "correlate": ("correlate", "Correlate a detector's frames into a result file."),
     },
     "Help": {"help": ("command", "Show the help of a verb.")},
 }

@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from debye.errors import InputError
-from debye.plot import DARK, PALETTE
+from debye.plot import DARK, PAGE, PALETTE, new_figure, style
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.diffusion import power_law
 from debye.speckle.xpcs.fit import Fit
 from debye.speckle.xpcs.twotime import TwoTime
 
+MOST = 9
+"""Bins that are told apart by a legend; more by a colour bar."""
 
-def draw_correlation(ax: Axes, found: Correlation, bins: int = 6) -> None:
-    """G2 − 1 against delay with its errors, of at most so many bins between the first and last."""
-    every = np.unique(np.linspace(0, len(found.qmap) - 1, bins).round().astype(int))
-    time, g2, error = found.time.numpy(), found.g2.numpy(), found.error.numpy()
-    for k, n in enumerate(every):
-        label = f"{float(found.qmap.q[n]):.3g}"
-        color = PALETTE[k % len(PALETTE)]
-        ax.errorbar(time, g2[n] - 1, error[n], fmt="o", ms=2, lw=0.8, color=color, label=label)
-    ax.axhline(0, lw=0.6, color=DARK)
-    ax.set(xscale="log", xlabel="delay τ / s", ylabel="g2(τ) − 1")
-    ax.legend(title=f"q, {found.qmap.unit}", title_fontsize="small")
+
+def g2_figure(found: Correlation, unit: str = "s") -> Figure:
+    """g2 − 1 of each bin against delay, with error bars; bins are coloured by q.
+
+    Args:
+        found: What to draw.
+        unit: Of its delays.
+    """
+    with style():
+        figure = new_figure(0.6 * PAGE)
+        ax = figure.subplots()
+        draw_correlation(ax, found, unit)
+    return figure
+
+
+def draw_correlation(ax: Axes, found: Correlation, unit: str = "s") -> None:
+    """The same on given axes."""
+    qmap = found.qmap
+    q, phi = qmap.q.numpy(), qmap.dynamic.phi_of.numpy()
+    norm = Normalize(float(q.min()), float(max(q.max(), q.min() * (1 + 1e-9))))
+    # Without its pale end, which is hard to see on paper.
+    colours = ListedColormap(colormaps["viridis"](np.linspace(0, 0.9, 256)))
+    parted = len(np.unique(phi)) > 1
+    for k, (g2, error) in enumerate(zip(found.g2.numpy(), found.error.numpy(), strict=True)):
+        label = f"{q[k]:.3g}" + (f", {phi[k]:.0f}°" if parted else "")
+        ax.errorbar(
+            found.time.numpy(),
+            g2 - 1,
+            error,
+            fmt="o-",
+            ms=2,
+            lw=0.8,
+            elinewidth=0.6,
+            color=colours(norm(q[k])),
+            label=label if len(qmap) <= MOST else None,
+        )
+    ax.axhline(0, color="0.7", lw=0.5, zorder=0)
+    ax.set(xscale="log", xlabel=f"delay τ / {unit}", ylabel="g₂(τ) − 1")
+    if len(qmap) <= MOST:
+        ax.legend(
+            title=f"q / {qmap.unit}",
+            title_fontsize="small",
+            loc="center left",
+            bbox_to_anchor=(1.0, 0.5),
+        )
+        return
+    bar = ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax)
+    bar.set_label(f"q / {qmap.unit}")
 
 
 def draw_relaxation(ax: Axes, found: Fit) -> None:

@@ -1,0 +1,67 @@
+"""Options of the verbs that read frames: where the detector stood, and which frames and rings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from debye.cli.paths import expanded
+
+Stacks = Annotated[
+    list[str],
+    typer.Argument(
+        help="Frames: an HDF5 file (an EIGER master; FILE::/PATH names the dataset), .npy, a "
+        "folder of images, images. Several are runs, but images are frames of one.",
+        show_default=False,
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        help="Mask: .npy, an image or FILE.h5::/PATH; 0 is a good pixel, of booleans True.",
+        show_default=False,
+    ),
+]
+Centre = Annotated[
+    str | None,
+    typer.Option("--centre", help="Centre of the beam x,y in pixels.", show_default="the file's"),
+]
+Energy = Annotated[
+    float | None,
+    typer.Option("--energy", help="Of the photons, keV.", show_default="the file's"),
+]
+Distance = Annotated[
+    float | None,
+    typer.Option("--distance", help="From sample to detector, m.", show_default="the file's"),
+]
+Pixel = Annotated[
+    float | None,
+    typer.Option("--pixel", help="Size of a pixel, m.", show_default="the file's"),
+]
+FrameTime = Annotated[
+    float | None,
+    typer.Option("--frame-time", help="Between frames, s.", show_default="the file's"),
+]
+Phi = Annotated[int, typer.Option("--phi", min=1, help="Azimuthal parts of a ring.")]
+TwoTime = Annotated[bool, typer.Option("--two-time", help="Make two-time maps too.")]
+Which = Annotated[
+    str | None,
+    typer.Option("--frames", help="Frames to take, start:stop:step.", show_default="all"),
+]
+BadFrames = Annotated[
+    str | None,
+    typer.Option("--bad-frames", help="Numbers of frames to leave out: 3,17.", show_default="none"),
+]
+ResultFile = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        callback=expanded,
+        help="Result file, by custom x_results.hdf.",
+        show_default=False,
+    ),
+]
+Replaced = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]
