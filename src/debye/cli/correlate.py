@@ -39,7 +39,7 @@ class Where:
 
 def correlate(
     stacks: of.Stacks,
-    output: of.ResultFile,
+    output: opt.Output,
     mask: of.Mask = None,
     centre: of.Centre = None,
     energy: of.Energy = None,
@@ -51,13 +51,14 @@ def correlate(
     two_time: of.TwoTime = False,
     frames: of.Which = None,
     bad_frames: of.BadFrames = None,
-    overwrite: of.Replaced = False,
+    overwrite: opt.Overwrite = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> int:
     """Correlate a detector's frames: g2 with its errors, by q, into a result file.
 
-    OUTPUT opens in pyXpcsViewer, and is NXxpcs as well. What the file says of beam centre,
+    OUTPUT, by custom x_results.hdf, opens in pyXpcsViewer, and is NXxpcs as well; one that exists
+    is replaced with --overwrite alone. What the file says of beam centre,
     distance, pixel, energy and frame time is used; options go before it. Without all of them q is
     in pixels. Pixels and frames that do not count are left out, and named on stderr. Several runs
     are averaged, if they agree.

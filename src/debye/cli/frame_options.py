@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from debye.cli.paths import expanded
 
 Stacks = Annotated[
     list[str],
@@ -55,13 +52,3 @@ BadFrames = Annotated[
     str | None,
     typer.Option("--bad-frames", help="Numbers of frames to leave out: 3,17.", show_default="none"),
 ]
-ResultFile = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        callback=expanded,
-        help="Result file, by custom x_results.hdf.",
-        show_default=False,
-    ),
-]
-Replaced = Annotated[bool, typer.Option("--overwrite", help="Replace OUTPUT if it exists.")]

@@ -63,7 +63,7 @@ class ImageFiles:
         self.stated = Stated(full=full_of(self.dtype))
 
     @contextmanager
-    def reading(self) -> Iterator[Callable[[range], np.ndarray]]:
+    def open(self) -> Iterator[Callable[[range], np.ndarray]]:
         """Files are opened one by one."""
         yield lambda rows: np.stack(list(self._frames(rows)))
 

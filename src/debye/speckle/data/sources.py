@@ -36,7 +36,7 @@ class Source(Protocol):
     dtype: np.dtype
     stated: Stated
 
-    def reading(self) -> AbstractContextManager[Reader]:
+    def open(self) -> AbstractContextManager[Reader]:
         """Open what holds the frames, for as long as they are read."""
 
 
@@ -64,7 +64,7 @@ class ArrayFrames:
         self.stated = Stated(full=full_of(values.dtype))
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
+    def open(self) -> Iterator[Reader]:
         """Give copies of them."""
         yield lambda rows: np.array(self.values[rows.start : rows.stop : rows.step])
 
@@ -142,8 +142,12 @@ class Hdf5Frames:
         )
 
     @contextmanager
-    def reading(self) -> Iterator[Reader]:
-        """Open the file."""
+    def open(self) -> Iterator[Reader]:
+        """Open the file, for as long as the block lasts.
+
+        Raises:
+            InputError: It cannot be read any more.
+        """
         with open_hdf5(self.path) as file:
             held = [dataset(file, name, max_bytes=1 << 62) for name in self.names]
 
@@ -288,7 +292,7 @@ def _mask_values(spec: str) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return np.array(mapped(path))
     if path.suffix.lower() in IMAGES:
-        with ImageFiles([path]).reading() as rows_of:
+        with ImageFiles([path]).open() as rows_of:
             return rows_of(range(1))
     with open_hdf5(path) as file:
         return array(file, split_name(spec)[1] or "/entry/instrument/detector/pixel_mask")

@@ -66,6 +66,9 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
         file: An open file.
         name: The dataset of frames.
         notes: Gets a word on what was guessed or cannot be used.
+
+    Raises:
+        InputError: A number cannot be read.
     """
     detectors = (*homes(name), *DETECTORS)
     x, y = (_number(file, detectors, (f"beam_center_{axis}",)) for axis in "xy")

@@ -136,7 +136,7 @@ class Stack(OneLine):
         edges = [k * count // parts for k in range(parts + 1)]
         kept = None if counting is None else np.array(counting.kept)
         hidden = None if counting is None or counting.mask.all() else ~counting.mask.numpy()
-        with self.source.reading() as rows_of:
+        with self.source.open() as rows_of:
             for first, last in pairwise(edges):
                 rows = self.numbers[first:last]
                 numbers = np.asarray(rows)
