@@ -165,7 +165,8 @@ def taken_at(file: h5py.File, name: str, count: int) -> Taken:
             period = _number(file[f"{home}/{key}"][()]) if f"{home}/{key}" in file else 0.0
             if period > 0:
                 step, unit = seconds(
-                    torch.tensor([period]).double(), unit_of(file[f"{home}/{key}"]) or "s"
+                    torch.tensor([period], dtype=torch.float64),
+                    unit_of(file[f"{home}/{key}"]) or "s",
                 )
                 note = f"the file holds no times: frames are taken to be {float(step):g} s apart, "
                 return Taken(numbers * step, unit, note + f"its {key}")

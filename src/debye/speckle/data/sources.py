@@ -127,6 +127,7 @@ class Hdf5Frames:
     def _stated(self, file: h5py.File, found: h5py.Dataset, note: str) -> Stated:
         """What the file says of them."""
         name, notes = self.names[0], [note] if note else []
+        where = geometry_in(file, name, notes)
         mask, masked = masked_in(file, name, self.shape[1:])
         taken = taken_at(file, name, self.shape[0])
         known = taken.unit == "s" and len(taken.times) == self.shape[0]
@@ -137,8 +138,8 @@ class Hdf5Frames:
             full=min(full_of(found.dtype), full_in(file, name, found)),
             times=taken.times if known and not even else None,
             frame_time=float(taken.times[1]) if even and self.shape[0] > 1 else None,
+            **where,  # type: ignore[arg-type]
             notes=tuple(notes),
-            **geometry_in(file, name, notes),  # type: ignore[arg-type]
         )
 
     @contextmanager
