@@ -46,19 +46,22 @@ def examine_blocks(
         ['1 hot pixel was masked', 'frame 50 is dark, and was left out']
     """
     judged, seen, made = _Judged(mask), list[Survey](), True
-    last = np.zeros(0), np.zeros(0, dtype=np.int64)
+    last, room = (np.zeros(0), np.zeros(0, dtype=np.int64)), _Room()
     for own, numbers in blocks:
         before = len(last[1])  # frames of the block before, to which the first is compared
-        both = np.concatenate([last[0], own]) if before else own
-        data = tensor(both)[None]
+        data = room.joined(last[0], own)[None]
         found = _examined(data, judged.mask, full, numbers)
         kept = [k - before for k in found.kept if k >= before]
         judged.add(found, numbers, kept, before)
         if kept:
-            left = data[:, [k + before for k in kept]]
-            seen.append(survey(left, found.mask))
+            left = data[:, before:] if found.seen else data[:, [k + before for k in kept]]
+            seen.append(
+                _since(found.seen, data[0, :before], found.mask)
+                if found.seen
+                else survey(left, found.mask)
+            )
             made = made and flat(left[:, :2], found.mask)
-            last = own[kept[-1:]], numbers[kept[-1:]]
+            last = own[kept[-1:]].copy(), numbers[kept[-1:]]
     if seen and not made:
         judged.judge(_merged(seen))
     return judged.verdict()
@@ -120,9 +123,43 @@ class _Judged:
         pixels = {k: int(v.sum()) for k, v in self.reasons.items()}
         frames = {k: sorted(v) for k, v in self.frames.items() if v}
         whole = tuple(self.kept) if frames else None
-        return Examined(
-            self.mask, self.kept, Quality(pixels, frames, tuple(self.notes), whole), self.reasons
-        )
+        quality = Quality(pixels, frames, tuple(self.notes), whole)
+        return Examined(self.mask, self.kept, quality, self.reasons, None)
+
+
+class _Room:
+    """Memory for floats, which one block after another is written into."""
+
+    def __init__(self) -> None:
+        self.held = np.empty(0, dtype=np.float32)
+
+    def joined(self, first: np.ndarray, frames: np.ndarray) -> Tensor:
+        """Frames after some others, (time, qy, qx), exactly; until the next are joined."""
+        if not _is_single(frames) or not _is_single(first):
+            return tensor(np.concatenate([first, frames]) if len(first) else frames)
+        shape = (len(first) + len(frames), *frames.shape[1:])
+        size = math.prod(shape)
+        if len(self.held) < size:
+            self.held = np.empty(size, dtype=np.float32)
+        found = self.held[:size].reshape(shape)
+        if len(first):
+            found[: len(first)] = first
+        found[len(first) :] = frames
+        return torch.from_numpy(found)
+
+
+def _is_single(values: np.ndarray) -> bool:
+    """Whether float32 holds these numbers exactly."""
+    if values.dtype.kind not in "iu" or values.dtype.itemsize <= 2 or not values.size:
+        return values.dtype.kind in "iub" or values.dtype == np.float32 or not values.size
+    return bool(values.max() < 2**24 and values.min() > -(2**24))
+
+
+def _since(seen: Survey, first: Tensor, mask: Tensor) -> Survey:
+    """A survey but for the first frames, whose extremes stand for others as well."""
+    total = seen.total - torch.where(mask, first.double(), 0.0).sum(0)
+    count = len(first)
+    return seen._replace(total=total, intensity=seen.intensity[count:], empty=seen.empty[count:])
 
 
 def _merged(parts: list[Survey]) -> Survey:

@@ -85,6 +85,8 @@ class Examined(NamedTuple):
     quality: Quality
     bad: dict[str, Tensor]
     """(qy, qx) True where a pixel was open and does not count, by reason."""
+    seen: Survey | None
+    """Of all frames behind the mask, if all count, and all pixels that were open."""
 
 
 def numbers(which: list[int], most: int = 8) -> str:
@@ -129,7 +131,7 @@ def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
             fix="mask what is bad alone: in a pixel_mask 0 is a good pixel, in Python True is",
         )
     note = _check_mask(data, mask)
-    seen = survey(data, mask)
+    seen = everything = survey(data, mask)
     full = min(full, flag_of(data, mask, full, seen))
     kinds = _kinds(data, full, seen)
     frames, good = ({}, mask) if kinds is None else _spoilt(data, kinds, mask)
@@ -149,12 +151,13 @@ def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
         frames |= _named("repeated", [kept[t] for t in repeated(left, good, seen)])
     left, kept = _without(data, kept, _left_out(frames))
     _check_frames(kept, frames, data, kinds, mask)
-    bad = bad_pixels(left, full, mask)
+    bad = bad_pixels(left, full, mask, everything if left is data else None)
     counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
     good = mask & ~torch.stack(list(bad.values())).any(0)
     _check_pixels(good, mask, counts, data, kinds)
     whole = tuple(kept) if frames else None
-    return Examined(good, kept, Quality(counts, frames, (note,) if note else (), whole), bad)
+    quality = Quality(counts, frames, (note,) if note else (), whole)
+    return Examined(good, kept, quality, bad, None if frames or counts else everything)
 
 
 def _without(data: Tensor, kept: list[int], gone: set[int]) -> tuple[Tensor, list[int]]:
@@ -188,12 +191,21 @@ def usable(data: Tensor, mask: Tensor, full: float = math.inf) -> Tensor:
 
 
 def bad_pixels(
-    data: Tensor, full: float = math.inf, mask: Tensor | None = None
+    data: Tensor,
+    full: float = math.inf,
+    mask: Tensor | None = None,
+    seen: Survey | None = None,
 ) -> dict[str, Tensor]:
     """Pixels to leave out: (qy, qx) True where broken, saturated, dead, hot or stuck.
 
     A pixel is broken if it is ever not finite or negative; saturated if it ever reaches ``full``;
     the others are as `debye.speckle.data.outliers.outliers` finds them.
+
+    Args:
+        data: (run, time, qy, qx).
+        full: Counts at which a pixel is full.
+        mask: (qy, qx) True where a pixel may count.
+        seen: Of these frames behind the mask, where it is known.
 
     Example:
         >>> data = torch.full((1, 30, 5, 5), 2.0)
@@ -202,7 +214,7 @@ def bad_pixels(
         {'broken': [[2, 2]], 'saturated': [[4, 4]], 'dead': [[0, 0]]}
     """
     good = torch.ones_like(data[0, 0], dtype=torch.bool) if mask is None else mask
-    seen = survey(data, good)
+    seen = survey(data, good) if seen is None else seen
     kinds = _kinds(data, full, seen)
     bad = dict.fromkeys(("broken", "saturated"), torch.zeros_like(good))
     if kinds is not None:

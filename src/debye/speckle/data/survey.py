@@ -63,8 +63,14 @@ def survey(data: Tensor, good: Tensor) -> Survey:
         lowest = torch.minimum(lowest, seen.amin(0))
         intensity.append(seen.sum((1, 2), dtype=torch.float64))
         empty.append((seen == 0).sum((1, 2)) - behind)
-        counts = counts and bool(((seen == seen.round()) | ~torch.isfinite(seen)).all())
+        counts = counts and _whole(seen)
     return Survey(total, highest, lowest, torch.cat(intensity), torch.cat(empty), counts)
+
+
+def _whole(values: Tensor) -> bool:
+    """Whether all numbers that are finite are whole."""
+    whole = values == values.round()
+    return bool(whole.all()) or bool((whole | ~torch.isfinite(values)).all())
 
 
 def flat(data: Tensor, good: Tensor) -> bool:
