@@ -21,7 +21,7 @@ from debye.speckle.data.hdf5 import array, dataset, open_hdf5
 from debye.speckle.data.images import IMAGES, ImageFiles, images_in
 from debye.speckle.data.locate import find_frames, split_name
 from debye.speckle.data.saturation import full_of
-from debye.speckle.data.stated import Stated, geometry_in
+from debye.speckle.data.stated import Stated, frame_time_in, geometry_in
 
 Reader: TypeAlias = Callable[[range], np.ndarray]
 """Gives the frames of some numbers, (time, qy, qx)."""
@@ -137,7 +137,9 @@ class Hdf5Frames:
             masked=masked,
             full=min(full_of(found.dtype), full_in(file, name, found)),
             times=taken.times if known and not even else None,
-            frame_time=float(taken.times[1]) if even and self.shape[0] > 1 else None,
+            frame_time=float(taken.times[1])
+            if even and self.shape[0] > 1
+            else frame_time_in(file, name),
             **where,  # type: ignore[arg-type]
             notes=tuple(notes),
         )

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import h5py
 import numpy as np
+import torch
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.data.clock import seconds
 from debye.speckle.data.cxi import DISTANCE, ENERGY, PIXEL, Physical, in_si
 from debye.speckle.data.detector import homes, unit_of
 from debye.speckle.data.hdf5 import array
@@ -37,7 +39,7 @@ class Stated:
         masked: How many pixels the mask takes, by reason.
         full: Counts at which a pixel is full.
         times: (time,) when frames began, s.
-        frame_time: Between frames, s, where there are no times.
+        frame_time: Between frames, s.
         centre: x and y of the beam, pixels.
         distance: From the sample, m.
         pixel: Height and width of a pixel, m.
@@ -84,6 +86,23 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
         "pixel": None if None in sides else tuple(sides),
         "wavelength": None if wavelength is None else 1e10 * wavelength,
     }
+
+
+def frame_time_in(file: h5py.File, name: str) -> float | None:
+    """Seconds between frames, where a file states them beside the times of the frames.
+
+    Args:
+        file: An open file.
+        name: The dataset of frames.
+
+    Raises:
+        InputError: The number cannot be read.
+    """
+    found = _number(file, (*homes(name), *DETECTORS), ("frame_time",))
+    if found is None:
+        return None
+    value, unit = seconds(torch.tensor([found[0]], dtype=torch.float64), found[1] or "s")
+    return float(value) if unit else None
 
 
 def _places(

@@ -241,7 +241,7 @@ class Stack(OneLine):
                 why="they do not rise",
                 fix="give the frame time yourself, and a file without its times",
             )
-        found = grid(times)
+        found, given = grid(times), given or self.stated.frame_time
         if given is None:
             return found
         step = given * self.numbers.step
@@ -249,6 +249,6 @@ class Stack(OneLine):
             raise InputError(
                 f"cannot take frames of {self.source.name} to be {given:g} s apart",
                 why=f"its time axis says {found.interval / self.numbers.step:g} s",
-                fix="leave the frame time out, or correct the file",
+                fix="give the frame time of the time axis, or correct the file",
             )
         return Grid(step, found.places)

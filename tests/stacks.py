@@ -1,0 +1,76 @@
+"""Frames as detectors write them, for tests."""
+
+import fabio.edfimage
+import fabio.tifimage
+import h5py
+import hdf5plugin
+import numpy as np
+import torch
+from PIL import Image
+
+from debye.speckle.xpcs.geometry import Geometry
+from debye.speckle.xpcs.qmap import rings_of
+from debye.speckle.xpcs.simulate import Simulated
+
+SIDE, FRAMES, STEP = 49, 180, 2e-3
+MIDDLE = Geometry(SIDE // 2, SIDE // 2)
+EVERY = torch.ones(SIDE, SIDE) > 0
+DETECTOR = "/entry/instrument/detector"
+
+
+def simulated(geometry=MIDDLE, **options):
+    qmap = rings_of(geometry, EVERY, [3, 9, 15, 21])
+    seen = Simulated(qmap, frames=FRAMES, frame_time=STEP, diffusion=2.0, seed=3, **options)
+    return np.concatenate(list(seen.blocks()))
+
+
+def write_master(folder, frames, parts=(1, 2), **stated):
+    """A master of EIGER, and the bitshuffle files it links to."""
+    folder.mkdir(exist_ok=True)
+    with h5py.File(folder / "run_master.h5", "w") as master:
+        for number, part in zip(parts, np.array_split(frames, len(parts)), strict=True):
+            name = f"run_data_{number:06d}.h5"
+            with h5py.File(folder / name, "w") as file:
+                file.create_dataset(
+                    "/entry/data/data",
+                    data=part,
+                    chunks=(1, *part.shape[1:]),
+                    **hdf5plugin.Bitshuffle(),
+                )
+            link = h5py.ExternalLink(name, "/entry/data/data")
+            master[f"/entry/data/data_{number:06d}"] = link
+        for name, value in ({f"{DETECTOR}/frame_time": STEP} | stated).items():
+            master[name] = value
+    return folder / "run_master.h5"
+
+
+def write_tiffs(folder, frames):
+    folder.mkdir()
+    for k, frame in enumerate(frames):
+        fabio.tifimage.TifImage(data=frame).write(str(folder / f"scan_{k}.tif"))
+    return folder
+
+
+def write_edfs(folder, frames):
+    folder.mkdir()
+    for k, frame in enumerate(frames):
+        fabio.edfimage.EdfImage(data=frame).write(str(folder / f"scan_{k:04d}.edf"))
+    return folder
+
+
+def write_pages(path, frames):
+    first, *others = map(Image.fromarray, frames)
+    first.save(path, save_all=True, append_images=others)
+    return path
+
+
+def write_npy(path, frames):
+    np.save(path, frames)
+    return path
+
+
+def write_dataset(path, frames):
+    with h5py.File(path, "w") as file:
+        file["/some/where"] = frames
+        file["/else/where"] = frames[:, :5]
+    return f"{path}::/some/where"
