@@ -1,6 +1,7 @@
 """From frames to a result file by `debye correlate`, and what it refuses."""
 
 import json
+import re
 import shutil
 
 import fabio.tifimage
@@ -14,6 +15,7 @@ from verbs import refused
 from debye.cli.command import app
 from debye.errors import InputError
 from debye.speckle.data.images import DAMAGE
+from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.read_results import read_results
 from debye.speckle.xpcs.stack import Stack
 
@@ -192,6 +194,16 @@ def test_runs_are_averaged_and_images_are_frames(frames, tmp_path):
     found = json.loads(debye("correlate", *runs, *out).stdout)
     assert found["frames"] == 2 * FRAMES
     refused(debye("correlate", *runs, *out, "--two-time"), "two-time maps of several runs")
+
+
+def test_a_wrong_centre_is_told_and_the_right_one_proposed(tmp_path):
+    name = write_npy(tmp_path / "s.npy", simulated(Geometry(27, 22), slope=2.0))
+    out = ("--output", tmp_path / "r.hdf", "--rings", 2, "--overwrite")
+    wrong = debye("correlate", name, *out, "--centre", "21,22")
+    assert wrong.exit_code == 0
+    x, y = re.search(r"--centre ([\d.]+),([\d.]+)", wrong.stderr).groups()
+    assert (float(x), float(y)) == (pytest.approx(27, abs=0.5), pytest.approx(22, abs=0.5))
+    assert "seems to be" not in debye("correlate", name, *out, "--centre", "27,22").stderr
 
 
 @pytest.mark.parametrize(

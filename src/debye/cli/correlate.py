@@ -90,6 +90,7 @@ def correlate(
     qmaps = [_qmap(stack, counting[0].mask, where, rings, phi) for stack in runs]
     found = [_correlated(*each, two_time) for each in zip(runs, counting, qmaps, strict=True)]
     whole, maps = found[0]
+    _check_centre(whole)
     if len(runs) > 1:
         whole = average([run for run, _ in found], names=[r.source.name for r in runs])
     write_results(output, whole, maps, overwrite=overwrite)
@@ -189,6 +190,20 @@ def _correlated(
                 timer.update(block, places)
             bar.advance(task, len(block))
     return correlator.finish(), None if timer is None else timer.finish()
+
+
+def _check_centre(found: Correlation) -> None:
+    """A word where the mean frame is brighter on one side of the centre."""
+    from debye.speckle.xpcs.centre import offset
+
+    geometry = found.qmap.geometry
+    away = offset(found.saxs_2d, found.qmap.mask, geometry)
+    if away is not None and away.is_far:
+        at = f"{geometry.x + away.x:.1f},{geometry.y + away.y:.1f}"
+        warn(
+            f"the beam seems to be at {at}, and {geometry.x:g},{geometry.y:g} was taken for its "
+            f"centre, which makes g2 wrong: check the mean frame, and try --centre {at}"
+        )
 
 
 def _record(
