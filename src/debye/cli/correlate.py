@@ -100,7 +100,7 @@ def correlate(
     if figure:
         from debye.plot.xpcs import g2_figure
 
-        draw(g2_figure(whole), figure)
+        draw(g2_figure(whole, "s" if record["frame_time"] else "frames"), figure)
     return DONE
 
 
