@@ -142,6 +142,15 @@ def scan(path: Path) -> None:
     assert found.pixel is None or (math.isfinite(found.pixel) and found.pixel > 0)
 
 
+def images(path: Path) -> None:
+    """The same file twice, as frames that follow one another."""
+    from debye.speckle.xpcs.stack import Stack
+
+    spec = path if path.suffix == ".npy" else [path, path]
+    for block, numbers in Stack.open(spec).blocks():
+        assert len(block) == len(numbers)
+
+
 def stack(path: Path) -> None:
     from debye.speckle import read_stack
 
@@ -246,6 +255,15 @@ TARGETS = {
         4,
     ),
     "stack": Target(lambda: {"a.h5": seeds.written(seeds.bitshuffled, ".h5")}, stack, 2),
+    "images": Target(
+        lambda: {
+            "a.tif": seeds.written(seeds.tiff, ".tif"),
+            "a.edf": seeds.written(seeds.edf, ".edf"),
+            "a.npy": seeds.written(seeds.npy, ".npy"),
+        },
+        images,
+        2,
+    ),
     "scan": Target(lambda: {"a.cxi": seeds.written(seeds.cxi, ".cxi")}, scan, 2),
     "model": Target(lambda: {"m.safetensors": seeds.written(seeds.network, "")}, model, 4),
     "fitted": Target(lambda: {"f.safetensors": seeds.written(seeds.fitted, "")}, fitted, 2),

@@ -235,6 +235,24 @@ def bitshuffled(path: Path) -> None:
     eiger(path, **hdf5plugin.Bitshuffle(nelems=0, cname="lz4"))
 
 
+def tiff(path: Path) -> None:
+    """As many pages as frames."""
+    from PIL import Image
+
+    first, *others = map(Image.fromarray, frames_of(3))
+    first.save(path, save_all=True, append_images=others)
+
+
+def edf(path: Path) -> None:
+    from fabio.edfimage import EdfImage
+
+    EdfImage(data=frames_of()[0]).write(str(path))
+
+
+def npy(path: Path) -> None:
+    np.save(path, frames_of())
+
+
 def cxi(path: Path) -> None:
     import h5py
 

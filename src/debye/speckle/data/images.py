@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import accumulate
@@ -21,20 +20,6 @@ IMAGES = (".tif", ".tiff", ".edf", ".cbf", ".img", ".mccd", ".mar3450", ".gb", "
 """Endings of the files that fabio reads for us; it tells formats by their first bytes."""
 OTHERS = (b"\x89HDF", b"\x93NUMPY", b"\x1f\x8b", b"BZh")
 """First bytes of what is never handed to fabio: HDF5 and numpy have readers of their own."""
-DAMAGE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    AssertionError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-    struct.error,
-)
-"""What fabio's formats raise of damaged files; each has its own."""
 
 
 class ImageFiles:
@@ -136,15 +121,37 @@ def opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as file:
         if file.read(6).startswith(OTHERS):
             raise _damaged(path, "it is no image, whatever its name says")
+    if _runs_in_circles(path):
+        raise _damaged(path, "its pages lead from one to another in circles")
     try:
         with _unheard():
             image = fabio.open(str(path))
-    except DAMAGE as error:
+    except Exception as error:
         raise _damaged(path, str(error)) from error
     try:
         yield image
     finally:
         image.close()
+
+
+def _runs_in_circles(path: Path) -> bool:
+    """Whether a page of a tiff comes again, which fabio would follow for ever."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        order = {b"II*\0": "little", b"MM\0*": "big"}.get(start[:4])
+        if order is None:
+            return False
+
+        def number(data: bytes) -> int:
+            return int.from_bytes(data, order)  # type: ignore[arg-type]
+
+        seen, at = set[int](), number(start[4:])
+        while at and at not in seen:
+            seen.add(at)
+            file.seek(at)
+            file.seek(at + 2 + 12 * number(file.read(2)))
+            at = number(file.read(4))
+    return at != 0
 
 
 def _frame(image: Any, number: int, path: Path) -> np.ndarray:  # noqa: ANN401 - a class of fabio
@@ -153,7 +160,7 @@ def _frame(image: Any, number: int, path: Path) -> np.ndarray:  # noqa: ANN401 -
         with _unheard():
             held = image if image.nframes == 1 else image.getframe(number)
             frame = np.asarray(held.data)
-    except DAMAGE as error:
+    except Exception as error:
         raise _damaged(path, str(error)) from error
     if frame.ndim != 2 or frame.dtype.kind not in "uif" or not frame.size:
         raise _damaged(path, f"its frames are {frame.shape} of {frame.dtype}")

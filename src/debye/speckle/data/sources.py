@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tokenize
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -26,6 +27,21 @@ from debye.speckle.data.stated import Stated, frame_time_in, geometry_in
 Reader: TypeAlias = Callable[[range], np.ndarray]
 """Gives the frames of some numbers, (time, qy, qx)."""
 Spec: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[str | os.PathLike[str]]"
+
+
+NPY_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    tokenize.TokenError,
+)
+"""What numpy raises of damaged headers, which it parses as Python's literals."""
 
 
 class Source(Protocol):
@@ -81,7 +97,7 @@ def mapped(path: Path) -> np.ndarray:
         raise InputError(
             f"cannot read {path}", why="there is no such file", fix="check the path"
         ) from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+    except NPY_DAMAGE as error:
         raise InputError(
             f"cannot read {path}",
             why=str(error).split("\n")[0] or "it is damaged",
