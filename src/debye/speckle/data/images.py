@@ -119,8 +119,11 @@ def opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
     with path.open("rb") as file:
-        if file.read(6).startswith(OTHERS):
-            raise _damaged(path, "it is no image, whatever its name says")
+        head = file.read(2**16)
+    if head.startswith(OTHERS):
+        raise _damaged(path, "it is no image, whatever its name says")
+    if re.search(rb"dim_\d{3}", head.lower()):
+        raise _damaged(path, "its header names a hundred axes or more, which fabio would count")
     if _runs_in_circles(path):
         raise _damaged(path, "its pages lead from one to another in circles")
     try:
