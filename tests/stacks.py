@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.qmap import rings_of
+from debye.speckle.xpcs.qmap import make_qmap
 from debye.speckle.xpcs.simulate import Simulated
 
 SIDE, FRAMES, STEP = 49, 180, 2e-3
@@ -19,7 +19,7 @@ DETECTOR = "/entry/instrument/detector"
 
 
 def simulated(geometry=MIDDLE, **options):
-    qmap = rings_of(geometry, EVERY, [3, 9, 15, 21])
+    qmap = make_qmap(geometry, EVERY, [3, 9, 15, 21])
     seen = Simulated(qmap, frames=FRAMES, frame_time=STEP, diffusion=2.0, seed=3, **options)
     return np.concatenate(list(seen.blocks()))
 

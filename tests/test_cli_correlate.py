@@ -23,9 +23,9 @@ from verbs import refused
 
 from debye.cli.command import app
 from debye.errors import InputError
+from debye.speckle.data.read_results import read_results
+from debye.speckle.data.stack import Stack
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.read_results import read_results
-from debye.speckle.xpcs.stack import Stack
 
 
 def debye(*arguments):

@@ -144,7 +144,7 @@ def scan(path: Path) -> None:
 
 def images(path: Path) -> None:
     """The same file twice, as frames that follow one another."""
-    from debye.speckle.xpcs.stack import Stack
+    from debye.speckle.data.stack import Stack
 
     spec = path if path.suffix == ".npy" else [path, path]
     for block, numbers in Stack.open(spec).blocks():

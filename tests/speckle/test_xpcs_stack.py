@@ -23,10 +23,10 @@ from stacks import (
 import debye as package
 from debye.errors import InputError
 from debye.speckle.data.sources import mask_of
+from debye.speckle.data.stack import Stack
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
-from debye.speckle.xpcs.qmap import rings_of
-from debye.speckle.xpcs.stack import Stack
+from debye.speckle.xpcs.qmap import make_qmap
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ WRITERS = {
 
 def correlated(stack, geometry=MIDDLE, rings=3, size=None):
     counting = stack.examined()
-    correlator = Correlator(rings_of(geometry, counting.mask, rings), stack.frame_time or 1.0)
+    correlator = Correlator(make_qmap(geometry, counting.mask, rings), stack.frame_time or 1.0)
     for block, numbers in stack.blocks(size, counting=counting):
         correlator.update(block, stack.places(numbers))
     return correlator.finish()
@@ -172,7 +172,7 @@ def test_what_does_not_count_is_left_out_as_everywhere(frames, tmp_path):
 
 
 def test_long_runs_are_judged_as_short_ones(frames, monkeypatch):
-    from debye.speckle.xpcs import stack as module
+    from debye.speckle.data import stack as module
 
     spoilt = frames.copy()
     spoilt[:, 5, 5] = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from math import hypot
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,12 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from debye.speckle.data.quality import Examined
+    from debye.speckle.data.stack import Stack
     from debye.speckle.xpcs.correlation import Correlation
     from debye.speckle.xpcs.geometry import Geometry
     from debye.speckle.xpcs.qmap import QMap
-    from debye.speckle.xpcs.stack import Stack
     from debye.speckle.xpcs.twotime import TwoTime
 
+NEAR = 3.0
+"""Pixels within which a centre is good enough: 2 are harmless, 10 make g2 end at 1.25."""
 Number = TypeVar("Number", int, float)
 
 
@@ -63,9 +67,9 @@ def correlate(
     in pixels. Pixels and frames that do not count are left out, and named on stderr. Several runs
     are averaged, if they agree.
     """
+    from debye.speckle.data.results import write_results
+    from debye.speckle.data.stack import Stack
     from debye.speckle.xpcs.average import average
-    from debye.speckle.xpcs.results import write_results
-    from debye.speckle.xpcs.stack import Stack
 
     writable(output, "--output")
     if output.exists() and not overwrite:
@@ -138,7 +142,7 @@ def _examined(runs: list[Stack]) -> list[Examined]:
 
 def _qmap(stack: Stack, mask: Tensor, where: Where, rings: int, phi: int) -> QMap:
     """The rings."""
-    from debye.speckle.xpcs.qmap import rings_of
+    from debye.speckle.xpcs.qmap import make_qmap
 
     geometry = _geometry(stack, where)
     if not geometry.is_physical:
@@ -146,7 +150,7 @@ def _qmap(stack: Stack, mask: Tensor, where: Where, rings: int, phi: int) -> QMa
         missing = [n for n in names if getattr(geometry, n) is None]
         told = ", ".join(f"--{n}".replace("wavelength", "energy") for n in missing)
         warn(f"q is in pixels: no {', '.join(missing)} is known; give {told}")
-    qmap = rings_of(geometry, mask, rings, phi=phi)
+    qmap = make_qmap(geometry, mask, rings, phi=phi)
     if qmap.left_out:
         warn(f"{len(qmap.left_out)} bins hold too few pixels, and were left out")
     return qmap
@@ -193,17 +197,20 @@ def _correlated(
 
 
 def _check_centre(found: Correlation) -> None:
-    """A word where the mean frame is brighter on one side of the centre."""
-    from debye.speckle.xpcs.centre import offset
+    """A word where the mean frame is uneven about the centre, and where the beam seems to be."""
+    from debye.speckle.xpcs.centre import centre_warnings, find_centre
 
-    geometry = found.qmap.geometry
-    away = offset(found.saxs_2d, found.qmap.mask, geometry)
-    if away is not None and away.is_far:
-        at = f"{geometry.x + away.x:.1f},{geometry.y + away.y:.1f}"
-        warn(
-            f"the beam seems to be at {at}, and {geometry.x:g},{geometry.y:g} was taken for its "
-            f"centre, which makes g2 wrong: check the mean frame, and try --centre {at}"
-        )
+    for message in centre_warnings(found):
+        warn(message)
+        geometry = found.qmap.geometry
+        with suppress(InputError):  # it may be oriented scattering, with no better centre
+            better = find_centre(found.saxs_2d, found.qmap.mask, geometry)
+            if hypot(better.x - geometry.x, better.y - geometry.y) > NEAR:
+                at = f"{better.x:.1f},{better.y:.1f}"
+                warn(
+                    f"the beam seems to be at {at}, and {geometry.x:g},{geometry.y:g} was taken "
+                    f"for its centre: check the mean frame, and try --centre {at}"
+                )
 
 
 def _record(

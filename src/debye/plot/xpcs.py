@@ -57,7 +57,7 @@ def draw_correlation(ax: Axes, found: Correlation, unit: str = "s") -> None:
             label=label if len(qmap) <= MOST else None,
         )
     ax.axhline(0, color="0.7", lw=0.5, zorder=0)
-    ax.set(xscale="log", xlabel=f"delay τ / {unit}", ylabel="g₂(τ) − 1")
+    ax.set(xscale="log", xlabel=f"delay τ / {unit}", ylabel="g2(τ) − 1")
     if len(qmap) <= MOST:
         ax.legend(
             title=f"q / {qmap.unit}",
