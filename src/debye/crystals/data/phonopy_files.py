@@ -12,10 +12,7 @@ Calculations come from strangers, so nothing in a folder may execute, and only t
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import importlib.util
-import lzma
 import os
 import re
 import sys
@@ -28,8 +25,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from debye.core.packed import inner_name, open_unpacked
 from debye.crystals.lattice.harmonic import HarmonicCrystal
-from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of
+from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of, imbalance
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.formats import could_hold_structures
@@ -45,12 +43,8 @@ Result = TypeVar("Result")
 RECORDS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 FORCES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
 POSCARS = ("POSCAR", "POSCAR-unitcell")
-PACKED: dict[str, Callable[..., Any]] = {
-    "": open,
-    ".xz": lzma.open,
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-}
+PACKED = ("", ".xz", ".gz", ".bz2")
+"""What a record's name may end in, the first that is there taken."""
 REQUIRED = (
     "phonopy_params.yaml; or FORCE_SETS or FORCE_CONSTANTS beside phonopy_disp.yaml, or beside "
     "POSCAR and a phonopy.conf with DIM"
@@ -101,13 +95,13 @@ def _is_calculation(path: Path) -> bool:
 
 def _is_record(path: Path) -> bool:
     """Whether a file is phonopy's YAML, by what stands at the start of its lines."""
-    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED else path.name
+    name = inner_name(path).name
     if not name.endswith((".yaml", ".yml")):
         return False
     try:
-        with PACKED[path.suffix if path.suffix in PACKED else ""](path, "rb") as stream:
+        with open_unpacked(path) as stream:
             start = stream.read(STARTS)
-    except (OSError, EOFError, lzma.LZMAError):  # what reads it whole says what is wrong
+    except (OSError, InputError):  # what reads it whole says what is wrong
         return name in RECORDS
     return RECORD.search(start) is not None
 
@@ -125,9 +119,8 @@ def _harmonic(path: Path) -> HarmonicCrystal:
             fix="pip install 'debye[phonopy]'",
         )
     phonon = load_phonon(path.parent if path.name in FORCES else path)
-    rows = phonon.force_constants
     unread = _beside(path) if path.is_dir() else []
-    left = float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
+    left = imbalance(phonon.force_constants)
     phonon.symmetrize_force_constants()
     found = harmonic_of(phonon, name=path.stem, source=str(path))
     said = [f"its folder is one calculation: {', '.join(unread)} in it not read"] if unread else []
@@ -225,7 +218,7 @@ def _record(path: Path) -> PhonopyYamlData:
 
 def _shallow(path: Path) -> bytes:
     """The unpacked bytes of a YAML file that libyaml's recursion can follow."""
-    with PACKED[path.suffix if path.suffix in PACKED else ""](path, "rb") as stream:
+    with open_unpacked(path) as stream:
         data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise _damaged(path, f"it holds more than {LARGEST / 1e6:.0f} MB")

@@ -281,8 +281,13 @@ def _unit(phonon: Phonopy) -> float:
     return float(phonon.unit_conversion_factor / ours) ** 2
 
 
+def imbalance(rows: NDArray[np.float64]) -> float:
+    """Largest force on an atom when all move alike, relative to the largest force constant."""
+    return float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
+
+
 def _check_balance(rows: NDArray[np.float64]) -> None:
-    force = np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300)
+    force = imbalance(rows)
     if not force < UNBALANCED:
         raise InputError(
             "cannot take force constants from phonopy",
