@@ -2,11 +2,10 @@
 
 # ruff: noqa: E501 - tables of cases, one a line
 
-from pathlib import Path
-
 import gemmi
 import numpy as np
 import pytest
+from cases import CASES, needs_cases
 
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.operations import MOST_OPERATIONS, symmetry_of
@@ -14,7 +13,6 @@ from debye.crystals.structure.settings import setting, settings
 from debye.crystals.structure.symmetry import group_number
 from debye.errors import InputError
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases"
 TABLE = list(gemmi.spacegroup_table())
 NACL = "5.64 5.64 5.64 90 90 90"
 SALT = ("Na1 Na 0 0 0 1", "Cl1 Cl .5 .5 .5 1")
@@ -46,7 +44,7 @@ def triplets(name):
 # The shared cases, each with its right value.
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside the repository")
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "formula", "n_sites", "told"),
     [
@@ -70,7 +68,7 @@ def test_the_shared_cases(name, formula, n_sites, told):
     assert all(text in note for text, note in zip(told, crystal.notes, strict=True))
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside the repository")
+@needs_cases
 @pytest.mark.parametrize("name", ["cell1e-9.cif", "angle0.001.cif"])
 def test_a_cell_of_no_volume_is_refused_before_its_atoms_are_sought(name):
     with pytest.raises(InputError, match="its cell has a volume of"):

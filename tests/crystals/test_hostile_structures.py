@@ -1,10 +1,10 @@
 """Structures that would take all memory, all time or the process: refused before that."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import CASES, needs_cases
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,9 +17,6 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import MOST_ATOMS, MOST_PAIRS, close_pairs
 from debye.crystals.structure_io import read
 from debye.errors import InputError
-
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "hostile"
-shared = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not there")
 
 
 def edges(pairs):
@@ -166,16 +163,16 @@ def test_cells_without_room_are_refused_before_their_images_are_counted(cell):
     assert "x.cif" in found.error.what
 
 
-@shared
+@needs_cases
 @pytest.mark.parametrize("name", ["cell1e-9.cif", "angle0.001.cif"])
 def test_cases_of_cells_without_room(name):
-    (found,) = debye.read_structures(CASES / name)
+    (found,) = debye.read_structures(CASES / "hostile" / name)
     assert "volume" in found.error.why
 
 
-@shared
+@needs_cases
 def test_the_case_that_killed_the_process():
-    found = debye.predict(CASES / "fpe.extxyz", model="fast")
+    found = debye.predict(CASES / "hostile" / "fpe.extxyz", model="fast")
     assert [item.crystal.formula for item in found] == ["MgO", "GaAs", "CsCl"]
 
 

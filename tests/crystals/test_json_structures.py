@@ -1,7 +1,6 @@
 """JSON of ASE and pymatgen, and files of programs whose structures are not read."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from ase.io.jsonio import encode
+from cases import CASES, needs_cases
 
 from debye.crystals.structure.convert import NOT_PERIODIC, SLAB
 from debye.crystals.structure.crystal import Crystal
@@ -16,19 +16,16 @@ from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import read_structures
 from debye.errors import InputError
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases" / "structures"
-shared = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside us")
 
-
-@shared
+@needs_cases
 def test_the_shared_cases():
-    assert [c.formula for c in read_structures(CASES / "b.json")] == ["NaCl", "Si"]
-    assert [c.name for c in read_structures(CASES / "b.json")] == ["nacl", "si"]
-    assert Crystal.read(CASES / "c.json").formula == "NaCl"
-    slab = Crystal.read(CASES / "pymatgen-slab.json")
+    assert [c.formula for c in read_structures(CASES / "structures" / "b.json")] == ["NaCl", "Si"]
+    assert [c.name for c in read_structures(CASES / "structures" / "b.json")] == ["nacl", "si"]
+    assert Crystal.read(CASES / "structures" / "c.json").formula == "NaCl"
+    slab = Crystal.read(CASES / "structures" / "pymatgen-slab.json")
     assert (slab.formula, slab.notes) == ("CsCl", (NOT_PERIODIC,))
     with pytest.raises(InputError, match="structure file of CASTEP"):
-        Crystal.read(CASES / "b.cell")
+        Crystal.read(CASES / "structures" / "b.cell")
 
 
 SILICON = {"numbers": [14], "positions": [[0, 0, 0]], "cell": np.eye(3).tolist()}

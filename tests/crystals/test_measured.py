@@ -2,10 +2,9 @@
 
 # ruff: noqa: E501 - tables of cases, one a line
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from cases import CASES, needs_cases
 
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos_io.columns import table_of
@@ -14,8 +13,6 @@ from debye.crystals.dos_io.header import other_unit, unit_named, units_named
 from debye.errors import InputError
 from debye.units import FREQUENCY_UNITS
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases" / "spectra"
-shared = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside us")
 ENERGY = np.arange(1.5, 46, 1.5)
 COUNTS = np.round(20 + 400 * np.exp(-(((ENERGY - 20) / 6) ** 2)))
 
@@ -37,7 +34,7 @@ def comma(text):
 # The shared cases, each with its right value.
 
 
-@shared
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "unit", "named"),
     [
@@ -49,7 +46,7 @@ def comma(text):
     ],
 )
 def test_the_shared_cases(name, unit, named):
-    found = read_measured(CASES / name, unit)
+    found = read_measured(CASES / "spectra" / name, unit)
     assert (found.unit, found.notes) == (named, ())
     energy = found.frequency.numpy() / FREQUENCY_UNITS["meV"]
     assert energy == pytest.approx(1.5 * np.arange(1, 50), rel=1e-4)
@@ -57,11 +54,11 @@ def test_the_shared_cases(name, unit, named):
     assert (found.error is not None) == (name[0] in "bd")
 
 
-@shared
+@needs_cases
 def test_the_shared_case_without_a_unit_and_that_with_a_gain_side():
     with pytest.raises(InputError, match="could be in meV or THz or cm-1"):
-        read_measured(CASES / "b-mantid.dat")
-    found = read_measured(CASES / "g-gain-side.dat")
+        read_measured(CASES / "spectra" / "b-mantid.dat")
+    found = read_measured(CASES / "spectra" / "g-gain-side.dat")
     assert found.frequency[0].item() == pytest.approx(3 * FREQUENCY_UNITS["meV"])
     assert found.frequency[-1].item() == pytest.approx(19.5 * FREQUENCY_UNITS["meV"])
     gain, elastic, most = found.notes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import CASES, needs_cases
 
 from debye.core import packed
 from debye.crystals.data.dataset import read_collection
@@ -18,7 +19,6 @@ from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import FailedInput, read_file, read_structures
 from debye.errors import InputError
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases"
 SALT = Crystal(["Cs", "Cl"], [[0, 0, 0], [2.06, 2.06, 2.06]], 4.12 * np.eye(3))
 PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
 KINDS = ["a.cif", "POSCAR", "a.extxyz", "a.json", "a.jsonl", "a.vasp"]
@@ -143,7 +143,7 @@ def test_files_of_a_folder_that_could_hold_structures(tmp_path):
     assert "CASTEP" in items["d.cell"].error.why
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside the repository")
+@needs_cases
 def test_the_shared_folder():
     items = {Path(item.source).name: item for item in read_structures(CASES / "compressed/folder")}
     assert list(items) == ["POSCAR.gz", "one.cif", "two.cif.gz"]

@@ -1,15 +1,13 @@
 """POSCARs, as VASP reads them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from cases import CASES, needs_cases
 
 from debye.core.numbers import number_of
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases" / "structures"
 FCC = 2.82 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
 
 
@@ -28,13 +26,13 @@ def poscar(
     return "\n".join([*head, *rows]) + "\n"
 
 
-@pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not beside the repository")
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "formula"),
     [("POSCAR.comment-scale", "NaCl"), ("POSCAR.dexp", "NaCl"), ("POSCAR.title-trap", "FeO")],
 )
 def test_the_shared_cases(name, formula):
-    crystal = Crystal.read(CASES / name)
+    crystal = Crystal.read(CASES / "structures" / name)
     assert (crystal.formula, crystal.notes) == (formula, ())
     if formula == "NaCl":
         assert crystal.cell == pytest.approx(FCC)

@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from cases import CASES, needs_cases
 from typer.testing import CliRunner
 
 from debye.cli.command import app
 from debye.errors import InputError
 from debye.speckle import load_frames, read_cxi
-
-CASES = Path(__file__).parents[2] / ".." / "shared" / "cases"
-reported = pytest.mark.skipif(not CASES.exists(), reason="the shared cases are not there")
 
 
 def xpcs(path, *words):
@@ -21,7 +19,7 @@ def xpcs(path, *words):
 G2 = [1.72, 1.79, 1.80]
 
 
-@reported
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "first", "delay", "words"),
     [
@@ -45,7 +43,7 @@ def test_reported_frames_are_read_rightly(name, first, delay, words):
     assert bool(words) == bool(done.stderr)
 
 
-@reported
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -65,7 +63,7 @@ def test_reported_frames_that_cannot_be_used_are_refused(name, words):
     assert Path(name).name in done.stderr
 
 
-@reported
+@needs_cases
 def test_a_reported_repeat_is_left_out_of_what_is_learned(tmp_path):
     config = tmp_path / "plan.toml"
     config.write_text("[[stages]]\nframes = 2\nruns = 1\nstarts = 2\niterations = 1\nportion = 1\n")
@@ -80,7 +78,7 @@ def test_a_reported_repeat_is_left_out_of_what_is_learned(tmp_path):
     assert load_frames(CASES / "frames" / "ref.h5").quality.lines() == []
 
 
-@reported
+@needs_cases
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -96,7 +94,7 @@ def test_reported_scans_are_converted_with_a_word(name, words):
     assert found.quality.lines() == [words]
 
 
-@reported
+@needs_cases
 def test_a_reported_scan_without_energy_is_refused():
     with pytest.raises(InputError, match=r"photon energy of .*zero-energy.cxi"):
         read_cxi(CASES / "frames" / "zero-energy.cxi")
