@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from stacks import (
     DETECTOR,
+    EVERY,
     FRAMES,
     STEP,
     simulated,
@@ -26,6 +27,8 @@ from debye.errors import InputError
 from debye.speckle.data.read_results import read_results
 from debye.speckle.data.stack import Stack
 from debye.speckle.xpcs.geometry import Geometry
+from debye.speckle.xpcs.qmap import make_qmap
+from debye.speckle.xpcs.simulate import Simulated
 
 
 def debye(*arguments):
@@ -227,12 +230,31 @@ def test_a_wrong_centre_is_told_and_the_right_one_proposed(tmp_path):
     assert "seems to be" not in debye("correlate", name, *out, "--centre", "27,22").stderr
 
 
+def test_a_centre_beside_the_frame_is_taken_and_said(tmp_path):
+    """The detector sees a part of the rings about a beam that passes it."""
+    beside = Geometry(-12, 20)
+    qmap = make_qmap(beside, EVERY, [14, 30, 50])
+    seen = Simulated(qmap, frames=FRAMES, frame_time=STEP, diffusion=0.6, seed=3, slope=1.0)
+    name = write_npy(tmp_path / "s.npy", np.concatenate(list(seen.blocks())))
+    out = ("--output", tmp_path / "r.hdf", "--rings", "14,30,50", "--json")
+    done = debye("correlate", name, *out, "--centre=-12,20", "--phi", 4)
+    assert "the beam's centre -12,20 lies outside the frame of 49 × 49 pixels" in done.stderr
+    assert "bins of too few pixels were left out: ring 0 from 90°, ring 0 from 180°" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["q"] == [22, 22, 40, 40]
+    assert np.abs(np.array(found["g2"])[:, -4:].mean(1) - 1).max() < 0.05
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (("--centre", "5"), "--centre"),
         (("--centre", "a,b"), "--centre"),
-        (("--centre", "900,3"), "lies outside the frame"),
+        (("--rings", "5,4"), "does not rise"),
+        (("--rings", "0.001,0.002"), "those that count have"),
+        (("--rings", "log:0"), "cannot make 0 rings"),
+        (("--rings", "many"), "cannot make rings of 'many'"),
+        (("--centre", "nan,3"), "--centre"),
         (("--frames", "7"), "--frames"),
         (("--frames", "0:9:0"), "step is 0"),
         (("--frames", "5:6"), "at least two"),

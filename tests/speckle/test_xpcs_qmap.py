@@ -72,6 +72,43 @@ def test_static_shells_lie_each_in_one_bin_and_cover_it():
     assert sorted(shell.unique().tolist()) == list(range(1, len(qmap.static) + 1))
 
 
+@pytest.mark.parametrize("geometry", [CENTRE, REAL], ids=["pixels", "physical"])
+def test_rings_by_ratio_have_shells_of_a_pixel_each(geometry):
+    """A wide ring of one shell would take the slope of the scattering for contrast."""
+    q = geometry.modulus((80, 96))
+    step = float(q.diff(dim=1).abs().max())
+    qmap = make_qmap(geometry, ALL, "log:5", q_range=(6 * step, 36 * step))
+    ratio = qmap.q_edges[1:] / qmap.q_edges[:-1]
+    torch.testing.assert_close(ratio, torch.full((5,), 6.0**0.2).double())
+    shell = qmap.static.labels
+    for number in shell[shell > 0].unique():
+        held = q[shell == number]
+        assert float(held.max() - held.min()) <= step * (1 + 1e-9)
+    assert len(qmap.static) > 25
+
+
+def test_rings_are_told_in_one_word():
+    same = [
+        ("3", make_qmap(CENTRE, ALL, 3)),
+        ("linear:3", make_qmap(CENTRE, ALL, 3)),
+        ("log:3", make_qmap(CENTRE, ALL, 3, spacing="log")),
+        ("4, 9,30.5", make_qmap(CENTRE, ALL, [4.0, 9.0, 30.5])),
+    ]
+    for text, want in same:
+        assert make_qmap(CENTRE, ALL, text) == want
+
+
+@pytest.mark.parametrize(("x", "y"), [(-60, 38), (-20, -30), (150, 12), (40, 200), (-0.4, 40)])
+def test_a_beam_beside_the_detector_has_its_rings_where_pixels_are(x, y):
+    qmap = make_qmap(Geometry(x=x, y=y), ALL, 4)
+    q = qmap.geometry.modulus(qmap.shape)
+    assert float(qmap.q_edges[0]) == pytest.approx(float(q.min()))
+    assert float(q.min()) < float(qmap.q_edges[-1]) <= float(q.max())
+    assert int((qmap.dynamic.labels > 0).sum()) > 0.6 * q.numel()
+    far = math.hypot(95 - x, 79 - y) if x < 40 else math.hypot(x, 79 - y)
+    assert float(q[79, 95 if x < 40 else 0]) == pytest.approx(far)
+
+
 def test_sectors_are_equal_and_opposite_pixels_share_one():
     qmap = make_qmap(Geometry(x=40, y=40), torch.ones(81, 81) > 0, 3)
     cell, label = qmap.cells(), qmap.dynamic.labels
@@ -111,13 +148,20 @@ def test_equal_maps_compare_and_have_one_digest():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: make_qmap(Geometry(x=200, y=5), ALL), "lies outside the frame"),
+        (lambda: make_qmap(CENTRE, ALL, [-1.0, 5.0]), "q is never negative"),
+        (lambda: make_qmap(CENTRE, ALL, [1.0, math.nan, 9.0]), "one is not finite"),
+        (lambda: make_qmap(CENTRE, ALL, "8,x"), "cannot make rings of '8,x'"),
+        (lambda: make_qmap(CENTRE, ALL, "cubic:3"), "linear and log"),
+        (lambda: make_qmap(CENTRE, ALL, "log:1,2"), "cannot make rings of 'log:1,2'"),
+        (lambda: make_qmap(CENTRE, ALL, "9,5"), "does not rise"),
+        (lambda: make_qmap(CENTRE, ALL, "-3"), "cannot make -3 rings"),
         (lambda: make_qmap(CENTRE, ALL, 0), "cannot make 0 rings"),
         (lambda: make_qmap(CENTRE, ALL, [3.0, 2.0]), "does not rise"),
         (lambda: make_qmap(CENTRE, ALL, 2, phi=0), "cannot make 0 azimuthal parts"),
         (lambda: make_qmap(CENTRE, ALL, 2, phi=[0, 200, 400]), "more than once"),
         (lambda: make_qmap(CENTRE, ALL, 2, spacing="cubic"), "linear and log"),
         (lambda: make_qmap(CENTRE, ALL, [500, 600]), "ring 0 of the q-map holds too few pixels"),
+        (lambda: make_qmap(REAL, ALL, [0.1, 0.2]), r"that count have 3\.934e-05 … 0\.006808 1/Å"),
         (lambda: make_qmap(CENTRE, ALL, [0, 1, 20]), "ring 0 of the q-map"),
         (lambda: make_qmap(CENTRE, ~ALL), "the mask leaves no pixel"),
         (lambda: make_qmap(CENTRE, ALL, 2).only([2]), "has no bin 2"),

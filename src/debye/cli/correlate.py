@@ -50,7 +50,7 @@ def correlate(
     distance: of.Distance = None,
     pixel: of.Pixel = None,
     frame_time: of.FrameTime = None,
-    rings: opt.Rings = 8,
+    rings: of.Rings = "8",
     phi: of.Phi = 1,
     two_time: of.TwoTime = False,
     frames: of.Which = None,
@@ -140,7 +140,7 @@ def _examined(runs: list[Stack]) -> list[Examined]:
     return [each._replace(mask=everywhere) for each in found]
 
 
-def _qmap(stack: Stack, mask: Tensor, where: Where, rings: int, phi: int) -> QMap:
+def _qmap(stack: Stack, mask: Tensor, where: Where, rings: str, phi: int) -> QMap:
     """The rings."""
     from debye.speckle.xpcs.qmap import make_qmap
 
@@ -152,7 +152,9 @@ def _qmap(stack: Stack, mask: Tensor, where: Where, rings: int, phi: int) -> QMa
         warn(f"q is in pixels: no {', '.join(missing)} is known; give {told}")
     qmap = make_qmap(geometry, mask, rings, phi=phi)
     if qmap.left_out:
-        warn(f"{len(qmap.left_out)} bins hold too few pixels, and were left out")
+        few = [f"ring {i} from {float(qmap.phi_edges[k]):g}°" for i, k in qmap.left_out]
+        more = f" … ({len(few)})" if len(few) > 8 else ""
+        warn(f"bins of too few pixels were left out: {', '.join(few[:8])}{more}")
     return qmap
 
 
@@ -167,6 +169,10 @@ def _geometry(stack: Stack, where: Where) -> Geometry:
         centre = ((wide - 1) / 2, (tall - 1) / 2)
         x, y = centre
         warn(f"no beam centre is known: taken at the middle of the frame, {x:g},{y:g}; --centre")
+    elif not stack.holds(*centre):
+        x, y = centre
+        wide, tall = stack.shape[::-1]
+        warn(f"the beam's centre {x:g},{y:g} lies outside the frame of {wide} × {tall} pixels")
     wavelength = stated.wavelength if where.energy is None else wavelength_of(where.energy)
     return Geometry(
         *centre,

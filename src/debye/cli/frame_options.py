@@ -42,6 +42,14 @@ FrameTime = Annotated[
     float | None,
     typer.Option("--frame-time", help="Between frames, s.", show_default="the file's"),
 ]
+Rings = Annotated[
+    str,
+    typer.Option(
+        "--rings",
+        help="Rings in q: their number, log:NUMBER, or their borders 0.01,0.02,0.05 in 1/Å "
+        "(in pixels, where q is).",
+    ),
+]
 Phi = Annotated[int, typer.Option("--phi", min=1, help="Azimuthal parts of a ring.")]
 TwoTime = Annotated[bool, typer.Option("--two-time", help="Make two-time maps too.")]
 Which = Annotated[

@@ -121,6 +121,16 @@ class Stack(OneLine):
         x, y = said.centre
         return Geometry(x, y, said.distance, said.pixel, said.wavelength)
 
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a place is on a pixel of the frame.
+
+        Args:
+            x: Column, whole numbers being the middles of pixels.
+            y: Row.
+        """
+        tall, wide = self.shape
+        return -0.5 <= x < wide - 0.5 and -0.5 <= y < tall - 0.5
+
     def blocks(
         self, frames: int | None = None, *, counting: Examined | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

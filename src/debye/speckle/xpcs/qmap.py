@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from debye.errors import InputError
-from debye.speckle.values import ByValue, Numbers, to_tensor
+from debye.speckle.values import ByValue, Numbers
+from debye.speckle.xpcs.edges import edges_in_azimuth, edges_in_q, parse_q
 from debye.speckle.xpcs.geometry import Geometry
 
 SECTORS = 12
@@ -188,7 +189,7 @@ def _kept(partition: Partition, kept: Tensor) -> Partition:
 def make_qmap(
     geometry: Geometry,
     mask: Tensor,
-    q: int | Numbers = 8,
+    q: int | str | Numbers = 8,
     *,
     phi: int | Numbers = 1,
     spacing: str = "linear",
@@ -200,27 +201,36 @@ def make_qmap(
     Args:
         geometry: Where the detector stands.
         mask: (qy, qx) True where a pixel counts.
-        q: Number of rings, or (n + 1,) rising borders in q.
+        q: Number of rings, or (n + 1,) rising borders in q; or either as a text, as
+            `debye.speckle.xpcs.edges.parse_q` reads it: ``8``, ``log:8``, ``0.01,0.02,0.05``.
         phi: Number of azimuthal parts, or borders in degrees, rising, over 360° at most.
         spacing: Of rings counted: ``linear`` or ``log``.
-        q_range: Between which q they lie; from the innermost pixel that counts to the nearest
-            edge of the detector by default.
-        shells: Static shells a ring; one for about every pixel of the narrowest ring by default.
+        q_range: Between which q they lie; from the innermost pixel that counts to the farthest
+            edge of the detector beside the beam by default. Of a logarithmic scale the first
+            ring then begins where it holds pixels enough.
+        shells: Static shells a ring; one for about every pixel of its width by default.
 
     Raises:
-        InputError: The centre lies outside the frame and nothing says which q is wanted, a border
-            does not rise, or a ring holds no pixel or too few.
+        InputError: No pixel counts, a text is no rings, a border is negative or does not rise, or a
+            ring holds no pixel or too few.
 
     Example:
         >>> qmap = make_qmap(Geometry(x=32, y=32), torch.ones(64, 64) > 0, [5, 10, 20], phi=4)
         >>> qmap, qmap.dynamic.counts.tolist()[:4]
-        (QMap(8 bins of 2 q × 4 azimuths, 40 shells, q = 5 … 20 pixels), [59, 59, 59, 59])
+        (QMap(8 bins of 2 q × 4 azimuths, 60 shells, q = 5 … 20 pixels), [59, 59, 59, 59])
     """
     mask = mask.bool()
     shape = (int(mask.shape[0]), int(mask.shape[1]))
     modulus = geometry.modulus(shape).numpy()
-    q_edges = _q_edges(geometry, modulus, mask.numpy(), q, spacing, q_range)
-    phi_edges = _phi_edges(phi)
+    counted = modulus[mask.numpy()]
+    if not counted.size:
+        raise InputError(
+            "cannot make a q-map", why="the mask leaves no pixel", fix="check the mask"
+        )
+    rings, spacing = parse_q(q) if isinstance(q, str) else (q, spacing)
+    between, fewest = (q_range, 0) if q_range else (_reach(geometry, modulus, counted), FEWEST)
+    q_edges = edges_in_q(rings, spacing, between, counted, fewest)
+    phi_edges = edges_in_azimuth(phi)
     i_q = _digitize(modulus, q_edges)
     i_phi = _digitize(
         (geometry.azimuth(shape).numpy() - phi_edges[0]) % 360.0, phi_edges - phi_edges[0]
@@ -228,12 +238,10 @@ def make_qmap(
     inside = mask.numpy() & (i_q >= 0) & (i_phi >= 0)
     n_phi = len(phi_edges) - 1
     dynamic, few = _partition(inside, i_q * n_phi + i_phi, (q_edges, phi_edges), FEWEST)
-    _check_rings(dynamic, q_edges, n_phi, geometry.unit)
-    parts = shells or _shells(modulus, q_edges)
-    fine_edges = np.interp(
-        np.arange((len(q_edges) - 1) * parts + 1) / parts, np.arange(len(q_edges)), q_edges
-    )
-    fine = i_q * parts + _within(modulus, q_edges, i_q, parts)
+    _check_rings(dynamic, q_edges, n_phi, counted, geometry.unit)
+    parts = _shells(modulus, q_edges) if shells is None else np.full(len(q_edges) - 1, shells)
+    fine_edges = _parted(q_edges, parts)
+    fine = (np.cumsum(parts) - parts)[i_q] + _within(modulus, q_edges, i_q, parts)
     covered = dynamic.labels.numpy() > 0
     static, _ = _partition(covered, fine * n_phi + i_phi, (fine_edges, phi_edges), 1)
     return QMap(
@@ -247,76 +255,15 @@ def make_qmap(
     )
 
 
-def _q_edges(
-    geometry: Geometry,
-    q: np.ndarray,
-    mask: np.ndarray,
-    rings: int | Numbers,
-    spacing: str,
-    q_range: tuple[float, float] | None,
-) -> np.ndarray:
-    """Borders of the rings."""
-    if not isinstance(rings, int):
-        return _rising(rings, "the borders of the rings")
-    if rings < 1:
-        raise InputError(f"cannot make {rings} rings", why="there are none", fix="ask for one")
-    if spacing not in ("linear", "log"):
-        raise InputError(
-            f"unknown spacing {spacing!r}", why="there are linear and log", fix="use one"
-        )
-    inner, outer = q_range or _reach(geometry, q, mask)
-    if spacing == "log" and not inner > 0:
-        # The pixel in the beam has q = 0: the rings begin at the next one.
-        inner = float(q[mask & (q > 0)].min())
-    space = np.geomspace if spacing == "log" else np.linspace
-    return _rising(space(inner, outer, rings + 1), "the range of q")
+def _reach(geometry: Geometry, q: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
+    """The innermost q that counts, and q at the farthest edge of the detector on the beam's axes.
 
-
-def _reach(geometry: Geometry, q: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """The innermost q that counts, and q at the farthest edge of the detector on its axes."""
-    rows, columns = q.shape
-    y, x = round(geometry.y), round(geometry.x)
-    if not (0 <= y < rows and 0 <= x < columns):
-        raise InputError(
-            f"the beam's centre ({geometry.x:g}, {geometry.y:g}) lies outside the frame",
-            why=f"a frame is {columns} wide and {rows} tall",
-            fix="correct the centre (x, y), or say which q are wanted",
-        )
-    if not mask.any():
-        raise InputError(
-            "cannot make a q-map", why="the mask leaves no pixel", fix="check the mask"
-        )
-    return float(q[mask].min()) * (1 - 1e-9), float(max(q[y, 0], q[y, -1], q[0, x], q[-1, x]))
-
-
-def _rising(edges: Numbers, name: str) -> np.ndarray:
-    """(n + 1,) float64 borders, seen to rise."""
-    found = to_tensor(edges, name).double().numpy()
-    if found.ndim != 1 or len(found) < 2 or not (np.diff(found) > 0).all():
-        raise InputError(
-            f"cannot use {name}",
-            why=f"{np.array2string(found, threshold=8)} does not rise",
-            fix="give at least two rising numbers",
-        )
-    return found
-
-
-def _phi_edges(phi: int | Numbers) -> np.ndarray:
-    """Borders in azimuth, degrees."""
-    if not isinstance(phi, int):
-        edges = _rising(phi, "the borders in azimuth")
-        if edges[-1] - edges[0] > 360 + 1e-9:
-            raise InputError(
-                "cannot use the borders in azimuth",
-                why="they go round more than once",
-                fix="end at 360",
-            )
-        return edges
-    if phi < 1:
-        raise InputError(
-            f"cannot make {phi} azimuthal parts", why="there are none", fix="ask for one"
-        )
-    return np.linspace(0.0, 360.0, phi + 1)
+    Where the beam is beside the detector, they are the axes through the pixel next to it.
+    """
+    y, x = (
+        min(max(round(c), 0), n - 1) for c, n in zip((geometry.y, geometry.x), q.shape, strict=True)
+    )
+    return float(counted.min()) * (1 - 1e-9), float(max(q[y, 0], q[y, -1], q[0, x], q[-1, x]))
 
 
 def _digitize(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -340,25 +287,37 @@ def _partition(
     return Partition(labels, q, phi, torch.from_numpy(kept)), np.flatnonzero(sizes < fewest)
 
 
-def _check_rings(dynamic: Partition, edges: np.ndarray, n_phi: int, unit: str) -> None:
+def _check_rings(
+    dynamic: Partition, edges: np.ndarray, n_phi: int, seen: np.ndarray, unit: str
+) -> None:
     """Refuse a map one of whose rings has no bin."""
     there = set((dynamic.index // n_phi).tolist())
     for i in range(len(edges) - 1):
         if i not in there:
             raise InputError(
                 f"ring {i} of the q-map holds too few pixels",
-                why=f"fewer than {FEWEST} have {edges[i]:.4g} ≤ q < {edges[i + 1]:.4g} {unit}",
+                why=f"fewer than {FEWEST} have {edges[i]:.4g} ≤ q < {edges[i + 1]:.4g} {unit}; "
+                f"those that count have {seen.min():.4g} … {seen.max():.4g} {unit}",
                 fix="widen the ring, ask for fewer rings or parts, or move it off the beamstop",
             )
 
 
-def _shells(q: np.ndarray, edges: np.ndarray) -> int:
-    """Static shells a ring: about one for every pixel of its width."""
+def _shells(q: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(n_q,) static shells of each ring: about one for every pixel of its width."""
     step = float(np.abs(np.diff(q, axis=1)).max())
-    return max(1, int(np.ceil(float(np.diff(edges).min()) / step - 1e-6)))
+    return np.maximum(1, np.ceil(np.diff(edges) / step - 1e-6).astype(np.int64))
 
 
-def _within(q: np.ndarray, edges: np.ndarray, ring: np.ndarray, parts: int) -> np.ndarray:
+def _parted(edges: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Borders of the equal parts of each ring."""
+    inner = [
+        np.linspace(a, b, n, endpoint=False)
+        for a, b, n in zip(edges, edges[1:], parts, strict=False)
+    ]
+    return np.concatenate([*inner, edges[-1:]])
+
+
+def _within(q: np.ndarray, edges: np.ndarray, ring: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Which of equal parts of its ring a pixel lies in."""
     low, wide = edges[:-1][ring], np.diff(edges)[ring]
-    return np.clip((q - low) / wide * parts, 0, parts - 1).astype(np.int64)
+    return np.clip((q - low) / wide * parts[ring], 0, parts[ring] - 1).astype(np.int64)
