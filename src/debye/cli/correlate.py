@@ -102,9 +102,9 @@ def correlate(
     record = _record(whole, output, [c.quality.as_json() for c in counting], runs[0])
     show(to_json(record) if as_json else "\n".join(_lines(whole)), needed=not figure)
     if figure:
-        from debye.plot.xpcs import g2_figure
+        from debye.plot.xpcs import correlation_figure
 
-        draw(g2_figure(whole, "s" if record["frame_time"] else "frames"), figure)
+        draw(correlation_figure(whole, "s" if record["frame_time"] else "frames"), figure)
     return DONE
 
 

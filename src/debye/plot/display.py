@@ -36,7 +36,7 @@ from debye.plot.notebook import (
 from debye.plot.speckle import draw_g2, study_figure
 from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame
 from debye.plot.thermo import draw_quantity
-from debye.plot.xpcs import draw_correlation, draw_map, draw_relaxation
+from debye.plot.xpcs import correlation_figure, draw_correlation, draw_map, draw_relaxation
 from debye.speckle.data.correlate import Correlated
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
@@ -69,7 +69,8 @@ def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:
             `draw_g2`, `draw_correlation`, `draw_relaxation`, `draw_map`.
 
     Returns:
-        The axes drawn on; of a study's report the figure, which is a page.
+        The axes drawn on; of a study's report, and of a correlation where there are none, the
+        figure, which is a page.
 
     Raises:
         InputError: Nothing is known of how such a thing is drawn, or it is a batch that makes no
@@ -121,7 +122,9 @@ def _(shown: Thermodynamics, ax: Axes | None = None, **how: Any) -> Axes:  # noq
 
 
 @plotted.register
-def _(shown: Correlation, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+def _(shown: Correlation, ax: Axes | None = None, **how: Any) -> Axes | Figure:  # noqa: ANN401
+    if ax is None:
+        return correlation_figure(shown, **how)
     return _on(ax, draw_correlation, shown, **how)
 
 

@@ -28,6 +28,7 @@ class PowerLaw(ByValue):
         tau: τ₀ in s, at q₀, the geometric mean of the q that were fitted.
         tau_error: Its standard error.
         q: q₀.
+        covariance: (2, 2) of log τ₀ and n.
     """
 
     power: float
@@ -36,6 +37,18 @@ class PowerLaw(ByValue):
     tau: float
     tau_error: float
     q: float
+    covariance: Tensor
+
+    def at(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """τ at q, and its standard error over itself: that of log τ.
+
+        Args:
+            q: In the unit of q₀.
+        """
+        x = (q / self.q).log()
+        design = torch.stack([torch.ones_like(x), -x], -1)
+        square = torch.einsum("...a,ab,...b->...", design, self.covariance, design)
+        return self.tau * (-self.power * x).exp(), square.clamp(min=0).sqrt()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +108,7 @@ def power_law(fit: Fit) -> PowerLaw:
         tau,
         tau * float(error[0]),
         math.exp(middle),
+        torch.cov(again.T, correction=0) * (len(again) - 1),
     )
 
 
