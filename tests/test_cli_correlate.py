@@ -189,6 +189,9 @@ def test_from_a_master_to_a_result_file(tmp_path):
     assert held.two_time.maps.shape == (3, FRAMES, FRAMES)
     assert (tmp_path / "g2.png").stat().st_size > 5000
     refused(debye(*words), "it exists", "--overwrite")
+    summed = debye(*words, "--overwrite", "--bin", 3, "--frames", "0:180:2", "--bad-frames", "8")
+    record = json.loads(summed.stdout)
+    assert (record["frames"], record["frame_time"]) == (29, pytest.approx(6 * STEP))
     again = debye(*words, "--overwrite", "--distance", 8, "--frames", "0:90")
     assert json.loads(again.stdout)["frames"] == 90
     assert json.loads(again.stdout)["distance"] == 8

@@ -137,6 +137,50 @@ def test_frames_are_chosen_by_range_and_number(frames):
     assert stack.places(numbers).tolist() == [(n - 10) // 3 for n in numbers]
 
 
+@pytest.mark.parametrize("size", [None, 16, 37])
+def test_summed_frames_correlate_as_sums_do(size, frames):
+    """A bad frame, and a gap in the stride, take the whole sum with them, and nothing closes up."""
+    stack = Stack.open(frames, frames=slice(2, 176), bad_frames=[50, 51, 120], bins=4, frame_time=1)
+    assert (stack.frame_time, len(stack)) == (4, 41)
+    sums = frames[2:174].reshape(43, 4, SIDE, SIDE).sum(1)
+    blocks = list(stack.blocks(size))
+    places = np.concatenate([stack.places(numbers) for _, numbers in blocks])
+    assert places.tolist() == [k for k in range(43) if k not in (12, 29)]
+    assert [n for _, numbers in blocks for n in numbers] == [2 + 4 * k for k in places]
+    assert np.array_equal(np.concatenate([block for block, _ in blocks]), sums[places])
+    want = Correlator(make_qmap(MIDDLE, stack.mask, 3), 4.0, bad_frames=[12, 29])
+    want.update(sums)
+    torch.testing.assert_close(correlated(stack, size=size).g2, want.finish().g2)
+
+
+def test_sums_leave_out_what_judging_does(frames, tmp_path):
+    spoilt, kept = frames.copy(), np.delete(np.arange(FRAMES), [20, 21, 77])
+    spoilt[100] = 0
+    stated = {f"{DETECTOR}/timestamp": kept * STEP}
+    name = write_master(tmp_path / "m", spoilt[kept], **stated)
+    with h5py.File(name, "r+") as file:
+        file[f"{DETECTOR}/timestamp"].attrs["units"] = "s"
+    stack = Stack.open(name, bins=3)
+    assert stack.frame_time == pytest.approx(3 * STEP)
+    counting = stack.examined()
+    assert counting.quality.notes[-1] == "4 of 60 sums lack a frame, and were left out"
+    numbers = np.concatenate([n for _, n in stack.blocks(counting=counting)])
+    assert stack.places(numbers).tolist() == [k for k in range(60) if k not in (6, 7, 25, 33)]
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "i4", "f2", "f4", "?"])
+def test_sums_do_not_overflow(kind):
+    frames = np.full((8, 3, 3), 200 if kind != "?" else 1).astype(kind)
+    ((sums, _),) = Stack.open(frames, bins=4).blocks()
+    assert (sums == 4 * float(frames[0, 0, 0])).all()
+
+
+@pytest.mark.parametrize(("bins", "words"), [(0, "cannot sum 0"), (99, "1 sums of good frames")])
+def test_sums_of_no_use_are_refused(bins, words, frames):
+    with pytest.raises(InputError, match=words):
+        Stack.open(frames, bins=bins)
+
+
 def test_frames_missing_in_the_times_leave_a_gap(frames, tmp_path):
     kept = np.delete(np.arange(FRAMES), [20, 21, 77])
     name = write_master(tmp_path / "m", frames[kept], **{f"{DETECTOR}/timestamp": kept * STEP})

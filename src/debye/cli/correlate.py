@@ -55,6 +55,7 @@ def correlate(
     two_time: of.TwoTime = False,
     frames: of.Which = None,
     bad_frames: of.BadFrames = None,
+    bins: of.Bin = 1,
     overwrite: opt.Overwrite = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
@@ -81,7 +82,7 @@ def correlate(
     part, bad = _part(frames), _numbers(bad_frames, "--bad-frames")
     good = _mask(mask)
     runs = [
-        Stack.open(spec, frames=part, bad_frames=bad, mask=good, frame_time=frame_time)
+        Stack.open(spec, frames=part, bad_frames=bad, mask=good, frame_time=frame_time, bins=bins)
         for spec in _runs(stacks)
     ]
     if two_time and len(runs) > 1:
@@ -189,10 +190,10 @@ def _correlated(
     from debye.speckle.xpcs.correlator import Correlator
     from debye.speckle.xpcs.twotime import TwoTimer
 
-    step = stack.frame_time or 1.0
+    step = stack.interval
     correlator, timer = Correlator(qmap, step), TwoTimer(qmap, step) if maps else None
     with progress_bar() as bar:
-        task = bar.add_task("correlating frames", total=len(counting.kept))
+        task = bar.add_task("correlating frames", total=len(counting.kept) // stack.bins)
         for block, numbers in stack.blocks(counting=counting):
             places = stack.places(numbers)
             correlator.update(block, places)

@@ -60,3 +60,4 @@ BadFrames = Annotated[
     str | None,
     typer.Option("--bad-frames", help="Numbers of frames to leave out: 3,17.", show_default="none"),
 ]
+Bin = Annotated[int, typer.Option("--bin", min=1, help="Successive frames that are summed to one.")]

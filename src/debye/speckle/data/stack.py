@@ -36,6 +36,7 @@ class Stack(OneLine):
         bad: Numbers of frames to leave out.
         mask: (qy, qx) True where a pixel may count; the file's own mask holds as well.
         frame_time: Between frames as recorded, s; as the file states it by default.
+        bins: How many successive frames are summed to one.
 
     Raises:
         InputError: A number is of no frame, fewer than two are left, the times that the file holds
@@ -55,8 +56,10 @@ class Stack(OneLine):
         bad: Iterable[int] = (),
         mask: Tensor | None = None,
         frame_time: float | None = None,
+        bins: int = 1,
     ) -> None:
         self.source, self.numbers, self.stated = source, numbers, source.stated
+        self.bins = bins
         self.bad = tuple(sorted(set(bad)))
         self._check_numbers()
         self.mask = torch.ones(self.shape, dtype=torch.bool)
@@ -66,7 +69,13 @@ class Stack(OneLine):
                 self.mask = self.mask & given
         self.notes = list(self.stated.notes)
         self.clock = self._clock(frame_time)
-        self.frame_time = self.clock.interval if self._has_clock(frame_time) else None
+        self.frame_time = self.interval if self._has_clock(frame_time) else None
+        if len(self) < 2:
+            raise InputError(
+                f"cannot sum {bins} frames of {self.source.name} to one",
+                why=f"{len(self)} sums of good frames would be left of {len(self.numbers)}",
+                fix="sum fewer",
+            )
 
     @classmethod
     def open(
@@ -77,6 +86,7 @@ class Stack(OneLine):
         bad_frames: Iterable[int] = (),
         mask: Tensor | None = None,
         frame_time: float | None = None,
+        bins: int = 1,
     ) -> Stack:
         """Look at a file, a folder, several images or an array, and read no frame yet.
 
@@ -86,6 +96,7 @@ class Stack(OneLine):
             bad_frames: Numbers of frames to leave out, from 0, as recorded.
             mask: (qy, qx) True where a pixel may count.
             frame_time: Between frames as recorded, s.
+            bins: How many successive frames are summed to one.
 
         Raises:
             InputError: They cannot be read, or what `Stack` refuses.
@@ -97,15 +108,25 @@ class Stack(OneLine):
             raise InputError(
                 "cannot choose these frames", why=str(error), fix="give start:stop:step"
             ) from None
-        return cls(source, numbers, bad_frames, mask, frame_time)
+        return cls(source, numbers, bad_frames, mask, frame_time, bins)
 
     def __repr__(self) -> str:
         tall, wide = self.shape
         return f"Stack({self.source.name}: {len(self)} frames of {wide} × {tall})"
 
     def __len__(self) -> int:
-        """Frames that are wanted and not bad."""
-        return len(self.numbers) - sum(n in self.numbers for n in self.bad)
+        """Frames that are wanted and not bad, or whole sums of such."""
+        good = np.asarray(self.numbers)[~np.isin(self.numbers, self.bad)]
+        return int((self._sizes(good) == self.bins).sum())
+
+    def _sizes(self, numbers: np.ndarray) -> np.ndarray:
+        """How many frames of some numbers each sum holds."""
+        return np.bincount(self.places(numbers))
+
+    @property
+    def interval(self) -> float:
+        """Between the frames wanted, or sums of them: s, or frames where no time is known."""
+        return self.clock.interval * self.bins
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -136,10 +157,38 @@ class Stack(OneLine):
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Frames (time, qy, qx), as they are stored, and their numbers as recorded.
 
+        Of frames that are summed the number is that of the first. A sum of which a frame is left
+        out, or missing in the times, is left out.
+
         Args:
             frames: Frames of a block at most; what 128 MB of float32 hold by default.
             counting: Which frames and pixels count: others are left out, and 0.
         """
+        found = self._recorded(frames, counting)
+        yield from found if self.bins == 1 else self._summed(found)
+
+    def _summed(
+        self, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Sums of frames that follow one another, each of as many as there should be."""
+        open_: tuple[np.ndarray, np.ndarray] | None = None  # the sum that goes on, its numbers
+        for frames, numbers in blocks:
+            which = self.places(numbers)
+            firsts = np.flatnonzero(np.diff(which, prepend=-1))
+            sums = np.add.reduceat(frames, firsts, axis=0, dtype=_roomy(frames.dtype))
+            parts = np.split(numbers, firsts[1:])
+            if open_ is not None and self.places(open_[1][:1])[0] == which[0]:
+                sums[0] += open_[0]
+                parts[0] = np.concatenate([open_[1], parts[0]])
+            open_ = sums[-1], parts[-1]
+            whole = np.array([len(part) == self.bins for part in parts])
+            if whole.any():
+                yield sums[whole], np.array([p[0] for p, w in zip(parts, whole, strict=True) if w])
+
+    def _recorded(
+        self, frames: int | None, counting: Examined | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Frames as they were recorded."""
         size = frames or max(FEWEST, BLOCK // (self.shape[0] * self.shape[1]))
         count = len(self.numbers)
         parts = -(-count // size)
@@ -169,7 +218,7 @@ class Stack(OneLine):
             numbers: As recorded.
         """
         order = (numbers - self.numbers.start) // self.numbers.step
-        return self.clock.places.numpy()[order]
+        return self.clock.places.numpy()[order] // self.bins
 
     def examined(self, saturation: float | None = None) -> Examined:
         """Which pixels and frames count: reads all frames once.
@@ -182,13 +231,16 @@ class Stack(OneLine):
         """
         full = self.stated.full if saturation is None else saturation
         try:
-            found = examine_blocks(self.blocks(), self.mask, full)
+            found = examine_blocks(self._recorded(None, None), self.mask, full)
         except InputError as error:
             what = f"{self.source.name}: {error.what}"
             raise InputError(what, why=error.why, fix=error.fix) from None
         quality = found.quality
         pixels = self.stated.masked | quality.pixels
         notes = (*self.notes, *quality.notes)
+        sizes = self._sizes(np.array(found.kept))
+        if lacking := int(((sizes > 0) & (sizes < self.bins)).sum()):
+            notes = (*notes, f"{lacking} of {len(sizes)} sums lack a frame, and were left out")
         return found._replace(quality=replace(quality, pixels=pixels, notes=notes))
 
     def _check_numbers(self) -> None:
@@ -201,10 +253,15 @@ class Stack(OneLine):
                     why=f"it holds {total}",
                     fix="count bad frames from 0, as recorded",
                 )
-        if self.numbers.step < 1 or len(self) < 2:
+        if self.bins < 1:
+            raise InputError(
+                f"cannot sum {self.bins} frames to one", why="there are none", fix="sum 2 or more"
+            )
+        left = len(self.numbers) - sum(n in self.numbers for n in self.bad)
+        if self.numbers.step < 1 or left < 2:
             raise InputError(
                 f"cannot choose these frames of {self.source.name}",
-                why=f"it holds {total}, and {len(self)} are left"
+                why=f"it holds {total}, and {left} are left"
                 if self.numbers.step > 0
                 else "they run backwards",
                 fix="choose at least two, forwards",
@@ -262,3 +319,11 @@ class Stack(OneLine):
                 fix="give the frame time of the time axis, or correct the file",
             )
         return Grid(step, found.places)
+
+
+def _roomy(kind: np.dtype) -> np.dtype:
+    """The type in which frames of a type are summed."""
+    if kind.kind == "f":
+        return np.promote_types(kind, np.float32)
+    small = kind.itemsize <= 2
+    return np.dtype(f"{'i' if kind.kind == 'i' else 'u'}{4 if small else 8}")
