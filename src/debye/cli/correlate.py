@@ -49,6 +49,7 @@ def correlate(
     energy: of.Energy = None,
     distance: of.Distance = None,
     pixel: of.Pixel = None,
+    poni: of.Poni = None,
     frame_time: of.FrameTime = None,
     rings: of.Rings = "8",
     phi: of.Phi = 1,
@@ -82,7 +83,15 @@ def correlate(
     part, bad = _part(frames), _numbers(bad_frames, "--bad-frames")
     good = _mask(mask)
     runs = [
-        Stack.open(spec, frames=part, bad_frames=bad, mask=good, frame_time=frame_time, bins=bins)
+        Stack.open(
+            spec,
+            frames=part,
+            bad_frames=bad,
+            mask=good,
+            frame_time=frame_time,
+            bins=bins,
+            poni=poni,
+        )
         for spec in _runs(stacks)
     ]
     if two_time and len(runs) > 1:
@@ -180,6 +189,7 @@ def _geometry(stack: Stack, where: Where) -> Geometry:
         distance=stated.distance if where.distance is None else where.distance,
         pixel=stated.pixel if where.pixel is None else where.pixel,
         wavelength=wavelength,
+        tilt=stated.tilt,
     )
 
 

@@ -38,6 +38,14 @@ Pixel = Annotated[
     float | None,
     typer.Option("--pixel", help="Size of a pixel, m.", show_default="the file's"),
 ]
+Poni = Annotated[
+    str | None,
+    typer.Option(
+        "--poni",
+        help="Geometry of a .poni file of pyFAI, tilts too; goes before the file's.",
+        show_default=False,
+    ),
+]
 FrameTime = Annotated[
     float | None,
     typer.Option("--frame-time", help="Between frames, s.", show_default="the file's"),

@@ -108,7 +108,7 @@ def _positions(file: h5py.File, count: int, notes: list[str]) -> Tensor | None:
         )
     known = moved[moved.isfinite().all(1)]
     span = float((known.amax(0) - known.amin(0)).max()) if len(known) else 0.0
-    metres = in_si(SPAN, span, unit_of(file[name]), file, notes) if span else 0.0
+    metres = in_si(SPAN, span, unit_of(file[name]), file.filename, notes) if span else 0.0
     return moved * (metres / span) if span else moved
 
 
@@ -129,19 +129,19 @@ def _object_pixel(file: h5py.File, side: int, notes: list[str]) -> float | None:
         if kind is DISTANCE and value < 0:
             notes.append(f"a detector distance of {value:g} was taken for {-value:g}")
             value = -value
-        found.append(in_si(kind, value, unit_of(file[name]), file, notes))
+        found.append(in_si(kind, value, unit_of(file[name]), file.filename, notes))
     energy, distance, size = found
     return H * C / energy * distance / (side * size)
 
 
-def in_si(kind: Physical, value: float, unit: str, file: h5py.File, notes: list[str]) -> float:
+def in_si(kind: Physical, value: float, unit: str, where: str, notes: list[str]) -> float:
     """A quantity in SI, by its unit or by what is possible.
 
     Args:
         kind: What it is.
         value: The number.
         unit: That stands beside it, if any.
-        file: Where it stands.
+        where: The file in which it stands.
         notes: Gets a word where the unit was guessed.
 
     Raises:
@@ -159,7 +159,7 @@ def in_si(kind: Physical, value: float, unit: str, file: h5py.File, notes: list[
             notes.append(f"a {kind.name} of {value:g} without a unit was taken in {ways[0]}")
         return value * kind.units[ways[0]]
     raise InputError(
-        f"cannot use the {kind.name} of {file.filename}",
+        f"cannot use the {kind.name} of {where}",
         why=f"it is {value:g} {stated or '(no unit)'}, possible in "
         f"{' and in '.join(ways) or 'none of ' + ', '.join(tried)}",
         fix="correct the file, which should hold SI units, or pass pixel=… of the object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from debye.errors import InputError
+from debye.speckle.data.headers import header_facts
 from debye.speckle.data.saturation import full_of
 from debye.speckle.data.stated import Stated
 
@@ -39,13 +41,15 @@ class ImageFiles:
         self.name = str(paths[0] if len(paths) == 1 else paths[0].parent)
         with opened(paths[0]) as image:
             frame, each = _frame(image, 0, paths[0]), int(image.nframes)
+            facts = header_facts(image.header)
         # Files of one frame are opened when they are read; of others nobody knows how many.
         held = [each] * len(paths) if each == 1 else [each, *map(_count, paths[1:])]
         self.ends = list(accumulate(held))
         self.shape = (self.ends[-1], *frame.shape)
         self.dtype = frame.dtype
         self.single = each == 1
-        self.stated = Stated(full=full_of(self.dtype))
+        full = min(full_of(self.dtype), facts.pop("full", math.inf))
+        self.stated = Stated(full=full, **facts)
 
     @contextmanager
     def open(self) -> Iterator[Callable[[range], np.ndarray]]:

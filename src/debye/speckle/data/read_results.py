@@ -96,12 +96,14 @@ def _read_geometry(file: Any) -> Geometry:  # noqa: ANN401 - as above
     wavelength = _known(file, "/xpcs/debye/wavelength")
     energy = _known(file, f"{BEAM}/incident_energy")
     sides = array(file, "/xpcs/debye/pixel").tolist() if "/xpcs/debye" in file else []
+    tilt = array(file, "/xpcs/debye/tilt").tolist() if "/xpcs/debye/tilt" in file else None
     return Geometry(
         float(array(file, f"{root}/beam_center_x")),
         float(array(file, f"{root}/beam_center_y")),
         _known(file, f"{root}/detector_distance"),
         (sides[0], sides[1]) if len(sides) == 2 and pixel else pixel,
         wavelength_of(energy) if wavelength is None and energy is not None else wavelength,
+        None if tilt is None else (tilt[0], tilt[1], tilt[2]),
     )
 
 

@@ -148,6 +148,8 @@ def _write_qmap(file: Any, qmap: QMap) -> None:  # noqa: ANN401 - as above
     own["version"] = VERSION
     own["q_edges"], own["phi_edges"] = qmap.q_edges.numpy(), qmap.phi_edges.numpy()
     own["left_out"] = np.array(qmap.left_out, dtype=np.int64).reshape(-1, 2)
+    if geometry.tilt is not None:
+        own["tilt"] = geometry.tilt
     own["wavelength"] = math.nan if geometry.wavelength is None else geometry.wavelength
     own["pixel"] = list(geometry.sides) if isinstance(geometry.pixel, tuple) else geometry.sides[:1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.data.clock import JITTER, Grid, grid
 from debye.speckle.data.in_blocks import examine_blocks
+from debye.speckle.data.poni import read_poni
 from debye.speckle.data.quality import Examined
 from debye.speckle.data.sources import Source, Spec, source_of
 from debye.speckle.values import OneLine
@@ -37,10 +39,11 @@ class Stack(OneLine):
         mask: (qy, qx) True where a pixel may count; the file's own mask holds as well.
         frame_time: Between frames as recorded, s; as the file states it by default.
         bins: How many successive frames are summed to one.
+        poni: A file of pyFAI, whose geometry goes before that of the frames' file.
 
     Raises:
         InputError: A number is of no frame, fewer than two are left, the times that the file holds
-            are uneven, or a mask is of another shape.
+            are uneven, a mask is of another shape, or ``poni`` cannot be used.
 
     Example:
         >>> frames = np.random.default_rng(0).poisson(1.0, (100, 32, 32))
@@ -57,8 +60,11 @@ class Stack(OneLine):
         mask: Tensor | None = None,
         frame_time: float | None = None,
         bins: int = 1,
+        poni: str | os.PathLike[str] | None = None,
     ) -> None:
         self.source, self.numbers, self.stated = source, numbers, source.stated
+        if poni is not None:
+            self.stated = replace(self.stated, **{"tilt": None, **read_poni(os.fspath(poni))})
         self.bins = bins
         self.bad = tuple(sorted(set(bad)))
         self._check_numbers()
@@ -87,6 +93,7 @@ class Stack(OneLine):
         mask: Tensor | None = None,
         frame_time: float | None = None,
         bins: int = 1,
+        poni: str | os.PathLike[str] | None = None,
     ) -> Stack:
         """Look at a file, a folder, several images or an array, and read no frame yet.
 
@@ -97,6 +104,7 @@ class Stack(OneLine):
             mask: (qy, qx) True where a pixel may count.
             frame_time: Between frames as recorded, s.
             bins: How many successive frames are summed to one.
+            poni: A file of pyFAI, whose geometry goes before that of the frames' file.
 
         Raises:
             InputError: They cannot be read, or what `Stack` refuses.
@@ -108,7 +116,7 @@ class Stack(OneLine):
             raise InputError(
                 "cannot choose these frames", why=str(error), fix="give start:stop:step"
             ) from None
-        return cls(source, numbers, bad_frames, mask, frame_time, bins)
+        return cls(source, numbers, bad_frames, mask, frame_time, bins, poni)
 
     def __repr__(self) -> str:
         tall, wide = self.shape
@@ -140,7 +148,7 @@ class Stack(OneLine):
         if said.centre is None:
             return None
         x, y = said.centre
-        return Geometry(x, y, said.distance, said.pixel, said.wavelength)
+        return Geometry(x, y, said.distance, said.pixel, said.wavelength, said.tilt)
 
     def holds(self, x: float, y: float) -> bool:
         """Whether a place is on a pixel of the frame.

@@ -40,10 +40,12 @@ class Stated:
         full: Counts at which a pixel is full.
         times: (time,) when frames began, s.
         frame_time: Between frames, s.
+        count_time: For which a frame was exposed, s.
         centre: x and y of the beam, pixels.
         distance: From the sample, m.
         pixel: Height and width of a pixel, m.
         wavelength: Å.
+        tilt: Rotations of the detector, as `debye.speckle.xpcs.geometry.Geometry` has them.
         notes: What was assumed.
     """
 
@@ -52,10 +54,12 @@ class Stated:
     full: float = float("inf")
     times: Tensor | None = None
     frame_time: float | None = None
+    count_time: float | None = None
     centre: tuple[float, float] | None = None
     distance: float | None = None
     pixel: tuple[float, float] | None = None
     wavelength: float | None = None
+    tilt: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -139,7 +143,7 @@ def _length(
     if found is None:
         return None
     try:
-        return in_si(kind, abs(found[0]), found[1], file, notes)
+        return in_si(kind, abs(found[0]), found[1], file.filename, notes)
     except InputError as error:
         notes.append(f"the file's {kind.name} is not used: {error.why}")
         return None

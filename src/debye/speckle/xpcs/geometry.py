@@ -18,9 +18,9 @@ ANGSTROM = 1e-10
 
 @dataclass(frozen=True, repr=False)
 class Geometry(OneLine):
-    """A flat detector across the beam.
+    """A flat detector, across the beam or tilted.
 
-    q = (4π/λ) sin(½ atan(r/D)), with r the distance of a pixel from the beam on the detector.
+    q = (4π/λ) sin(½ atan(r/D)), with r the distance of a pixel from the beam, D along it.
 
     Without distance, pixel size and wavelength there is no q: then `modulus` is r in pixels, and
     `unit` says so.
@@ -28,12 +28,14 @@ class Geometry(OneLine):
     Args:
         x: Column of the beam's centre, in pixels; whole numbers are the middles of pixels.
         y: Row of it.
-        distance: D from the sample, m.
+        distance: D from the sample, m, along the beam to where it meets the detector.
         pixel: Size of a pixel, m: one number, or (y, x).
         wavelength: λ, Å.
+        tilt: Rotations of the detector as pyFAI has them (rot1, rot2, rot3), radians, about the
+            column of pixels, the row, and the beam; across the beam if None.
 
     Raises:
-        InputError: A number is not finite, or a length not positive.
+        InputError: A number is not finite, a length not positive, or the detector turned away.
 
     Example:
         >>> g = Geometry(x=64, y=64, distance=5.0, pixel=75e-6, wavelength=1.24)
@@ -48,6 +50,7 @@ class Geometry(OneLine):
     distance: float | None = None
     pixel: float | tuple[float, float] | None = None
     wavelength: float | None = None
+    tilt: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         lengths = {"distance": self.distance, "wavelength": self.wavelength}
@@ -60,6 +63,8 @@ class Geometry(OneLine):
             if not math.isfinite(value):
                 raise _unusable(name, value, "it is not finite")
             object.__setattr__(self, name, float(value))  # 20 and 20.0 are one centre
+        if self.tilt is not None and not rotation(self.tilt)[2, 2] > 0:
+            raise _unusable("tilt", self.tilt, "the beam does not meet the detector's front")
 
     @property
     def sides(self) -> tuple[float, float]:
@@ -90,11 +95,11 @@ class Geometry(OneLine):
         Args:
             shape: Of a frame.
         """
-        dy, dx = self._offsets(shape)
-        radius = np.hypot(dy[:, None], dx[None, :])
+        dy, dx, dz = self._offsets(shape)
+        radius = np.hypot(dy, dx)
         if self.distance is None or self.wavelength is None or self.pixel is None:
             return torch.from_numpy(radius / self.sides[1])
-        angle = 0.5 * np.arctan(radius / self.distance)
+        angle = 0.5 * np.arctan2(radius, self.distance + dz)
         return torch.from_numpy(4 * math.pi / self.wavelength * np.sin(angle))
 
     def azimuth(self, shape: tuple[int, int]) -> Tensor:
@@ -103,8 +108,8 @@ class Geometry(OneLine):
         Args:
             shape: Of a frame.
         """
-        dy, dx = self._offsets(shape)
-        return torch.from_numpy(np.degrees(np.arctan2(dy[:, None], dx[None, :])) % 360.0)
+        dy, dx, _ = self._offsets(shape)
+        return torch.from_numpy(np.degrees(np.arctan2(dy, dx)) % 360.0)
 
     def cropped(self, top: int, left: int) -> Geometry:
         """The geometry of frames that lack the first rows and columns.
@@ -115,10 +120,30 @@ class Geometry(OneLine):
         """
         return replace(self, x=self.x - left, y=self.y - top)
 
-    def _offsets(self, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Height and width from the beam of rows and columns, m (or pixels)."""
+    def _offsets(self, shape: tuple[int, int]) -> list[np.ndarray]:
+        """(qy, qx) height, width and depth of pixels from where the beam is, m (or pixels)."""
         tall, wide = self.sides
-        return (np.arange(shape[0]) - self.y) * tall, (np.arange(shape[1]) - self.x) * wide
+        dy = ((np.arange(shape[0]) - self.y) * tall)[:, None]
+        dx = ((np.arange(shape[1]) - self.x) * wide)[None, :]
+        if self.tilt is None:
+            return [*np.broadcast_arrays(dy, dx), np.zeros(())]
+        return [row[0] * dy + row[1] * dx for row in rotation(self.tilt)]
+
+
+def rotation(tilt: tuple[float, float, float]) -> np.ndarray:
+    """(3, 3) how a detector is turned: rows are height, width and the beam, columns its own axes.
+
+    R = R₃(rot3) R₂(rot2) R₁(rot1), the first two turning left-handed, as in pyFAI
+    (J. Kieffer et al., J. Appl. Cryst. 53, 558, 2020).
+
+    Args:
+        tilt: rot1, rot2, rot3, radians.
+    """
+    (c1, c2, c3), (s1, s2, s3) = np.cos(tilt), np.sin(tilt)
+    first = np.array([[1, 0, 0], [0, c1, s1], [0, -s1, c1]])
+    second = np.array([[c2, 0, -s2], [0, 1, 0], [s2, 0, c2]])
+    third = np.array([[c3, -s3, 0], [s3, c3, 0], [0, 0, 1]])
+    return np.asarray(third @ second @ first)
 
 
 def wavelength_of(energy: float) -> float:
@@ -141,5 +166,5 @@ def _kev_angstrom() -> float:
     return H * C / (1e3 * E * ANGSTROM)
 
 
-def _unusable(name: str, value: float, why: str) -> InputError:
+def _unusable(name: str, value: object, why: str) -> InputError:
     return InputError(f"cannot use {name} = {value!r} of a geometry", why=why, fix="correct it")
