@@ -105,25 +105,44 @@ class SparseBand:
         """Largest distance in frames of two events that a lag joins."""
         return ((self.lags.high + 1) << self.level) - 1
 
-    def add(
-        self, cell: np.ndarray, early: np.ndarray, late: np.ndarray, product: np.ndarray
-    ) -> None:
-        """Add products of pairs of events, those whose rows are whole and a lag apart.
+
+class Classes(NamedTuple):
+    """Pairs of frames sorted by which lag of each level they are at."""
+
+    of: np.ndarray
+    """(distance · phases + phase) int32 class of frames so far apart, the first of which has a
+    number of that phase, modulo the frames of a row of the highest level."""
+    phases: int
+    lags: np.ndarray
+    """(class, band) number of the lag; −1 where it is none of the band's."""
+
+    @classmethod
+    def joining(cls, bands: Sequence[SparseBand]) -> Classes:
+        """The classes that levels tell apart.
 
         Args:
-            cell: (pair,) of the slot.
-            early: (pair,) frame of the first event.
-            late: (pair,) frame of the second.
-            product: (pair,).
+            bands: The levels.
         """
-        row = late >> self.level
-        lag = row - (early >> self.level)
-        wanted = np.flatnonzero(
-            (lag >= self.lags.low) & (lag <= self.lags.high) & (row < self.rows)
-        )
-        where = cell[wanted] * self.lags.size + (lag[wanted] - self.lags.low)
-        found = np.bincount(where, product[wanted], self.sums.size)
-        self.sums += found.reshape(self.sums.shape)
+        reach, phases = max(band.span for band in bands), 1 << max(band.level for band in bands)
+        distance, phase = np.indices((reach + 1, phases)).reshape(2, -1)
+        base, code = 2 + max(band.lags.size for band in bands), np.zeros(len(phase), np.int64)
+        for i, band in enumerate(bands):
+            lag = ((distance + phase % (1 << band.level)) >> band.level) - band.lags.low
+            code += np.where((lag >= 0) & (lag < band.lags.size), lag + 1, 0) * base**i
+        codes, of = np.unique(code, return_inverse=True)
+        lags = codes[:, None] // base ** np.arange(len(bands)) % base - 1
+        return cls(of.astype(np.int32), phases, lags)
+
+    def add(self, products: np.ndarray, bands: Sequence[SparseBand]) -> None:
+        """Add products of pairs to the sums of the levels.
+
+        Args:
+            products: (cell, class).
+            bands: The levels that were joined.
+        """
+        for band, lags in zip(bands, self.lags.T, strict=True):
+            for i in np.unique(lags[lags >= 0]):
+                band.sums[:, i] += products[:, lags == i].sum(1)
 
 
 def correlate(
@@ -132,7 +151,7 @@ def correlate(
     """Add all pairs of events whose later one is new, to all levels at once.
 
     Args:
-        bands: The levels.
+        bands: The levels, from frames on.
         slots: Which slots make a cell.
         carried: Events that new ones may meet.
         events: All new ones.
@@ -141,37 +160,46 @@ def correlate(
     Returns:
         What to carry on.
     """
-    old, both = len(carried.frame), joined([carried, events])
-    reach = max(band.span for band in bands)
+    level = len(bands) - 1
+    whole = end >> level << level
+    if whole < end:  # what follows the last whole row of the highest level is for those below it
+        carried = correlate(bands, slots, carried, events.before(whole), whole)
+        return correlate(bands[:-1], slots, carried, events.since(whole), end)
     for band in bands:
         band.rows = end >> band.level
-    order = by_slot(both, len(slots))
-    frame, value = both.frame.astype(np.int32)[order], both.value[order]
-    slot = both.slot[order]
+    both, reach = joined([carried, events]), max(band.span for band in bands)
+    if not len(events.frame):
+        return both.since(end - reach)
     # Slots lie so far apart that a small difference of places is a lag in one slot.
-    first = int(both.frame[0]) if len(order) else 0
-    apart = end - first + reach + 1
+    first, phases = int(both.frame[0]) >> level << level, 1 << level
+    apart = -(-(end - first + reach) // phases) * phases
+    slot, frame, value = by_slot(both, first, len(slots))
     kind = np.int32 if len(slots) * apart < 2**31 else np.int64
-    place = slot.astype(kind) * kind(apart) + (frame - np.int32(first))
-    new = order >= old
+    place = slot.astype(kind) * kind(apart) + frame
+    late = np.flatnonzero(frame >= int(events.frame[0]) - first)
+    cell = slots.cell[slot]
     if bands[0].lags.low == 0:
-        square = np.where(new, value, 0) ** 2
-        bands[0].sums[:, 0] += np.bincount(slots.cell[slot], square, slots.cells)
-    for early, late, _ in pairs(place, reach):
-        fresh = np.flatnonzero(new[late])
-        one, two = early[fresh], late[fresh]
-        product, cell = value[one] * value[two], slots.cell[slot[one]]
-        for band in bands:
-            band.add(cell, frame[one], frame[two], product)
+        bands[0].sums[:, 0] += np.bincount(cell[late], value[late] ** 2, slots.cells)
+    classes = Classes.joining(bands)
+    products = np.zeros((slots.cells, len(classes.lags)))
+    key = (cell * len(classes.lags)).astype(np.int32)
+    for early, after, distance in pairs(place, reach, late):
+        where = classes.of[distance * kind(phases) + (place[early] & kind(phases - 1))] + key[after]
+        found = np.bincount(where, value[early] * value[after], products.size)
+        products += found.reshape(products.shape)
+    classes.add(products, bands)
     return both.since(end - reach)
 
 
-def pairs(position: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def pairs(
+    position: np.ndarray, high: int, late: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Pairs of numbers, in rising order, that are at most so far apart: neighbours, then the next.
 
     Args:
         position: (n,) not falling.
         high: Largest difference.
+        late: Indices, rising, of those that may be the second of a pair; all by default.
 
     Yields:
         Indices of the first, of the second, and differences.
@@ -180,30 +208,37 @@ def pairs(position: np.ndarray, high: int) -> Iterator[tuple[np.ndarray, np.ndar
         >>> [list(zip(a.tolist(), b.tolist())) for a, b, _ in pairs(np.array([0, 2, 3, 9]), 3)]
         [[(0, 1), (1, 2)], [(0, 2)]]
     """
-    early = np.arange(len(position), dtype=np.int32)
+    late = np.arange(len(position)) if late is None else late
+    late = late.astype(np.int32)
     for ahead in itertools.count(1):
-        early = early[: np.searchsorted(early, len(position) - ahead)]
-        late = early + np.int32(ahead)
+        late = late[np.searchsorted(late, ahead) :]
+        early = late - np.int32(ahead)
         lag = position[late] - position[early]
         near = np.flatnonzero(lag <= high)
         if not len(near):
             return
-        early = early[near]
-        yield early, late[near], lag[near]
+        late = late[near]
+        yield early[near], late, lag[near]
 
 
-def by_slot(events: Events, slots: int) -> np.ndarray:
-    """Order of events by slot, and in a slot by frame: a counting sort."""
+def by_slot(events: Events, first: int, slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Events in the order of their slots, and in a slot of their frames: a counting sort.
+
+    Args:
+        events: At least one.
+        first: Frame from which others are counted.
+        slots: Their number.
+
+    Returns:
+        (event,) int32 slots, int32 frames from the first one on, float32 values.
+    """
     from scipy.sparse import csr_matrix
 
-    if not len(events.frame):
-        return np.zeros(0, dtype=np.int64)
-    first = int(events.frame[0])
     rows = int(events.frame[-1]) - first + 1
     start = np.searchsorted(events.frame, np.arange(first, first + rows + 1))
-    number = np.arange(len(events.frame), dtype=np.int32)
-    table = csr_matrix((number, events.slot, start), shape=(rows, slots))
-    return np.asarray(table.tocsc().data)
+    table = csr_matrix((events.value, events.slot, start), shape=(rows, slots)).tocsc()
+    slot = np.repeat(np.arange(slots, dtype=np.int32), np.diff(table.indptr))
+    return slot, table.indices, table.data
 
 
 def scattered(events: Events, first: int, level: int, out: np.ndarray) -> None:
