@@ -69,6 +69,24 @@ def write_npy(path, frames):
     return path
 
 
+def write_npz(path, frames, **others):
+    np.savez_compressed(path, frames=frames, **others)
+    return path
+
+
+def write_runs(path, *runs):
+    """Runs as BLISS writes scans, an entry each, and as debye does, an axis for them."""
+    with h5py.File(path, "w") as file:
+        for k, run in enumerate(runs):
+            file[f"/{k + 1}.1/measurement/eiger"] = run
+    with h5py.File(path.with_suffix(".nxs"), "w") as file:
+        least = min(map(len, runs))
+        same = np.stack([run[-least:] for run in runs])
+        chunks = (1, min(16, least), *same.shape[2:])
+        file.create_dataset("/entry/data/data", data=same, chunks=chunks, compression=1)
+    return path, path.with_suffix(".nxs")
+
+
 def write_dataset(path, frames):
     with h5py.File(path, "w") as file:
         file["/some/where"] = frames

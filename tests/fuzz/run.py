@@ -143,10 +143,14 @@ def scan(path: Path) -> None:
 
 
 def images(path: Path) -> None:
-    """The same file twice, as frames that follow one another."""
+    """The same file twice, as frames that follow one another; a geometry stands by itself."""
+    from debye.speckle.data.poni import read_poni
     from debye.speckle.data.stack import Stack
 
-    spec = path if path.suffix == ".npy" else [path, path]
+    if path.suffix == ".poni":
+        read_poni(path)
+        return
+    spec = path if path.suffix in (".npy", ".npz") else [path, path]
     for block, numbers in Stack.open(spec).blocks():
         assert len(block) == len(numbers)
 
@@ -260,6 +264,8 @@ TARGETS = {
             "a.tif": seeds.written(seeds.tiff, ".tif"),
             "a.edf": seeds.written(seeds.edf, ".edf"),
             "a.npy": seeds.written(seeds.npy, ".npy"),
+            "a.npz": seeds.written(seeds.npz, ".npz"),
+            "a.poni": seeds.PONI.encode(),
         },
         images,
         2,

@@ -36,6 +36,17 @@ _atom_site_occupancy
 Na1 Na+ 0 0 0 1
 Cl1 Cl- 0.5(1) 0.5 0.5 1.0
 """
+PONI = """poni_version: 2.1
+Detector: Detector
+Detector_config: {"pixel1": 7.5e-05, "pixel2": 5.5e-05, "orientation": 3}
+Distance: 2.3
+Poni1: 0.004
+Poni2: 0.006
+Rot1: 0.05
+Rot2: -0.03
+Rot3: 0.4
+Wavelength: 1.2e-10
+"""
 MAGNETIC = """data_magnetic
 _cell_length_a 4.87
 _cell_length_b 4.87
@@ -251,6 +262,10 @@ def edf(path: Path) -> None:
 
 def npy(path: Path) -> None:
     np.save(path, frames_of())
+
+
+def npz(path: Path) -> None:
+    np.savez_compressed(path, frames=frames_of(), mask=frames_of()[0] > 1)
 
 
 def cxi(path: Path) -> None:

@@ -16,13 +16,15 @@ from stacks import (
     write_edfs,
     write_master,
     write_npy,
+    write_npz,
     write_pages,
+    write_runs,
     write_tiffs,
 )
 
 import debye as package
 from debye.errors import InputError
-from debye.speckle.data.sources import mask_of
+from debye.speckle.data.sources import mask_of, runs_of
 from debye.speckle.data.stack import Stack
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
@@ -40,6 +42,16 @@ WRITERS = {
     "edfs": lambda folder, frames: write_edfs(folder / "edfs", frames),
     "pages": lambda folder, frames: write_pages(folder / "pages.tif", frames),
     "npy": lambda folder, frames: write_npy(folder / "frames.npy", frames),
+    "npz": lambda folder, frames: write_npz(folder / "frames.npz", frames, mask=frames[0] > 9),
+    "npz of many": lambda folder, frames: (
+        f"{write_npz(folder / 'two.npz', frames, dark=frames[:9])}::frames"
+    ),
+    "entry": lambda folder, frames: (
+        f"{write_runs(folder / 'r.h5', frames[:9], frames)[0]}::/2.1/measurement/eiger"
+    ),
+    "run": lambda folder, frames: (
+        f"{write_runs(folder / 'r.h5', frames[::-1], frames)[1]}::/entry/data/data[1]"
+    ),
     "dataset": lambda folder, frames: write_dataset(folder / "any.h5", frames),
     "array": lambda _, frames: frames,
     "tensor": lambda _, frames: torch.from_numpy(frames.astype(np.int32)),
@@ -135,6 +147,58 @@ def test_frames_are_chosen_by_range_and_number(frames):
     assert max(len(b) for b, _ in blocks) <= 16
     assert stack.frame_time == 1.5
     assert stack.places(numbers).tolist() == [(n - 10) // 3 for n in numbers]
+
+
+def test_a_file_of_several_runs_says_so(frames, tmp_path):
+    entries, axis = write_runs(tmp_path / "r.h5", frames, frames[:90])[0], tmp_path / "r.nxs"
+    assert runs_of(str(entries)) == [f"{entries}::/{k}.1/measurement/eiger" for k in (1, 2)]
+    write_runs(tmp_path / "r.h5", frames, frames, frames)
+    assert runs_of(str(axis)) == [f"{axis}::/entry/data/data[{k}]" for k in range(3)]
+    for spec, words in (
+        (f"{axis}::/entry/data/data", r"it holds 3 runs.*\n.*name one, from 0"),
+        (f"{axis}::/entry/data/data[3]", "it holds 3 runs"),
+        (entries, r"name the dataset: .*r\.h5::/1\.1/measurement/eiger"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Stack.open(spec)
+    for alone in (tmp_path / "no.h5", tmp_path, write_npy(tmp_path / "a.npy", frames)):
+        assert runs_of(str(alone)) == [str(alone)]
+    master = write_master(tmp_path / "m", frames)
+    assert runs_of(str(master)) == [str(master)]
+    with h5py.File(tmp_path / "cxi.h5", "w") as file:
+        for k in (1, 2):
+            file[f"/entry_{k}/data_{k}/data"] = frames
+    assert "holds 2 runs; the first, /entry_1" in Stack.open(tmp_path / "cxi.h5").notes[0]
+    assert len(runs_of(str(tmp_path / "cxi.h5"))) == 2
+
+
+def test_archives_are_read_in_order_and_never_unpickled(frames, tmp_path):
+    fortran = write_npz(tmp_path / "f.npz", np.asfortranarray(frames))
+    big = write_npz(tmp_path / "b.npz", frames.astype(">u4"))
+    for name in (fortran, big):
+        stack = Stack.open(name, frames=slice(3, None, 7))
+        (block, _), *_ = stack.blocks()
+        assert np.array_equal(block, frames[3::7])
+        with stack.source.open() as rows_of:
+            assert np.array_equal(rows_of(range(50, 60)), frames[50:60])
+            assert np.array_equal(rows_of(range(2, 4)), frames[2:4])  # backwards
+    np.savez(tmp_path / "o.npz", frames=np.array([{}, []], dtype=object), allow_pickle=True)
+    two = write_npz(tmp_path / "two.npz", frames, other=frames)
+    short = tmp_path / "short.npz"
+    short.write_bytes(big.read_bytes()[:-9000])
+    wrong = bytearray(big.read_bytes())
+    wrong[9000:9020] = bytes(20)
+    (tmp_path / "wrong.npz").write_bytes(wrong)
+    for spec, words in (
+        (tmp_path / "no.npz", "no such file"),
+        (f"{tmp_path / 'o.npz'}::frames", "unpickled"),
+        (two, r"frames \(180, 49, 49\).*\n.*two\.npz::NAME"),
+        (f"{two}::dark", "holds no 'dark'"),
+        (short, "cannot read"),
+        (tmp_path / "wrong.npz", "cannot read"),
+    ):
+        with pytest.raises(InputError, match=words):
+            list(Stack.open(spec).blocks())
 
 
 @pytest.mark.parametrize("size", [None, 16, 37])

@@ -121,11 +121,15 @@ def correlate(
 def _runs(stacks: list[str]) -> list[Any]:
     """What is a run: each that is given, but images together are one."""
     from debye.speckle.data.images import IMAGES
+    from debye.speckle.data.sources import runs_of
 
     paths = [Path(s) for s in stacks]
     if len(paths) > 1 and all(p.suffix.lower() in IMAGES for p in paths):
         return [stacks]
-    return list(stacks)
+    found = [run for spec in stacks for run in runs_of(spec)]
+    if len(found) > len(stacks):
+        warn(f"{len(found)} runs are averaged: {', '.join(found[:4])}{' …' * (len(found) > 4)}")
+    return found
 
 
 def _examined(runs: list[Stack]) -> list[Examined]:

@@ -9,8 +9,8 @@ import typer
 Stacks = Annotated[
     list[str],
     typer.Argument(
-        help="Frames: an HDF5 file (an EIGER master; FILE::/PATH names the dataset), .npy, a "
-        "folder of images, images. Several are runs, but images are frames of one.",
+        help="Frames: an HDF5 file (an EIGER master; FILE::/PATH names the dataset), .npy, .npz "
+        "(FILE::NAME), a folder of images, images. Several are runs, but images are frames of one.",
         show_default=False,
     ),
 ]

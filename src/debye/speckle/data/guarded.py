@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -130,25 +131,32 @@ def _data(thing: h5py.HLObject) -> list[str]:
     return []
 
 
-def read(found: h5py.Dataset, part: slice | None = None) -> np.ndarray:
+def read(found: h5py.Dataset, part: slice | None = None, first: int | None = None) -> np.ndarray:
     """A dataset, or a part of its first axis; chunks are decoded in children.
+
+    Args:
+        found: The dataset.
+        part: Of its first axis.
+        first: A number on the first axis, of which a part of the second is read.
 
     Raises:
         InputError: The data are damaged, or need a filter that is not installed.
     """
-    rows = range(*(part or slice(None)).indices(found.shape[0])) if found.ndim else None
-    shape = (len(rows), *found.shape[1:]) if rows is not None else ()
+    whole = found.shape if first is None else found.shape[1:]
+    rows = range(*(part or slice(None)).indices(whole[0])) if whole else None
+    shape = (len(rows), *whole[1:]) if rows is not None else ()
     if not is_decoded(found) or 0 in shape or found.dtype.hasobject:
         try:
-            return np.asarray(found[()] if part is None else found[part])
+            return np.asarray(found[_selected(rows, first)])
         except OSError as error:
             raise _damaged(found, str(error).split("\n")[0]) from error
     size = int(np.prod(shape)) * found.dtype.itemsize
     if FORK:
         array = np.frombuffer(mmap.mmap(-1, size), dtype=found.dtype).reshape(shape)
-        _in_forks(found, array, rows, PATIENCE + size / PACE)
+        _in_forks(found, array, rows, first, PATIENCE + size / PACE)
         return array
-    place = f"{rows.start}:{rows.stop}:{rows.step}" if rows is not None else ""
+    place = "" if rows is None else f"{rows.start}:{rows.stop}:{rows.step}"
+    place += "" if first is None else f"@{first}"
     done = _interpreter(found.file.filename, found.name, place, patience=PATIENCE + 2 + size / PACE)
     if done.returncode or len(done.stdout) != size:
         raise _damaged(found, _why(done))
@@ -160,13 +168,27 @@ def is_decoded(found: h5py.Dataset) -> bool:
     return found.is_virtual or found.chunks is not None
 
 
-def _in_forks(found: h5py.Dataset, array: np.ndarray, rows: range | None, patience: float) -> None:
+def _selected(rows: range | None, first: int | None) -> Any:  # noqa: ANN401 - as h5py selects
+    """What h5py is asked for."""
+    if rows is None:
+        return ()
+    part = slice(rows.start, rows.stop, rows.step)
+    return part if first is None else (first, part)
+
+
+def _in_forks(
+    found: h5py.Dataset,
+    array: np.ndarray,
+    rows: range | None,
+    first: int | None,
+    patience: float,
+) -> None:
     """Read into shared memory in children, each its part, and refuse the file if one fails."""
     children = []
     try:
         for part in _parts(rows, array.nbytes):
-            mine = (array, None) if rows is None else (array[part], rows[part])
-            children.append(start(partial(_decode, found, *mine)))
+            place, mine = (array, None) if rows is None else (array[part], rows[part])
+            children.append(start(partial(_decode, found, place, mine, first)))
         for child in children:
             code, said = wait(child, patience)
             if code:
@@ -189,8 +211,8 @@ def _parts(rows: range | None, size: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def _decode(found: h5py.Dataset, array: np.ndarray, rows: range | None) -> None:
-    found.read_direct(array, () if rows is None else slice(rows.start, rows.stop, rows.step))
+def _decode(found: h5py.Dataset, array: np.ndarray, rows: range | None, first: int | None) -> None:
+    found.read_direct(array, _selected(rows, first))
 
 
 def _interpreter(*words: str, patience: float) -> subprocess.CompletedProcess[bytes]:
@@ -232,9 +254,11 @@ def main(path: str, name: str = "", rows: str = "") -> None:
     import hdf5plugin  # noqa: F401 - registers bitshuffle and its kin
 
     with h5py.File(path, "r") as file:
-        part = slice(*map(int, rows.split(":"))) if rows else ()
+        place, _, first = rows.partition("@")
+        part = range(*map(int, place.split(":"))) if place else None
+        wanted = _selected(part, int(first) if first else None)
         with os.fdopen(1, "wb", closefd=False) as stream:
-            stream.write(np.asarray(file[name][part]).tobytes())
+            stream.write(np.asarray(file[name][wanted]).tobytes())
 
 
 if __name__ == "__main__":

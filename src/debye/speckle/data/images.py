@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from debye.speckle.data.headers import header_facts
 from debye.speckle.data.saturation import full_of
 from debye.speckle.data.stated import Stated
 
+Reader: TypeAlias = Callable[[range], np.ndarray]
+"""Gives the frames of some numbers, (time, qy, qx)."""
 IMAGES = (".tif", ".tiff", ".edf", ".cbf", ".img", ".mccd", ".mar3450", ".gb", ".spe", ".pnm")
 """Endings of the files that fabio reads for us; it tells formats by their first bytes."""
 OTHERS = (b"\x89HDF", b"\x93NUMPY", b"\x1f\x8b", b"BZh")
@@ -52,7 +54,7 @@ class ImageFiles:
         self.stated = Stated(full=full, **facts)
 
     @contextmanager
-    def open(self) -> Iterator[Callable[[range], np.ndarray]]:
+    def open(self) -> Iterator[Reader]:
         """Files are opened one by one."""
         yield lambda rows: np.stack(list(self._frames(rows)))
 
@@ -99,6 +101,38 @@ def images_in(folder: Path) -> list[Path]:
             fix="name the files of one: FOLDER/NAME_*.tif" if series else "check the folder",
         )
     return sorted(found, key=_number)
+
+
+def check_series(names: Sequence[str], where: str) -> None:
+    """Refuse names that end in numbers, if one is missing between them.
+
+    Args:
+        names: In order.
+        where: What holds them.
+
+    Raises:
+        InputError: A number is missing.
+
+    Example:
+        >>> check_series(["a_1", "a_2"], "here")
+        >>> check_series(["a_09", "a_11"], "here")
+        Traceback (most recent call last):
+        debye.errors.InputError: here has a gap
+          why: after a_09 comes a_11: a_10 is missing
+          fix: copy what is missing, or give a part without a gap
+    """
+    ends = [re.search(r"(\d+)(\D*)$", name) for name in names]
+    for before, after, name, following in zip(ends, ends[1:], names, names[1:], strict=False):
+        if before is None or after is None:
+            continue
+        number, width = int(before[1]) + 1, len(before[1])
+        if int(after[1]) != number:
+            missing = f"{name[: before.start()]}{number:0{width}d}{before[2]}"
+            raise InputError(
+                f"{where} has a gap",
+                why=f"after {name} comes {following}: {missing} is missing",
+                fix="copy what is missing, or give a part without a gap",
+            )
 
 
 def _series(path: Path) -> str:
