@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
@@ -46,6 +47,8 @@ VERBS = {
     "extrapolate": ("extrapolate", "law.safetensors", "--until", 7, "--from", "frames.h5",
                     "--json"),
     "xpcs": ("xpcs", "frames.h5", "--rings", 2, "--json"),
+    "correlate": ("correlate", "stack.npy", "--rings", 2, "--frame-time", 0.01, "--centre",
+                  "15.5,16", "--distance", 5, "--pixel", 75e-6, "--energy", 8, "--json"),
 }  # fmt: skip
 
 
@@ -66,7 +69,7 @@ def run(words, folder):
     return done.stdout
 
 
-SUFFIXES = (".csv", ".h5", ".safetensors", ".toml")
+SUFFIXES = (".csv", ".h5", ".npy", ".hdf", ".safetensors", ".toml")
 
 
 def make(folder):
@@ -78,6 +81,7 @@ def make(folder):
     rows = [f"{name},{'valid' if i % 3 == 2 else 'train'}" for i, name in enumerate(PAIRS)]
     (folder / "split.csv").write_text("\n".join(["mp_id,split", *rows]) + "\n")
     (folder / "plan.toml").write_text(PLAN)
+    np.save(folder / "stack.npy", np.random.default_rng(0).poisson(2.0, (60, 32, 32)))
     for words in MADE:
         run(words, folder)
     return folder

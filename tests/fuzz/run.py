@@ -124,9 +124,10 @@ def force_constants(path: Path) -> None:
 
 
 def frames(path: Path) -> None:
+    from debye.cli.console import to_json
     from debye.speckle import correlate
 
-    strict(correlate(path).as_json())
+    strict(json.loads(to_json(correlate(path).as_json())))
 
 
 def strict(record) -> None:

@@ -78,10 +78,11 @@ def test_frames_of_another_kind_of_system_are_refused(frames, tmp_path):
 def test_xpcs_prints_and_draws(frames, tmp_path):
     done = debye("xpcs", frames, "--rings", 2, "--plot", tmp_path / "g2.png")
     assert done.exit_code == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4  # a head, and delays of 1, 2 and 3 frames
+    assert len(done.stdout.splitlines()) == 3  # a head, and a line for each ring
     assert (tmp_path / "g2.png").exists()
-    numbers = json.loads(debye("xpcs", frames, "--json").stdout)
+    numbers = json.loads(debye("xpcs", frames, "--rings", 3, "--json").stdout)
     assert numbers["delay"] == [0.5, 1.0, 1.5]
+    assert numbers["q_unit"] == "1/length"
     assert numbers["g2"][1][0] > numbers["g2"][1][2] > 1  # it forgets, but not at once
     wrong = debye("xpcs", frames, "--run", 7)
     assert wrong.exit_code == 2

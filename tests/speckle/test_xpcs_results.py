@@ -240,7 +240,7 @@ def test_runs_that_do_not_agree_are_not_averaged(other, words):
 
 
 def test_results_draw_themselves():
-    assert FOUND.plot().get_ylabel() == "g2(τ) − 1"
+    assert FOUND.plot().axes[0].get_ylabel() == "$g_2$(τ) − 1"
     fitted = fit(FOUND, "single", fixed={"baseline": 1.0})
     ax = fitted.plot()
     assert (ax.get_xscale(), ax.get_yscale(), ax.get_ylabel()) == ("log", "log", "τ / s")

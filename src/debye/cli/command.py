@@ -56,8 +56,8 @@ VERBS: dict[str, Section] = {
         "learn": ("speckle", "Learn the unknown term of an equation of motion from frames."),
         "extrapolate": ("speckle", "Follow a fitted system beyond its data."),
         "study": ("speckle", "Conduct a published study in one go."),
-        "xpcs": ("speckle", "Correlate frames: contrast, g2, two-time maps."),
         "correlate": ("correlate", "Correlate a detector's frames into a result file."),
+        "xpcs": ("correlate", "Another name of correlate."),
     },
     "Help": {"help": ("command", "Show the help of a verb.")},
 }

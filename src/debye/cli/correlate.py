@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from math import hypot
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from debye.cli import frame_options as of
 from debye.cli import options as opt
@@ -19,45 +16,32 @@ from debye.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from debye.speckle.data.quality import Examined
-    from debye.speckle.data.stack import Stack
+    from debye.speckle.data.analysis import Analysis
     from debye.speckle.xpcs.correlation import Correlation
-    from debye.speckle.xpcs.geometry import Geometry
-    from debye.speckle.xpcs.qmap import QMap
-    from debye.speckle.xpcs.twotime import TwoTime
 
-NEAR = 3.0
-"""Pixels within which a centre is good enough: 2 are harmless, 10 make g2 end at 1.25."""
 Number = TypeVar("Number", int, float)
-
-
-@dataclass(frozen=True)
-class Where:
-    """What is said of the detector on the command line; None where the file is to say it."""
-
-    centre: tuple[float, float] | None
-    energy: float | None
-    distance: float | None
-    pixel: float | None
 
 
 def correlate(
     stacks: of.Stacks,
-    output: opt.Output,
+    output: of.Results = None,
     mask: of.Mask = None,
     centre: of.Centre = None,
+    find_centre: of.FindCentre = False,
     energy: of.Energy = None,
     distance: of.Distance = None,
     pixel: of.Pixel = None,
     poni: of.Poni = None,
     frame_time: of.FrameTime = None,
-    rings: of.Rings = "8",
+    rings: of.Rings = None,
     phi: of.Phi = 1,
     two_time: of.TwoTime = False,
+    slices: of.Slices = 1,
     frames: of.Which = None,
     bad_frames: of.BadFrames = None,
     bins: of.Bin = 1,
-    overwrite: opt.Overwrite = False,
+    run: of.Run = None,
+    overwrite: of.Replace = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -69,194 +53,87 @@ def correlate(
     in pixels. Pixels and frames that do not count are left out, and named on stderr. Several runs
     are averaged, if they agree.
     """
-    from debye.speckle.data.results import write_results
-    from debye.speckle.data.stack import Stack
-    from debye.speckle.xpcs.average import average
+    from debye.speckle.data.analysis import Analysis
+    from debye.speckle.data.correlate import runs_of
 
-    writable(output, "--output")
-    if output.exists() and not overwrite:
-        raise InputError(
-            f"cannot write {output}", why="it exists", fix="choose another name, or --overwrite"
-        )
+    output = fresh(output, overwrite)
     figure = writable(plot, "--plot", FIGURES)
-    where = Where(_centre(centre), energy, distance, pixel)
-    part, bad = _part(frames), _numbers(bad_frames, "--bad-frames")
-    good = _mask(mask)
-    runs = [
-        Stack.open(
-            spec,
-            frames=part,
-            bad_frames=bad,
-            mask=good,
-            frame_time=frame_time,
-            bins=bins,
-            poni=poni,
-        )
-        for spec in _runs(stacks)
-    ]
-    if two_time and len(runs) > 1:
-        raise InputError(
-            "cannot make two-time maps of several runs",
-            why=f"there are {len(runs)}, each with a time of its own",
-            fix="correlate each into a file of its own",
-        )
-    counting = _examined(runs)
-    qmaps = [_qmap(stack, counting[0].mask, where, rings, phi) for stack in runs]
-    found = [_correlated(*each, two_time) for each in zip(runs, counting, qmaps, strict=True)]
-    whole, maps = found[0]
-    _check_centre(whole)
-    if len(runs) > 1:
-        whole = average([run for run, _ in found], names=[r.source.name for r in runs])
-    write_results(output, whole, maps, overwrite=overwrite)
-    tell(f"wrote {output}")
-    record = _record(whole, output, [c.quality.as_json() for c in counting], runs[0])
-    show(to_json(record) if as_json else "\n".join(_lines(whole)), needed=not figure)
+    how = Analysis(
+        q=rings,
+        phi=phi,
+        mask=_mask(mask),
+        centre=_centre(centre),
+        energy=energy,
+        distance=distance,
+        pixel=pixel,
+        poni=poni,
+        frame_time=frame_time,
+        frames=_part(frames),
+        bad_frames=tuple(_numbers(bad_frames, "--bad-frames")),
+        bins=bins,
+        slices=slices,
+        two_time=two_time,
+        find_centre=find_centre,
+    )
+    runs = runs_of(stacks, run)
+    if len(runs) > len(stacks):
+        warn(f"{len(runs)} runs are averaged: {', '.join(runs[:4])}{' …' * (len(runs) > 4)}")
+    found = _correlated(runs, how, run)
+    written(found, output, overwrite)
+    report(found, output, as_json=as_json, needed=not figure)
     if figure:
         from debye.plot.xpcs import correlation_figure
 
-        draw(correlation_figure(whole, "s" if record["frame_time"] else "frames"), figure)
+        draw(correlation_figure(found, found.time_unit), figure)
     return DONE
 
 
-def _runs(stacks: list[str]) -> list[Any]:
-    """What is a run: each that is given, but images together are one."""
-    from debye.speckle.data.images import IMAGES
-    from debye.speckle.data.sources import runs_of
-
-    paths = [Path(s) for s in stacks]
-    if len(paths) > 1 and all(p.suffix.lower() in IMAGES for p in paths):
-        return [stacks]
-    found = [run for spec in stacks for run in runs_of(spec)]
-    if len(found) > len(stacks):
-        warn(f"{len(found)} runs are averaged: {', '.join(found[:4])}{' …' * (len(found) > 4)}")
-    return found
+xpcs = correlate
+"""As the verb was called before."""
 
 
-def _examined(runs: list[Stack]) -> list[Examined]:
-    """Which frames of each run count, and which pixels in all of them; told."""
-    found = []
-    for stack in runs:
-        found.append(stack.examined())
-        for line in found[-1].quality.lines():
-            warn(line if len(runs) == 1 else f"{stack.source.name}: {line}")
-    if any(stack.frame_time is None for stack in runs):
-        warn("no frame time is known, and delays are in frames: give --frame-time in s")
-    shapes = {stack.shape for stack in runs}
-    if len(shapes) > 1:
+def fresh(output: Path | None, overwrite: bool) -> Path | None:
+    """A result file that may be written: seen before the work.
+
+    Raises:
+        InputError: It exists, or cannot be written.
+    """
+    writable(output, "--output")
+    if output is not None and output.exists() and not overwrite:
         raise InputError(
-            "cannot average these runs",
-            why=f"their frames are {' and '.join(map(str, sorted(shapes)))}",
-            fix="give runs of one detector",
+            f"cannot write {output}", why="it exists", fix="choose another name, or --overwrite"
         )
-    everywhere = found[0].mask
-    for each in found[1:]:
-        everywhere = everywhere & each.mask
-    return [each._replace(mask=everywhere) for each in found]
+    return output
 
 
-def _qmap(stack: Stack, mask: Tensor, where: Where, rings: str, phi: int) -> QMap:
-    """The rings."""
-    from debye.speckle.xpcs.qmap import make_qmap
+def _correlated(given: list[object], how: Analysis, run: int | None) -> Correlation:
+    """G2 of what is given, with a progress bar."""
+    from debye.speckle.data.correlate import analysed
 
-    geometry = _geometry(stack, where)
-    if not geometry.is_physical:
-        names = ("distance", "pixel", "wavelength")
-        missing = [n for n in names if getattr(geometry, n) is None]
-        told = ", ".join(f"--{n}".replace("wavelength", "energy") for n in missing)
-        warn(f"q is in pixels: no {', '.join(missing)} is known; give {told}")
-    qmap = make_qmap(geometry, mask, rings, phi=phi)
-    if qmap.left_out:
-        few = [f"ring {i} from {float(qmap.phi_edges[k]):g}°" for i, k in qmap.left_out]
-        more = f" … ({len(few)})" if len(few) > 8 else ""
-        warn(f"bins of too few pixels were left out: {', '.join(few[:8])}{more}")
-    return qmap
-
-
-def _geometry(stack: Stack, where: Where) -> Geometry:
-    """Where the detector stood: by options, else as the file says, else in the middle."""
-    from debye.speckle.xpcs.geometry import Geometry, wavelength_of
-
-    stated = stack.stated
-    centre = where.centre or stated.centre
-    if centre is None:
-        tall, wide = stack.shape
-        centre = ((wide - 1) / 2, (tall - 1) / 2)
-        x, y = centre
-        warn(f"no beam centre is known: taken at the middle of the frame, {x:g},{y:g}; --centre")
-    elif not stack.holds(*centre):
-        x, y = centre
-        wide, tall = stack.shape[::-1]
-        warn(f"the beam's centre {x:g},{y:g} lies outside the frame of {wide} × {tall} pixels")
-    wavelength = stated.wavelength if where.energy is None else wavelength_of(where.energy)
-    return Geometry(
-        *centre,
-        distance=stated.distance if where.distance is None else where.distance,
-        pixel=stated.pixel if where.pixel is None else where.pixel,
-        wavelength=wavelength,
-        tilt=stated.tilt,
-    )
-
-
-def _correlated(
-    stack: Stack, counting: Examined, qmap: QMap, maps: bool
-) -> tuple[Correlation, TwoTime | None]:
-    """G2 of the frames that count, and maps if they are wanted."""
-    from debye.speckle.xpcs.correlator import Correlator
-    from debye.speckle.xpcs.twotime import TwoTimer
-
-    step = stack.interval
-    correlator, timer = Correlator(qmap, step), TwoTimer(qmap, step) if maps else None
     with progress_bar() as bar:
-        task = bar.add_task("correlating frames", total=len(counting.kept) // stack.bins)
-        for block, numbers in stack.blocks(counting=counting):
-            places = stack.places(numbers)
-            correlator.update(block, places)
-            if timer is not None:
-                timer.update(block, places)
-            bar.advance(task, len(block))
-    return correlator.finish(), None if timer is None else timer.finish()
+        task = bar.add_task("correlating frames", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return analysed(given, how, run, warn, advance)
 
 
-def _check_centre(found: Correlation) -> None:
-    """A word where the mean frame is uneven about the centre, and where the beam seems to be."""
-    from debye.speckle.xpcs.centre import centre_warnings, find_centre
-
-    for message in centre_warnings(found):
-        warn(message)
-        geometry = found.qmap.geometry
-        with suppress(InputError):  # it may be oriented scattering, with no better centre
-            better = find_centre(found.saxs_2d, found.qmap.mask, geometry)
-            if hypot(better.x - geometry.x, better.y - geometry.y) > NEAR:
-                at = f"{better.x:.1f},{better.y:.1f}"
-                warn(
-                    f"the beam seems to be at {at}, and {geometry.x:g},{geometry.y:g} was taken "
-                    f"for its centre: check the mean frame, and try --centre {at}"
-                )
+def written(found: Correlation, output: Path | None, overwrite: bool) -> None:
+    """Write a result file, if one is wanted; told either way."""
+    if output is None:
+        tell("no result file was written: name one with --output")
+        return
+    found.write(output, overwrite=overwrite)
+    tell(f"wrote {output}")
 
 
-def _record(
-    found: Correlation, output: Path, quality: list[dict[str, Any]], stack: Stack
-) -> dict[str, Any]:
-    """What is printed as JSON."""
-    geometry = found.qmap.geometry
-    return {
-        "output": str(output),
-        "frames": len(found.numbers),
-        "frame_time": stack.frame_time,
-        "centre": [geometry.x, geometry.y],
-        "distance": geometry.distance,
-        "pixel": None if geometry.pixel is None else list(geometry.sides),
-        "energy": geometry.energy,
-        "q_unit": found.qmap.unit,
-        "q": found.qmap.q.tolist(),
-        "phi": found.qmap.dynamic.phi_of.tolist(),
-        "delay": found.time.tolist(),
-        "g2": found.g2.tolist(),
-        "g2_error": found.error.tolist(),
-        "contrast": found.contrast.tolist(),
-        "contrast_error": found.contrast_error.tolist(),
-        "quality": quality,
-    }
+def report(
+    found: Correlation, output: Path | None, *, as_json: bool = False, needed: bool = True
+) -> None:
+    """Print a correlation: a record, or a line for each bin."""
+    record = {"output": None if output is None else str(output), **found.as_json()}
+    show(to_json(record) if as_json else "\n".join(_lines(found)), needed=needed)
 
 
 def _lines(found: Correlation) -> list[str]:
@@ -312,10 +189,10 @@ def _centre(text: str | None) -> tuple[float, float] | None:
     return (found[0], found[1])
 
 
-def _part(text: str | None) -> slice:
+def _part(text: str | None) -> slice | None:
     """``start:stop:step``, each of which may be left out."""
     if text is None:
-        return slice(None)
+        return None
 
     def number(part: str) -> int:
         return int(part) if part.strip() else -1

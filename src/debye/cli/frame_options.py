@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from debye.cli.paths import expanded
 
 Stacks = Annotated[
     list[str],
@@ -51,11 +54,12 @@ FrameTime = Annotated[
     typer.Option("--frame-time", help="Between frames, s.", show_default="the file's"),
 ]
 Rings = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--rings",
         help="Rings in q: their number, log:NUMBER, or their borders 0.01,0.02,0.05 in 1/Å "
         "(in pixels, where q is).",
+        show_default="8",
     ),
 ]
 Phi = Annotated[int, typer.Option("--phi", min=1, help="Azimuthal parts of a ring.")]
@@ -63,6 +67,33 @@ TwoTime = Annotated[bool, typer.Option("--two-time", help="Make two-time maps to
 Which = Annotated[
     str | None,
     typer.Option("--frames", help="Frames to take, start:stop:step.", show_default="all"),
+]
+Run = Annotated[
+    int | None,
+    typer.Option(
+        "--run", min=0, help="Which run of a file of several, from 0.", show_default="the first"
+    ),
+]
+Slices = Annotated[
+    int, typer.Option("--slices", min=1, help="Stretches of time correlated by themselves too.")
+]
+FindCentre = Annotated[
+    bool,
+    typer.Option(
+        "--find-centre", help="Take the centre about which the mean frame is most nearly round."
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        callback=expanded,
+        help="Result file to write, by custom x_results.hdf.",
+        show_default=False,
+    ),
+]
+Replace = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUTPUT, if there is a file of that name.")
 ]
 BadFrames = Annotated[
     str | None,

@@ -437,6 +437,3 @@ From = Annotated[
         help="Frames whose first states to start from; those it was fitted to if none.",
     ),
 ]
-Rings = Annotated[
-    int, typer.Option("--rings", min=1, max=50, help="Regions of equal width in |Q|.")
-]

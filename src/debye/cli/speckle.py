@@ -16,7 +16,7 @@ from debye.cli.console import (
     to_json,
     warn,
 )
-from debye.cli.inputs import FIGURES, check_one_way, check_range, writable
+from debye.cli.inputs import check_one_way, check_range, writable
 from debye.cli.output import draw, write_json
 from debye.cli.stopping import graceful_stop
 from debye.core.files import folder, read_toml
@@ -251,29 +251,3 @@ def _write(report: Report, target: Path, with_movie: bool) -> None:
     draw(study_figure(report), target / f"{name}.png")
     if with_movie:
         tell(f"drew {draw_movie(report, target / f'{name}.gif')}")
-
-
-def xpcs(
-    frames: opt.Frames,
-    rings: opt.Rings = 3,
-    run: opt.Run = 0,
-    plot: opt.Plot = None,
-    as_json: opt.Json = False,
-) -> int:
-    """Correlate frames: speckle contrast, g2 against delay, the two-time map.
-
-    Prints g2 and its standard error for each ring of constant |Q|. Pixels and frames that do not
-    count are left out, and named on stderr.
-    """
-    from debye.speckle.data.correlate import correlate
-    from debye.speckle.data.nexus import load_frames
-
-    figure = writable(plot, "--plot", FIGURES)
-    found = correlate(load_frames(frames), run, rings)
-    _tell_left_out(found.quality)
-    show(to_json(found.as_json()) if as_json else "\n".join(found.lines()), needed=not figure)
-    if figure:
-        from debye.plot.speckle import xpcs_figure
-
-        draw(xpcs_figure(found), figure)
-    return DONE

@@ -33,11 +33,10 @@ from debye.plot.notebook import (
     spectrum_card,
     thermodynamics_card,
 )
-from debye.plot.speckle import draw_g2, study_figure
+from debye.plot.speckle import study_figure
 from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame
 from debye.plot.thermo import draw_quantity
 from debye.plot.xpcs import correlation_figure, draw_correlation, draw_map, draw_relaxation
-from debye.speckle.data.correlate import Correlated
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.studies.study import Report
@@ -66,7 +65,7 @@ def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:
         ax: Where to draw.
         how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
             `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`,
-            `draw_g2`, `draw_correlation`, `draw_relaxation`, `draw_map`.
+            `draw_correlation`, `draw_relaxation`, `draw_map`.
 
     Returns:
         The axes drawn on; of a study's report, and of a correlation where there are none, the
@@ -146,11 +145,6 @@ def _(shown: Frames, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN40
 @plotted.register
 def _(shown: FittedSystem, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
     return _on(ax, draw_coefficients, shown, **how)
-
-
-@plotted.register
-def _(shown: Correlated, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
-    return _on(ax, draw_g2, shown, **how)
 
 
 @plotted.register

@@ -22,7 +22,6 @@ from torch import Tensor
 from debye.core.files import atomic_write
 from debye.errors import InputError
 from debye.plot import DARK, GREY, PAGE, PALETTE, WARNING, new_figure, style
-from debye.speckle.data.correlate import Correlated
 from debye.speckle.panels import Arrows, Curve, Curves, Image, Panel, Points, Role, Strip
 from debye.speckle.studies.page import decades, titled
 from debye.speckle.studies.study import Report
@@ -284,57 +283,3 @@ def picture(report: Report, i: int) -> bytes:
 def sides(report: Report) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
     """What stands beside each other: name and states (run, time, …)."""
     return (("truth", report.true), ("prediction", report.predicted))
-
-
-def draw_g2(ax: Axes, found: Correlated) -> None:
-    """G2 − 1 of every region against delay, with error bars."""
-    c, delay = found.correlation, found.delay.numpy()
-    for k, (value, error) in enumerate(zip(c.g2.numpy(), c.error.numpy(), strict=True)):
-        color, name = PALETTE[k % len(PALETTE)], span(found, k)
-        ax.errorbar(delay, value - 1, error, fmt="o-", ms=2, lw=0.8, color=color, label=name)
-    ax.set(xscale="log", xlabel="delay τ", ylabel="g2(τ) − 1")
-    ax.legend(title=f"|Q|, {found.qmap.unit}", title_fontsize="small")
-
-
-def span(found: Correlated, k: int) -> str:
-    """The borders of a region."""
-    low, high = found.qmap.spans[k]
-    return f"{low:.3g} to {high:.3g}"
-
-
-def draw_two_time(ax: Axes, c: Tensor, extent: float) -> ScalarMappable:
-    """A two-time map (time, time); its colours leave out the diagonal, which shot noise is on."""
-    values = c.numpy()
-    apart = values[~np.eye(len(values), dtype=bool)]
-    low, high = np.nanpercentile(apart, (1, 99))
-    box = (0.0, extent, 0.0, extent)
-    ax.set(xlabel="t₁", ylabel="t₂")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(3))
-    return ax.imshow(values, origin="lower", extent=box, vmin=low, vmax=high)
-
-
-def _on_grid(found: Correlated, k: int) -> tuple[Tensor, float]:
-    """A two-time map of evenly spaced times, empty where a frame is missing, and its extent."""
-    size = int(found.places[-1]) + 1
-    whole = found.two_time.new_full((size, size), torch.nan)
-    whole[found.places[:, None], found.places] = found.two_time[k]
-    return whole, found.interval * size
-
-
-def xpcs_figure(found: Correlated, maps: int = 3) -> Figure:
-    """g2 − 1 of every region, and the two-time maps of the first ones."""
-    shown = min(maps, len(found.two_time))
-    with style():
-        figure = new_figure(PAGE, 2.2)
-        first, *rest = figure.subplots(1, shown + 1, width_ratios=[1.4] + [1.0] * shown)
-        draw_g2(first, found)
-        for k, ax in enumerate(rest):
-            image = draw_two_time(ax, *_on_grid(found, k))
-            ax.set_title(f"c(t₁, t₂), |Q| {span(found, k)}")
-            if k:
-                ax.set_ylabel("")
-                ax.tick_params(labelleft=False)
-            bar = figure.colorbar(image, ax=ax, location="bottom", shrink=0.9)
-            bar.locator = MaxNLocator(3)
-    return figure

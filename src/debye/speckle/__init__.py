@@ -19,16 +19,19 @@ from typing import TYPE_CHECKING
 from debye.core.upward import lazily
 
 if TYPE_CHECKING:
-    from debye.speckle.data.correlate import Correlated as Correlated
     from debye.speckle.data.correlate import correlate as correlate
     from debye.speckle.data.cxi import read_cxi as read_cxi
     from debye.speckle.data.frames import Frames as Frames
     from debye.speckle.data.frames import simulate as simulate
     from debye.speckle.data.nexus import load_frames as load_frames
     from debye.speckle.data.nexus import save_frames as save_frames
+    from debye.speckle.data.read_results import Results as Results
+    from debye.speckle.data.read_results import read_results as read_results
     from debye.speckle.data.readers import ScanData as ScanData
     from debye.speckle.data.readers import read_scan_folder as read_scan_folder
     from debye.speckle.data.readers import read_stack as read_stack
+    from debye.speckle.data.results import write_results as write_results
+    from debye.speckle.data.stack import Stack as Stack
     from debye.speckle.dynamics.known import GrayScott as GrayScott
     from debye.speckle.dynamics.known import LotkaVolterra as LotkaVolterra
     from debye.speckle.dynamics.known import MexicanHat as MexicanHat
@@ -81,20 +84,31 @@ if TYPE_CHECKING:
     from debye.speckle.studies.study import Case as Case
     from debye.speckle.studies.study import Report as Report
     from debye.speckle.studies.study import Study as Study
-    from debye.speckle.xpcs.correlators import Correlation as Correlation
-    from debye.speckle.xpcs.correlators import QMap as QMap
-    from debye.speckle.xpcs.correlators import contrast as contrast
-    from debye.speckle.xpcs.correlators import g2 as g2
-    from debye.speckle.xpcs.correlators import g2_from_two_time as g2_from_two_time
-    from debye.speckle.xpcs.correlators import two_time as two_time
+    from debye.speckle.xpcs.average import average as average
+    from debye.speckle.xpcs.centre import find_centre as find_centre
+    from debye.speckle.xpcs.correlation import Correlation as Correlation
+    from debye.speckle.xpcs.correlator import Correlator as Correlator
+    from debye.speckle.xpcs.diffusion import diffusion as diffusion
+    from debye.speckle.xpcs.diffusion import power_law as power_law
+    from debye.speckle.xpcs.diffusion import stokes_einstein as stokes_einstein
+    from debye.speckle.xpcs.fit import Fit as Fit
+    from debye.speckle.xpcs.fit import fit_global as fit_global
+    from debye.speckle.xpcs.geometry import Geometry as Geometry
+    from debye.speckle.xpcs.qmap import QMap as QMap
+    from debye.speckle.xpcs.qmap import make_qmap as make_qmap
+    from debye.speckle.xpcs.twotime import TwoTime as TwoTime
+    from debye.speckle.xpcs.twotime import two_time as two_time
 
 _ROOMS = ("data", "dynamics", "fitting", "scattering", "studies", "xpcs")
 _HOMES = {
-    "data.correlate": ("Correlated", "correlate"),
+    "data.correlate": ("correlate",),
     "data.frames": ("Frames", "simulate"),
     "data.nexus": ("load_frames", "save_frames"),
     "data.cxi": ("read_cxi",),
     "data.readers": ("ScanData", "read_scan_folder", "read_stack"),
+    "data.read_results": ("Results", "read_results"),
+    "data.results": ("write_results",),
+    "data.stack": ("Stack",),
     "dynamics.known": (
         "GrayScott",
         "LotkaVolterra",
@@ -131,13 +145,14 @@ _HOMES = {
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
     "studies.run": ("run_study", "study"),
     "studies.study": ("Case", "Report", "Study"),
-    "xpcs.correlators": (
-        "Correlation",
-        "QMap",
-        "contrast",
-        "g2",
-        "g2_from_two_time",
-        "two_time",
-    ),
+    "xpcs.average": ("average",),
+    "xpcs.centre": ("find_centre",),
+    "xpcs.correlation": ("Correlation",),
+    "xpcs.correlator": ("Correlator",),
+    "xpcs.diffusion": ("diffusion", "power_law", "stokes_einstein"),
+    "xpcs.fit": ("Fit", "fit_global"),
+    "xpcs.geometry": ("Geometry",),
+    "xpcs.qmap": ("QMap", "make_qmap"),
+    "xpcs.twotime": ("TwoTime", "two_time"),
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _ROOMS)

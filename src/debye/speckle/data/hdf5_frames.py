@@ -63,13 +63,14 @@ class Hdf5Frames:
         where = geometry_in(file, name, notes)
         mask, masked = masked_in(file, name, self.shape[1:])
         taken = taken_at(file, name, self.shape[0])
-        known = taken.unit == "s" and len(taken.times) == self.shape[0]
-        even = known and "s apart" in taken.note
+        timed = len(taken.times) == self.shape[0] and not taken.note
+        even = taken.unit == "s" and "s apart" in taken.note
         return Stated(
             mask=mask,
             masked=masked,
             full=min(full_of(found.dtype), full_in(file, name, found)),
-            times=taken.times if known and not even else None,
+            times=taken.times if timed else None,
+            time_unit=taken.unit if timed else "s",
             frame_time=float(taken.times[1])
             if even and self.shape[0] > 1
             else frame_time_in(file, name),

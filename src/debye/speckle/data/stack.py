@@ -75,7 +75,8 @@ class Stack(OneLine):
                 self.mask = self.mask & given
         self.notes = list(self.stated.notes)
         self.clock = self._clock(frame_time)
-        self.frame_time = self.interval if self._has_clock(frame_time) else None
+        self.time_unit = self._time_unit(frame_time)
+        self.frame_time = self.interval if self.time_unit == "s" else None
         if len(self) < 2:
             raise InputError(
                 f"cannot sum {bins} frames of {self.source.name} to one",
@@ -283,9 +284,11 @@ class Stack(OneLine):
                 fix="give (qy, qx), True where a pixel counts",
             )
 
-    def _has_clock(self, frame_time: float | None) -> bool:
-        known = (frame_time, self.stated.frame_time, self.stated.times)
-        return any(k is not None for k in known)
+    def _time_unit(self, frame_time: float | None) -> str:
+        """Of delays: s, that of the file's times, or frames where no frame time is known."""
+        if frame_time is not None or self.stated.frame_time is not None:
+            return "s"
+        return "frames" if self.stated.times is None else self.stated.time_unit
 
     def _clock(self, given: float | None) -> Grid:
         """The frame time between the frames wanted, and the place of each."""
@@ -320,6 +323,8 @@ class Stack(OneLine):
         if given is None:
             return found
         step = given * self.numbers.step
+        if self.stated.time_unit != "s":  # only how they are spaced is known
+            return Grid(step, found.places)
         if abs(step / found.interval - 1) > JITTER:
             raise InputError(
                 f"cannot take frames of {self.source.name} to be {given:g} s apart",

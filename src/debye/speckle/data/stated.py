@@ -38,7 +38,8 @@ class Stated:
         mask: (qy, qx) True where a pixel may count.
         masked: How many pixels the mask takes, by reason.
         full: Counts at which a pixel is full.
-        times: (time,) when frames began, s.
+        times: (time,) when frames began.
+        time_unit: Of these: s, or nothing where the file names none.
         frame_time: Between frames, s.
         count_time: For which a frame was exposed, s.
         centre: x and y of the beam, pixels.
@@ -46,6 +47,7 @@ class Stated:
         pixel: Height and width of a pixel, m.
         wavelength: Å.
         tilt: Rotations of the detector, as `debye.speckle.xpcs.geometry.Geometry` has them.
+        dq: Step of q from pixel to pixel, 1/length, of a simulation that has no wavelength.
         notes: What was assumed.
     """
 
@@ -53,6 +55,7 @@ class Stated:
     masked: dict[str, int] = field(default_factory=dict)
     full: float = float("inf")
     times: Tensor | None = None
+    time_unit: str = "s"
     frame_time: float | None = None
     count_time: float | None = None
     centre: tuple[float, float] | None = None
@@ -60,6 +63,7 @@ class Stated:
     pixel: tuple[float, float] | None = None
     wavelength: float | None = None
     tilt: tuple[float, float, float] | None = None
+    dq: float | None = None
     notes: tuple[str, ...] = ()
 
 

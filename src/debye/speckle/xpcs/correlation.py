@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from debye.core.upward import Displayed
+from debye.core.records import SCHEMA
+from debye.core.upward import Displayed, higher
 from debye.errors import InputError
 from debye.speckle.values import ByValue, Table, table
 from debye.speckle.xpcs.dense import Lags
@@ -75,8 +78,12 @@ class Correlation(ByValue, Displayed):
         saxs_1d: (S,) mean intensity of each static shell.
         intensity: (time,) mean intensity of the pixels in bins, frame by frame.
         numbers: (time,) numbers of these frames.
-        slices: The correlations of slices of time.
+        slices: The correlations of slices of time, or of the runs that this is the mean of.
         counts: Whether frames were taken to count photons.
+        two_time: Two-time maps of the same frames, a `debye.speckle.xpcs.twotime.TwoTime`, if they
+            were asked for.
+        about: Where the frames come from (``source``), what of them was left out (``left_out``) and
+            in what unit their times are (``time_unit``, ``s`` by default): anything JSON can hold.
 
     Example:
         >>> from debye.speckle.xpcs.simulate import brownian
@@ -101,19 +108,33 @@ class Correlation(ByValue, Displayed):
     numbers: Tensor
     slices: tuple[Correlation, ...] = field(default=())
     counts: bool = True
+    two_time: Any = None
+    about: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         bins, delays = self.g2.shape
-        first, last = float(self.time[0]), float(self.time[-1])
+        span = f"{float(self.time[0]):.3g} … {float(self.time[-1]):.3g} {self.time_unit}".rstrip()
+        notes = len(self.notes)
         return (
             f"Correlation({bins} bin{'s' * (bins > 1)} at {delays} delays, "
-            f"{first:.3g} … {last:.3g} s, of {len(self.numbers)} frames)"
+            f"{span}, of {len(self.numbers)} frames"
+            f"{f', {notes} note' if notes else ''}{'s' * (notes > 1)})"
         )
+
+    @property
+    def time_unit(self) -> str:
+        """Of the delays: s, or ``frames`` where no frame time is known."""
+        return str(self.about.get("time_unit", "s"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, and what is not to be trusted: a sentence each."""
+        return tuple(self.about.get("left_out", {}).get("notes", ()))
 
     @property
     def time(self) -> Tensor:
         """(D,) delays, s."""
-        return self.delay * self.frame_time
+        return self.delay.double() * self.frame_time
 
     @property
     def error(self) -> Tensor:
@@ -137,6 +158,64 @@ class Correlation(ByValue, Displayed):
         labels = self.qmap.dynamic.labels.flatten().long()
         total = torch.bincount(labels, self.saxs_2d.flatten(), len(self.qmap) + 1)[1:]
         return total / self.qmap.dynamic.counts
+
+    def fit(self, model: str = "stretched", *, all_bins: bool = False, **how: Any) -> Any:  # noqa: ANN401 - a Fit, which knows this class
+        """Fit a model to each bin, or to all at once, with τ a power of q.
+
+        Args:
+            model: ``single``, ``stretched``, ``double`` or ``cumulants``.
+            all_bins: Whether all bins are fitted at once.
+            how: What `debye.speckle.xpcs.fit.fit` takes, or `fit_global`.
+
+        Raises:
+            InputError: There is no such model or parameter, no bin in the range, or fewer delays
+                than parameters.
+            ComputationError: The fit does not converge.
+
+        Example:
+            >>> from debye.speckle.xpcs.simulate import brownian
+            >>> brownian(frames=400, diffusion=0.2).correlate().fit("single").tau.shape
+            torch.Size([4])
+        """
+        return higher("fit_global" if all_bins else "fit")(self, model, **how)
+
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write a result file that opens in pyXpcsViewer, and is NXxpcs as well.
+
+        Args:
+            path: Its name, by custom ``x_results.hdf``.
+            overwrite: Whether a file of that name may be replaced.
+
+        Raises:
+            InputError: The file exists, or its folder does not.
+            ComputationError: The disk is full or failed.
+        """
+        written: Path = higher("write_results")(path, self, self.two_time, overwrite=overwrite)
+        return written
+
+    def as_json(self) -> dict[str, Any]:
+        """A record of g2, contrast and where they come from; what is not known is None."""
+        geometry = self.qmap.geometry
+        return {
+            "schema": SCHEMA,
+            "source": self.about.get("source"),
+            "frames": len(self.numbers),
+            "frame_time": self.frame_time if self.time_unit == "s" else None,
+            "centre": [geometry.x, geometry.y],
+            "distance": geometry.distance,
+            "pixel": None if geometry.pixel is None else list(geometry.sides),
+            "energy": geometry.energy,
+            "q_unit": self.qmap.unit,
+            "q": self.qmap.q.tolist(),
+            "phi": self.qmap.dynamic.phi_of.tolist(),
+            "delay_unit": self.time_unit,
+            "delay": self.time.tolist(),
+            "g2": self.g2.tolist(),
+            "g2_error": self.error.tolist(),
+            "contrast": self.contrast.tolist(),
+            "contrast_error": self.contrast_error.tolist(),
+            "left_out": self.about.get("left_out", {}),
+        }
 
     def to_frame(self) -> Table:
         """g2 and its error as a pandas table, a row for each bin and delay.
@@ -254,7 +333,9 @@ def scale_of(sums: Sums, total: np.ndarray) -> np.ndarray:
     """
     level = total / len(sums.numbers)  # mean over the frames that count
     _check_light(level[0])
-    return np.asarray(_profile(sums, sums.intensity / len(sums.numbers)) / level**2)
+    profile = _profile(sums, sums.intensity / len(sums.numbers))
+    # Without a bin's only lit sector nothing is left: then there is no ratio either.
+    return np.asarray(np.divide(profile, level**2, out=np.zeros_like(profile), where=level > 0))
 
 
 def autocorrelation(series: np.ndarray, lags: Lags) -> np.ndarray:

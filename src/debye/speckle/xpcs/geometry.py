@@ -23,7 +23,7 @@ class Geometry(OneLine):
     q = (4π/λ) sin(½ atan(r/D)), with r the distance of a pixel from the beam, D along it.
 
     Without distance, pixel size and wavelength there is no q: then `modulus` is r in pixels, and
-    `unit` says so.
+    `unit` says so; or r times ``dq``, where a simulation knows no wavelength.
 
     Args:
         x: Column of the beam's centre, in pixels; whole numbers are the middles of pixels.
@@ -33,6 +33,7 @@ class Geometry(OneLine):
         wavelength: λ, Å.
         tilt: Rotations of the detector as pyFAI has them (rot1, rot2, rot3), radians, about the
             column of pixels, the row, and the beam; across the beam if None.
+        dq: Step of q from pixel to pixel, 1/length, of a simulation that has no wavelength.
 
     Raises:
         InputError: A number is not finite, a length not positive, or the detector turned away.
@@ -51,9 +52,10 @@ class Geometry(OneLine):
     pixel: float | tuple[float, float] | None = None
     wavelength: float | None = None
     tilt: tuple[float, float, float] | None = None
+    dq: float | None = None
 
     def __post_init__(self) -> None:
-        lengths = {"distance": self.distance, "wavelength": self.wavelength}
+        lengths = {"distance": self.distance, "wavelength": self.wavelength, "dq": self.dq}
         if self.pixel is not None:
             lengths |= {f"pixel ({axis})": v for axis, v in zip("yx", self.sides, strict=True)}
         for name, value in lengths.items():
@@ -81,8 +83,8 @@ class Geometry(OneLine):
 
     @property
     def unit(self) -> str:
-        """Of `modulus`: 1/Å, or pixels where q is unknown."""
-        return "1/Å" if self.is_physical else "pixels"
+        """Of `modulus`: 1/Å, 1/length of a simulation, or pixels where q is unknown."""
+        return "1/Å" if self.is_physical else "pixels" if self.dq is None else "1/length"
 
     @property
     def energy(self) -> float | None:
@@ -98,7 +100,7 @@ class Geometry(OneLine):
         dy, dx, dz = self._offsets(shape)
         radius = np.hypot(dy, dx)
         if self.distance is None or self.wavelength is None or self.pixel is None:
-            return torch.from_numpy(radius / self.sides[1])
+            return torch.from_numpy(radius / self.sides[1] * (self.dq or 1.0))
         angle = 0.5 * np.arctan2(radius, self.distance + dz)
         return torch.from_numpy(4 * math.pi / self.wavelength * np.sin(angle))
 
