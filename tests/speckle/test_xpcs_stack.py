@@ -70,6 +70,7 @@ def correlated(stack, geometry=MIDDLE, rings=3, size=None):
 def test_every_format_gives_the_same_g2(kind, frames, tmp_path):
     want = correlated(Stack.open(frames))
     stack = Stack.open(WRITERS[kind](tmp_path, frames))
+    assert stack.notes == []
     assert (len(stack), stack.shape) == (FRAMES, (SIDE, SIDE))
     assert stack.frame_time == (STEP if kind == "master" else None)
     found = correlated(stack, size=37)
@@ -293,6 +294,35 @@ def test_long_runs_are_judged_as_short_ones(frames, monkeypatch):
     assert found.quality == whole.quality
     assert found.quality.frames == {"repeated": [90]}
     assert torch.equal(found.mask, whole.mask)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32, np.int32])
+def test_a_frame_is_found_again_however_far_back(kind, frames, monkeypatch):
+    from debye.speckle.data import stack as module
+
+    spoilt = 9 * frames.astype(kind)
+    spoilt[:, 5, 5] = 0
+    spoilt[60:, 11, 12] = 7777 + np.arange(120) % 9  # hot, but not in the first block
+    spoilt[100, 30, 31] = -1 if kind != np.uint16 else 65535
+    spoilt[150], spoilt[171], spoilt[90], spoilt[120, :24] = spoilt[9], spoilt[140], 0, 0
+    whole = Stack.open(spoilt).examined()
+    monkeypatch.setattr(module, "BLOCK", 45 * SIDE**2)
+    found = Stack.open(spoilt).examined()
+    assert found.quality.frames == {"dark": [90], "partly dark": [120], "repeated": [150, 171]}
+    assert found.quality.frames == whole.quality.frames
+    assert torch.equal(found.mask, whole.mask)
+    assert found.quality.pixels["hot"] == 1
+    assert not found.mask[5, 5]
+    assert not found.mask[30, 31]
+
+
+def test_frames_that_are_equal_by_chance_are_no_repeats(monkeypatch):
+    from debye.speckle.data import stack as module
+
+    rare = np.random.default_rng(0).poisson(4e-4, (800, 40, 40)).astype(np.uint8)
+    assert len({frame.tobytes() for frame in rare}) < 780
+    monkeypatch.setattr(module, "BLOCK", 100 * 40**2)
+    assert Stack.open(rare).examined().quality.frames == {}
 
 
 def test_masks_by_their_customs(tmp_path):

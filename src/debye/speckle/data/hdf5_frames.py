@@ -35,7 +35,7 @@ class Hdf5Frames:
         with open_hdf5(self.path) as file:
             inside, self.run = _split_run(file, inside)
             self.names, note = find_frames(file, inside)
-            if not inside and len(also := alike(file, self.names)) > 1:
+            if not inside and len(self.names) == 1 and len(also := alike(file, self.names)) > 1:
                 note = f"{self.path} holds {len(also)} runs; the first, {self.names[0]}, was taken"
             self.parts = [_frames_of(file, name, self.run) for name in self.names]
             self._check_parts(file)

@@ -143,7 +143,8 @@ def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
     if (bright := odd["hot"] | odd["stuck"]).any() and (good & ~bright).any():
         good = good & ~bright  # which would light a dark frame
         seen = survey(left, good)
-    if not (flat(left[:, :2], good) and flat(left, good)):
+    made = flat(left[:, :2], good) and flat(left, good)
+    if not made:
         frames |= _named("dark", [kept[t] for t in dark(seen, len(kept))])
         part = {kept[t] for t in partly_dark(seen, len(kept), int(good.sum()))}
         frames |= _named("partly dark", sorted(part - _left_out(frames)))
@@ -151,7 +152,10 @@ def examine(data: Tensor, mask: Tensor, full: float = math.inf) -> Examined:
         frames |= _named("repeated", [kept[t] for t in repeated(left, good, seen)])
     left, kept = _without(data, kept, _left_out(frames))
     _check_frames(kept, frames, data, kinds, mask)
-    bad = bad_pixels(left, full, mask, everything if left is data else None)
+    if left is data and kinds is None and not made:
+        bad = dict.fromkeys(("broken", "saturated"), torch.zeros_like(mask)) | odd
+    else:
+        bad = bad_pixels(left, full, mask, everything if left is data else None)
     counts = {k: int(v.sum()) for k, v in bad.items() if v.any()}
     good = mask & ~torch.stack(list(bad.values())).any(0)
     _check_pixels(good, mask, counts, data, kinds)

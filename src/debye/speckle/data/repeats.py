@@ -32,16 +32,22 @@ def repeated(data: Tensor, good: Tensor, seen: Survey) -> list[int]:
         >>> repeated(data, every, survey(data, every))
         [3]
     """
-    if seen.counts and _may_be_equal(seen, data, good):
+    if seen.counts and may_be_equal(seen, good, data.shape[1]):
         return []
     same = _same_counts if seen.counts else _same_numbers
     return sorted(set().union(*(same(run, good) for run in data)))
 
 
-def _may_be_equal(seen: Survey, data: Tensor, good: Tensor) -> bool:
-    """Whether two of the frames may be equal by chance."""
-    mean = seen.total[good] / data[..., 0, 0].numel()
-    return float(torch.special.i0e(2 * mean).log().sum()) > math.log(CHANCE / data.shape[1] ** 2)
+def may_be_equal(seen: Survey, good: Tensor, frames: int) -> bool:
+    """Whether two frames of a run may be equal by chance.
+
+    Args:
+        seen: Of all frames.
+        good: (qy, qx) True where a pixel counts.
+        frames: Of a run.
+    """
+    mean = seen.total[good] / len(seen.intensity)
+    return float(torch.special.i0e(2 * mean).log().sum()) > math.log(CHANCE / frames**2)
 
 
 def _same_counts(run: Tensor, good: Tensor) -> set[int]:

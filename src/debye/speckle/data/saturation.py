@@ -54,8 +54,7 @@ def flag_of(data: Tensor, mask: Tensor, full: float, seen: Survey) -> float:
         >>> flag_of(data, every, math.inf, survey(data, every))
         4294967296.0
     """
-    flags = {2**n - k for n in BITS for k in (1, 2) if k == 1 or n >= 16}
-    flags |= {float(np.float32(n)) for n in flags}
+    flags = _flags()
     found, top = math.inf, float(seen.highest.nan_to_num(posinf=torch.inf).max())
     while True:
         if not top < full:
@@ -69,6 +68,29 @@ def flag_of(data: Tensor, mask: Tensor, full: float, seen: Survey) -> float:
             if at <= max(least, near) or (near and top not in flags) or 2 * at > data.numel():
                 return found
         found, top = top, math.inf
+
+
+def may_hold_flags(highest: Tensor) -> bool:
+    """Whether the best counts of pixels leave it open that some are flags, as `flag_of` tells.
+
+    Args:
+        highest: (pixel,) the most that each counted.
+
+    Example:
+        >>> may_hold_flags(torch.tensor([3.0, 4095.0])), may_hold_flags(torch.tensor([9.0, 900.0]))
+        (True, False)
+    """
+    top = float(highest.max())
+    if not 255 <= top < math.inf:
+        return False
+    between = bool(((highest >= top / 100) & (highest < top)).any())
+    return top in _flags() or (not between and int((highest == top).sum()) > 3)
+
+
+def _flags() -> set[float]:
+    """Numbers at which pixels stand that are full."""
+    flags = {2.0**n - k for n in BITS for k in (1, 2) if k == 1 or n >= 16}
+    return flags | {float(np.float32(n)) for n in flags}
 
 
 def _largest(part: Tensor, mask: Tensor, below: float) -> float:

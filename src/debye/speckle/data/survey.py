@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,54 @@ def survey(data: Tensor, good: Tensor) -> Survey:
         empty.append((seen == 0).sum((1, 2)) - behind)
         counts = counts and _whole(seen)
     return Survey(total, highest, lowest, torch.cat(intensity), torch.cat(empty), counts)
+
+
+def survey_counts(frames: np.ndarray, good: np.ndarray) -> Survey:
+    """The same of frames kept as whole numbers, several times faster.
+
+    Args:
+        frames: (time, qy, qx) of an integer type.
+        good: (qy, qx) True where a pixel counts.
+
+    Example:
+        >>> frames, good = np.arange(8).reshape(2, 2, 2), np.array([[True, True], [True, False]])
+        >>> survey_counts(frames, good).intensity.tolist()
+        [3.0, 15.0]
+    """
+    rows, hidden = frames.reshape(len(frames), -1), np.flatnonzero(~good)
+    total = np.zeros(rows.shape[1])
+    highest, lowest = rows[0].copy(), rows[0].copy()
+    sums, empty = np.empty(len(rows)), np.empty(len(rows), dtype=np.int64)
+    for k, row in enumerate(rows):
+        np.maximum(highest, row, out=highest)
+        np.minimum(lowest, row, out=lowest)
+        behind = row[hidden]
+        sums[k] = row.sum(dtype=np.int64) - behind.sum(dtype=np.int64)
+        empty[k] = np.count_nonzero(behind) - np.count_nonzero(row) + len(row) - len(behind)
+    for part in np.array_split(rows, -(-len(rows) // 128)):
+        total += part.sum(0, dtype=np.int64)
+    whole, best, least = (
+        torch.from_numpy(np.where(good, m.reshape(good.shape), 0.0))
+        for m in (total, highest, lowest)
+    )
+    return Survey(whole, best, least, torch.from_numpy(sums), torch.from_numpy(empty), True)
+
+
+def merged(first: Survey, later: Survey) -> Survey:
+    """The survey of some frames and of later ones.
+
+    Args:
+        first: Of some.
+        later: Of others.
+    """
+    return Survey(
+        first.total + later.total,
+        torch.maximum(first.highest, later.highest),
+        torch.minimum(first.lowest, later.lowest),
+        torch.cat([first.intensity, later.intensity]),
+        torch.cat([first.empty, later.empty]),
+        first.counts and later.counts,
+    )
 
 
 def _whole(values: Tensor) -> bool:
