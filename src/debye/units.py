@@ -33,6 +33,8 @@ VELOCITY_TO_KM_S = (E / U) ** 0.5 * 1e-3
 """Velocity of √(1 eV / 1 u), km/s: 9.823; that is 1 Å times √(1 eV/Å² / 1 u)."""
 STRESS_TO_GPA = E * 1e21
 """Pressure of 1 eV/Å³, GPa: 160.2."""
+COULOMB = E / (4 * 3.141592653589793 * 8.8541878188e-12) * 1e10
+"""e²/4πε₀ with ε₀ of CODATA 2022, eV Å: 14.40."""
 CM1_TO_K = CM1_TO_J / K_B
 """Temperature of one wavenumber, K: x = h c ν / k_B T = 1.4388 ν / T."""
 

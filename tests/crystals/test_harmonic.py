@@ -9,7 +9,8 @@ from lattices import emt, random_q
 
 import debye
 from debye.crystals.lattice.harmonic import GIVEN
-from debye.crystals.lattice.phonopy import NO_CHARGES, from_phonopy
+from debye.crystals.lattice.phonopy import from_phonopy
+from debye.crystals.lattice.polar import USED
 from debye.crystals.structure_io.read import FailedInput
 from debye.errors import InputError
 
@@ -128,14 +129,14 @@ def test_a_folder_of_one_calculation(tmp_path):
     assert "other.cif" in told
 
 
-def test_what_is_left_out_is_told(tmp_path):
+def test_born_charges_are_used_and_told(tmp_path):
     phonon = in_units_of("vasp", emt("Cu3Au")[0])
     charges = np.zeros((4, 3, 3))
     phonon.nac_params = {"born": charges, "dielectric": np.eye(3), "factor": 14.4}
     path = tmp_path / "phonopy_params.yaml"
     phonon.save(path, settings=PLAIN)
     for given in (phonon, path):
-        assert NO_CHARGES in debye.predict(given).warnings
+        assert USED in debye.predict(given).warnings
     assert phonon.nac_params is not None  # what was given stays as it was
 
 

@@ -23,6 +23,7 @@ def bands(
     path: opt.BandPath = "auto",
     points: opt.Points = 300,
     velocities: opt.Velocities = False,
+    born: opt.Born = None,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     output: opt.OptionalOutput = None,
@@ -42,7 +43,7 @@ def bands(
 
     check_range(points, "--points", least=2, most=1_000_000)
     target, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
-    found = _found(file, path, points, model, device, velocities=velocities)
+    found = _found(file, path, points, model, device, velocities=velocities, born=born)
     for note in found.notes:
         warn(note)
     record = bands_record(found, unit.value)
@@ -55,7 +56,14 @@ def bands(
 
 
 def _found(
-    file: str, path: str, points: int, model: Path | None, device: str, *, velocities: bool
+    file: str,
+    path: str,
+    points: int,
+    model: Path | None,
+    device: str,
+    *,
+    velocities: bool,
+    born: Path | None,
 ) -> Bands:
     """Read, predict, solve."""
     crystal = read_one_or_harmonic(file)
@@ -66,7 +74,9 @@ def _found(
         def show_progress(done: int, of: int) -> None:
             bar.update(task, completed=done, total=of)
 
-        return predictor.bands(crystal, path, points, velocities=velocities, progress=show_progress)
+        return predictor.bands(
+            crystal, path, points, velocities=velocities, born=born, progress=show_progress
+        )
 
 
 def _table(bands: Bands, unit: str) -> str:

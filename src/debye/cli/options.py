@@ -281,6 +281,14 @@ BandPath = Annotated[
     ),
 ]
 Points = Annotated[int, typer.Option("--points", help="Points along the path, about.")]
+Born = Annotated[
+    Path | None,
+    typer.Option(
+        "--born",
+        callback=read_path,
+        help="phonopy's BORN of the one crystal: its charges split LO and TO modes.",
+    ),
+]
 Velocities = Annotated[
     bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants too.")
 ]

@@ -28,8 +28,10 @@ from debye.core.files import atomic_write, folder
 from debye.errors import InputError
 
 if TYPE_CHECKING:
+    from debye.crystals.lattice.harmonic import HarmonicCrystal
     from debye.crystals.predict.prediction import Prediction
     from debye.crystals.structure.crystal import Crystal
+    from debye.crystals.structure_io.read import FailedInput
 
 
 class Output:
@@ -156,16 +158,19 @@ class Predictions:
         files: Files, folders and globs of structures.
         model: Model file, or None for the shipped one.
         device: Where to compute.
+        born: The Born charges of the one crystal.
     """
 
-    def __init__(self, files: list[str], model: Path | None, device: str) -> None:
-        self.files, self.predictor = files, load_predictor(model, device)
+    def __init__(
+        self, files: list[str], model: Path | None, device: str, born: Path | None = None
+    ) -> None:
+        self.files, self.predictor, self.born = files, load_predictor(model, device), born
         self.good = self.bad = 0
 
     @property
     def calibrated(self) -> bool:
         """Whether the predictions have an uncertainty."""
-        return self.predictor.calibration is not None
+        return self.predictor.calibration is not None and self.born is None
 
     def __iter__(self) -> Iterator[Prediction]:
         from debye.crystals.structure_io.read import FailedInput
@@ -173,7 +178,7 @@ class Predictions:
         warnings = Warnings()
         with progress_bar() as bar:
             task = bar.add_task("structures", total=None)
-            for number, item in enumerate(self.predictor(structures(self.files))):
+            for number, item in enumerate(self.predictor(self._given())):
                 bar.advance(task)
                 with saying(number):
                     if isinstance(item, FailedInput):
@@ -185,6 +190,12 @@ class Predictions:
                         warnings.add(item.crystal.source or item.crystal.formula, message)
                     yield item
         warnings.close()
+
+    def _given(self) -> Iterator[Crystal | HarmonicCrystal | FailedInput]:
+        from debye.crystals.predict.harmonic import polar
+
+        found = structures(self.files)
+        return found if self.born is None else polar(self.predictor, found, self.born)
 
     @property
     def exit_code(self) -> int:

@@ -31,6 +31,7 @@ PLOT = ("--plot", FIGURES)
 
 def dos(
     files: opt.Files,
+    born: opt.Born = None,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     partial: opt.PartialName = opt.Partial.NONE,
@@ -60,7 +61,7 @@ def dos(
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
     beside = read_reference(reference, plot)
-    predictions = Predictions(files, model, device)
+    predictions = Predictions(files, model, device, born)
     shown = level if predictions.calibrated else None
     header = table_header(temperature, unit.value, shown)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
@@ -93,6 +94,7 @@ def thermo(
     temperatures: opt.Temperatures = "0:1000:10",
     basis: opt.BasisName = opt.Basis.ATOM,
     level: opt.Level = 0.9,
+    born: opt.Born = None,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
     plot: opt.Plot = None,
@@ -112,7 +114,7 @@ def thermo(
     kelvin = parse_range(temperatures, "--temperatures", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
-    predictions = Predictions(files, model, device)
+    predictions = Predictions(files, model, device, born)
     drawn: list[tuple[str, Thermodynamics]] = []
     with files_out:
         for prediction in predictions:

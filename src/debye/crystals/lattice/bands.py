@@ -120,7 +120,10 @@ class Bands(Displayed):
             velocity = group_velocities(mean, cell, path.q, path.direction, progress)
         edges = torch.stack(each).aminmax(dim=0) if each else None
         between = (edges.min, edges.max) if edges else None
-        said, members = (*notes, *_notes(crystal, frequency, range_end)), given if each else ()
+        said, members = (
+            (*notes, *_notes(crystal, mean, frequency, range_end)),
+            given if each else (),
+        )
         return cls(
             crystal, path, mean, frequency, velocity, between, said, range_end, tuple(members)
         )
@@ -223,17 +226,24 @@ def predicted_bands(
 
 def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progress | None) -> Tensor:
     return torch.cat(
-        [frequencies(square) for _, square, _ in solved(force_constants, path.q, progress)]
+        [
+            frequencies(square)
+            for _, square, _ in solved(force_constants, path.q, progress, path.direction)
+        ]
     )
 
 
-def _notes(crystal: Crystal, frequency: Tensor, end: float | None) -> Iterator[str]:
+def _notes(
+    crystal: Crystal, force_constants: ForceConstants, frequency: Tensor, end: float | None
+) -> Iterator[str]:
     if end is not None and frequency.max().item() > end:
         yield (
             f"bands above {end:g} cm⁻¹ are extrapolated: the spectra that the model learned from "
             "end there"
         )
-    if len(crystal.elements) > 1:
+    if force_constants.dipoles is not None:
+        yield from force_constants.dipoles.notes
+    elif len(crystal.elements) > 1:
         yield NO_SPLITTING
     if (lowest := frequency.min().item()) < -IMAGINARY:
         yield f"some modes are imaginary, down to {lowest:.0f} cm⁻¹ as the custom writes it"

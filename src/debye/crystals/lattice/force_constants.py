@@ -25,13 +25,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from debye.errors import ComputationError, InputError
 from debye.units import FORCE_CONSTANT_TO_CM1
+
+
+class LongRange(Protocol):
+    """Forces that no pairs hold, of one crystal: `debye.crystals.lattice.polar.Dipoles`."""
+
+    @property
+    def numbers(self) -> int:
+        """Complex numbers that a wave vector takes in memory."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the modes should know."""
+
+    def matrix(self, q: Tensor, direction: Tensor | None = None) -> Tensor:
+        """What they add to D, (Q, 3n, 3n), at q (Q, 3), where it is 0 along a direction (Q, 3)."""
+
+    def derivative(self, q: Tensor, *along: Tensor) -> Tensor:
+        """How that changes as q moves, see `ForceConstants.derivative`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,8 @@ class ForceConstants:
     values: Tensor
     """(P, 3, 3) K = −Φ, eV/Å²; K of the pair seen from its other end is the transpose."""
     n_crystals: int
+    dipoles: LongRange | None = None
+    """The long-range forces that pairs lack, of one polar crystal whose charges are known."""
 
     def by_size(self) -> Iterator[tuple[Tensor, Tensor, ForceConstants]]:
         """Crystals of equal size together, so that they can share one call of the eigensolver.
@@ -75,11 +97,13 @@ class ForceConstants:
             )
             yield chosen.nonzero().squeeze(-1), sites.nonzero().squeeze(-1), part
 
-    def dynamical_matrix(self, q: Tensor) -> Tensor:
+    def dynamical_matrix(self, q: Tensor, direction: Tensor | None = None) -> Tensor:
         """D(q) of crystals of equal size.
 
         Args:
             q: (B, Q, 3) wave vectors in units of the reciprocal lattice vectors.
+            direction: (B, Q, 3) Cartesian, along which q → 0 where it is 0 and there are dipoles;
+                their macroscopic field is left out there if None.
 
         Returns:
             (B, Q, 3n, 3n) complex, Hermitian, eV/(Å² u).
@@ -100,7 +124,10 @@ class ForceConstants:
         site = torch.arange(len(self.mass), device=q.device)
         on_site = self.on_site() / (2 * self.mass[:, None, None])
         spread = on_site.to(half.dtype).unsqueeze(1).expand(-1, q.shape[1], 3, 3)
-        return self._whole(half.index_add(0, site * n + site % n, spread))
+        D = self._whole(half.index_add(0, site * n + site % n, spread))
+        if self.dipoles is None:
+            return D
+        return D + self.dipoles.matrix(q[0], None if direction is None else direction[0])
 
     def derivative(self, q: Tensor, *along: Tensor) -> Tensor:
         """How D changes as q moves: ∂D/∂t at q + t·a, or ∂²D/∂s∂t at q + s·a + t·b.
@@ -127,7 +154,10 @@ class ForceConstants:
         waves = self._waves(q)
         for direction in along:
             waves = waves * (1j * self._angle(direction))[..., None, None]
-        return self._whole(self._half(waves))
+        change = self._whole(self._half(waves))
+        if self.dipoles is None:
+            return change
+        return change + self.dipoles.derivative(q[0], *(way[0] for way in along))
 
     def _angle(self, q: Tensor) -> Tensor:
         """2π q·step of each pair, [pair, q]."""
@@ -164,7 +194,54 @@ class ForceConstants:
         """The same in double precision, on the processor, without gradients."""
         held = {k: v.detach().cpu() for k, v in vars(self).items() if isinstance(v, Tensor)}
         found = {k: v.double() if v.is_floating_point() else v for k, v in held.items()}
-        return ForceConstants(**found, n_crystals=self.n_crystals)
+        return ForceConstants(**found, n_crystals=self.n_crystals, dipoles=self.dipoles)
+
+
+NOTHING = 1e-13
+"""Size of a force constant, relative to the largest, below which there is no pair."""
+
+
+def each_pair_once(
+    mass: NDArray[np.float64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    step: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> ForceConstants:
+    """Pairs seen from both of their ends, each once, with the mean of what the ends have.
+
+    Args:
+        mass: (n,) u, of one crystal's sites.
+        first: (P,) one site of a pair.
+        second: (P,) the other.
+        step: (P, 3) from first to second, in units of the lattice vectors.
+        values: (P, 3, 3) K as the first site has it, eV/Å².
+    """
+    steps = np.round(step, 5) + 0.0  # no minus zero
+    strength = np.abs(values).max((1, 2))
+    moved = (np.abs(steps).max(1) > 0) & (strength > NOTHING * strength.max())
+    first, second, step, values = first[moved], second[moved], step[moved], values[moved]
+    steps = steps[moved]
+    leading = steps[np.arange(len(steps)), (steps != 0).argmax(1)]
+    turn = (first > second) | ((first == second) & (leading < 0))
+    flip = turn[:, None]
+    ends = np.where(flip, np.c_[second, first], np.c_[first, second])
+    keys, member = np.unique(
+        np.c_[ends, np.where(flip, -steps, steps) + 0.0], axis=0, return_inverse=True
+    )
+    seen = np.where(turn[:, None, None], np.swapaxes(values, 1, 2), values)
+    total, way = np.zeros((len(keys), 3, 3)), np.zeros((len(keys), 3))
+    np.add.at(total, member.ravel(), seen / 2)
+    way[member.ravel()] = np.where(flip, -step, step)
+    return ForceConstants(
+        crystal=torch.zeros(len(mass), dtype=torch.long),
+        mass=torch.tensor(mass, dtype=torch.float64),
+        first=torch.from_numpy(keys[:, 0].astype(np.int64)),
+        second=torch.from_numpy(keys[:, 1].astype(np.int64)),
+        step=torch.from_numpy(way),
+        values=torch.from_numpy(total),
+        n_crystals=1,
+    )
 
 
 def mean_force_constants(members: Sequence[ForceConstants]) -> ForceConstants:
@@ -190,7 +267,10 @@ Progress = Callable[[int], None]
 
 
 def solved(
-    force_constants: ForceConstants, q: Tensor, progress: Progress | None = None
+    force_constants: ForceConstants,
+    q: Tensor,
+    progress: Progress | None = None,
+    direction: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Eigenvalues and eigenvectors of D(q) of one crystal, some wave vectors at a time.
 
@@ -198,6 +278,7 @@ def solved(
         force_constants: Of one crystal; computed with in double precision.
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
         progress: See `Progress`.
+        direction: (Q, 3) Cartesian, along which q → 0; see `ForceConstants.dynamical_matrix`.
 
     Yields:
         Wave vectors (Q', 3), eigenvalues ω² (Q', 3n) ascending in eV/(Å² u), and eigenvectors
@@ -209,8 +290,10 @@ def solved(
     """
     check_single(force_constants)
     force_constants = force_constants.double()
-    for part in q.double().split(_chunk(force_constants)):
-        yield part, *_eigh(force_constants, part)
+    step = _chunk(force_constants)
+    ways = [None] * len(q) if direction is None else direction.double().split(step)
+    for part, ahead in zip(q.double().split(step), ways, strict=direction is not None):
+        yield part, *_eigh(force_constants, part, ahead)
         if progress:
             progress(len(part))
 
@@ -236,11 +319,16 @@ def check_single(force_constants: ForceConstants) -> None:
 def _chunk(force_constants: ForceConstants) -> int:
     """Wave vectors at a time: D stands in memory about five times over, pairs three times."""
     numbers = 5 * (3 * len(force_constants.mass)) ** 2 + 3 * 9 * len(force_constants.first)
+    if force_constants.dipoles is not None:
+        numbers += force_constants.dipoles.numbers
     return max(1, AT_ONCE // (16 * numbers))
 
 
-def _eigh(force_constants: ForceConstants, q: Tensor) -> tuple[Tensor, Tensor]:
-    D = force_constants.dynamical_matrix(q.unsqueeze(0)).squeeze(0)
+def _eigh(
+    force_constants: ForceConstants, q: Tensor, direction: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    ahead = None if direction is None else direction.unsqueeze(0)
+    D = force_constants.dynamical_matrix(q.unsqueeze(0), ahead).squeeze(0)
     try:
         square, vectors = torch.linalg.eigh(D)
     except RuntimeError as error:

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from debye.core.files import atomic_write
-from debye.crystals.lattice.force_constants import ForceConstants, check_single
+from debye.crystals.lattice.force_constants import ForceConstants, check_single, each_pair_once
 from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal
-from debye.crystals.structure.convert import FORCE_CONSTANTS
+from debye.crystals.lattice.polar import BornCharges, Dipoles
+from debye.crystals.structure.convert import FORCE_CONSTANTS, calculator_length
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
 
@@ -34,9 +35,7 @@ UNBALANCED = 1e-3
 force constants are refused: the acoustic sum rule cannot be made to hold without changing them."""
 
 
-NO_CHARGES = "its Born charges are left out: near Γ, LO and TO modes are not split"
-NOTHING = 1e-13
-"""Size of a force constant, relative to the largest, below which there is no pair."""
+CANNOT_TAKE = "cannot take force constants from phonopy"
 
 
 def phonopy_installed() -> bool:
@@ -98,10 +97,26 @@ def to_phonopy(crystal: Crystal, force_constants: ForceConstants) -> Phonopy:
         positions=crystal.positions,
         masses=force_constants.mass.numpy(),
     )
-    matrix = _supercell(crystal, force_constants)
+    matrix, dipoles = supercell_of(crystal, force_constants), _dipoles_of(force_constants)
+    if dipoles is not None and not np.array_equal(dipoles.supercell, matrix):
+        matrix = supercell_of(crystal, force_constants, dipoles.folded)
     # phonopy's matrices hold lattice vectors as columns.
     phonon = Phonopy(cell, matrix.T, primitive_matrix=np.eye(3), is_symmetry=False)
     phonon.force_constants = _compact(phonon, crystal, force_constants, matrix)
+    if dipoles is not None:
+        if not np.array_equal(dipoles.supercell, matrix):
+            # phonopy takes them from this supercell's pairs, to which they must belong first.
+            for folded, sign in (
+                (dipoles.folded, -1),
+                (replace(dipoles, supercell=matrix).folded, 1),
+            ):
+                phonon.force_constants += sign * _compact(phonon, crystal, folded, matrix)
+        born = dipoles.born
+        phonon.nac_params = {
+            "born": born.charges.numpy(),
+            "dielectric": born.dielectric.numpy(),
+            "factor": born.coulomb,
+        }
     return phonon
 
 
@@ -109,14 +124,17 @@ MOST_SITES = 20_000
 """Of a supercell: phonopy takes minutes for so many."""
 
 
-def _supercell(crystal: Crystal, force_constants: ForceConstants) -> NDArray[np.int64]:
+def supercell_of(crystal: Crystal, *pairs: ForceConstants) -> NDArray[np.int64]:
     """The smallest supercell tried whose heights all exceed twice the longest pair, (3, 3).
 
     Rows are its lattice vectors in units of those of the crystal: near to a cube, or multiples;
     and as symmetric as the lattice, without which phonopy would lose symmetry.
+
+    Raises:
+        InputError: The cell is so flat that its supercell has too many atoms.
     """
-    pairs = force_constants.step.numpy() @ crystal.cell
-    least = 2 * np.linalg.norm(pairs, axis=-1).max(initial=0.0) + 1e-3
+    steps = np.concatenate([p.step.detach().cpu().double().numpy() for p in pairs])
+    least = 2 * np.linalg.norm(steps @ crystal.cell, axis=-1).max(initial=0.0) + 1e-3
     inverse = np.linalg.inv(crystal.cell)
     times = np.floor(least * np.linalg.norm(inverse, axis=0)).astype(int) + 1
     edges = np.linspace(least, least + np.linalg.norm(crystal.cell, axis=1).max(), 100)
@@ -133,7 +151,7 @@ def _supercell(crystal: Crystal, force_constants: ForceConstants) -> NDArray[np.
     best = min([np.eye(3, dtype=int) * times.max(), *fitting], key=np.linalg.det)
     if (sites := round(np.linalg.det(best)) * crystal.n_sites) > MOST_SITES:
         raise InputError(
-            "cannot export to phonopy",
+            "cannot fold force constants into a supercell",
             why=f"the cell is so flat that a wide enough supercell has {sites} atoms",
             fix="give the reduced (Niggli) cell",
         )
@@ -199,10 +217,11 @@ def _compact(
 
 
 def from_phonopy(phonon: Phonopy) -> ForceConstants:
-    """The force constants of phonopy's primitive cell, as pairs.
+    """The force constants of phonopy's primitive cell, as pairs, and dipoles of its Born charges.
 
     A pair with several equally short vectors in the supercell becomes as many pairs, each with
-    its part. What the two ends of a pair say of it is averaged, as phonopy does.
+    its part. What the two ends of a pair say of it is averaged, as phonopy does. Born charges
+    are used by the method of Gonze and Lee, see `debye.crystals.lattice.polar`.
 
     phonopy keeps force constants in the unit of the calculator that found the forces, as Ry/a₀²;
     its factor from √(unit/u) to THz tells how many eV/Å² that unit is.
@@ -211,46 +230,12 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
         phonon: With force constants, in the unit of its calculator.
 
     Raises:
-        InputError: There are no force constants, they break the acoustic sum rule, or Born charges
-            are set, whose long-range forces no pairs stand for.
-    """
-    if phonon.nac_params is not None:
-        raise InputError(
-            "cannot take force constants from phonopy",
-            why="it has Born charges, whose long-range forces no pairs hold",
-            fix="set its nac_params to None, for bands without the splitting of LO and TO modes",
-        )
-    return short_ranged(phonon)
-
-
-def harmonic_of(phonon: Phonopy, *, name: str = "", source: str = "") -> HarmonicCrystal:
-    """The primitive cell of a ``Phonopy`` with its force constants, in Å and eV/Å².
-
-    Born charges are left out, and a note says so.
-
-    Args:
-        phonon: With force constants, in the units of its calculator.
-        name: What to call the crystal.
-        source: Where it comes from.
-
-    Raises:
-        InputError: There are no force constants, or they break the acoustic sum rule.
-    """
-    crystal = Crystal.from_phonopy(phonon, name=name, source=source)
-    notes = [note for note in crystal.notes if note != FORCE_CONSTANTS]
-    notes += [NO_CHARGES] if phonon.nac_params is not None else []
-    return HarmonicCrystal(replace(crystal, notes=(GIVEN, *notes)), short_ranged(phonon))
-
-
-def short_ranged(phonon: Phonopy) -> ForceConstants:
-    """As `from_phonopy`, but leaving out the long-range forces of Born charges, if there are any.
-
-    Raises:
-        InputError: There are no force constants, or they break the acoustic sum rule.
+        InputError: There are no force constants, they are not finite or break the acoustic sum
+            rule, or there are Born charges that make no sense.
     """
     if phonon.force_constants is None:
         why, fix = "it has no force constants", "produce or read them first"
-        raise InputError("cannot take force constants from phonopy", why=why, fix=fix)
+        raise InputError(CANNOT_TAKE, why=why, fix=fix)
     primitive = phonon.primitive
     site = np.array([primitive.p2p_map[i] for i in primitive.s2p_map])
     rows = _rows(phonon) * _unit(phonon)
@@ -263,7 +248,76 @@ def short_ranged(phonon: Phonopy) -> ForceConstants:
         for k in range(many)
     ]
     columns = (np.array(column) for column in zip(*entries, strict=True))
-    return _each_once(primitive.masses, *columns)
+    pairs = each_pair_once(primitive.masses, *columns)
+    return pairs if phonon.nac_params is None else replace(pairs, dipoles=_dipoles(phonon))
+
+
+def harmonic_of(phonon: Phonopy, *, name: str = "", source: str = "") -> HarmonicCrystal:
+    """The primitive cell of a ``Phonopy`` with its force constants, in Å and eV/Å².
+
+    Args:
+        phonon: With force constants, in the units of its calculator.
+        name: What to call the crystal.
+        source: Where it comes from.
+
+    Raises:
+        InputError: What `from_phonopy` refuses.
+    """
+    crystal = Crystal.from_phonopy(phonon, name=name, source=source)
+    notes = [note for note in crystal.notes if note != FORCE_CONSTANTS]
+    force_constants = from_phonopy(phonon)
+    if force_constants.dipoles is not None:
+        notes += force_constants.dipoles.notes
+    if (phonon.nac_params or {}).get("method") == "wang":
+        notes.append("its Born charges are used by the method of Gonze and Lee, not by Wang's")
+    return HarmonicCrystal(replace(crystal, notes=(GIVEN, *notes)), force_constants)
+
+
+def _dipoles_of(force_constants: ForceConstants) -> Dipoles | None:
+    """The dipoles that phonopy knows of."""
+    found = force_constants.dipoles
+    return found if isinstance(found, Dipoles) else None
+
+
+def _dipoles(phonon: Phonopy) -> Dipoles:
+    """Those of its Born charges, in Å and eV."""
+    from phonopy.physical_units import get_calculator_physical_units
+
+    given, primitive = phonon.nac_params, phonon.primitive
+    born = BornCharges.of(given["born"], given["dielectric"], len(primitive))
+    default = get_calculator_physical_units(phonon.calculator).nac_factor
+    length = calculator_length(phonon)
+    coulomb = float(given.get("factor") or default) * _unit(phonon) * length**3
+    supercell = np.round(phonon.supercell.cell @ np.linalg.inv(primitive.cell)).astype(int)
+    crystal = Crystal.from_phonopy(phonon)
+    mass = torch.tensor(primitive.masses, dtype=torch.float64)
+    return Dipoles.of(crystal, mass, replace(born, coulomb=coulomb), supercell)
+
+
+def with_born_charges(given: HarmonicCrystal, born: BornCharges) -> HarmonicCrystal:
+    """A crystal with the dipoles of Born charges, in the place of those that it had.
+
+    Force constants that tell of no supercell are taken as computed in one that is just so wide
+    that each of its pairs fits in once.
+
+    Args:
+        given: A crystal with force constants.
+        born: Of its sites, see `debye.crystals.data.born.read_born`.
+
+    Raises:
+        InputError: They are of another number of sites, or the cell is so flat that its supercell
+            has too many atoms.
+    """
+    crystal, force_constants = given.crystal, given.force_constants
+    known = BornCharges.of(born.charges, born.dielectric, crystal.n_sites)
+    known = replace(known, coulomb=born.coulomb, notes=born.notes or known.notes)
+    old = _dipoles_of(force_constants)
+    supercell = supercell_of(crystal, force_constants) if old is None else old.supercell
+    dipoles = Dipoles.of(crystal, force_constants.mass, known, supercell)
+    notes = dict.fromkeys((*crystal.notes, *dipoles.notes))
+    return HarmonicCrystal(
+        replace(crystal, notes=tuple(notes)), replace(force_constants, dipoles=dipoles)
+    )
 
 
 def _rows(phonon: Phonopy) -> NDArray[np.float64]:
@@ -287,45 +341,13 @@ def imbalance(rows: NDArray[np.float64]) -> float:
 
 
 def _check_balance(rows: NDArray[np.float64]) -> None:
+    if not np.isfinite(rows).all():
+        why = "they hold NaN or infinity"
+        raise InputError(CANNOT_TAKE, why=why, fix="see the calculation that made them")
     force = imbalance(rows)
     if not force < UNBALANCED:
         raise InputError(
-            "cannot take force constants from phonopy",
+            CANNOT_TAKE,
             why=f"they break the acoustic sum rule by {force:.2g} of the largest",
             fix="call symmetrize_force_constants() of the phonopy object first",
         )
-
-
-def _each_once(
-    mass: NDArray[np.float64],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    step: NDArray[np.float64],
-    values: NDArray[np.float64],
-) -> ForceConstants:
-    """Pairs seen from both of their ends, each once, with the mean of what the ends have."""
-    steps = np.round(step, 5) + 0.0  # no minus zero
-    strength = np.abs(values).max((1, 2))
-    moved = (np.abs(steps).max(1) > 0) & (strength > NOTHING * strength.max())
-    first, second, step, values = first[moved], second[moved], step[moved], values[moved]
-    steps = steps[moved]
-    leading = steps[np.arange(len(steps)), (steps != 0).argmax(1)]
-    turn = (first > second) | ((first == second) & (leading < 0))
-    flip = turn[:, None]
-    ends = np.where(flip, np.c_[second, first], np.c_[first, second])
-    keys, member = np.unique(
-        np.c_[ends, np.where(flip, -steps, steps) + 0.0], axis=0, return_inverse=True
-    )
-    seen = np.where(turn[:, None, None], np.swapaxes(values, 1, 2), values)
-    total, way = np.zeros((len(keys), 3, 3)), np.zeros((len(keys), 3))
-    np.add.at(total, member.ravel(), seen / 2)
-    way[member.ravel()] = np.where(flip, -step, step)
-    return ForceConstants(
-        crystal=torch.zeros(len(mass), dtype=torch.long),
-        mass=torch.tensor(mass, dtype=torch.float64),
-        first=torch.from_numpy(keys[:, 0].astype(np.int64)),
-        second=torch.from_numpy(keys[:, 1].astype(np.int64)),
-        step=torch.from_numpy(way),
-        values=torch.from_numpy(total),
-        n_crystals=1,
-    )

@@ -55,7 +55,7 @@ def group_velocities(
     """
     force_constants, cell, start = force_constants.double(), cell.double(), 0
     found: list[Tensor] = []
-    for part, square, vectors in solved(force_constants, q, progress):
+    for part, square, vectors in solved(force_constants, q, progress, direction):
         ahead = direction[start : start + len(part)].double()
         start += len(part)
         branches = _parted(force_constants, part, square, vectors, ahead @ reciprocal_steps(cell))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from debye.core.device import pick_device
+from debye.crystals.data.born import Given
 from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.predict.harmonic import polar
 from debye.crystals.predict.predictor import Predictor, model_path
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.anything import crystals_and
 from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.errors import InputError
+
+Found = TypeVar("Found")
 
 
 @lru_cache(maxsize=4)
@@ -38,6 +43,7 @@ def predictor_of(model: Predictor | str | os.PathLike[str] | None, device: str) 
 def predict(
     given: object,
     *,
+    born: Given | None = None,
     model: Predictor | str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:  # noqa: ANN401 - one, or a list
@@ -45,6 +51,9 @@ def predict(
 
     Args:
         given: What `Predictor.predict` takes.
+        born: phonopy's BORN of the one crystal's primitive cell; a file or its
+            content. The spectrum is then that of its force constants, with the dipoles of these
+            charges.
         model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
         device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
@@ -61,7 +70,12 @@ def predict(
         >>> [type(item).__name__ for item in found]
         ['FailedInput', 'Prediction']
     """
-    return predictor_of(model, device).predict(given)
+    predictor = predictor_of(model, device)
+    if born is None:
+        return predictor.predict(given)
+    crystals, many = crystals_and(force_constants_in, given)
+    found = list(predictor(polar(predictor, crystals, born)))
+    return found if many else _only(found[0])
 
 
 def bands(
@@ -70,6 +84,7 @@ def bands(
     points: int = 300,
     *,
     velocities: bool = False,
+    born: Given | None = None,
     model: Predictor | str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:  # noqa: ANN401 - one, or a list
@@ -80,6 +95,7 @@ def bands(
         path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
         points: Wave vectors on it, about.
         velocities: Whether to find group velocities too.
+        born: phonopy's BORN of the one crystal's primitive cell, a file or its content.
         model: As for `predict`.
         device: As for `predict`.
 
@@ -88,7 +104,8 @@ def bands(
 
     Raises:
         InputError: The only structure cannot be used, the path is none, there is no such model
-            or device, or the model predicts no force constants.
+            or device, the model predicts no force constants, or the Born charges are not of
+            the crystal.
         ComputationError: The modes of the only structure cannot be found.
     """
     predictor = predictor_of(model, device)
@@ -100,12 +117,22 @@ def bands(
         crystal = item.crystal if isinstance(item, HarmonicCrystal) else item
         return attempt(
             crystal.source or crystal.formula,
-            lambda: predictor.bands(item, path, points, velocities=velocities),
+            lambda: predictor.bands(item, path, points, velocities=velocities, born=born),
         )
 
+    if many and born is not None:
+        why, fix = "Born charges are of one crystal", "give one structure with its BORN"
+        raise InputError("cannot use the Born charges for several structures", why=why, fix=fix)
     found = [of(item) for item in crystals]
-    if many:
-        return found
-    if isinstance(found[0], FailedInput):
-        raise found[0].error
-    return found[0]
+    return found if many else _only(found[0])
+
+
+def _only(found: Found | FailedInput) -> Found:
+    """What was found of the only structure.
+
+    Raises:
+        InputError: It failed.
+    """
+    if isinstance(found, FailedInput):
+        raise found.error
+    return found

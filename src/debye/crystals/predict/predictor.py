@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from debye.core import VERSION, checkpoint
 from debye.core.device import pick_device
+from debye.crystals.data.born import Given, charged
 from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
@@ -249,6 +251,7 @@ class Predictor:
         points: int = 300,
         *,
         velocities: bool = False,
+        born: Given | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Bands:
         """The phonon bands of a crystal's primitive cell.
@@ -258,21 +261,25 @@ class Predictor:
             path: ``auto`` for the customary one, or labels, ``|`` for a jump: ``G X W | L G``.
             points: Wave vectors on it, about.
             velocities: Whether to find group velocities too.
+            born: phonopy's BORN of its primitive cell, a file or its content, for the splitting
+                of LO and TO modes.
             progress: Is told how many wave vectors are done, and of how many.
 
         Raises:
-            InputError: The path is none, or what `force_constants` refuses.
+            InputError: The path is none, the Born charges are not of the crystal, or what
+                `force_constants` refuses.
             ComputationError: The modes cannot be found.
         """
         if isinstance(crystal, HarmonicCrystal):
-            return crystal.bands(path, points, velocities=velocities, progress=progress)
+            known = crystal if born is None else charged(crystal, born)
+            return known.bands(path, points, velocities=velocities, progress=progress)
         return predicted_bands(
             crystal,
-            self.force_constants,
+            self.force_constants if born is None else partial(self._charged, born),
             path,
             points,
             velocities=velocities,
-            warnings=[w for w in self.predict(crystal).warnings if w != self._cut_off],
+            warnings=self.warnings_of_modes(crystal),
             range_end=self._end,
             progress=progress,
         )
@@ -287,6 +294,15 @@ class Predictor:
         with torch.no_grad():
             graph = self._graph(crystal).to(self.device)
             return self.model.force_constants(graph)
+
+    def _charged(self, born: Given, cell: Crystal) -> list[ForceConstants]:
+        """The force constants of each member with the dipoles of Born charges."""
+        members = self.force_constants(cell)
+        return [charged(HarmonicCrystal(cell, one), born).force_constants for one in members]
+
+    def warnings_of_modes(self, crystal: Crystal) -> list[str]:
+        """The warnings of a prediction, but for those that are of the range of its spectrum."""
+        return [w for w in self.predict(crystal).warnings if w != self._cut_off]
 
     def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
         yield from crystal.notes

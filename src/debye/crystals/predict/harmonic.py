@@ -1,0 +1,67 @@
+"""What follows from predicted force constants alone, as from those of a calculation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from debye.crystals.data.born import Given, charged
+from debye.crystals.lattice.force_constants import mean_force_constants
+from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.predict.predictor import Predictor
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.symmetry import primitive
+from debye.crystals.structure_io.read import FailedInput, attempt
+from debye.errors import InputError
+
+PREDICTED = "computed from the predicted force constants of its primitive cell, without intervals"
+"""The first note of what follows from them alone."""
+
+
+def harmonic(
+    predictor: Predictor, crystal: Crystal | HarmonicCrystal, born: Given | None = None
+) -> HarmonicCrystal:
+    """The primitive cell of a crystal with its predicted force constants, the members' mean.
+
+    Args:
+        predictor: What predicts them.
+        crystal: Whose; one with force constants keeps them.
+        born: phonopy's BORN of its primitive cell, a file or its content; see
+            `debye.crystals.lattice.polar`.
+
+    Raises:
+        InputError: The Born charges are not of the crystal, or what
+            `Predictor.force_constants` refuses.
+        ComputationError: The modes that its warnings are of cannot be found.
+    """
+    if not isinstance(crystal, HarmonicCrystal):
+        cell = primitive(crystal)
+        members = predictor.force_constants(cell)
+        notes = dict.fromkeys((PREDICTED, *cell.notes, *predictor.warnings_of_modes(cell)))
+        crystal = HarmonicCrystal(replace(cell, notes=tuple(notes)), mean_force_constants(members))
+    return crystal if born is None else charged(crystal, born)
+
+
+def polar(
+    predictor: Predictor, structures: Iterable[Crystal | HarmonicCrystal | FailedInput], born: Given
+) -> Iterator[HarmonicCrystal | FailedInput]:
+    """The one crystal of some structures with its Born charges; all others fail.
+
+    Args:
+        predictor: What predicts force constants.
+        structures: In their order.
+        born: See `harmonic`.
+    """
+    for i, item in enumerate(structures):
+        if isinstance(item, FailedInput):
+            yield item
+            continue
+        crystal = item.crystal if isinstance(item, HarmonicCrystal) else item
+        label = crystal.source or crystal.name or crystal.formula
+        if i:
+            why, fix = "Born charges are of one crystal", "give one structure with its BORN"
+            error = InputError(f"cannot use the Born charges for {label} too", why=why, fix=fix)
+            yield FailedInput(label, error)
+        else:
+            yield attempt(label, partial(harmonic, predictor, item, born))
