@@ -212,6 +212,24 @@ def test_without_geometry_q_is_in_pixels_and_said_so(frames, tmp_path):
     assert "q / 1/Å" in done.stdout
 
 
+def test_masks_add_up(frames, tmp_path):
+    name, out = write_npy(tmp_path / "s.npy", frames), tmp_path / "r.hdf"
+    left, top = np.zeros((2, 49, 49), dtype=np.uint8)
+    left[:, :9], top[:6] = 1, 1
+    with h5py.File(tmp_path / "q.hdf", "w") as file:
+        file["/qmap/mask"] = 1 - top
+    np.save(tmp_path / "left.npy", left)
+    words = ("correlate", name, "--output", out, "--rings", 2, "--overwrite")
+    masks = ("--mask", tmp_path / "left.npy", "--mask", tmp_path / "q.hdf::/qmap/mask")
+    assert debye(*words, *masks).exit_code == 0
+    held = read_results(out).correlation.qmap.mask.numpy()
+    assert not held[left + top > 0].any()
+    assert held[left + top == 0].mean() > 0.99
+    np.save(tmp_path / "small.npy", left[1:])
+    done = debye(*words, *masks, "--mask", tmp_path / "small.npy")
+    refused(done, "small.npy with the others", "(48, 49)")
+
+
 def test_runs_are_averaged_and_images_are_frames(frames, tmp_path):
     folder = write_tiffs(tmp_path / "t", frames[:60])
     out = ("--output", tmp_path / "r.hdf", "--json", "--rings", 3, "--overwrite")

@@ -2,6 +2,7 @@
 
 import fabio.cbfimage
 import fabio.edfimage
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -170,6 +171,60 @@ def test_a_poni_of_no_use_is_refused(text, words, tmp_path):
         read_poni(written(tmp_path, text))
     with pytest.raises(InputError, match=r"no\.poni"):
         read_poni(tmp_path / "no.poni")
+
+
+NEW = {
+    "/entry/instrument/detector_1/beam_center_x": 24.0,
+    "/entry/instrument/detector_1/beam_center_y": 22.0,
+    "/entry/instrument/detector_1/beam_center_position_x": -0.23,
+    "/entry/instrument/detector_1/beam_center_position_y": 0.17,
+    "/entry/instrument/detector_1/position_x": -0.23 + 7.6e-5 * 3,
+    "/entry/instrument/detector_1/position_y": 0.17,
+    "/entry/instrument/detector_1/x_pixel_size": 7.6e-5,
+    "/entry/instrument/detector_1/y_pixel_size": 7.6e-5,
+    "/entry/instrument/detector_1/distance": 11.6,
+    "/entry/instrument/detector_1/frame_time": 2e-3,
+    "/entry/instrument/detector_1/count_time": 2e-3,
+    "/entry/instrument/incident_beam/incident_energy": 12.184,
+}
+OLD = {
+    "/measurement/instrument/acquisition/beam_center_x": [[24.0]],
+    "/measurement/instrument/acquisition/beam_center_y": [[22.0]],
+    "/measurement/instrument/acquisition/stage_zero_x": [[100.0]],
+    "/measurement/instrument/acquisition/stage_x": [[100.0 + 0.076 * 3]],
+    "/measurement/instrument/acquisition/stage_zero_z": [[0.0]],
+    "/measurement/instrument/acquisition/stage_z": [[0.0]],
+    "/measurement/instrument/detector/x_pixel_size": [[0.076]],
+    "/measurement/instrument/detector/y_pixel_size": [[0.076]],
+    "/measurement/instrument/detector/distance": [[11600.0]],
+    "/measurement/instrument/detector/exposure_period": [[2e-3]],
+    "/measurement/instrument/detector/exposure_time": [[1.9e-3]],
+    "/measurement/instrument/source_begin/energy": [[12.184]],
+}
+
+
+@pytest.mark.parametrize("layout", [NEW, OLD], ids=["new", "old"])
+def test_metadata_of_8id_beside_raw_frames_are_used(layout, tmp_path):
+    """Names and units as 8-ID's own writers have them; the beam moves with the stage."""
+    with h5py.File(tmp_path / "A012_run.h5", "w") as file:
+        file["/entry/data/data"] = simulated()[:9]
+        file["/entry/instrument/detector/beam_center_x"] = 1.0
+    with h5py.File(tmp_path / "A012_run_metadata.hdf", "w") as file:
+        for name, value in layout.items():
+            file[name] = value
+    (tmp_path / "B_metadata.hdf").write_bytes(b"not looked at")
+    stack = Stack.open(tmp_path / "A012_run.h5")
+    geometry = stack.geometry
+    assert (geometry.x, geometry.y) == pytest.approx((27.0, 22.0))
+    assert (geometry.distance, geometry.energy) == pytest.approx((11.6, 12.184))
+    assert geometry.sides == pytest.approx((7.6e-5, 7.6e-5))
+    assert stack.frame_time == 2e-3
+    assert "A012_run_metadata.hdf says goes before" in stack.notes[0]
+    assert "moved the beam by 3 pixels in x" in stack.notes[1]
+    (tmp_path / "A012_run_metadata.hdf").rename(tmp_path / "C_metadata.hdf")
+    stack = Stack.open(tmp_path / "A012_run.h5")
+    assert "2 files *_metadata.hdf lie beside it" in stack.notes[0]
+    assert stack.geometry is None
 
 
 def test_no_tilt_is_no_tilt_and_a_tilt_is_kept(tmp_path):

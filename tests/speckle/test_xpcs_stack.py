@@ -263,6 +263,54 @@ def test_frames_missing_in_the_times_leave_a_gap(frames, tmp_path):
     assert Stack.open(name, frame_time=STEP).frame_time == STEP
 
 
+def clocked(folder, frames, times, **stated):
+    return write_master(folder / "m", frames, **{f"{DETECTOR}/timestamp": times}, **stated)
+
+
+@pytest.mark.parametrize(
+    ("times", "stated", "given", "frame_time", "note"),
+    [
+        (np.arange(9) * 2e-3, STEP, None, 2e-3, "taken to be in s"),
+        (np.arange(9) * 2.0, STEP, None, 2e-3, "taken to be in ms"),
+        (np.arange(9) * 2000 + 7, None, STEP, 2e-3, "taken to be in us"),
+        (np.arange(9) * 0.25, None, None, 0.25, "taken to be in s"),
+        (np.arange(9) * 17.3, None, STEP, 2e-3, "of them only the gaps are used"),
+        (np.arange(9), STEP, None, 2e-3, None),
+        (np.arange(9), None, None, None, None),
+    ],
+)
+def test_times_without_a_unit_are_seconds_where_nothing_speaks_against_it(
+    times, stated, given, frame_time, note, frames, tmp_path
+):
+    name = clocked(tmp_path, frames[:9], times)
+    if stated is None:
+        with h5py.File(name, "r+") as file:
+            del file[f"{DETECTOR}/frame_time"]
+    stack = Stack.open(name, frame_time=given)
+    assert stack.frame_time == (None if frame_time is None else pytest.approx(frame_time))
+    assert len(stack.notes) == (note is not None)
+    assert note is None or note in stack.notes[0]
+    every_third = Stack.open(name, frames=slice(0, None, 3), frame_time=given)
+    assert every_third.interval == pytest.approx(3 * stack.interval)
+
+
+def test_times_that_contradict_the_frame_time_are_refused(frames, tmp_path):
+    with pytest.raises(InputError, match=r"its time axis says 0\.005 s"):
+        Stack.open(clocked(tmp_path, frames[:9], np.arange(9) * 5e-3))
+
+
+def test_an_exposure_is_no_longer_than_the_frame_time(frames, tmp_path):
+    name = write_master(tmp_path / "m", frames, **{f"{DETECTOR}/count_time": 1.5 * STEP})
+    with pytest.raises(InputError, match=r"0\.002 s apart\n.*exposed for 0\.003 s"):
+        Stack.open(name)
+    stack = Stack.open(name, frame_time=2 * STEP)
+    assert stack.frame_time == 2 * STEP
+    assert "exposed" in Stack.open(name, frame_time=STEP).notes[0]
+    with h5py.File(name, "r+") as file:
+        file[f"{DETECTOR}/count_time"][...] = STEP
+    assert Stack.open(name).notes == []
+
+
 def test_what_does_not_count_is_left_out_as_everywhere(frames, tmp_path):
     spoilt = frames.copy()
     spoilt[:, 7, 40] = 9000 + np.arange(FRAMES) % 7
@@ -325,6 +373,19 @@ def test_frames_that_are_equal_by_chance_are_no_repeats(monkeypatch):
     assert Stack.open(rare).examined().quality.frames == {}
 
 
+def test_a_mask_over_most_of_what_is_lit_is_told():
+    """A mask the wrong way round, of a detector most of which sees nothing."""
+    shots = np.zeros((40, 40, 40))
+    shots[:, 14:24, 14:24] = np.random.default_rng(0).poisson(3.0, (40, 10, 10))
+    mask = torch.ones(40, 40) > 0
+    mask[12:23, 12:24] = False
+    notes = Stack.open(shots.astype(np.uint16), mask=mask).examined().quality.notes
+    assert notes == ("the mask hides 90 of the 100 pixels that see light",)
+    mask[12:23] = True
+    mask[:14] = False
+    assert Stack.open(shots.astype(np.uint16), mask=mask).examined().quality.notes == ()
+
+
 def test_masks_by_their_customs(tmp_path):
     bad = np.zeros((4, 5), dtype=np.uint8)
     bad[1, 2] = 1
@@ -335,6 +396,12 @@ def test_masks_by_their_customs(tmp_path):
         file["/m"] = bad
     for name in ("whole.npy", "truth.npy", "mask.edf", "mask.h5::/m"):
         assert torch.equal(mask_of(str(tmp_path / name)), torch.from_numpy(bad == 0))
+    for path in ("/qmap/mask", "/xpcs/qmap/mask", "/xpcs/mask"):
+        with h5py.File(tmp_path / "x.hdf", "w") as file:
+            file[path] = 1 - bad
+            file["/other/mask"] = bad
+        for spec in ("x.hdf", f"x.hdf::{path}", "x.hdf::other/mask"):
+            assert torch.equal(mask_of(str(tmp_path / spec)), torch.from_numpy(bad == 0))
     np.save(tmp_path / "line.npy", bad[0])
     with pytest.raises(InputError, match="cannot use the mask"):
         mask_of(str(tmp_path / "line.npy"))

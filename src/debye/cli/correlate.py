@@ -151,13 +151,20 @@ def _lines(found: Correlation) -> list[str]:
     return lines
 
 
-def _mask(spec: str | None) -> Tensor | None:
-    """The pixels that a mask leaves."""
-    if spec is None:
-        return None
+def _mask(specs: list[str] | None) -> Tensor | None:
+    """The pixels that all masks leave."""
     from debye.speckle.data.sources import mask_of
 
-    return mask_of(spec)
+    found = [mask_of(spec) for spec in specs or ()]
+    for spec, mask in zip(specs or (), found, strict=True):
+        if mask.shape != found[0].shape:
+            raise InputError(
+                f"cannot use the mask {spec} with the others",
+                why=f"it is {tuple(mask.shape)}, and the first {tuple(found[0].shape)}",
+                fix="give masks of one detector",
+            )
+        found[0] = found[0] & mask
+    return found[0] if found else None
 
 
 def _parsed(text: str, option: str, split: str, kind: Callable[[str], Number]) -> list[Number]:

@@ -18,10 +18,11 @@ Stacks = Annotated[
     ),
 ]
 Mask = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--mask",
-        help="Mask: .npy, an image or FILE.h5::/PATH; 0 is a good pixel, of booleans True.",
+        help="Mask: .npy, an image or FILE.h5::/PATH, once or more; 0 is a good pixel, of "
+        "booleans True, of masks of 8-ID 1.",
         show_default=False,
     ),
 ]

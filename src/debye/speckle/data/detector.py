@@ -59,6 +59,8 @@ class Taken(NamedTuple):
     unit: str
     """``s``, or nothing where it is unknown."""
     note: str = ""
+    is_named: bool = True
+    """Whether the file names a unit."""
 
 
 def full_in(file: h5py.File, name: str, found: h5py.Dataset) -> float:
@@ -158,7 +160,7 @@ def taken_at(file: h5py.File, name: str, count: int) -> Taken:
     for path in (f"{home}/{clock}" for home in homes(name) for clock in CLOCKS):
         if path in file and isinstance(file[path], h5py.Dataset) and file[path].ndim == 1:
             times, unit = seconds(exact_times(array(file, path, ndim=(1,))), unit_of(file[path]))
-            return Taken(times, unit)
+            return Taken(times, unit, is_named=bool(unit_of(file[path])))
     numbers = torch.arange(count, dtype=torch.float64)
     for key in PERIODS:
         for home in homes(name):

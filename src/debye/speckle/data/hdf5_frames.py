@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from debye.speckle.data.hdf5 import dataset, open_hdf5
 from debye.speckle.data.images import Reader, check_series
 from debye.speckle.data.locate import SERIES, datasets, find_frames, split_name
 from debye.speckle.data.saturation import full_of
-from debye.speckle.data.stated import Stated, frame_time_in, geometry_in
+from debye.speckle.data.stated import Stated, frame_times_in, geometry_in, metadata_of
 
 
 class Hdf5Frames:
@@ -58,23 +59,26 @@ class Hdf5Frames:
             check_series(self.names, file.filename)
 
     def _stated(self, file: h5py.File, found: h5py.Dataset, note: str) -> Stated:
-        """What the file says of them."""
+        """What the file says of them, and the metadata of 8-ID beside it."""
         name, notes = self.names[0], [note] if note else []
-        where = geometry_in(file, name, notes)
+        said = geometry_in(file, name, notes) | frame_times_in(file, name)
+        if (beside := metadata_of(Path(self.path), notes)) is not None:
+            with open_hdf5(beside) as other:
+                theirs = geometry_in(other, "", notes) | frame_times_in(other)
+                said |= {k: v for k, v in theirs.items() if v is not None}
         mask, masked = masked_in(file, name, self.shape[1:])
         taken = taken_at(file, name, self.shape[0])
-        timed = len(taken.times) == self.shape[0] and not taken.note
-        even = taken.unit == "s" and "s apart" in taken.note
+        even = "s apart" in taken.note
+        is_axis = not taken.note and len(taken.times) == self.shape[0]
+        if even and self.shape[0] > 1:
+            said["frame_time"] = said["frame_time"] or float(taken.times[1])
         return Stated(
             mask=mask,
             masked=masked,
             full=min(full_of(found.dtype), full_in(file, name, found)),
-            times=taken.times if timed else None,
-            time_unit=taken.unit if timed else "s",
-            frame_time=float(taken.times[1])
-            if even and self.shape[0] > 1
-            else frame_time_in(file, name),
-            **where,  # type: ignore[arg-type]
+            times=taken.times if is_axis else None,
+            time_unit=None if is_axis and not taken.is_named else taken.unit if is_axis else "s",
+            **said,  # type: ignore[arg-type]
             notes=tuple(notes),
         )
 

@@ -355,14 +355,19 @@ def _check_pixels(
 
 
 def _check_mask(data: Tensor, mask: Tensor) -> str:
-    """A word where a mask hides most pixels, and they see light; refused where the others do not.
+    """A word where a mask hides most pixels that see light; refused where the others see none.
 
     Raises:
         InputError: The open pixels never change, and the masked ones do.
     """
     hidden, frames = ~mask, data.shape[0] * data.shape[1]
-    if int(hidden.sum()) <= int(mask.sum()):
+    if not hidden.any():
         return ""
+    moves = data.flatten(0, 1).amax(0) > data.flatten(0, 1).amin(0)  # gaps hold one number
+    lost, left = int((moves & hidden).sum()), int((moves & mask).sum())
+    if int(hidden.sum()) <= int(mask.sum()):
+        told = f"the mask hides {lost} of the {lost + left} pixels that see light"
+        return told if lost > left else ""
     inside, outside = survey(data, mask), survey(data, hidden)
     means = [
         float(s.total[m].nan_to_num().median()) / frames

@@ -24,7 +24,13 @@ from debye.speckle.data.stated import Stated
 
 Spec: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[str | os.PathLike[str]]"
 
-
+MASKS = (
+    "/entry/instrument/detector/pixel_mask",
+    "/entry/instrument/detector/detectorSpecific/pixel_mask",
+)
+"""Where masks lie in which 0 is a good pixel."""
+GOOD_IS_ONE = ("/xpcs/qmap/mask", "/qmap/mask", "/xpcs/mask", "/data/mask")
+"""Where 8-ID has masks."""
 NPY_DAMAGE = (
     OSError,
     ValueError,
@@ -156,7 +162,8 @@ def runs_of(spec: str) -> list[str]:
 def mask_of(spec: str) -> Tensor:
     """(qy, qx) True where a pixel counts, of ``.npy``, an image or ``file.h5::/path``.
 
-    Of whole numbers 0 is a good pixel, as in a pixel_mask of NeXus; of booleans True, as in Python.
+    Of whole numbers 0 is a good pixel, as in a pixel_mask of NeXus; of booleans True, as in Python;
+    of the masks of 8-ID (``/qmap/mask``, ``/xpcs/qmap/mask``, ``/xpcs/mask``) 1.
 
     Args:
         spec: The file.
@@ -177,7 +184,7 @@ def mask_of(spec: str) -> Tensor:
 
 
 def _mask_values(spec: str) -> np.ndarray:
-    """What a file holds, whole."""
+    """What a file holds, whole; booleans where its layout says that 1 is a good pixel."""
     path = Path(split_name(spec)[0]).expanduser()
     if path.suffix.lower() == ".npy":
         return np.array(mapped(path))
@@ -187,4 +194,8 @@ def _mask_values(spec: str) -> np.ndarray:
     if path.suffix.lower() == ".npz":
         return npz_array(spec)
     with open_hdf5(path) as file:
-        return array(file, split_name(spec)[1] or "/entry/instrument/detector/pixel_mask")
+        name = "/" + split_name(spec)[1].strip("/")
+        if name == "/":
+            name = next((k for k in (*MASKS, *GOOD_IS_ONE) if k in file), MASKS[0])
+        values = array(file, name)
+        return values != 0 if name in GOOD_IS_ONE and values.dtype.kind in "ui" else values

@@ -19,6 +19,7 @@ from debye.speckle.data.quality import Examined
 from debye.speckle.data.sources import Source, Spec, source_of
 from debye.speckle.values import OneLine
 from debye.speckle.xpcs.geometry import Geometry
+from debye.units import TIME_UNITS
 
 BLOCK = 2**25
 """Pixels of a block: a float32 copy of one is 128 MB."""
@@ -77,6 +78,7 @@ class Stack(OneLine):
         self.clock = self._clock(frame_time)
         self.time_unit = self._time_unit(frame_time)
         self.frame_time = self.interval if self.time_unit == "s" else None
+        self._check_exposure(frame_time)
         if len(self) < 2:
             raise InputError(
                 f"cannot sum {bins} frames of {self.source.name} to one",
@@ -288,7 +290,30 @@ class Stack(OneLine):
         """Of delays: s, that of the file's times, or frames where no frame time is known."""
         if frame_time is not None or self.stated.frame_time is not None:
             return "s"
-        return "frames" if self.stated.times is None else self.stated.time_unit
+        if self.stated.times is None or self._only_counts():
+            return "frames"
+        return "s" if self.stated.time_unit is None else self.stated.time_unit
+
+    def _only_counts(self) -> bool:
+        """Whether times without a unit are the numbers of frames."""
+        times = self.stated.times
+        if times is None or self.stated.time_unit is not None:
+            return False
+        return bool((times == times.round()).all() and times.diff().min() == 1)
+
+    def _check_exposure(self, given: float | None) -> None:
+        """Refuse frames that begin before the one before has ended, but where it is given so."""
+        count_time, every = self.stated.count_time, self.clock.interval / self.numbers.step
+        if count_time is None or self.frame_time is None or count_time <= every * (1 + JITTER):
+            return
+        why = f"each is said to be exposed for {count_time:g} s"
+        if given is None:
+            raise InputError(
+                f"cannot take frames of {self.source.name} to be {every:g} s apart",
+                why=why,
+                fix="give the frame time yourself, or correct the file",
+            )
+        self.notes.append(f"frames are taken to be {every:g} s apart, as given, but {why}")
 
     def _clock(self, given: float | None) -> Grid:
         """The frame time between the frames wanted, and the place of each."""
@@ -309,6 +334,19 @@ class Stack(OneLine):
             )
         return found
 
+    def _in_seconds(self, found: Grid, known: float | None, given: bool) -> Grid:
+        """A grid without a unit in that in which the frame time fits, or in seconds; told."""
+        wanted = found.interval if known is None else known * self.numbers.step
+        for unit in ("s", "ms", "us", "ns"):
+            interval = found.interval * TIME_UNITS[unit]
+            if abs(wanted / interval - 1) <= JITTER:
+                self.notes.append(f"the times have no unit, and were taken to be in {unit}")
+                return found._replace(interval=interval)
+        if not given:
+            return found
+        self.notes.append("the times have no unit: of them only the gaps are used")
+        return found._replace(interval=wanted)
+
     def _timed(self, given: float | None) -> Grid:
         """The clock of a file that holds the time of each frame."""
         times = torch.as_tensor(self.stated.times)[self.numbers.start :: self.numbers.step]
@@ -319,15 +357,17 @@ class Stack(OneLine):
                 why="they do not rise",
                 fix="give the frame time yourself, and a file without its times",
             )
-        found, given = grid(times), given or self.stated.frame_time
-        if given is None:
+        found, known = grid(times), given or self.stated.frame_time
+        if self.stated.time_unit is None and not self._only_counts():
+            found = self._in_seconds(found, known, given is not None)
+        if known is None:
             return found
-        step = given * self.numbers.step
-        if self.stated.time_unit != "s":  # only how they are spaced is known
+        step = known * self.numbers.step
+        if self.stated.time_unit == "" or self._only_counts():  # how they are spaced is known
             return Grid(step, found.places)
         if abs(step / found.interval - 1) > JITTER:
             raise InputError(
-                f"cannot take frames of {self.source.name} to be {given:g} s apart",
+                f"cannot take frames of {self.source.name} to be {known:g} s apart",
                 why=f"its time axis says {found.interval / self.numbers.step:g} s",
                 fix="give the frame time of the time axis, or correct the file",
             )

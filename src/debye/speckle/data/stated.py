@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -18,7 +19,9 @@ from debye.speckle.data.hdf5 import array
 from debye.units import LENGTH_UNITS, C, H
 
 WAVELENGTH = Physical("wavelength", LENGTH_UNITS, ("angstrom", "m"), 4e-12, 4e-8)
-DETECTORS = ("/entry/instrument/detector_1",)
+OLD = "/measurement/instrument"
+"""Where 8-ID wrote what it knew until 2023: lengths in mm, without units."""
+DETECTORS = ("/entry/instrument/detector_1", f"{OLD}/detector", f"{OLD}/acquisition")
 BEAMS = (
     "/entry/instrument/incident_beam",
     "/entry/instrument/beam",
@@ -26,6 +29,7 @@ BEAMS = (
     "/entry/instrument/monochromator",
     "/entry/instrument/detector/detectorSpecific",
     "/entry_1/instrument_1/source_1",
+    f"{OLD}/source_begin",
 )
 """Groups where the photons are described: 8-ID and NXxpcs, NeXus, EIGER, CXI."""
 
@@ -39,7 +43,7 @@ class Stated:
         masked: How many pixels the mask takes, by reason.
         full: Counts at which a pixel is full.
         times: (time,) when frames began.
-        time_unit: Of these: s, or nothing where the file names none.
+        time_unit: Of these: s, nothing if it is no unit of time, None where none is named.
         frame_time: Between frames, s.
         count_time: For which a frame was exposed, s.
         centre: x and y of the beam, pixels.
@@ -55,7 +59,7 @@ class Stated:
     masked: dict[str, int] = field(default_factory=dict)
     full: float = float("inf")
     times: Tensor | None = None
-    time_unit: str = "s"
+    time_unit: str | None = "s"
     frame_time: float | None = None
     count_time: float | None = None
     centre: tuple[float, float] | None = None
@@ -81,7 +85,7 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
         InputError: A number cannot be read.
     """
     detectors = (*homes(name), *DETECTORS)
-    x, y = (_number(file, detectors, (f"beam_center_{axis}",)) for axis in "xy")
+    x, y = (_centre(file, detectors, axis, notes) for axis in "xy")
     sides = [_length(file, detectors, (f"{a}_pixel_size",), PIXEL, notes) for a in "yx"]
     wavelength = _length(file, BEAMS, ("incident_wavelength", "wavelength"), WAVELENGTH, notes)
     if wavelength is None:
@@ -89,28 +93,74 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
         joules = _length(file, BEAMS, energy, ENERGY, notes)
         wavelength = None if joules is None else H * C / joules
     return {
-        "centre": None if x is None or y is None else (x[0], y[0]),
+        "centre": None if x is None or y is None else (x, y),
         "distance": _length(file, detectors, ("detector_distance", "distance"), DISTANCE, notes),
         "pixel": None if None in sides else tuple(sides),
         "wavelength": None if wavelength is None else 1e10 * wavelength,
     }
 
 
-def frame_time_in(file: h5py.File, name: str) -> float | None:
-    """Seconds between frames, where a file states them beside the times of the frames.
+def frame_times_in(file: h5py.File, name: str = "") -> dict[str, float | None]:
+    """Seconds between frames, and for which each was exposed, as a file states them.
 
     Args:
         file: An open file.
         name: The dataset of frames.
 
     Raises:
-        InputError: The number cannot be read.
+        InputError: A number cannot be read.
     """
-    found = _number(file, (*homes(name), *DETECTORS), ("frame_time",))
+    found: dict[str, float | None] = {}
+    for kind, other in (("frame_time", "exposure_period"), ("count_time", "exposure_time")):
+        number = _number(file, (*homes(name), *DETECTORS), (kind, other))
+        found[kind] = None
+        if number is not None and number[0] > 0:
+            in_one = torch.tensor([number[0]], dtype=torch.float64)
+            value, unit = seconds(in_one, number[1] or "s")
+            found[kind] = float(value) if unit else None
+    return found
+
+
+def metadata_of(path: Path, notes: list[str]) -> Path | None:
+    """The file of 8-ID that describes the raw data beside it: ``run_metadata.hdf`` of ``run.h5``.
+
+    Args:
+        path: Of the raw data.
+        notes: Gets a word on which was taken, or why none was.
+    """
+    there = [p for p in sorted(path.parent.glob("*_metadata.hdf")) if p != path]
+    named = [p for p in there if p.name == f"{path.stem}_metadata.hdf"]
+    if not named and len(there) > 1:
+        notes.append(f"{len(there)} files *_metadata.hdf lie beside it, and none is of its name")
+        return None
+    for found in (*named, *there):
+        notes.append(f"what {found.name} says goes before what the file itself does")
+        return found
+    return None
+
+
+def _centre(file: h5py.File, groups: tuple[str, ...], axis: str, notes: list[str]) -> float | None:
+    """The beam on one axis, pixels, moved with the stage of the detector where 8-ID tells it."""
+    found = _number(file, groups, (f"beam_center_{axis}",))
     if found is None:
         return None
-    value, unit = seconds(torch.tensor([found[0]], dtype=torch.float64), found[1] or "s")
-    return float(value) if unit else None
+    new, old = "/entry/instrument/detector_1", f"{OLD}/acquisition"
+    stage = {"x": "x", "y": "z"}[axis]
+    for now, then, side in (
+        (
+            f"{new}/position_{axis}",
+            f"{new}/beam_center_position_{axis}",
+            f"{new}/{axis}_pixel_size",
+        ),
+        (f"{old}/stage_{stage}", f"{old}/stage_zero_{stage}", f"{OLD}/detector/{axis}_pixel_size"),
+    ):
+        if all(k in file and file[k].dtype.kind in "uif" for k in (now, then, side)):
+            here, before, pixel = (float(np.median(array(file, k))) for k in (now, then, side))
+            moved = (here - before) / pixel if pixel else 0.0
+            if np.isfinite(moved) and abs(moved) > 0.5:
+                notes.append(f"the stage moved the beam by {moved:g} pixels in {axis}")
+                return found[0] + moved
+    return found[0]
 
 
 def _places(
@@ -146,8 +196,11 @@ def _length(
     found = _number(file, groups, keys)
     if found is None:
         return None
-    try:
-        return in_si(kind, abs(found[0]), found[1], file.filename, notes)
-    except InputError as error:
-        notes.append(f"the file's {kind.name} is not used: {error.why}")
-        return None
+    is_old = not found[1] and OLD in file and "mm" in kind.tried
+    for unit in ("mm", "") if is_old else (found[1],):
+        try:
+            return in_si(kind, abs(found[0]), unit, file.filename, notes)
+        except InputError as error:
+            why = error.why
+    notes.append(f"the file's {kind.name} is not used: {why}")
+    return None
