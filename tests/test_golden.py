@@ -11,16 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 DEMO = "src/debye/data/demo"
+STACK = ("stack.npy", "--rings", 2, "--frame-time", 0.01, "--centre", "16,16", "--distance", 5,
+         "--pixel", 75e-6, "--energy", 8)  # fmt: skip
 PLAN = "[[stages]]\nframes = 2\nruns = 1\niterations = 2\nportion = 1\n"
 
 MADE = (
     ("dos", f"{DEMO}/rutile.cif", "--model", "fast", "--output", "rutile.csv"),
     ("simulate", "kuramoto", "--runs", 2, "--until", 6.5, "--output", "frames.h5", "--seed", 1),
     ("learn", "frames.h5", "--output", "law.safetensors", "--config", "plan.toml"),
+    ("correlate", *STACK, "--output", "results.hdf"),
     ("screen", DEMO, "--output", "screened", "--model", "fast", "--workers", 1),
     ("screen", f"{DEMO}/binaries.extxyz", "--output", "sure", "--temperatures", 300),
 )
@@ -47,8 +51,8 @@ VERBS = {
     "extrapolate": ("extrapolate", "law.safetensors", "--until", 7, "--from", "frames.h5",
                     "--json"),
     "xpcs": ("xpcs", "frames.h5", "--rings", 2, "--json"),
-    "correlate": ("correlate", "stack.npy", "--rings", 2, "--frame-time", 0.01, "--centre",
-                  "15.5,16", "--distance", 5, "--pixel", 75e-6, "--energy", 8, "--json"),
+    "correlate": ("correlate", *STACK, "--json"),
+    "fit": ("fit", "results.hdf", "--model", "single", "--fix", "baseline=1", "--json"),
 }  # fmt: skip
 
 
@@ -72,6 +76,17 @@ def run(words, folder):
 SUFFIXES = (".csv", ".h5", ".npy", ".hdf", ".safetensors", ".toml")
 
 
+def brownian():
+    """Frames of Brownian motion."""
+    from debye.speckle import Geometry, make_qmap
+    from debye.speckle.xpcs.simulate import Simulated
+
+    geometry = Geometry(x=16, y=16, distance=5.0, pixel=75e-6, wavelength=1.5498)
+    qmap = make_qmap(geometry, torch.ones(33, 33) > 0, 2, q_range=(2e-4, 9e-4))
+    seen = Simulated(qmap, frames=200, frame_time=0.01, diffusion=1e7, photons=3.0, seed=1)
+    return np.concatenate(list(seen.blocks()))
+
+
 def make(folder):
     """The inputs of the verbs."""
     sys.path.insert(0, str(HERE))
@@ -81,7 +96,7 @@ def make(folder):
     rows = [f"{name},{'valid' if i % 3 == 2 else 'train'}" for i, name in enumerate(PAIRS)]
     (folder / "split.csv").write_text("\n".join(["mp_id,split", *rows]) + "\n")
     (folder / "plan.toml").write_text(PLAN)
-    np.save(folder / "stack.npy", np.random.default_rng(0).poisson(2.0, (60, 32, 32)))
+    np.save(folder / "stack.npy", brownian())
     for words in MADE:
         run(words, folder)
     return folder

@@ -9,7 +9,7 @@ import torch
 
 from debye.errors import InputError
 from debye.speckle.data.read_results import read_results
-from debye.speckle.data.results import write_results
+from debye.speckle.data.results import write_fit, write_results
 from debye.speckle.xpcs.average import average
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.fit import fit
@@ -33,7 +33,7 @@ def written(tmp_path_factory):
 
 def test_what_is_written_comes_back(written):
     back = read_results(written)
-    assert back.correlation == replace(FOUND, slices=())
+    assert back.correlation == replace(FOUND, two_time=MAPS)
     assert back.two_time == MAPS
     assert back.start_time == "2026-11-25T12:00:00Z"
     assert back.correlation.qmap == QMAP
@@ -123,16 +123,49 @@ def test_what_others_wrote_keeps_its_errors(written, tmp_path):
     assert off.abs().max() < 1e-12
 
 
+def without(file, *names):
+    for name in names:
+        del file[name]
+
+
+def test_a_file_of_nxxpcs_alone_is_read(written, tmp_path):
+    path = tmp_path / "nexus.hdf"
+    path.write_bytes(written.read_bytes())
+    with h5py.File(path, "a") as file:
+        del file["/xpcs"]
+    back = read_results(path).correlation
+    torch.testing.assert_close(back.g2, FOUND.g2)
+    torch.testing.assert_close(back.error, FOUND.error)
+    assert (back.delay.tolist(), back.frame_time) == (FOUND.delay.tolist(), FOUND.frame_time)
+    assert back.qmap.dynamic.labels.equal(QMAP.dynamic.labels)
+    assert back.qmap.unit == "1/Å"
+
+
+def test_a_fit_is_kept_in_a_copy_or_in_the_file_itself(written, tmp_path):
+    fitted = fit(FOUND, "single")
+    path = write_fit(written, tmp_path / "fitted.hdf", fitted)
+    back = read_results(path)
+    assert back.fit == fitted
+    assert back.correlation == read_results(written).correlation
+    with pytest.raises(InputError, match="it exists"):
+        write_fit(path, path, fitted)
+    again = fit(FOUND, "stretched")
+    assert read_results(write_fit(path, path, again, overwrite=True)).fit == again
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
         (lambda f: f["/xpcs/debye/version"].write_direct(np.array(99)), "it is of version 99"),
-        (lambda f: f.__delitem__("/xpcs/qmap"), "it has no /xpcs/qmap"),
+        (lambda f: without(f, "/xpcs/qmap", "/entry/instrument/masks"), "it has no /xpcs/qmap"),
         (
-            lambda f: [f.__delitem__(f"/xpcs/{k}") for k in ("multitau", "twotime")],
+            lambda f: without(f, "/xpcs/multitau", "/xpcs/twotime", "/entry/data"),
             "neither /xpcs/multitau nor",
         ),
-        (lambda f: f.__delitem__("/xpcs/multitau/normalized_g2"), "normalized_g2"),
+        (
+            lambda f: without(f, "/xpcs/multitau/normalized_g2", "/entry/data/g2"),
+            "normalized_g2",
+        ),
     ],
 )
 def test_files_without_results_are_refused(written, tmp_path, spoil, words):

@@ -58,6 +58,8 @@ VERBS: dict[str, Section] = {
         "study": ("speckle", "Conduct a published study in one go."),
         "correlate": ("correlate", "Correlate a detector's frames into a result file."),
         "xpcs": ("correlate", "Another name of correlate."),
+        "fit": ("xpcs", "Fit relaxation to the g2 of result files: τ by q, diffusion, radius."),
+        "average": ("xpcs", "Average the result files of runs that agree."),
     },
     "Help": {"help": ("command", "Show the help of a verb.")},
 }

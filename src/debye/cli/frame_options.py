@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -91,6 +92,66 @@ Results = Annotated[
         callback=expanded,
         help="Result file to write, by custom x_results.hdf.",
         show_default=False,
+    ),
+]
+ResultFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        callback=expanded,
+        help="Result files: of debye correlate, boost_corr, or others of 8-ID's layout or NXxpcs.",
+        show_default=False,
+    ),
+]
+
+
+class ModelName(str, Enum):
+    """How g2 decays."""
+
+    SINGLE = "single"
+    STRETCHED = "stretched"
+    DOUBLE = "double"
+    CUMULANTS = "cumulants"
+
+
+Model = Annotated[ModelName, typer.Option("--model", help="How g2 decays.")]
+QRange = Annotated[
+    str | None,
+    typer.Option("--q", help="Bins to fit, from:to in the unit of q.", show_default="all"),
+]
+TimeRange = Annotated[
+    str | None,
+    typer.Option("--times", help="Delays to fit, from:to in s.", show_default="all"),
+]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option("--fix", help="A parameter that is known: baseline=1.", show_default="none"),
+]
+Bound = Annotated[
+    list[str] | None,
+    typer.Option("--bound", help="Limits of a parameter: exponent=0.5:2.", show_default="none"),
+]
+Global = Annotated[
+    bool, typer.Option("--global", help="Fit all bins at once, with τ a power of q.")
+]
+Power = Annotated[
+    float | None,
+    typer.Option("--power", help="n of τ ∝ q^−n, with --global.", show_default="fitted"),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", help="Of the sample, K, for a radius.", show_default=False),
+]
+Viscosity = Annotated[
+    float | None,
+    typer.Option("--viscosity", help="Of the solvent, Pa s, for a radius.", show_default=False),
+]
+LeaveOut = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--leave-out",
+        callback=expanded,
+        help="A file of RESULTS that is not to count.",
+        show_default="none",
     ),
 ]
 Replace = Annotated[

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-VERBS = ("dos", "thermo", "bands", "alloy", "invert", "xpcs", "correlate")
+VERBS = ("dos", "thermo", "bands", "alloy", "invert", "xpcs", "correlate", "fit", "average")
 MOST_DEATHS = 25
 """Children that may die; with more, it is not the structures' fault."""
 PATIENCE = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,14 @@ def _cure(said: str, path: Path) -> str:
 
 
 @contextmanager
-def write_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+def write_hdf5(
+    path: str | os.PathLike[str], copy_of: str | os.PathLike[str] | None = None
+) -> Iterator[h5py.File]:
     """Write a file under a temporary name beside it, and rename it when it is whole.
+
+    Args:
+        path: Its name.
+        copy_of: A file whose copy is changed; it is begun empty by default.
 
     Raises:
         InputError: The folder is missing or cannot be written.
@@ -87,7 +94,9 @@ def write_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         )
     unfinished = path.with_name(f".debye-{os.getpid()}-{path.name[-64:]}.tmp")
     try:
-        with h5py.File(unfinished, "w") as file:
+        if copy_of is not None:
+            shutil.copyfile(copy_of, unfinished)
+        with h5py.File(unfinished, "w" if copy_of is None else "r+") as file:
             yield file
         with unfinished.open("rb") as stream:
             os.fsync(stream.fileno())

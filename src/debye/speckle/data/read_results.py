@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +13,34 @@ import torch
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.data.detector import unit_of
 from debye.speckle.data.hdf5 import array, open_hdf5, text
-from debye.speckle.data.results import BEAM, DETECTOR, VERSION
+from debye.speckle.data.results import BEAM, DETECTOR, FIT, VERSION
 from debye.speckle.xpcs.correlation import Correlation
+from debye.speckle.xpcs.fit import Fit
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
 from debye.speckle.xpcs.qmap import Partition, QMap
 from debye.speckle.xpcs.twotime import TwoTime
+from debye.units import TIME_UNITS
+
+OWN = "/xpcs/debye/version"
+NEXUS = {
+    "/xpcs/multitau/normalized_g2": "/entry/data/g2",
+    "/xpcs/multitau/normalized_g2_err": "/entry/data/g2_derr",
+    "/xpcs/multitau/delay_list": "/entry/data/delay_difference",
+    "/xpcs/temporal_mean/scattering_2d": "/entry/data/frame_average",
+    "/xpcs/qmap/dynamic_roi_map": "/entry/instrument/masks/dynamic_roi_map",
+    "/xpcs/qmap/static_roi_map": "/entry/instrument/masks/static_roi_map",
+    "/xpcs/qmap/dynamic_v_list_dim0": "/entry/instrument/masks/dynamic_q_list",
+    "/xpcs/qmap/dynamic_v_list_dim1": "/entry/instrument/masks/dynamic_phi_list",
+    "/xpcs/qmap/static_v_list_dim0": "/entry/instrument/masks/static_q_list",
+    "/xpcs/qmap/mask": "/entry/instrument/masks/mask",
+    "/xpcs/qmap/beam_center_x": f"{DETECTOR}/beam_center_x",
+    "/xpcs/qmap/beam_center_y": f"{DETECTOR}/beam_center_y",
+    "/xpcs/qmap/detector_distance": f"{DETECTOR}/distance",
+    "/xpcs/qmap/pixel_size": f"{DETECTOR}/x_pixel_size",
+}
+"""Where NXxpcs has what 8-ID calls so."""
 
 
 class Results(NamedTuple):
@@ -25,12 +49,15 @@ class Results(NamedTuple):
     correlation: Correlation | None
     two_time: TwoTime | None
     start_time: str = ""
+    fit: Fit | None = None
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
     """Read a result file of debye, boost_corr or another that keeps to the layout of APS 8-ID.
 
-    Files that hold errors alone get replicas that have these errors, independent between delays;
+    A file of NXxpcs alone is read too, if it says where its bins are. Slices of time, two-time maps
+    and what was fitted come along. Files that hold errors alone get replicas that have these
+    errors, independent between delays;
     files whose errors are of another origin keep them.
 
     Args:
@@ -40,13 +67,13 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         InputError: It is missing, damaged, of a newer version, or holds no results.
     """
     with open_hdf5(path) as file:
-        if "/xpcs/qmap" not in file:
+        if "/xpcs/qmap" not in file and NEXUS["/xpcs/qmap/dynamic_roi_map"] not in file:
             raise InputError(
                 f"cannot read results from {path}",
-                why="it has no /xpcs/qmap",
+                why="it has no /xpcs/qmap, and no masks of NXxpcs",
                 fix="give a result file of debye or boost_corr, not the frames",
             )
-        version = int(array(file, "/xpcs/debye/version")) if "/xpcs/debye" in file else VERSION
+        version = int(array(file, OWN)) if OWN in file else VERSION
         if version > VERSION:
             raise InputError(
                 f"cannot read results from {path}",
@@ -55,28 +82,42 @@ def read_results(path: str | os.PathLike[str]) -> Results:
             )
         qmap = _read_qmap(file)
         start = text(file, "/entry/start_time") if "/entry/start_time" in file else ""
-        correlation = _read_multitau(file, qmap) if "/xpcs/multitau" in file else None
+        has_g2 = _named(file, "/xpcs/multitau/normalized_g2") in file or "/xpcs/multitau" in file
+        correlation = _read_multitau(file, qmap) if has_g2 else None
         maps = _read_two_time(file, qmap, correlation) if "/xpcs/twotime" in file else None
+        fitted = _read_fit(file) if FIT in file else None
     if correlation is None and maps is None:
         raise InputError(
             f"cannot read results from {path}",
             why="it has neither /xpcs/multitau nor /xpcs/twotime",
             fix="correlate the frames again",
         )
-    return Results(correlation, maps, start)
+    if correlation is not None:
+        about = {"source": os.fspath(path), **correlation.about}
+        correlation = replace(correlation, two_time=maps, about=about)
+    return Results(correlation, maps, start, fitted)
 
 
 def _read_qmap(file: Any) -> QMap:  # noqa: ANN401 - as above
     """The q-map of a file."""
-    parts = {}
+    parts: dict[str, Partition] = {}
     for kind in ("dynamic", "static"):
         root = f"/xpcs/qmap/{kind}"
-        q, phi = (_floats(file, f"{root}_v_list_dim{n}").ravel() for n in (0, 1))
-        labels = array(file, f"{root}_roi_map", ndim=(2,)).astype(np.int32)
-        index = array(file, f"{root}_index_mapping").astype(np.int64).ravel()
-        parts[kind] = Partition(torch.from_numpy(labels), q, phi, torch.from_numpy(index))
-    own = "/xpcs/debye" in file
-    mask = torch.from_numpy(array(file, "/xpcs/qmap/mask") > 0)
+        if kind == "static" and _named(file, f"{root}_roi_map") not in file:
+            parts[kind] = parts["dynamic"]
+            continue
+        name = _named(file, f"{root}_roi_map")
+        labels = array(file, name, ndim=(2,)).astype(np.int32)
+        try:
+            parts[kind] = _partition(file, root, labels)
+        except InputError:  # NXxpcs does not say how shells are numbered
+            if kind == "dynamic" or OWN in file:
+                raise
+            parts[kind] = parts["dynamic"]
+    own = OWN in file
+    labels = parts["dynamic"].labels.numpy()
+    where = _named(file, "/xpcs/qmap/mask")
+    mask = torch.from_numpy(array(file, where) > 0 if where in file else labels > 0)
     dynamic = parts["dynamic"]
     return QMap(
         dynamic,
@@ -89,30 +130,58 @@ def _read_qmap(file: Any) -> QMap:  # noqa: ANN401 - as above
     )
 
 
+def _partition(file: Any, root: str, labels: np.ndarray) -> Partition:  # noqa: ANN401 - as above
+    """Bins of a file; where it does not say how they are numbered, each has a q of its own."""
+    count = int(labels.max(initial=0))
+    q = _floats(file, f"{root}_v_list_dim0").ravel()
+    name = _named(file, f"{root}_v_list_dim1")
+    phi = _floats(file, name).ravel() if name in file else torch.tensor([180.0]).double()
+    if f"{root}_index_mapping" in file:
+        index = array(file, f"{root}_index_mapping").astype(np.int64).ravel()
+    else:
+        index = np.arange(count)
+        phi = phi if len(q) * len(phi) == count else torch.tensor([180.0]).double()
+    if len(index) != count or (count and index.max() >= len(q) * len(phi)):
+        raise InputError(
+            f"cannot read the q-map of {file.filename}",
+            why=f"it labels {count} bins, and says of {len(index)} where they are",
+            fix="check who wrote the file",
+        )
+    return Partition(torch.from_numpy(labels), q, phi, torch.from_numpy(index))
+
+
 def _read_geometry(file: Any) -> Geometry:  # noqa: ANN401 - as above
     """The geometry of a file."""
     root = "/xpcs/qmap"
-    pixel = _known(file, f"{root}/pixel_size")
+    pixel = _known(file, _named(file, f"{root}/pixel_size"))
     wavelength = _known(file, "/xpcs/debye/wavelength")
     energy = _known(file, f"{BEAM}/incident_energy")
-    sides = array(file, "/xpcs/debye/pixel").tolist() if "/xpcs/debye" in file else []
+    sides = array(file, "/xpcs/debye/pixel").tolist() if OWN in file else []
     tilt = array(file, "/xpcs/debye/tilt").tolist() if "/xpcs/debye/tilt" in file else None
     return Geometry(
-        float(array(file, f"{root}/beam_center_x")),
-        float(array(file, f"{root}/beam_center_y")),
-        _known(file, f"{root}/detector_distance"),
+        _scalar(file, f"{root}/beam_center_x"),
+        _scalar(file, f"{root}/beam_center_y"),
+        _known(file, _named(file, f"{root}/detector_distance")),
         (sides[0], sides[1]) if len(sides) == 2 and pixel else pixel,
         wavelength_of(energy) if wavelength is None and energy is not None else wavelength,
         None if tilt is None else (tilt[0], tilt[1], tilt[2]),
+        _known(file, "/xpcs/debye/dq"),
     )
 
 
 def _read_multitau(file: Any, qmap: QMap) -> Correlation:  # noqa: ANN401 - as above
     """g2 of a file, with its replicas, or such as have its errors."""
     root, own = "/xpcs/multitau", "/xpcs/debye/multitau"
-    delay = torch.from_numpy(array(file, f"{root}/delay_list").astype(np.int64).ravel())
+    frame_time = _scalar(file, f"{DETECTOR}/frame_time") * _stride(file, root)
+    delay = _delays(file, f"{root}/delay_list", frame_time)
     g2 = _floats(file, f"{root}/normalized_g2").T.contiguous()
-    step = _scalar(file, f"{root}/config/stride_frame") * _scalar(file, f"{root}/config/avg_frame")
+    if g2.shape != (len(qmap), len(delay)):
+        raise InputError(
+            f"cannot read g2 from {file.filename}",
+            why=f"it is of {tuple(g2.shape)} bins and delays, and there are "
+            f"{len(qmap)} bins and {len(delay)} delays",
+            fix="check who wrote the file",
+        )
     if own in file:
         rest = _read_own(file, own)
     else:
@@ -124,18 +193,80 @@ def _read_multitau(file: Any, qmap: QMap) -> Correlation:  # noqa: ANN401 - as a
             "contrast": unknown,
             "contrast_replicas": unknown[None],
         }
-    series = _floats(file, "/xpcs/spatial_mean/intensity_vs_time")
+    mean, shells = (_named(file, f"/xpcs/temporal_mean/scattering_{n}d") for n in (2, 1))
+    nothing = torch.full((len(qmap.static),), math.nan, dtype=torch.float64)
+    series = torch.full((2, 0), math.nan, dtype=torch.float64)
+    if "/xpcs/spatial_mean/intensity_vs_time" in file:
+        series = _floats(file, "/xpcs/spatial_mean/intensity_vs_time").reshape(2, -1)
     return Correlation(
         qmap,
-        _scalar(file, f"{DETECTOR}/frame_time") * step,
+        frame_time,
         delay,
         g2=g2,
-        saxs_2d=_floats(file, "/xpcs/temporal_mean/scattering_2d").squeeze(0),
-        saxs_1d=_floats(file, "/xpcs/temporal_mean/scattering_1d").squeeze(0),
+        saxs_2d=_floats(file, mean).reshape(qmap.shape)
+        if mean in file
+        else torch.full(qmap.shape, math.nan, dtype=torch.float64),
+        saxs_1d=_floats(file, shells).reshape(-1, len(qmap.static))[0]
+        if shells in file
+        else nothing,
         intensity=series[1],
         numbers=series[0].round().long(),
+        slices=_read_slices(file, qmap, frame_time),
+        about=_json(file, "/xpcs/debye/about"),
         **rest,
     )
+
+
+def _read_slices(file: Any, qmap: QMap, frame_time: float) -> tuple[Correlation, ...]:  # noqa: ANN401
+    """Slices of time, or runs of which the whole is the mean."""
+    root = "/xpcs/debye/slices"
+    found = []
+    for name in sorted(file[root]) if root in file else ():
+        at = f"{root}/{name}"
+        values: dict[str, Any] = {
+            k: _floats(file, f"{at}/{k}") for k in ("g2", "saxs_2d", "saxs_1d", "intensity")
+        }
+        values |= {k: torch.from_numpy(array(file, f"{at}/{k}")) for k in ("delay", "numbers")}
+        values |= {"about": _json(file, f"{at}/about"), **_read_own(file, at)}
+        found.append(Correlation(qmap, frame_time, **values))
+    return tuple(found)
+
+
+def _read_fit(file: Any) -> Fit:  # noqa: ANN401 - as above
+    """What was fitted."""
+    names = ("q", "values", "replicas", "chi2", "expected", "p_value")
+    words = {k: json.loads(text(file, f"{FIT}/{k}")) for k in ("names", "notes")}
+    return Fit(
+        text(file, f"{FIT}/model"),
+        tuple(words["names"]),
+        unit=text(file, f"{FIT}/unit"),
+        notes=tuple(words["notes"]),
+        **{name: _floats(file, f"{FIT}/{name}") for name in names},
+    )
+
+
+def _stride(file: Any, root: str) -> float:  # noqa: ANN401 - as above
+    """Frames of the detector between two that were correlated; 1 where a file does not say."""
+    names = [f"{root}/config/{k}" for k in ("stride_frame", "avg_frame")]
+    return math.prod(_scalar(file, name) for name in names if name in file)
+
+
+def _delays(file: Any, name: str, frame_time: float) -> Tensor:  # noqa: ANN401 - as above
+    """(D,) delays in frames, also where they are told in seconds."""
+    name = _named(file, name)
+    values, unit = array(file, name).ravel(), unit_of(file[name])
+    if TIME_UNITS.get(unit.lower()) and values.dtype.kind == "f":
+        values = np.rint(values * TIME_UNITS[unit.lower()] / frame_time)
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _json(file: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """A record in a file; empty where there is none, or it is damaged."""
+    try:
+        found = json.loads(text(file, name)) if name in file else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read_two_time(
@@ -149,7 +280,7 @@ def _read_two_time(
     names = [f"{root}/correlation_map/c2_{n + 1:05d}" for n in bins.tolist()]
     upper = np.stack([array(file, name, ndim=(2,)).astype(np.float32) for name in names])
     maps = torch.from_numpy(upper + np.triu(upper, 1).transpose(0, 2, 1))
-    step = _scalar(file, f"{root}/config/stride_frame") * _scalar(file, f"{root}/config/avg_frame")
+    step = _stride(file, root)
     g2 = _floats(file, f"{root}/normalized_g2").T[bins]
     delay = torch.arange(1, g2.shape[1])
     if own not in file:
@@ -215,11 +346,16 @@ def _around(middles: Tensor) -> Tensor:
 
 
 def _floats(file: Any, name: str) -> Tensor:  # noqa: ANN401 - as above
-    return torch.from_numpy(array(file, name).astype(np.float64))
+    return torch.from_numpy(array(file, _named(file, name)).astype(np.float64))
 
 
 def _scalar(file: Any, name: str) -> float:  # noqa: ANN401 - as above
-    return float(np.ravel(array(file, name))[0])
+    return float(np.ravel(array(file, _named(file, name)))[0])
+
+
+def _named(file: Any, name: str) -> str:  # noqa: ANN401 - as above
+    """The name of a dataset in a file: 8-ID's, or NXxpcs' where it has that alone."""
+    return NEXUS[name] if name not in file and NEXUS.get(name, name) in file else name
 
 
 def _known(file: Any, name: str) -> float | None:  # noqa: ANN401 - as above

@@ -6,6 +6,7 @@ under NXxpcs' names. What neither has (replicas, widths of delays) stands under 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from pathlib import Path
@@ -17,12 +18,14 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.data.hdf5 import write_hdf5
 from debye.speckle.xpcs.correlation import Correlation
+from debye.speckle.xpcs.fit import Fit
 from debye.speckle.xpcs.qmap import QMap
 from debye.speckle.xpcs.twotime import TwoTime
 
 VERSION = 1
 """Of what stands under ``/xpcs/debye``."""
 DETECTOR = "/entry/instrument/detector_1"
+FIT = "/xpcs/debye/fit"
 BEAM = "/entry/instrument/incident_beam"
 
 
@@ -44,9 +47,9 @@ def write_results(
     Args:
         path: Its name, ending in ``.hdf``.
         correlation: g2 and what belongs to it.
-        two_time: Maps, of the same frames.
-        start_time: When the first frame was taken, ISO 8601.
-        count_time: Exposure of a frame, s; the frame time by default.
+        two_time: Maps, of the same frames; those of the correlation by default.
+        start_time: When the first frame was taken, ISO 8601; as the frames' file says by default.
+        count_time: Exposure of a frame, s; as the frames' file says by default, or the frame time.
         identifier: Of the scan.
         overwrite: Whether a file of that name may be replaced.
 
@@ -67,20 +70,21 @@ def write_results(
         True
     """
     path = Path(path).expanduser()
+    if two_time is None and correlation is not None:
+        two_time = correlation.two_time
     main = correlation or (two_time.correlation if two_time is not None else None)
     if main is None:
         raise InputError(
             f"cannot write {path}", why="there is no result", fix="give a correlation or maps"
         )
-    if path.exists() and not overwrite:
-        raise InputError(
-            f"cannot write {path}", why="it exists", fix="choose another name, or allow overwriting"
-        )
+    _check_new(path, overwrite)
     binned = 1
     if correlation is not None and two_time is not None:
         binned = round(two_time.frame_time / correlation.frame_time)
     with write_hdf5(path) as file:
-        _write_entry(file, main, start_time, count_time, identifier)
+        about = main.about
+        start_time = start_time or str(about.get("start_time", ""))
+        _write_entry(file, main, start_time, count_time or about.get("count_time"), identifier)
         _write_qmap(file, main.qmap)
         _write_means(file, main)
         if correlation is not None:
@@ -89,6 +93,48 @@ def write_results(
             _write_two_time(file, two_time, binned)
         _link(file)
     return path
+
+
+def write_fit(
+    source: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    fitted: Fit,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a copy of a result file with a fit in it, whole or not at all.
+
+    Args:
+        source: The result file.
+        path: The copy's name; it may be the result file itself.
+        fitted: What was fitted to it; one that it holds already is replaced.
+        overwrite: Whether a file of that name may be replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: The file exists, or its folder does not.
+        ComputationError: The disk is full or failed.
+    """
+    path = Path(path).expanduser()
+    _check_new(path, overwrite)
+    with write_hdf5(path, Path(source).expanduser()) as file:
+        if FIT in file:
+            del file[FIT]
+        group = file.require_group(FIT)
+        for name in ("q", "values", "error", "replicas", "chi2", "expected", "p_value"):
+            group[name] = getattr(fitted, name).numpy()
+        group["model"], group["unit"] = fitted.model, fitted.unit
+        group["names"], group["notes"] = json.dumps(fitted.names), json.dumps(fitted.notes)
+    return path
+
+
+def _check_new(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InputError(
+            f"cannot write {path}", why="it exists", fix="choose another name, or allow overwriting"
+        )
 
 
 def _write_entry(
@@ -146,6 +192,7 @@ def _write_qmap(file: Any, qmap: QMap) -> None:  # noqa: ANN401 - as above
     group["map_units"] = np.array([b"1/A" if geometry.is_physical else b"pixel", b"degree"])
     own = file.require_group("/xpcs/debye")
     own["version"] = VERSION
+    own["dq"] = math.nan if geometry.dq is None else geometry.dq
     own["q_edges"], own["phi_edges"] = qmap.q_edges.numpy(), qmap.phi_edges.numpy()
     own["left_out"] = np.array(qmap.left_out, dtype=np.int64).reshape(-1, 2)
     if geometry.tilt is not None:
@@ -178,6 +225,9 @@ def _write_multitau(file: Any, found: Correlation) -> None:  # noqa: ANN401 - as
         labels = [f"{int(s.numbers[0])}-{int(s.numbers[-1])}" for s in found.slices]
         group["normalized_g2_partial_labels"] = np.array(labels, dtype="S")
     _write_own(file.require_group("/xpcs/debye/multitau"), found)
+    file["/xpcs/debye/about"] = json.dumps(found.about)
+    for k, part in enumerate(found.slices):
+        _write_slice(file.require_group(f"/xpcs/debye/slices/{k:04d}"), part)
 
 
 def _write_own(group: Any, found: Correlation) -> None:  # noqa: ANN401 - as above
@@ -185,6 +235,15 @@ def _write_own(group: Any, found: Correlation) -> None:  # noqa: ANN401 - as abo
     for name in ("width", "replicas", "contrast", "contrast_replicas"):
         group[name] = getattr(found, name).numpy()
     group["counts"] = int(found.counts)
+
+
+def _write_slice(group: Any, part: Correlation) -> None:  # noqa: ANN401 - as above
+    """A slice of time, or a run of which the whole is the mean."""
+    _write_own(group, part)
+    for name in ("delay", "g2", "saxs_1d", "intensity", "numbers"):
+        group[name] = getattr(part, name).numpy()
+    group.create_dataset("saxs_2d", data=part.saxs_2d.numpy(), compression="lzf", shuffle=True)
+    group["about"] = json.dumps(part.about)
 
 
 def _at(delay: Tensor, part: Correlation) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -89,6 +89,7 @@ def power_law(fit: Fit) -> PowerLaw:
         >>> abs(law.power - 2) < 3 * law.power_error
         True
     """
+    fit = _whole(fit)
     log_tau, replicas, weight = _logarithms(fit)
     middle = float(fit.q.log().mean())
     x = fit.q.log() - middle
@@ -128,6 +129,7 @@ def diffusion(fit: Fit) -> Diffusion:
         >>> abs(found.value - 0.2) < 3 * found.error, found.unit
         (True, 'pixels²/s')
     """
+    fit = _whole(fit)
     log_tau, replicas, weight = _logarithms(fit)
     part = weight / weight.sum()
     log_q2 = 2 * fit.q.log()
@@ -138,7 +140,7 @@ def diffusion(fit: Fit) -> Diffusion:
         value,
         value * float(jackknife_error(again)),
         student(best, again, 0.9).exp(),
-        "Å²/s" if fit.unit == "1/Å" else "pixels²/s",
+        {"1/Å": "Å²/s", "pixels": "pixels²/s"}.get(fit.unit, "length²/time"),
         (-log_tau - log_q2).exp(),
     )
 
@@ -177,6 +179,14 @@ def stokes_einstein(found: Diffusion, temperature: float, viscosity: float) -> t
     D = found.value * M2_PER_ANGSTROM2
     radius = 1e9 * K_B * temperature / (6 * math.pi * viscosity * D)
     return radius, radius * found.error / found.value
+
+
+def _whole(fit: Fit) -> Fit:
+    """The bins whose fits did not fail."""
+    good = ~fit.failed
+    if bool(good.all()):
+        return fit
+    return replace(fit, q=fit.q[good], values=fit.values[good], replicas=fit.replicas[:, good])
 
 
 def _logarithms(fit: Fit) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from debye.core.upward import Displayed
-from debye.errors import InputError
+from debye.errors import DebyeError, InputError
 from debye.speckle.values import ByValue, Table, table
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.jackknife import jackknife_error
 from debye.speckle.xpcs.least_squares import solve
 from debye.speckle.xpcs.models import Model, Parameter, model_of
-from debye.speckle.xpcs.problems import Data, data_of, of_all_bins, of_one_bin, restricted
+from debye.speckle.xpcs.problems import (
+    bins_within,
+    data_of,
+    data_of_bins,
+    of_all_bins,
+    of_one_bin,
+    restricted,
+)
 
 BAD = 1e-3
 """p-value below which a fit is called bad."""
@@ -57,8 +66,14 @@ class Fit(ByValue, Displayed):
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        low, high = float(self.p_value.min()), float(self.p_value.max())
+        known = self.p_value[~self.failed]
+        low, high = float(known.min()), float(known.max())
         return f"Fit({self.model} of {len(self.q)} bins, p = {low:.2g} … {high:.2g})"
+
+    @property
+    def failed(self) -> Tensor:
+        """(N,) True where the fit of a bin failed."""
+        return torch.isnan(self.values).any(1)
 
     @property
     def error(self) -> Tensor:
@@ -110,6 +125,21 @@ class Fit(ByValue, Displayed):
         columns |= {"chi2": self.chi2.numpy(), "p_value": self.p_value.numpy()}
         return table(columns)
 
+    def as_json(self) -> dict[str, Any]:
+        """A record of parameters with their errors, of each bin, and how good the fits are."""
+        record: dict[str, Any] = {
+            "model": self.model,
+            "parameters": list(self.names),
+            "q_unit": self.unit,
+            "q": self.q.tolist(),
+        }
+        for i, name in enumerate(self.names):
+            record[name] = self.values[:, i].tolist()
+            record[f"{name}_error"] = self.error[:, i].tolist()
+        for name in ("chi2", "expected", "p_value"):
+            record[name] = getattr(self, name).tolist()
+        return record | {"notes": list(self.notes)}
+
     def _number(self, name: str) -> int:
         if name not in self.names:
             raise InputError(
@@ -137,7 +167,7 @@ def fit(
     q: tuple[float, float] | None = None,
     times: tuple[float, float] | None = None,
 ) -> Fit:
-    """Fit a model of g2 to each bin.
+    """Fit a model of g2 to each bin; where a fit fails its numbers are NaN, and a note says why.
 
     Args:
         correlation: What was measured.
@@ -150,25 +180,103 @@ def fit(
     Raises:
         InputError: There is no such model or parameter, no bin in the range, or fewer delays than
             parameters.
-        ComputationError: The fit does not converge.
+        ComputationError: No fit converges.
     """
     chosen = model_of(model)
-    data = data_of(correlation, chosen, q, times)
     parameters = restricted(chosen, fixed or {}, bounds or {})
-    solved, values, replicas = [], [], []
-    for g2, again, error in zip(data.g2, data.replicas.transpose(1, 0, 2), data.error, strict=True):
-        problem = of_one_bin(chosen, parameters, data, g2, error)
-        found = solve(problem, g2[None], again[:, None], error[None])
-        solved.append(found)
-        values.append(problem.expand(found.u)[0])
-        replicas.append(np.stack([problem.expand(u)[0] for u in found.replicas]))
-    return _told(
-        chosen,
-        data,
-        parameters,
-        torch.from_numpy(np.stack(values)),
-        torch.from_numpy(np.stack(replicas, 1)),
-        *(torch.tensor([getattr(s, k) for s in solved]) for k in ("chi2", "expected", "p_value")),
+    bins = bins_within(correlation, q)
+    fitted = [_one_bin(correlation, chosen, parameters, int(b), times) for b in bins]
+    errors = [one for one in fitted if isinstance(one, DebyeError)]
+    if len(errors) == len(bins):
+        raise errors[0]
+    count, names = len(correlation.replicas), len(parameters)
+    found = [
+        _Fitted.unknown(count, names, one) if isinstance(one, DebyeError) else one for one in fitted
+    ]
+    every_q, unit = correlation.qmap.q[bins], correlation.qmap.unit
+    notes = [
+        f"at q = {value:.4g} {unit} {note}"
+        for value, one in zip(every_q.tolist(), found, strict=True)
+        for note in one.notes(chosen, parameters, correlation.time_unit)
+    ]
+    return Fit(
+        chosen.name,
+        tuple(chosen.names),
+        every_q,
+        unit,
+        torch.from_numpy(np.stack([one.values for one in found])),
+        torch.from_numpy(np.stack([one.replicas for one in found], 1)),
+        chi2=torch.tensor([one.chi2 for one in found], dtype=torch.float64),
+        expected=torch.tensor([one.expected for one in found], dtype=torch.float64),
+        p_value=torch.tensor([one.p_value for one in found], dtype=torch.float64),
+        notes=tuple(notes),
+    )
+
+
+class _Fitted(NamedTuple):
+    """The fit of a bin."""
+
+    values: np.ndarray
+    """(P,)."""
+    replicas: np.ndarray
+    """(K, P)."""
+    chi2: float
+    expected: float
+    p_value: float
+    span: tuple[float, float]
+    """First and last delay that was fitted."""
+    failure: str = ""
+
+    @classmethod
+    def unknown(cls, replicas: int, parameters: int, error: DebyeError) -> _Fitted:
+        """Of a bin whose fit failed."""
+        nan = math.nan
+        values = np.full((replicas + 1, parameters), nan)
+        return cls(values[0], values[1:], nan, nan, nan, (nan, nan), f"{error.what}: {error.why}")
+
+    def notes(self, model: Model, parameters: list[Parameter], unit: str) -> list[str]:
+        """What is not to be trusted in it."""
+        if self.failure:
+            return [self.failure]
+        notes, (first, last) = [], self.span
+        tau = float(self.values[model.names.index("tau")]) if "tau" in model.names else first
+        if not first <= tau <= last:
+            notes.append(
+                f"τ = {tau:.3g} {unit} lies outside the delays, {first:.3g} … {last:.3g} {unit}: "
+                "its value is the model's word alone"
+            )
+        if self.p_value < BAD:
+            notes.append(
+                f"the fit is bad: χ² is {self.chi2:.3g} where {self.expected:.3g} is expected "
+                f"(p = {self.p_value:.1g}); its errors do not hold"
+            )
+        for p, value in zip(parameters, self.values.tolist(), strict=True):
+            if p.low < p.high and np.isclose(value, [p.low, p.high], rtol=1e-6, atol=1e-12).any():
+                notes.append(f"{p.name} = {value:.4g} lies at its bound")
+        return notes
+
+
+def _one_bin(
+    correlation: Correlation,
+    model: Model,
+    parameters: list[Parameter],
+    number: int,
+    times: tuple[float, float] | None,
+) -> _Fitted | DebyeError:
+    """The fit of a bin by itself, or why there is none."""
+    try:
+        data = data_of_bins(correlation, model, np.array([number]), times)
+        problem = of_one_bin(model, parameters, data, data.g2[0], data.error[0])
+        found = solve(problem, data.g2, data.replicas, data.error)
+    except DebyeError as error:
+        return error
+    return _Fitted(
+        problem.expand(found.u)[0],
+        np.stack([problem.expand(u)[0] for u in found.replicas]),
+        found.chi2,
+        found.expected,
+        found.p_value,
+        (float(data.time[0]), float(data.time[-1])),
     )
 
 
@@ -213,56 +321,26 @@ def fit_global(
     parameters = restricted(chosen, fixed or {}, bounds or {})
     problem = of_all_bins(chosen, parameters, data, set(shared), power)
     found = solve(problem, data.g2, data.replicas, data.error)
-    bins = len(data.q)
-    return _told(
-        chosen,
-        data,
-        parameters,
-        torch.from_numpy(problem.expand(found.u)),
-        torch.from_numpy(np.stack([problem.expand(u) for u in found.replicas])),
-        *(torch.full((bins,), getattr(found, k)).double() for k in ("chi2", "expected", "p_value")),
-    )
-
-
-def _told(
-    model: Model,
-    data: Data,
-    parameters: list[Parameter],
-    values: Tensor,
-    replicas: Tensor,
-    chi2: Tensor,
-    expected: Tensor,
-    p_value: Tensor,
-) -> Fit:
-    """A fit, with what is not to be trusted in it."""
-    notes = []
-    for n, q in enumerate(data.q):
-        where = f"at q = {q:.4g} {data.unit}"
-        tau = float(values[n, model.names.index("tau")]) if "tau" in model.names else data.time[0]
-        if not data.time[0] <= tau <= data.time[-1]:
-            notes.append(
-                f"{where} τ = {tau:.3g} s lies outside the delays, "
-                f"{data.time[0]:.3g} … {data.time[-1]:.3g} s: its value is the model's word alone"
-            )
-        if float(p_value[n]) < BAD:
-            notes.append(
-                f"{where} the fit is bad: χ² is {float(chi2[n]):.3g} where "
-                f"{float(expected[n]):.3g} is expected (p = {float(p_value[n]):.1g}); "
-                "its errors do not hold"
-            )
-        for p, value in zip(parameters, values[n].tolist(), strict=True):
-            at_bound = np.isclose(value, [p.low, p.high], rtol=1e-6, atol=1e-12).any()
-            if p.low < p.high and at_bound:
-                notes.append(f"{where} {p.name} = {value:.4g} lies at its bound")
+    values = problem.expand(found.u)
+    replicas = np.stack([problem.expand(u) for u in found.replicas])
+    span = (float(data.time[0]), float(data.time[-1]))
+    notes: dict[str, None] = {}
+    for n, value in enumerate(data.q.tolist()):
+        one = _Fitted(
+            values[n], replicas[:, n], found.chi2, found.expected, found.p_value, span
+        ).notes(chosen, parameters, correlation.time_unit)
+        notes |= {
+            note if "χ²" in note else f"at q = {value:.4g} {data.unit} {note}": None for note in one
+        }
     return Fit(
-        model.name,
-        tuple(model.names),
+        chosen.name,
+        tuple(chosen.names),
         torch.from_numpy(data.q),
         data.unit,
-        values,
-        replicas,
-        chi2,
-        expected,
-        p_value,
-        tuple(notes),
+        torch.from_numpy(values),
+        torch.from_numpy(replicas),
+        chi2=torch.full((len(values),), found.chi2, dtype=torch.float64),
+        expected=torch.full((len(values),), found.expected, dtype=torch.float64),
+        p_value=torch.full((len(values),), found.p_value, dtype=torch.float64),
+        notes=tuple(notes),
     )

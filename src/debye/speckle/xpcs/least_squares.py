@@ -63,7 +63,12 @@ def solve(problem: Problem, g2: np.ndarray, replicas: np.ndarray, error: np.ndar
         return ((problem.g2(u) - g2) / error).ravel()
 
     start = np.clip(problem.start, problem.low, problem.high)
-    found = least_squares(residual, start, bounds=(problem.low, problem.high), x_scale="jac")
+    try:
+        found = least_squares(residual, start, bounds=(problem.low, problem.high), x_scale="jac")
+    except (ValueError, np.linalg.LinAlgError) as reason:
+        raise ComputationError(
+            "cannot fit g2", why=str(reason), fix="bound the parameters, or fit other delays"
+        ) from reason
     if not found.success or not np.isfinite(found.x).all():
         raise ComputationError(
             "cannot fit g2",

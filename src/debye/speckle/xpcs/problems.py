@@ -45,15 +45,49 @@ def data_of(
     Raises:
         InputError: No bin is within them, or fewer delays than the model has parameters.
     """
-    every_q, every_time = correlation.qmap.q.numpy(), correlation.time.numpy()
+    return data_of_bins(correlation, model, bins_within(correlation, q), times)
+
+
+def bins_within(correlation: Correlation, q: tuple[float, float] | None) -> np.ndarray:
+    """Numbers of the bins within limits in q.
+
+    Args:
+        correlation: What was measured.
+        q: Limits in q.
+
+    Raises:
+        InputError: There is none.
+    """
+    every = correlation.qmap.q.numpy()
     low, high = q or (-np.inf, np.inf)
-    bins = np.flatnonzero((every_q >= low) & (every_q <= high))
+    bins = np.flatnonzero((every >= low) & (every <= high))
     if not len(bins):
         raise InputError(
             f"no bin of the q-map has {low:g} ≤ q ≤ {high:g} {correlation.qmap.unit}",
-            why=f"they lie at {every_q.min():.4g} … {every_q.max():.4g}",
+            why=f"they lie at {every.min():.4g} … {every.max():.4g}",
             fix="widen the range of q",
         )
+    return bins
+
+
+def data_of_bins(
+    correlation: Correlation,
+    model: Model,
+    bins: np.ndarray,
+    times: tuple[float, float] | None,
+) -> Data:
+    """Some bins, at the delays within limits at which all of them have g2 with an error.
+
+    Args:
+        correlation: What was measured.
+        model: What is to be fitted.
+        bins: Their numbers.
+        times: Limits in delay, s.
+
+    Raises:
+        InputError: These are fewer delays than the model has parameters.
+    """
+    every_q, every_time = correlation.qmap.q.numpy(), correlation.time.numpy()
     early, late = times or (-np.inf, np.inf)
     g2, error = correlation.g2.numpy()[bins], correlation.error.numpy()[bins]
     usable = (every_time >= early) & (every_time <= late)
@@ -94,6 +128,7 @@ def restricted(
     found = []
     for p in model.parameters:
         low, high = bounds.get(p.name, (p.low, p.high))
+        low, high = (p.low if low == -np.inf else low), (p.high if high == np.inf else high)
         if p.name in fixed:
             low = high = float(fixed[p.name])
         if not (p.low <= low <= high <= p.high):
@@ -103,6 +138,12 @@ def restricted(
                 fix="correct the bounds",
             )
         found.append(p._replace(low=low, high=high))
+    if all(p.low == p.high for p in found):
+        raise InputError(
+            f"there is nothing to fit in the model {model.name}",
+            why="all its parameters are fixed",
+            fix="leave one free",
+        )
     return found
 
 
