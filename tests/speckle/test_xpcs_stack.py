@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image, TiffImagePlugin
 from stacks import (
     DETECTOR,
     FRAMES,
@@ -171,6 +172,14 @@ def test_a_file_of_several_runs_says_so(frames, tmp_path):
             file[f"/entry_{k}/data_{k}/data"] = frames
     assert "holds 2 runs; the first, /entry_1" in Stack.open(tmp_path / "cxi.h5").notes[0]
     assert len(runs_of(str(tmp_path / "cxi.h5"))) == 2
+
+
+def test_images_behind_the_only_page_are_told(frames, tmp_path):
+    said = TiffImagePlugin.ImageFileDirectory_v2()
+    said[270] = "ImageJ=1.53t\nimages=180\nslices=180\n"
+    Image.fromarray(frames[0]).save(tmp_path / "j.tif", tiffinfo=said)
+    with pytest.raises(InputError, match="180 images, and it has 1 pages"):
+        Stack.open(tmp_path / "j.tif")
 
 
 def test_archives_are_read_in_order_and_never_unpickled(frames, tmp_path):
@@ -384,6 +393,22 @@ def test_a_mask_over_most_of_what_is_lit_is_told():
     mask[12:23] = True
     mask[:14] = False
     assert Stack.open(shots.astype(np.uint16), mask=mask).examined().quality.notes == ()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30, 1e300])
+def test_intensities_that_cannot_be_squared_are_refused(scale, frames):
+    with pytest.raises(InputError, match="squares are beyond float32"):
+        Stack.open(frames * scale).examined()
+    filled = frames * 1e-9
+    filled[:, 3, 4] = 9.97e36  # what netCDF writes where nothing is
+    found = Stack.open(filled).examined()
+    assert (found.quality.pixels, bool(found.mask[3, 4])) == ({"stuck": 1}, False)
+
+
+def test_more_delays_than_frames_are_refused(frames):
+    assert len(package.correlate(frames[:20], 2, delays=19).delay) == 19
+    with pytest.raises(InputError, match="cannot correlate at 20 delays"):
+        package.correlate(frames[:20], 2, delays=20)
 
 
 def test_masks_by_their_customs(tmp_path):

@@ -165,6 +165,7 @@ def correlated(
         InputError: What `Correlator` and `TwoTimer` refuse, or a block that cannot be read.
     """
     step, places = stack.interval, stack.places(np.array(counting.kept))
+    _check_delays(how.delays, int(places[-1]))
     correlator = Correlator(qmap, step, delays=how.delays, slice_frames=_slice(places, how.slices))
     bins = None if isinstance(how.two_time, bool) else how.two_time
     timer = None if how.two_time is False else TwoTimer(qmap, step, bins=bins)
@@ -182,6 +183,16 @@ def placed(stack: Stack, counting: Examined) -> Iterator[tuple[np.ndarray, np.nd
     """Blocks of the frames that count, and which frame times after the first they were taken."""
     for block, numbers in stack.blocks(counting=counting):
         yield block, stack.places(numbers)
+
+
+def _check_delays(delays: str | int, last: int) -> None:
+    """Refuse more delays than there are frames apart."""
+    if isinstance(delays, int) and delays > last:
+        raise InputError(
+            f"cannot correlate at {delays} delays",
+            why=f"the last frame is {last} after the first",
+            fix=f"ask for {last} at most, or give more frames",
+        )
 
 
 def _slice(places: np.ndarray, slices: int) -> int | None:

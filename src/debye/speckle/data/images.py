@@ -44,6 +44,7 @@ class ImageFiles:
         with opened(paths[0]) as image:
             frame, each = _frame(image, 0, paths[0]), int(image.nframes)
             facts = header_facts(image.header)
+            _check_pages(image, paths[0])
         # Files of one frame are opened when they are read; of others nobody knows how many.
         held = [each] * len(paths) if each == 1 else [each, *map(_count, paths[1:])]
         self.ends = list(accumulate(held))
@@ -206,6 +207,17 @@ def _frame(image: Any, number: int, path: Path) -> np.ndarray:  # noqa: ANN401 -
     if frame.ndim != 2 or frame.dtype.kind not in "uif" or not frame.size:
         raise _damaged(path, f"its frames are {frame.shape} of {frame.dtype}")
     return frame.astype(frame.dtype.newbyteorder("="), copy=False)
+
+
+def _check_pages(image: Any, path: Path) -> None:  # noqa: ANN401 - a class of fabio
+    """Refuse a tiff of ImageJ whose images lie behind its only page, which fabio does not see."""
+    said = re.search(r"^images=(\d+)", str(image.header.get("imageDescription", "")), re.MULTILINE)
+    if said is not None and int(said[1]) > image.nframes:
+        raise InputError(
+            f"cannot read {path}",
+            why=f"ImageJ says that it holds {said[1]} images, and it has {image.nframes} pages",
+            fix="save it with a page for each image, or as single files",
+        )
 
 
 def _count(path: Path) -> int:

@@ -22,6 +22,8 @@ from debye.speckle.data.repeats import may_be_equal
 from debye.speckle.data.saturation import may_hold_flags
 from debye.speckle.data.survey import Survey, flat, merged, survey, survey_counts
 
+LEAST, LARGEST = 1e-15, 1e15
+"""Intensities whose squares, and sums of these, single precision holds."""
 MOST = 2**20
 """Frames of which a hash is kept."""
 
@@ -87,6 +89,8 @@ class _Judged:
 
     def take(self, frames: np.ndarray, numbers: np.ndarray) -> None:
         """Judge a block."""
+        if frames.dtype.kind == "f":
+            self._check_scale(frames)
         seen = self._looked(frames)
         if seen is None:
             self._examine(frames, numbers)
@@ -95,6 +99,18 @@ class _Judged:
         self.kept += numbers.tolist()
         self._compare(frames, numbers)
         self.last = frames[-1:].copy(), numbers[-1:]
+
+    def _check_scale(self, frames: np.ndarray) -> None:
+        """Refuse numbers most of which single precision cannot square."""
+        some = np.abs(frames[:: max(1, len(frames) // 4)])
+        some = some[(some > 0) & np.isfinite(some)]
+        usual = float(np.median(some)) if some.size else 1.0
+        if not LEAST < usual < LARGEST:
+            raise InputError(
+                "cannot use these frames",
+                why=f"their intensities are about {usual:.2g}, whose squares are beyond float32",
+                fix="give them in other units: multiply all frames by one number",
+            )
 
     def _looked(self, frames: np.ndarray) -> Survey | None:
         """What a block holds in which nothing is wrong; None of the first, and where it may be."""
