@@ -71,10 +71,12 @@ class DenseBand:
         high, end = self.lags.high, self.lags.high + self.filled
         padded = -(-self.filled // STEP) * STEP
         self.buffer[end : high + padded] = 0
-        for b, (first, size) in enumerate(zip(self.slots.first, self.slots.size, strict=True)):
-            cells = slice(b * SECTORS, (b + 1) * SECTORS)
-            self.sums[cells] += self._products(first, size, padded)
-        self.buffer[:high] = self.buffer[self.filled : end].copy()
+        if self.rows + self.filled > self.lags.low:  # else there is no pair yet
+            for b, (first, size) in enumerate(zip(self.slots.first, self.slots.size, strict=True)):
+                cells = slice(b * SECTORS, (b + 1) * SECTORS)
+                self.sums[cells] += self._products(first, size, padded)
+        last = self.buffer[self.filled : end]
+        self.buffer[:high] = last if self.filled >= high else last.copy()
         self.rows += self.filled
         self.filled = 0
 
@@ -91,17 +93,17 @@ class DenseBand:
         diagonals = total.as_strided((SECTORS, self.lags.size, STEP), (STEP * wide, 1, wide + 1))
         return diagonals.sum(2, dtype=torch.float64).flip(1).numpy()
 
-    def binned(self) -> np.ndarray:
-        """(rows // 2, slot) sums of two rows each of those not yet correlated.
+    def couples(self) -> tuple[np.ndarray, np.ndarray]:
+        """(rows // 2, slot) each, the first and second of two rows that are summed to one.
 
-        A row left without its partner is kept for the next call.
+        They are rows not yet correlated; one left without its partner is kept for the next call.
         """
         rows = self.fresh()
         if self.unpaired is not None:
             rows = np.concatenate([self.unpaired[None], rows])
         even = len(rows) // 2 * 2
         self.unpaired = rows[even].copy() if even < len(rows) else None
-        return rows[0:even:2] + rows[1:even:2]
+        return rows[0:even:2], rows[1:even:2]
 
     @property
     def nbytes(self) -> int:

@@ -161,13 +161,13 @@ class Ladder:
         """Correlate the rows of a level, and give their sums to the next."""
         band = self.on_rows[level - self.sparse]
         if self.scheme.lags(level + 1) is not None:
-            binned = band.binned()
-            if len(binned):
-                self._feed(
-                    level + 1,
-                    len(binned),
-                    lambda out, row: np.copyto(out, binned[row : row + len(out)]),
-                )
+            one, two = band.couples()
+
+            def fill(out: np.ndarray, row: int) -> None:
+                np.add(one[row : row + len(out)], two[row : row + len(out)], out=out)
+
+            if len(one):
+                self._feed(level + 1, len(one), fill)
         band.correlate()
 
     def _sparse_levels(self, occupancy: float) -> int:
