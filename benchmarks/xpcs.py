@@ -10,14 +10,18 @@ import argparse
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from functools import partial
 from multiprocessing import get_context
 
+import h5py
+import hdf5plugin
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from debye.speckle.data.stack import Stack
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.diffusion import diffusion, power_law
 from debye.speckle.xpcs.fit import fit
@@ -207,25 +211,54 @@ def latency(count):
     row(count, 1000 * taken / count, time.perf_counter() - began)
 
 
-def _resident(count, photons):
-    """Memory above the libraries of a process that correlates frames of 512², GB."""
+def write(path, count, photons, distinct=256):
+    """A file of frames of 512² in compressed chunks, which repeat after so many."""
+    seen = Simulated(qmap(512), frames=distinct, photons=photons, diffusion=2e-3)
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(
+            "data", (count, 512, 512), "u2", chunks=(1, 512, 512), **hdf5plugin.Bitshuffle()
+        )
+        done = 0
+        for block in seen.blocks(32):
+            data[done : done + len(block)] = block
+            done += len(block)
+        chunks = [data.id.read_direct_chunk((n, 0, 0)) for n in range(distinct)]
+        for n in range(distinct, count):
+            data.id.write_direct_chunk((n, 0, 0), chunks[n % distinct][1])
+
+
+LOOKED = 1024
+"""Frames of which it is told which count: that is done block by block, and its memory is that of a
+few blocks, whatever their number."""
+
+
+def _peak():
+    """Largest resident memory of this process so far, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _resident(path):
+    """Memory above the libraries, GB, and time of a process that goes from a file to g2."""
     torch.set_num_threads(1)
-    random = np.random.default_rng(0)
-    block = random.poisson(photons, (64, 512, 512)).astype(np.uint16)
-    correlator = Correlator(qmap(512))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(count // 64):
-        correlator.update(block)
+    brownian(frames=64).correlate()  # all is imported
+    before = _peak()
+    Stack.open(f"{path}::/data", frames=slice(LOOKED), frame_time=1e-3).examined()
+    looked, began = _peak(), time.perf_counter()
+    stack = Stack.open(f"{path}::/data", frame_time=1e-3)
+    correlator = Correlator(qmap(512), stack.frame_time)
+    for block, numbers in stack.blocks():
+        correlator.update(block, stack.places(numbers))
     correlator.finish()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    return looked - before, _peak() - before, time.perf_counter() - began
 
 
 def memory(count):
-    """Peak memory above the libraries and a block of 64 frames of 512²."""
-    head("frames", "photons a pixel", "GB")
+    """Peak memory above the libraries from a file of frames of 512², and how long it takes."""
+    head("frames", "photons a pixel", "to see which count, GB", "to g2, GB", "s")
     for photons in (0.01, 1.0):
-        with get_context("spawn").Pool(1) as pool:
-            row(count, photons, pool.apply(_resident, (count, photons)))
+        with tempfile.TemporaryDirectory() as folder, get_context("spawn").Pool(1) as pool:
+            write(f"{folder}/frames.h5", count, photons)
+            row(count, photons, *pool.apply(_resident, (f"{folder}/frames.h5",)))
 
 
 WORKS = {
