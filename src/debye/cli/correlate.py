@@ -11,6 +11,7 @@ from debye.cli import options as opt
 from debye.cli.console import DONE, progress_bar, show, tell, to_json, warn
 from debye.cli.inputs import FIGURES, check_range, writable
 from debye.cli.output import draw
+from debye.cli.scans import correlate_each, followed
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ def correlate(
     bad_frames: of.BadFrames = None,
     bins: of.Bin = 1,
     run: of.Run = None,
+    average: of.Average = False,
+    follow: of.Follow = False,
+    count: of.Count = None,
+    timeout: of.Timeout = 30.0,
+    every: of.Every = 5.0,
+    executor: opt.Executor = opt.ExecutorName.LOCAL,
+    executor_config: opt.ExecutorConfig = None,
+    workers: opt.Workers = None,
     overwrite: of.Replace = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
@@ -51,12 +60,14 @@ def correlate(
     is replaced with --overwrite alone. What the file says of beam centre,
     distance, pixel, energy and frame time is used; options go before it. Without all of them q is
     in pixels. Pixels and frames that do not count are left out, and named on stderr. Several runs
-    are averaged, if they agree.
+    are averaged, if they agree; where OUTPUT is a folder, each scan has a file of its own there,
+    and what is done is not done again.
     """
     from debye.speckle.data.analysis import Analysis
-    from debye.speckle.data.correlate import runs_of
 
-    output = fresh(output, overwrite)
+    each = output is not None and (output.is_dir() or not output.suffix) and not average
+    if not each:
+        fresh(output, overwrite)
     figure = writable(plot, "--plot", FIGURES)
     how = Analysis(
         q=rings,
@@ -75,11 +86,29 @@ def correlate(
         two_time=two_time,
         find_centre=find_centre,
     )
-    runs = runs_of(stacks, run)
-    if len(runs) > len(stacks):
-        warn(f"{len(runs)} runs are averaged: {', '.join(runs[:4])}{' …' * (len(runs) > 4)}")
-    found = _correlated(runs, how, run)
-    written(found, output, overwrite)
+    if each and output is not None:
+        if follow or figure:
+            raise InputError(
+                f"cannot use --{'follow' if follow else 'plot'} with a folder of results",
+                why="it is for one",
+                fix="name a file with --output",
+            )
+        return correlate_each(
+            stacks,
+            output,
+            how,
+            run,
+            executor=executor.value,
+            executor_config=executor_config,
+            workers=workers,
+            overwrite=overwrite,
+            as_json=as_json,
+        )
+    if follow:
+        found = followed(stacks, how, output, count=count, timeout=timeout, every=every)
+    else:
+        found = _correlated(stacks, how, run)
+    written(found, output, overwrite or follow)
     report(found, output, as_json=as_json, needed=not figure)
     if figure:
         from debye.plot.xpcs import correlation_figure
@@ -106,10 +135,13 @@ def fresh(output: Path | None, overwrite: bool) -> Path | None:
     return output
 
 
-def _correlated(given: list[object], how: Analysis, run: int | None) -> Correlation:
-    """G2 of what is given, with a progress bar."""
-    from debye.speckle.data.correlate import analysed
+def _correlated(stacks: list[str], how: Analysis, run: int | None) -> Correlation:
+    """g2 of what is given, with a progress bar."""
+    from debye.speckle.data.correlate import analysed, runs_of
 
+    given = runs_of(stacks, run)
+    if len(given) > len(stacks):
+        warn(f"{len(given)} runs are averaged: {', '.join(given[:4])}{' …' * (len(given) > 4)}")
     with progress_bar() as bar:
         task = bar.add_task("correlating frames", total=None)
 

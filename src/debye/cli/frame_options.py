@@ -154,6 +154,25 @@ LeaveOut = Annotated[
         show_default="none",
     ),
 ]
+Average = Annotated[
+    bool, typer.Option("--average", help="Take the mean of several runs, into one file.")
+]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow", help="Follow a file or folder that grows, until no more comes."),
+]
+Count = Annotated[
+    int | None,
+    typer.Option("--count", min=2, help="With --follow: frames after which to end."),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", min=0, help="With --follow: seconds without a frame, to end."),
+]
+Every = Annotated[
+    float,
+    typer.Option("--every", min=0, help="With --follow: seconds between results on the way."),
+]
 Replace = Annotated[
     bool, typer.Option("--overwrite", help="Replace OUTPUT, if there is a file of that name.")
 ]

@@ -98,26 +98,31 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 def graceful_stop(
     message: str = "stopping after this step; the checkpoint is being written",
     grace: float | None = None,
+    apart: float = 0.0,
 ) -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C and SIGTERM ask for a stop instead of breaking off in the middle.
 
     Args:
         message: Said when a stop is asked for.
         grace: Seconds after which the command leaves, wherever it is; `GRACE` if None.
+        apart: Seconds within which a second signal is taken for the first, which comes twice to
+            a verb that `debye.cli.watched` has in a child.
 
     Yields:
         A function that says whether a stop was asked for. A second Ctrl-C breaks off at once.
     """
-    asked, ours = False, may_leave()
+    asked, when, ours = False, 0.0, may_leave()
     with _deadline(GRACE if grace is None else grace, GO_ON) as begin:
 
         def ask(number: int, frame: FrameType | None) -> None:
-            nonlocal asked
+            nonlocal asked, when
+            if asked and monotonic() - when < apart:
+                return
             if asked:
                 if ours:
                     Leave(GO_ON)(number, frame)
                 raise KeyboardInterrupt
-            asked = True
+            asked, when = True, monotonic()
             # The work must not break off because this came in the middle of another message, or
             # because nobody reads them any more.
             with suppress(RuntimeError, OSError):

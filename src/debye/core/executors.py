@@ -27,6 +27,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from debye.core.files import read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+
+EXECUTORS = ("local", "parsl", "dask")
 
 worker_number: int | None = None
 """Which of its machine's workers this process is, from 0; None where `local` did not start it."""
@@ -104,6 +107,45 @@ def local(workers: int, preload: Sequence[str] = ()) -> ExecutorPool:
         return executor
 
     return ExecutorPool(pool, workers, (BrokenExecutor,))
+
+
+def named(
+    name: str,
+    config: str | os.PathLike[str] | None,
+    workers: int | None,
+    scratch: Path,
+    preload: Sequence[str] = (),
+) -> ExecutorPool:
+    """The executor that is asked for by name, with its config.
+
+    Args:
+        name: One of ``EXECUTORS``.
+        config: TOML file that describes a Parsl or Dask executor.
+        workers: Tasks in work at a time; the cores of this machine, or what the config has, if
+            None.
+        scratch: Where Parsl keeps its logs.
+        preload: Modules that local processes import once.
+
+    Raises:
+        InputError: There is none of that name, the config would not be used or cannot be read, or
+            nobody would do the work.
+    """
+    if name not in EXECUTORS:
+        why = f"the choices are {', '.join(EXECUTORS)}"
+        raise InputError(f"there is no executor {name!r}", why=why, fix="choose one of them")
+    if workers is not None and workers < 1:
+        why = "somebody must do the work"
+        raise InputError(f"cannot use {workers} workers", why=why, fix="give one at least")
+    if name == "local":
+        if config is not None:
+            raise InputError(
+                f"the executor config {config} would not be used",
+                why="local processes need no config",
+                fix="choose the executor parsl or dask",
+            )
+        return local(workers or cores(), preload)
+    table = read_toml(config) if config else {}
+    return parsl(table, workers, scratch) if name == "parsl" else dask(table, workers)
 
 
 def _context(preload: Sequence[str]) -> Any:  # noqa: ANN401 - the contexts share no public class

@@ -24,7 +24,7 @@ from debye.core import VERSION, executors
 from debye.core.checkpoint import read_card
 from debye.core.device import pick_device
 from debye.core.executors import ExecutorPool
-from debye.core.files import folder, read_toml
+from debye.core.files import folder
 from debye.crystals.dos.quantities import kelvins
 from debye.crystals.predict.predictor import grid, model_path
 from debye.crystals.screening import store
@@ -55,7 +55,6 @@ AHEAD = 2
 TRIES = 3
 """How often a shard is done again whose worker dies."""
 
-EXECUTORS = ("local", "parsl", "dask")
 IN_PYTHON = "structures given in Python"
 """What a manifest says of inputs that are no files; the digests of the shards tell them apart."""
 
@@ -274,25 +273,10 @@ def _pool(
     name: str, config: str | os.PathLike[str] | None, workers: int | None, job: Job
 ) -> ExecutorPool:
     """The executor that is asked for, with its config."""
-    if name not in EXECUTORS:
-        why = f"the choices are {', '.join(EXECUTORS)}"
-        raise InputError(f"there is no executor {name!r}", why=why, fix="choose one of them")
-    if workers is not None and workers < 1:
-        why = "somebody must do the work"
-        raise InputError(f"cannot use {workers} workers", why=why, fix="give one at least")
     if name == "local":
-        if config is not None:
-            raise InputError(
-                f"the executor config {config} would not be used",
-                why="local processes need no config",
-                fix="choose the executor parsl or dask",
-            )
         pick_device(job.device)  # elsewhere it is the workers' devices that count
-        return executors.local(workers or executors.cores(), ["debye.crystals.screening.worker"])
-    table = read_toml(config) if config else {}
-    if name == "parsl":
-        return executors.parsl(table, workers, job.folder / "parsl")
-    return executors.dask(table, workers)
+    preload = ["debye.crystals.screening.worker"]
+    return executors.named(name, config, workers, job.folder / "parsl", preload)
 
 
 def run_shards(

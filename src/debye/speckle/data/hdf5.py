@@ -43,7 +43,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
     check(path)
     try:
-        with h5py.File(path, "r") as file:
+        with _opened(path) as file:
             yield file
     except DebyeError:
         raise
@@ -53,6 +53,19 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             why=str(error).split("\n")[0],
             fix=_cure(str(error), path),
         ) from error
+
+
+def _opened(path: Path) -> h5py.File:
+    """A file for reading, also one that is being written for readers to follow (SWMR)."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "SWMR" not in str(error) and "already open for write" not in str(error):
+            raise
+        try:
+            return h5py.File(path, "r", libver="latest", swmr=True)
+        except (OSError, ValueError):
+            raise error from None
 
 
 def _cure(said: str, path: Path) -> str:

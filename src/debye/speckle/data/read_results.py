@@ -98,6 +98,19 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     return Results(correlation, maps, start, fitted)
 
 
+def asked_of(path: str | os.PathLike[str]) -> str:
+    """What was asked for when a result file was made, as a digest; empty where that is unknown.
+
+    Args:
+        path: The file.
+    """
+    try:
+        with open_hdf5(path) as file:
+            return str(_json(file, "/xpcs/debye/about").get("asked", ""))
+    except InputError:
+        return ""
+
+
 def _read_qmap(file: Any) -> QMap:  # noqa: ANN401 - as above
     """The q-map of a file."""
     parts: dict[str, Partition] = {}
