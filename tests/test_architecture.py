@@ -130,6 +130,7 @@ OWNERS = {
     "gemmi": ("crystals/structure",),
     "phonopy": (
         "crystals/data",
+        "crystals/lattice/calculate.py",
         "crystals/lattice/phonopy.py",
         "crystals/structure/convert.py",  # a calculator's unit of length
     ),

@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from debye import plot as plot
     from debye import speckle as speckle
     from debye.core.files import DEMO as DEMO
+    from debye.crystals.data.phonopy_files import from_phonopy as from_phonopy
     from debye.crystals.dos.spectrum import Spectrum as Spectrum
     from debye.crystals.dos.thermo_table import Thermodynamics as Thermodynamics
     from debye.crystals.dos.thermo_table import thermodynamics as thermodynamics
     from debye.crystals.dos_io.files import read_measured as read_measured
     from debye.crystals.dos_io.files import read_spectrum as read_spectrum
     from debye.crystals.lattice.bands import Bands as Bands
+    from debye.crystals.lattice.calculate import from_calculator as from_calculator
     from debye.crystals.lattice.force_constants import ForceConstants as ForceConstants
+    from debye.crystals.lattice.harmonic import HarmonicCrystal as HarmonicCrystal
     from debye.crystals.predict.call import bands as bands
     from debye.crystals.predict.call import predict as predict
     from debye.crystals.predict.prediction import Prediction as Prediction
@@ -61,7 +64,10 @@ __getattr__, __dir__, __all__ = lazily(
         "crystals.dos.spectrum": ["Spectrum"],
         "crystals.dos.thermo_table": ["Thermodynamics", "thermodynamics"],
         "crystals.dos_io.files": ["read_measured", "read_spectrum"],
+        "crystals.data.phonopy_files": ["from_phonopy"],
         "crystals.lattice.bands": ["Bands"],
+        "crystals.lattice.calculate": ["from_calculator"],
+        "crystals.lattice.harmonic": ["HarmonicCrystal"],
         "crystals.lattice.force_constants": ["ForceConstants"],
         "crystals.predict.prediction": ["Prediction"],
         "crystals.predict.call": ["bands", "predict"],

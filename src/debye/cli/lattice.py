@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debye.cli import lattice_options as ol
 from debye.cli import options as opt
 from debye.cli.console import progress_bar, show, tell, to_json, warn
 from debye.cli.inputs import FIGURES, check_range, load_predictor, read_one_or_harmonic, writable
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 def bands(
     file: opt.Structure,
-    path: opt.BandPath = "auto",
-    points: opt.Points = 300,
-    velocities: opt.Velocities = False,
-    born: opt.Born = None,
+    path: ol.BandPath = "auto",
+    points: ol.Points = 300,
+    velocities: ol.Velocities = False,
+    born: ol.Born = None,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     output: opt.OptionalOutput = None,

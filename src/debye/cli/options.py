@@ -274,24 +274,6 @@ Fractions = Annotated[
     str,
     typer.Option("--fractions", help="Fractions of B, as start:stop:step or with commas between."),
 ]
-BandPath = Annotated[
-    str,
-    typer.Option(
-        "--path", help="auto; seekpath, by the space group; or labels, | for a jump: 'G X W | L G'."
-    ),
-]
-Points = Annotated[int, typer.Option("--points", help="Points along the path, about.")]
-Born = Annotated[
-    Path | None,
-    typer.Option(
-        "--born",
-        callback=read_path,
-        help="phonopy's BORN of the one crystal: its charges split LO and TO modes.",
-    ),
-]
-Velocities = Annotated[
-    bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants too.")
-]
 
 # Training and evaluation.
 

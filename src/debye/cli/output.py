@@ -159,12 +159,20 @@ class Predictions:
         model: Model file, or None for the shipped one.
         device: Where to compute.
         born: The Born charges of the one crystal.
+        smooth: Whether spectra of force constants are smoothed as the labels were.
     """
 
     def __init__(
-        self, files: list[str], model: Path | None, device: str, born: Path | None = None
+        self,
+        files: list[str],
+        model: Path | None,
+        device: str,
+        born: Path | None = None,
+        *,
+        smooth: bool = False,
     ) -> None:
-        self.files, self.predictor, self.born = files, load_predictor(model, device), born
+        self.files, self.predictor = files, load_predictor(model, device)
+        self.born, self.smooth = born, smooth
         self.good = self.bad = 0
 
     @property
@@ -192,10 +200,12 @@ class Predictions:
         warnings.close()
 
     def _given(self) -> Iterator[Crystal | HarmonicCrystal | FailedInput]:
-        from debye.crystals.predict.harmonic import polar
+        from debye.crystals.predict.harmonic import polar, smooth_of
 
         found = structures(self.files)
-        return found if self.born is None else polar(self.predictor, found, self.born)
+        if self.born is not None:
+            found = polar(self.predictor, found, self.born)
+        return map(smooth_of, found) if self.smooth else found
 
     @property
     def exit_code(self) -> int:

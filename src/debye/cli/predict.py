@@ -7,6 +7,7 @@ from functools import partial as partial_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debye.cli import lattice_options as ol
 from debye.cli import options as opt
 from debye.cli.console import show, tell, to_json, warn, warnings_once
 from debye.cli.inputs import (
@@ -31,7 +32,8 @@ PLOT = ("--plot", FIGURES)
 
 def dos(
     files: opt.Files,
-    born: opt.Born = None,
+    born: ol.Born = None,
+    smooth: ol.Smooth = False,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     partial: opt.PartialName = opt.Partial.NONE,
@@ -61,7 +63,7 @@ def dos(
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
     beside = read_reference(reference, plot)
-    predictions = Predictions(files, model, device, born)
+    predictions = Predictions(files, model, device, born, smooth=smooth)
     shown = level if predictions.calibrated else None
     header = table_header(temperature, unit.value, shown)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
@@ -94,7 +96,8 @@ def thermo(
     temperatures: opt.Temperatures = "0:1000:10",
     basis: opt.BasisName = opt.Basis.ATOM,
     level: opt.Level = 0.9,
-    born: opt.Born = None,
+    born: ol.Born = None,
+    smooth: ol.Smooth = False,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
     plot: opt.Plot = None,
@@ -114,7 +117,7 @@ def thermo(
     kelvin = parse_range(temperatures, "--temperatures", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
-    predictions = Predictions(files, model, device, born)
+    predictions = Predictions(files, model, device, born, smooth=smooth)
     drawn: list[tuple[str, Thermodynamics]] = []
     with files_out:
         for prediction in predictions:

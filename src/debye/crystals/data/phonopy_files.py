@@ -30,6 +30,7 @@ from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of, imbalance
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.validate import type_name
 from debye.crystals.structure_io.formats import could_hold_structures
 from debye.crystals.structure_io.read import FailedInput, as_path, attempt
 from debye.errors import InputError
@@ -69,7 +70,8 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
     and the crystal's notes tell.
 
     Args:
-        given: Anything. A ``Phonopy`` with force constants; a folder with phonopy's record and
+        given: Anything. A `HarmonicCrystal`; a ``Phonopy`` with force constants; a folder with
+            phonopy's record and
             forces; the record, whatever its name is; or the file of forces beside it.
         label: What to call an object in errors.
 
@@ -77,6 +79,8 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
         InputError: It is a calculation of phonopy, and damaged or incomplete; or phonopy is not
             installed.
     """
+    if isinstance(given, HarmonicCrystal):
+        return given
     if comes_from(given, "phonopy", "Phonopy"):
         phonon: Any = given
         has = phonon.force_constants is not None
@@ -84,6 +88,37 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
     if not isinstance(given, str | os.PathLike) or not _is_calculation(path := as_path(given)):
         return None
     return _harmonic(path)
+
+
+def from_phonopy(given: object) -> HarmonicCrystal:
+    """A crystal with the force constants, and Born charges if any, of a calculation of phonopy.
+
+    Args:
+        given: A ``Phonopy`` with force constants; a folder with phonopy's record and forces;
+            the record, whatever its name is; or the file of forces beside it.
+
+    Raises:
+        InputError: It holds no force constants, is damaged or incomplete; or phonopy is not
+            installed.
+
+    Example:
+        >>> from_phonopy("nowhere.yaml")
+        Traceback (most recent call last):
+        debye.errors.InputError: cannot take force constants from nowhere.yaml
+          why: there is no such file
+          fix: give phonopy_params.yaml, FORCE_CONSTANTS, their folder, or a Phonopy that has some
+    """
+    found = force_constants_in(given)
+    if found is None:
+        path = isinstance(given, str | os.PathLike)
+        gone = path and not as_path(given).exists()  # type: ignore[arg-type]
+        raise InputError(
+            f"cannot take force constants from {given if path else type_name(given)}",
+            why="there is no such file" if gone else "it holds none",
+            fix="give phonopy_params.yaml, FORCE_CONSTANTS, their folder, or a Phonopy that has "
+            "some",
+        )
+    return found
 
 
 def _is_calculation(path: Path) -> bool:

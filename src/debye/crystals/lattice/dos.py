@@ -124,6 +124,36 @@ def smoother(points: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def smoothed(sites: Spectrum, points: np.ndarray) -> Spectrum:
+    """Densities of sites as the published labels were smoothed, on their grid.
+
+    Imaginary modes and those beyond the grid are cut off, as there; the total has the shape that
+    `debye.crystals.data.labels.published_recipe` gives it, and each site its part of it.
+
+    Args:
+        sites: (n, F), on whole wavenumbers.
+        points: (G,) whole numbers of cm⁻¹ from 0.
+
+    Returns:
+        (n, G), with 3 states for each atom.
+
+    Raises:
+        InputError: There are no states within the grid.
+    """
+    matrix = smoother(points)
+    axis, density = sites.frequency.numpy(), sites.density.numpy()
+    raw = [np.interp(np.arange(matrix.shape[1]), axis, row, left=0.0, right=0.0) for row in density]
+    filtered = np.array(raw) @ matrix.T
+    total, parts = filtered.sum(0).clip(min=0.0), filtered.clip(min=0.0)
+    area = float(((total[1:] + total[:-1]) * np.diff(points)).sum() / 2)
+    if not area > 0:
+        why = f"there are no states between 0 and {points[-1]:g} cm⁻¹"
+        raise InputError("cannot smooth the spectrum", why=why, fix="check the force constants")
+    scale = 3 * sites.n_atoms.sum().item() / area
+    parts = parts * total / np.where(parts.sum(0) > 0, parts.sum(0), 1.0)
+    return Spectrum(points, scale * parts, sites.n_atoms, "3N", sites.labels)
+
+
 @lru_cache(maxsize=4)
 def line_shapes(frequency: tuple[float, ...], widths: tuple[float, ...]) -> Tensor:
     """How a mode at 0, 1, 2 … cm⁻¹ appears on a grid, for several Gaussian widths.

@@ -25,10 +25,12 @@ class HarmonicCrystal:
     Attributes:
         crystal: The cell; its notes tell what is odd about the calculation.
         force_constants: Between its sites, and to those of other cells.
+        smooth: Whether a prediction of it is smoothed as the published labels were.
     """
 
     crystal: Crystal
     force_constants: ForceConstants
+    smooth: bool = False
 
     def __repr__(self) -> str:
         pairs = len(self.force_constants.values)

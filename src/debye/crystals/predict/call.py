@@ -12,7 +12,7 @@ from debye.crystals.data.born import Given
 from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.harmonic import HarmonicCrystal
-from debye.crystals.predict.harmonic import polar
+from debye.crystals.predict.harmonic import polar, smooth_of
 from debye.crystals.predict.predictor import Predictor, model_path
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.anything import crystals_and
@@ -44,6 +44,7 @@ def predict(
     given: object,
     *,
     born: Given | None = None,
+    smooth: bool = False,
     model: Predictor | str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:  # noqa: ANN401 - one, or a list
@@ -54,6 +55,7 @@ def predict(
         born: phonopy's BORN of the one crystal's primitive cell; a file or its
             content. The spectrum is then that of its force constants, with the dipoles of these
             charges.
+        smooth: Whether spectra of force constants are smoothed as the published labels were.
         model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
         device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
@@ -71,10 +73,9 @@ def predict(
         ['FailedInput', 'Prediction']
     """
     predictor = predictor_of(model, device)
-    if born is None:
-        return predictor.predict(given)
     crystals, many = crystals_and(force_constants_in, given)
-    found = list(predictor(polar(predictor, crystals, born)))
+    items = crystals if born is None else polar(predictor, crystals, born)
+    found = list(predictor(map(smooth_of, items) if smooth else items))
     return found if many else _only(found[0])
 
 

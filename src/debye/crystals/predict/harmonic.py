@@ -65,3 +65,10 @@ def polar(
             yield FailedInput(label, error)
         else:
             yield attempt(label, partial(harmonic, predictor, item, born))
+
+
+def smooth_of(
+    item: Crystal | HarmonicCrystal | FailedInput,
+) -> Crystal | HarmonicCrystal | FailedInput:
+    """Force constants whose spectrum is to be smoothed as the labels were; all else as it is."""
+    return replace(item, smooth=True) if isinstance(item, HarmonicCrystal) else item

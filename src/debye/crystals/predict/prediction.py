@@ -7,16 +7,18 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.core.upward import Displayed
+from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import b_factor
 from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
 from debye.crystals.lattice.bands import Bands, predicted_bands
-from debye.crystals.lattice.dos import by_element
+from debye.crystals.lattice.dos import by_element, smoothed
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.structure.crystal import Crystal
@@ -72,17 +74,27 @@ class Prediction(Displayed):
         """What follows from force constants: no model, hence no uncertainty.
 
         Raises:
-            InputError: A mode is impossibly fast.
+            InputError: A mode is impossibly fast, or none lies where the labels have points.
             ComputationError: The modes cannot be found.
         """
         crystal, sites = given.crystal, given.sites
         total = sites.sum()
+        end = FREQUENCY[-1]
+        beyond = 1 - (total.cumulative([end])[0] / total.integral).item() if given.smooth else 0.0
         warnings = list(crystal.notes)
         if (imaginary := total.imaginary_fraction.item()) > NOTED:
             warnings.append(
                 f"{100 * imaginary:.2g} % of its modes are imaginary: they have no thermodynamics, "
                 "and are left out of it"
             )
+        if given.smooth:
+            sites = smoothed(sites, np.array(FREQUENCY))
+            total = sites.sum()
+            warnings.append(f"smoothed as the published labels were, on {len(FREQUENCY)} points")
+            if beyond > NOTED:
+                warnings.append(
+                    f"{100 * beyond:.2g} % of the states lie above {end:g} cm⁻¹, cut off"
+                )
         labelled = Spectrum(
             sites.frequency, sites.density, sites.n_atoms, labels=site_labels(crystal)
         )

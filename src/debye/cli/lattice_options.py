@@ -1,0 +1,33 @@
+"""Options of the verbs that know force constants: bands, what is added to them, where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from debye.cli.paths import read_path
+
+BandPath = Annotated[
+    str,
+    typer.Option(
+        "--path", help="auto; seekpath, by the space group; or labels, | for a jump: 'G X W | L G'."
+    ),
+]
+Points = Annotated[int, typer.Option("--points", help="Points along the path, about.")]
+Born = Annotated[
+    Path | None,
+    typer.Option(
+        "--born",
+        callback=read_path,
+        help="phonopy's BORN of the one crystal: its charges split LO and TO modes.",
+    ),
+]
+Smooth = Annotated[
+    bool,
+    typer.Option("--smooth", help="Smooth spectra of force constants as the labels were."),
+]
+Velocities = Annotated[
+    bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants too.")
+]
