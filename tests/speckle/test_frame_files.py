@@ -18,6 +18,7 @@ from debye.errors import InputError
 from debye.speckle import correlate, load_frames, read_stack
 from debye.speckle.data import guarded
 from debye.speckle.data.hdf5 import array, open_hdf5
+from debye.speckle.data.stack import Stack
 
 DETECTOR = "entry/instrument/detector"
 COUNT, SIDE = 20, 24
@@ -47,42 +48,56 @@ def xpcs(path, *words):
 @pytest.mark.parametrize(
     ("times", "units", "interval", "unit"),
     [
-        (EVEN, "", 0.1, ""),
         (EVEN, "s", 0.1, "s"),
         (EVEN.astype("f4"), "seconds", 0.1, "s"),
         (np.arange(COUNT) * 100, "ms", 0.1, "s"),
-        (np.arange(COUNT, dtype="i4") * 5, "", 5.0, ""),
         (EVEN * 1e6, "us", 0.1, "s"),
         (EVEN * 1e9, "ns", 0.1, "s"),
         (1.76e9 + EVEN, "s", 0.1, "s"),
         (1_760_000_000 * 10**9 + np.arange(COUNT) * 10**8, "ns", 0.1, "s"),
         (np.uint64(1_760_000_000 * 10**6) + np.arange(COUNT, dtype="u8") * 10**5, "us", 0.1, "s"),
-        (1_760_000_000 * 10**9 + 1 + np.arange(COUNT) * 3, "", 3.0, ""),
         (np.arange(COUNT) * 2.0, "time of the equation", 2.0, ""),
+        (1_760_000_000 * 10**9 + 1 + np.arange(COUNT), "", 1.0, "frames"),
     ],
 )
 def test_times_are_exact_in_every_type_and_unit(times, units, interval, unit, tmp_path):
-    found = correlate(write(tmp_path / "f.h5", times=times, units=units))
-    assert found.interval == pytest.approx(interval, rel=1e-7)
-    assert found.unit == unit
-    assert found.as_json().get("delay_unit", "") == unit
-    assert found.lines()[0].startswith(" delay / s" if unit else "     delay")
-    assert found.quality.lines() == []
+    path = write(tmp_path / "f.h5", times=times, units=units)
+    stack = Stack.open(path)
+    assert stack.interval == pytest.approx(interval, rel=1e-7)
+    assert (stack.time_unit, stack.notes) == (unit, [])
+    found = correlate(path, rings=1)
+    assert found.frame_time == pytest.approx(interval, rel=1e-7)
+    assert found.time_unit == unit
+
+
+@pytest.mark.parametrize(
+    ("times", "interval"),
+    [
+        (EVEN, 0.1),
+        (np.arange(COUNT, dtype="i4") * 5, 5.0),
+        (1_760_000_000 * 10**9 + 1 + np.arange(COUNT) * 3, 3.0),
+    ],
+)
+def test_without_a_unit_seconds_are_assumed_and_told(times, interval, tmp_path):
+    stack = Stack.open(write(tmp_path / "f.h5", times=times))
+    assert stack.frame_time == pytest.approx(interval, rel=1e-7)
+    assert stack.notes == ["the times have no unit, and were taken to be in s"]
 
 
 def test_jitter_far_below_a_step_is_tolerated(tmp_path):
     jitter = 1e-3 * np.sin(np.arange(COUNT) * 7.0)
-    found = correlate(write(tmp_path / "f.h5", times=EVEN + jitter))
-    assert found.interval == pytest.approx(0.1, rel=1e-3)
-    assert found.quality.lines() == []
+    stack = Stack.open(write(tmp_path / "f.h5", times=EVEN + jitter, units="s"))
+    assert stack.interval == pytest.approx(0.1, rel=1e-3)
+    assert stack.examined().quality.lines() == []
 
 
 def test_a_gap_is_told_and_pairs_across_it_are_left_out(tmp_path):
     times = EVEN + 0.3 * (np.arange(COUNT) >= 12)
-    found = correlate(write(tmp_path / "f.h5", times=times))
-    assert found.interval == pytest.approx(0.1)
-    assert found.quality.notes == ("3 frames are missing after t = 1.1: the times leave a gap",)
-    assert found.places.tolist() == [*range(12), *range(15, 23)]
+    stack = Stack.open(write(tmp_path / "f.h5", times=times, units="s"))
+    assert stack.interval == pytest.approx(0.1)
+    notes = stack.examined().quality.notes
+    assert notes == ("3 frames are missing after t = 1.1: the times leave a gap",)
+    assert stack.places(np.arange(COUNT)).tolist() == [*range(12), *range(15, 23)]
 
 
 @pytest.mark.parametrize(
@@ -96,16 +111,21 @@ def test_a_gap_is_told_and_pairs_across_it_are_left_out(tmp_path):
     ],
 )
 def test_times_that_say_nothing_are_refused(times, words, tmp_path):
+    path = write(tmp_path / "f.h5", times=times)
     with pytest.raises(InputError, match=words):
-        correlate(write(tmp_path / "f.h5", times=times))
+        correlate(path)
+    if len(times) < COUNT:
+        stack = Stack.open(path, frame_time=0.2)
+        assert stack.interval == 0.2
+        assert "20 frames but 19 times" in stack.notes[0]
 
 
 @pytest.mark.parametrize(
     ("name", "unit", "step", "words"),
     [
-        ("frame_time", "s", 0.25, "0.25 s apart, its frame_time"),
+        ("frame_time", "s", 0.25, None),
         ("count_time", "ms", 0.25, "0.25 s apart, its count_time"),
-        ("other", "", 1.0, "frames are counted"),
+        ("other", "", 1.0, None),
     ],
 )
 def test_without_times_the_period_is_taken_and_told(name, unit, step, words, tmp_path):
@@ -113,9 +133,9 @@ def test_without_times_the_period_is_taken_and_told(name, unit, step, words, tmp
     with h5py.File(path, "r+") as file:
         file[f"{DETECTOR}/{name}"] = 250.0 if unit == "ms" else 0.25
         file[f"{DETECTOR}/{name}"].attrs["units"] = unit
-    found = correlate(path)
-    assert found.interval == step
-    assert words in found.quality.notes[0]
+    stack = Stack.open(path)
+    assert (stack.interval, stack.time_unit) == (step, "s" if unit else "frames")
+    assert stack.notes == [] if words is None else words in stack.notes[0]
 
 
 # Where the frames are

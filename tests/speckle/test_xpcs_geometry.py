@@ -227,6 +227,29 @@ def test_metadata_of_8id_beside_raw_frames_are_used(layout, tmp_path):
     assert stack.geometry is None
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_detector_of_an_entry_is_found_whatever_its_name(others, tmp_path):
+    """NeXus tells detectors by their class; of two nobody knows whose the frames are."""
+    with h5py.File(tmp_path / "n.nxs", "w") as file:
+        file["/scan_7/measurement/frames"] = simulated()[:9]
+        detector = file.create_group("/scan_7/instrument/lambda")
+        detector["beam_center_x"], detector["beam_center_y"] = 20.5, 21.0
+        detector["distance"], detector["frame_time"] = 3.0, 1e-3
+        detector["x_pixel_size"] = detector["y_pixel_size"] = 55e-6
+        detector["pixel_mask"] = np.eye(SIDE, dtype=np.uint32)
+        for name in ("lambda", *("eiger" for _ in range(others))):
+            file.require_group(f"/scan_7/instrument/{name}").attrs["NX_class"] = "NXdetector"
+        file["/scan_7/instrument/beam/incident_wavelength"] = 1.5
+    stack = Stack.open(tmp_path / "n.nxs")
+    if others:
+        assert (stack.geometry, stack.frame_time) == (None, None)
+        return
+    want = Geometry(20.5, 21.0, 3.0, (55e-6, 55e-6), stack.stated.wavelength)
+    assert want.wavelength == pytest.approx(1.5)
+    assert (stack.geometry, stack.frame_time) == (want, 1e-3)
+    assert int((~stack.mask).sum()) == SIDE
+
+
 def test_no_tilt_is_no_tilt_and_a_tilt_is_kept(tmp_path):
     flat = Geometry(x=24, y=23, distance=5.0, pixel=(75e-6, 55e-6), wavelength=wavelength_of(8))
     turned = Geometry(24, 23, 5.0, (75e-6, 55e-6), flat.wavelength, (0.0, 0.0, 0.0))

@@ -38,6 +38,7 @@ CXI_BITS = {0: "invalid", 1: "saturated", 2: "hot", 3: "dead", 4: "shadowed", 10
 """Bits of a mask of CXI, whose bits 5, 11, 13 and 14 say nothing bad of a pixel."""
 FILE = "file's"
 """What a pixel is that the file masks without saying why."""
+CXI_DETECTOR = "/entry_1/instrument_1/detector_1"
 CXI_GOOD = 1 << 5 | 1 << 11 | 1 << 13 | 1 << 14
 MASKS = ("pixel_mask", "mask", "detectorSpecific/pixel_mask", "bad_pixel_mask")
 CLOCKS = (
@@ -104,10 +105,29 @@ def _number(value: Any) -> float:  # noqa: ANN401 - whatever HDF5 holds
     return number if math.isfinite(number) else 0.0
 
 
-def homes(name: str) -> list[str]:
-    """Groups where what belongs to a dataset may lie."""
+def homes(file: h5py.File, name: str) -> list[str]:
+    """Groups where what belongs to a dataset may lie: its own, and the detector of its entry.
+
+    Args:
+        file: An open file.
+        name: The dataset.
+    """
     group = "/" + name.strip("/").rpartition("/")[0]
-    return list(dict.fromkeys((group, DETECTOR, "/entry_1/instrument_1/detector_1")))
+    instrument = f"/{name.strip('/').split('/')[0]}/instrument"
+    known = (group, DETECTOR, "/entry/instrument/detector_1", CXI_DETECTOR)
+    found = file.get(instrument)
+    keys = list(found)[:50] if isinstance(found, h5py.Group) else []
+    detectors = [f"{instrument}/{k}" for k in keys if _is_detector(found, k)]
+    # Of several nobody knows whose the frames are, if they lie in none of them.
+    return list(dict.fromkeys((*known, *(detectors if len(detectors) == 1 else []))))
+
+
+def _is_detector(group: h5py.Group, key: str) -> bool:
+    """Whether NeXus calls something a detector."""
+    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+        return False
+    kind = group[key].attrs.get("NX_class", "")
+    return (kind.decode() if isinstance(kind, bytes) else kind) == "NXdetector"
 
 
 def masked_in(file: h5py.File, name: str, shape: tuple[int, ...]) -> tuple[Tensor, dict[str, int]]:
@@ -119,7 +139,7 @@ def masked_in(file: h5py.File, name: str, shape: tuple[int, ...]) -> tuple[Tenso
         InputError: A mask is of another shape than a frame, or cannot be read.
     """
     good, counts = np.ones(shape, dtype=bool), dict[str, int]()
-    for path in (f"{home}/{mask}" for home in homes(name) for mask in MASKS):
+    for path in (f"{home}/{mask}" for home in homes(file, name) for mask in MASKS):
         if path not in file:
             continue
         values = array(file, path)
@@ -129,7 +149,7 @@ def masked_in(file: h5py.File, name: str, shape: tuple[int, ...]) -> tuple[Tenso
                 why=f"it is {values.shape}, and a frame {shape}",
                 fix="write one mask of the shape of a frame, 0 where a pixel is good",
             )
-        is_cxi = path.endswith("/detector_1/mask")
+        is_cxi = path == f"{CXI_DETECTOR}/mask"
         if is_cxi and values.dtype.kind in "ui":
             values = values.astype(np.int64) & ~CXI_GOOD
         new = good & (values != 0)
@@ -157,13 +177,13 @@ def taken_at(file: h5py.File, name: str, count: int) -> Taken:
     Raises:
         InputError: The times cannot be read.
     """
-    for path in (f"{home}/{clock}" for home in homes(name) for clock in CLOCKS):
+    for path in (f"{home}/{clock}" for home in homes(file, name) for clock in CLOCKS):
         if path in file and isinstance(file[path], h5py.Dataset) and file[path].ndim == 1:
             times, unit = seconds(exact_times(array(file, path, ndim=(1,))), unit_of(file[path]))
             return Taken(times, unit, is_named=bool(unit_of(file[path])))
     numbers = torch.arange(count, dtype=torch.float64)
     for key in PERIODS:
-        for home in homes(name):
+        for home in homes(file, name):
             period = _number(file[f"{home}/{key}"][()]) if f"{home}/{key}" in file else 0.0
             if period > 0:
                 step, unit = seconds(

@@ -69,9 +69,10 @@ class Hdf5Frames:
         mask, masked = masked_in(file, name, self.shape[1:])
         taken = taken_at(file, name, self.shape[0])
         even = "s apart" in taken.note
-        is_axis = not taken.note and len(taken.times) == self.shape[0]
-        if even and self.shape[0] > 1:
-            said["frame_time"] = said["frame_time"] or float(taken.times[1])
+        is_axis = not taken.note
+        if even and self.shape[0] > 1 and said["frame_time"] is None:
+            said["frame_time"] = float(taken.times[1])
+            notes.append(taken.note)
         return Stated(
             mask=mask,
             masked=masked,

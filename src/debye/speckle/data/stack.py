@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from debye.errors import InputError
-from debye.speckle.data.clock import JITTER, Grid, grid
+from debye.speckle.data.clock import JITTER, Grid, gap_notes, grid
 from debye.speckle.data.in_blocks import examine_blocks
 from debye.speckle.data.poni import read_poni
 from debye.speckle.data.quality import Examined
 from debye.speckle.data.sources import Source, Spec, source_of
+from debye.speckle.dynamics.solver import check_times
 from debye.speckle.values import OneLine
 from debye.speckle.xpcs.geometry import Geometry
 from debye.units import TIME_UNITS
@@ -294,6 +295,20 @@ class Stack(OneLine):
             return "frames"
         return "s" if self.stated.time_unit is None else self.stated.time_unit
 
+    def _has_times(self, given: float | None) -> bool:
+        """Whether each frame has a time; refused where some have none, and nothing is given."""
+        total, times = self.source.shape[0], self.stated.times
+        if times is None or len(times) == total:
+            return times is not None
+        if given is None:
+            raise InputError(
+                f"cannot use the times of {self.source.name}",
+                why=f"there are {total} frames a run but {len(times)} times",
+                fix="give the frame time yourself, or correct the file",
+            )
+        self.notes.append(f"there are {total} frames but {len(times)} times, which are not used")
+        return False
+
     def _only_counts(self) -> bool:
         """Whether times without a unit are the numbers of frames."""
         times = self.stated.times
@@ -323,7 +338,7 @@ class Stack(OneLine):
             raise InputError(
                 f"cannot use a frame time of {given:g} s", why="it must be positive", fix="give it"
             )
-        if self.stated.times is None:
+        if not self._has_times(given):
             found = Grid(step * (given or self.stated.frame_time or 1.0), every)
         else:
             found = self._timed(given)
@@ -351,12 +366,12 @@ class Stack(OneLine):
         """The clock of a file that holds the time of each frame."""
         times = torch.as_tensor(self.stated.times)[self.numbers.start :: self.numbers.step]
         times = times[: len(self.numbers)]
-        if not (times.diff() > 0).all():
-            raise InputError(
-                f"cannot use the times of {self.source.name}",
-                why="they do not rise",
-                fix="give the frame time yourself, and a file without its times",
-            )
+        try:
+            check_times(times)
+        except InputError as error:
+            what = f"{self.source.name}: {error.what}"
+            raise InputError(what, why=error.why, fix=error.fix) from None
+        self.notes += gap_notes(times)
         found, known = grid(times), given or self.stated.frame_time
         if self.stated.time_unit is None and not self._only_counts():
             found = self._in_seconds(found, known, given is not None)

@@ -84,13 +84,13 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
     Raises:
         InputError: A number cannot be read.
     """
-    detectors = (*homes(name), *DETECTORS)
+    detectors, beams = (*homes(file, name), *DETECTORS), _beams(name)
     x, y = (_centre(file, detectors, axis, notes) for axis in "xy")
     sides = [_length(file, detectors, (f"{a}_pixel_size",), PIXEL, notes) for a in "yx"]
-    wavelength = _length(file, BEAMS, ("incident_wavelength", "wavelength"), WAVELENGTH, notes)
+    wavelength = _length(file, beams, ("incident_wavelength", "wavelength"), WAVELENGTH, notes)
     if wavelength is None:
         energy = ("incident_energy", "photon_energy", "energy")
-        joules = _length(file, BEAMS, energy, ENERGY, notes)
+        joules = _length(file, beams, energy, ENERGY, notes)
         wavelength = None if joules is None else H * C / joules
     return {
         "centre": None if x is None or y is None else (x, y),
@@ -98,6 +98,13 @@ def geometry_in(file: h5py.File, name: str, notes: list[str]) -> dict[str, objec
         "pixel": None if None in sides else tuple(sides),
         "wavelength": None if wavelength is None else 1e10 * wavelength,
     }
+
+
+def _beams(name: str) -> tuple[str, ...]:
+    """Groups of the photons, in the entry of the frames first."""
+    entry = "/" + name.strip("/").split("/")[0]
+    own = [f"{entry}{b.removeprefix('/entry')}" for b in BEAMS if b.startswith("/entry/")]
+    return tuple(dict.fromkeys((*own, *BEAMS)))
 
 
 def frame_times_in(file: h5py.File, name: str = "") -> dict[str, float | None]:
@@ -112,7 +119,7 @@ def frame_times_in(file: h5py.File, name: str = "") -> dict[str, float | None]:
     """
     found: dict[str, float | None] = {}
     for kind, other in (("frame_time", "exposure_period"), ("count_time", "exposure_time")):
-        number = _number(file, (*homes(name), *DETECTORS), (kind, other))
+        number = _number(file, (*homes(file, name), *DETECTORS), (kind, other))
         found[kind] = None
         if number is not None and number[0] > 0:
             in_one = torch.tensor([number[0]], dtype=torch.float64)
