@@ -101,9 +101,44 @@ def test_pyxpcsviewer_opens_it(written):
     fitted = seen.fit_g2(bounds=bounds, fit_flag=[True] * 4, fit_func="single")
     assert np.isfinite(fitted["fit_val"]).all()
     assert seen.saxs_2d.squeeze() == pytest.approx(FOUND.saxs_2d.numpy())
+    _, _, parts, _, _, labels = seen.get_g2_stability_data()
+    assert parts[:, : len(FOUND.slices[0].delay)].shape[::2] == (3, 4)
+    assert [label.decode() for label in labels] == ["0-39", "40-79", "80-119"]
+    shared = [FOUND.delay.tolist().index(d) for d in FOUND.slices[0].delay.tolist()]
+    assert parts[0][shared] == pytest.approx(FOUND.slices[0].g2.T.numpy())
+    _, profile, _, _ = seen.get_saxs1d_data(target="saxs1d_partial")
+    assert len(profile) == 3
     half = seen.get_twotime_c2(0, correct_diag=False)["c2_mat"]
     off = ~np.eye(len(half), dtype=bool)
     assert half[off] == pytest.approx(MAPS.maps[0].numpy()[off])
+
+
+def test_runs_with_bad_pixels_of_their_own_are_averaged():
+    open_ = torch.ones(40, 40) > 0
+    open_[5, 5:9] = False
+    holed = make_qmap(GEOMETRY, open_, 2, phi=2, q_range=(3e-4, 1.4e-3))
+    assert holed.digest != QMAP.digest
+    runs = [Simulated(q, frames=120, diffusion=5e7, seed=4).correlate() for q in (QMAP, holed)]
+    mean = average(runs)
+    assert mean.qmap.mask.equal(open_)
+    assert mean.qmap.dynamic.labels.equal(QMAP.dynamic.labels * open_)
+    moved = make_qmap(replace(GEOMETRY, x=20.5), open_, 2, phi=2, q_range=(3e-4, 1.4e-3))
+    with pytest.raises(InputError, match="another geometry"):
+        average([runs[0], Simulated(moved, frames=120, diffusion=5e7).correlate()])
+
+
+def test_pyxpcsviewer_opens_a_mean(tmp_path):
+    viewer = pytest.importorskip(
+        "pyxpcsviewer.core.xpcs_file", reason="xpcs-viewer is not installed: its core reads results"
+    )
+    runs = [Simulated(QMAP, frames=120, diffusion=5e7, seed=k).correlate() for k in (1, 2)]
+    mean = average(runs)
+    path = mean.write(tmp_path / "mean_results.hdf")
+    _, _, g2, error, _ = viewer.XpcsFile(str(path)).get_g2_data()
+    assert g2 == pytest.approx(mean.g2.T.numpy())
+    assert error == pytest.approx(mean.error.T.numpy())
+    back = read_results(path).correlation
+    assert back == mean
 
 
 def test_what_others_wrote_keeps_its_errors(written, tmp_path):

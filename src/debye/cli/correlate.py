@@ -25,7 +25,7 @@ Number = TypeVar("Number", int, float)
 
 def correlate(
     stacks: of.Stacks,
-    output: of.Results = None,
+    output: of.ResultsOfEach = None,
     mask: of.Mask = None,
     centre: of.Centre = None,
     find_centre: of.FindCentre = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +73,7 @@ Which = Annotated[
 Run = Annotated[
     int | None,
     typer.Option(
-        "--run", min=0, help="Which run of a file of several, from 0.", show_default="the first"
+        "--run", min=0, help="Which run of a file of several, from 0.", show_default="all"
     ),
 ]
 Slices = Annotated[
@@ -85,15 +85,19 @@ FindCentre = Annotated[
         "--find-centre", help="Take the centre about which the mean frame is most nearly round."
     ),
 ]
-Results = Annotated[
-    Path | None,
-    typer.Option(
+
+
+def _results(more: str = "") -> Any:  # noqa: ANN401 - typer's own
+    return typer.Option(
         "--output",
         callback=expanded,
-        help="Result file to write, by custom x_results.hdf.",
+        help=f"Result file to write, by custom x_results.hdf{more}.",
         show_default=False,
-    ),
-]
+    )
+
+
+Results = Annotated[Path | None, _results()]
+ResultsOfEach = Annotated[Path | None, _results("; or a folder, of a file for each scan")]
 ResultFiles = Annotated[
     list[Path],
     typer.Argument(

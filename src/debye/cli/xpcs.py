@@ -125,12 +125,15 @@ def _correlation(path: Path) -> Correlation:
     """g2 of a result file."""
     from debye.speckle.data.read_results import read_results
 
-    found = read_results(path).correlation
-    if found is None:
+    held = read_results(path)
+    if held.correlation is not None:
+        return held.correlation
+    if held.two_time is None:
         raise InputError(
             f"cannot use {path}", why="it holds no g2", fix="correlate the frames again"
         )
-    return found
+    tell(f"{path} holds two-time maps alone: g2 is that of their diagonals")
+    return held.two_time.correlation
 
 
 def _record(found: Correlation, fitted: Fit, solvent: tuple[float, float] | None) -> dict[str, Any]:

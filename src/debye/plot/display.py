@@ -26,6 +26,7 @@ from debye.plot.crystals import draw_prediction
 from debye.plot.dos import draw_dos
 from debye.plot.notebook import (
     bands_card,
+    correlation_card,
     crystal_card,
     fitted_card,
     frames_card,
@@ -171,3 +172,4 @@ html.register(Bands, bands_card)
 html.register(Thermodynamics, thermodynamics_card)
 html.register(Frames, frames_card)
 html.register(FittedSystem, fitted_card)
+html.register(Correlation, correlation_card)

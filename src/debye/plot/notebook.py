@@ -23,6 +23,7 @@ from debye.plot.svg import HEIGHT, WIDTH, Picture, card, png, svg, swatch, thinn
 from debye.plot.text import FREQUENCY_LABELS, UNIT_NAMES
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.xpcs.correlation import Correlation
 
 MOST = 8
 """Elements, parameters or warnings that are told one by one."""
@@ -227,6 +228,29 @@ def _image(frames: Frames) -> str:
     depth = np.log10(np.clip(small / (small.max() or 1.0), 1e-4, 1.0)) / 4 + 1
     colours = (255 * matplotlib.colormaps["viridis"](np.linspace(0, 1, 16))[:, :3]).astype(np.uint8)
     return png((15 * depth).round().astype(np.uint8), colours, "The first frame, logarithmic")
+
+
+def correlation_card(found: Correlation) -> str:
+    """Bins, delays, frames and contrast, what was assumed, and g2 − 1 of some bins."""
+    q, contrast = found.qmap.q.numpy(), found.contrast.numpy()
+    time = np.log10(found.time.numpy())
+    unit = found.time_unit
+    facts = [
+        f"{len(q)} bins, q = {q.min():.3g} to {q.max():.3g} {found.qmap.unit}",
+        f"{len(found.numbers)} frames; τ = {found.time[0]:.3g} to {found.time[-1]:.3g} {unit}",
+        f"contrast {np.nanmin(contrast):.3f} to {np.nanmax(contrast):.3f}"
+        if np.isfinite(contrast).any()
+        else "contrast unknown",
+    ]
+    above = found.g2.numpy() - 1
+    highest = float(np.nanmax(above)) if np.isfinite(above).any() else 1.0
+    picture = Picture((time[0], time[-1]), (0.0, max(1.05 * highest, 1e-3)), left=70)
+    for k in sorted({round(k) for k in np.linspace(0, len(q) - 1, min(len(q), MOST))}):
+        there = np.isfinite(above[k])
+        picture.curve(*thinned(time[there], np.clip(above[k][there], 0, None)), look=LINE)
+    picture.axis(ticks(time[0], time[-1]), f"log₁₀ τ / {unit or 'unit of time'}; upwards g2 − 1")
+    picture.upward(ticks(*picture.y))
+    return card("Correlation", facts, picture.svg("g2 − 1 against delay"), found.notes[:MOST])
 
 
 def fitted_card(fitted: FittedSystem) -> str:

@@ -22,6 +22,7 @@ from debye.speckle.data.analysis import (
     unheard,
 )
 from debye.speckle.data.frames import Frames
+from debye.speckle.data.hdf5 import open_hdf5, text
 from debye.speckle.data.held import HeldStack, is_own
 from debye.speckle.data.images import IMAGES
 from debye.speckle.data.nexus import load_frames
@@ -309,11 +310,40 @@ def _about(stack: Stack, counting: Examined, heard: _Heard) -> dict[str, Any]:
     quality = counting.quality.as_json()
     lines = set(counting.quality.lines()) - set(counting.quality.notes)
     notes = [note for note in heard.notes if note not in lines]
+    count_time = stack.stated.count_time
+    known = {"start_time": start_time(stack), "count_time": count_time}
     return {
+        **{name: value for name, value in known.items() if value},
         "source": stack.source.name,
         "time_unit": stack.time_unit,
         "left_out": {**quality, "notes": notes},
     }
+
+
+STARTS = (
+    "/entry/start_time",
+    "/entry/instrument/detector/detectorSpecific/data_collection_date",
+    "/entry_1/start_time",
+    "/measurement/instrument/acquisition/start_time",
+)
+"""Where HDF5 files say when they were begun: NeXus, EIGER, CXI, Data Exchange."""
+
+
+def start_time(stack: Stack) -> str:
+    """When the first frame was taken, as its file says; empty where it does not.
+
+    Args:
+        stack: Of the frames.
+    """
+    path = getattr(stack.source, "path", None)
+    if path is None:
+        return ""
+    try:
+        with open_hdf5(path) as file:
+            said = [text(file, name, 100) for name in STARTS if name in file]
+    except InputError:  # it is no text
+        return ""
+    return said[0] if said else ""
 
 
 def _mean(runs: list[Correlation]) -> Correlation:

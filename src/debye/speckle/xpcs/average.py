@@ -12,6 +12,7 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.least_squares import goodness
+from debye.speckle.xpcs.qmap import QMap
 
 ODD = 1e-4
 """p-value below which a run is taken to differ from the others."""
@@ -55,6 +56,9 @@ def average(
     frames = torch.tensor([len(run.numbers) for run in runs]).double()
     return replace(
         cut[0],
+        qmap=_joint(runs),
+        two_time=None,
+        about={},
         g2=_mean(cut, "g2", weight),
         replicas=_mean(cut, "replicas", weight),
         contrast=_mean(cut, "contrast", weight),
@@ -96,7 +100,7 @@ def _check_alike(runs: Sequence[Correlation], names: list[str]) -> None:
             != first.qmap.shape,
             f"another geometry: {run.qmap.geometry}, not {first.qmap.geometry}": run.qmap.geometry
             != first.qmap.geometry,
-            "another q-map": run.qmap.digest != first.qmap.digest,
+            "another q-map": not _same_bins(run.qmap, first.qmap),
             f"a frame time of {run.frame_time:g} s, not {first.frame_time:g}": not np.isclose(
                 run.frame_time, first.frame_time
             ),
@@ -112,9 +116,43 @@ def _check_alike(runs: Sequence[Correlation], names: list[str]) -> None:
                 )
 
 
+def _same_bins(one: QMap, other: QMap) -> bool:
+    """Whether two maps are the same where both count: each run has bad pixels of its own."""
+    if one.digest == other.digest:
+        return True
+    if one.shape != other.shape:
+        return False
+    both = one.mask & other.mask
+    parts = ((one.dynamic, other.dynamic), (one.static, other.static))
+    return all(
+        a.index.equal(b.index)
+        and a.q.shape == b.q.shape
+        and a.phi.shape == b.phi.shape
+        and torch.allclose(a.q, b.q, rtol=1e-9, atol=0)
+        and torch.allclose(a.phi, b.phi)
+        and a.labels[both].equal(b.labels[both])
+        for a, b in parts
+    )
+
+
+def _joint(runs: Sequence[Correlation]) -> QMap:
+    """The map of the pixels that count in all runs."""
+    first = runs[0].qmap
+    both = torch.stack([run.qmap.mask for run in runs]).all(0)
+    if both.equal(first.mask):
+        return first
+    parts = {
+        name: replace(part, labels=part.labels * both)
+        for name, part in (("dynamic", first.dynamic), ("static", first.static))
+    }
+    if any(len(part.labels.unique()) <= len(part) for part in parts.values()):
+        return first  # a bin or shell counts in some runs alone
+    return replace(first, mask=both, **parts)  # type: ignore[arg-type]
+
+
 def _check_agreement(runs: list[Correlation], weight: Tensor, names: list[str]) -> None:
     """Refuse runs of which one is not like the others."""
-    odd = {}
+    odd, how = {}, {}
     for i, name in enumerate(names):
         others, rest = [r for j, r in enumerate(runs) if j != i], np.delete(weight.numpy(), i)
         share = torch.from_numpy(rest)
@@ -128,10 +166,22 @@ def _check_agreement(runs: list[Correlation], weight: Tensor, names: list[str]) 
         _, p_value = goodness(chi2, left)
         if p_value < ODD:
             odd[name] = p_value
+            how[name] = _by_how_much(runs[i], apart, error, known)
     if odd:
         worst = min(odd, key=lambda name: odd[name])
         raise InputError(
             "cannot average these runs",
-            why=f"g2 of run {worst} differs from that of the others (p = {odd[worst]:.1g})",
+            why=f"g2 of run {worst} differs from that of the others, most {how[worst]} "
+            f"(p = {odd[worst]:.1g})",
             fix=f"leave run {worst} out, or average without the check if that is meant",
         )
+
+
+def _by_how_much(run: Correlation, apart: Tensor, error: Tensor, known: Tensor) -> str:
+    """Where a run is farthest from the others, and how far."""
+    far = torch.where(known, (apart / error).abs(), torch.zeros_like(apart))
+    k, d = divmod(int(far.argmax()), far.shape[1])
+    return (
+        f"by {float(apart[k, d]):.3g} ± {float(error[k, d]):.1g} at q = {float(run.qmap.q[k]):.4g} "
+        f"{run.qmap.unit}, τ = {float(run.time[d]):.3g} {run.time_unit}"
+    )
