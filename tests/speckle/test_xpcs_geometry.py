@@ -221,9 +221,17 @@ def test_metadata_of_8id_beside_raw_frames_are_used(layout, tmp_path):
     assert stack.frame_time == 2e-3
     assert "A012_run_metadata.hdf says goes before" in stack.notes[0]
     assert "moved the beam by 3 pixels in x" in stack.notes[1]
+    for name in ("A012_run_00001-00009.h5", "A013_run.h5"):  # a part of that run; another one
+        (tmp_path / name).write_bytes((tmp_path / "A012_run.h5").read_bytes())
+    assert Stack.open(tmp_path / "A012_run_00001-00009.h5").geometry == geometry
+    (tmp_path / "B_metadata.hdf").unlink()
+    other = Stack.open(tmp_path / "A013_run.h5")
+    assert "of 1 *_metadata.hdf beside it none is of its name" in other.notes[0]
+    assert other.geometry is None
+    (tmp_path / "B_metadata.hdf").write_bytes(b"not looked at")
     (tmp_path / "A012_run_metadata.hdf").rename(tmp_path / "C_metadata.hdf")
     stack = Stack.open(tmp_path / "A012_run.h5")
-    assert "2 files *_metadata.hdf lie beside it" in stack.notes[0]
+    assert "of 2 *_metadata.hdf beside it none" in stack.notes[0]
     assert stack.geometry is None
 
 

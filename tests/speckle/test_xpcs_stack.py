@@ -43,6 +43,7 @@ WRITERS = {
     "edfs": lambda folder, frames: write_edfs(folder / "edfs", frames),
     "pages": lambda folder, frames: write_pages(folder / "pages.tif", frames),
     "npy": lambda folder, frames: write_npy(folder / "frames.npy", frames),
+    "npy of one run": lambda folder, frames: write_npy(folder / "run.npy", frames[None]),
     "npz": lambda folder, frames: write_npz(folder / "frames.npz", frames, mask=frames[0] > 9),
     "npz of many": lambda folder, frames: (
         f"{write_npz(folder / 'two.npz', frames, dark=frames[:9])}::frames"

@@ -160,8 +160,10 @@ class _Judged:
         if self.hidden is None:
             self.hidden = np.flatnonzero(~self.mask.numpy())
         for frame, number in zip(frames.reshape(len(frames), -1), numbers.tolist(), strict=True):
-            values = frame.copy()
-            values[self.hidden] = 0
+            values = frame
+            if len(self.hidden):
+                values = frame.copy()
+                values[self.hidden] = 0
             if self.first_of.setdefault(hash(values.tobytes()), number) != number:
                 self.again.append(number)
         while len(self.first_of) > MOST:

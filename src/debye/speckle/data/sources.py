@@ -62,7 +62,7 @@ class ArrayFrames:
     """Frames in memory, or mapped from a file.
 
     Args:
-        values: (time, qy, qx).
+        values: (time, qy, qx), or (1, time, qy, qx).
         name: What to call them in an error.
 
     Raises:
@@ -70,6 +70,7 @@ class ArrayFrames:
     """
 
     def __init__(self, values: np.ndarray, name: str = "the frames") -> None:
+        values = values[0] if values.ndim == 4 and len(values) == 1 else values
         if values.ndim != 3 or values.dtype.kind not in "uifb" or 0 in values.shape:
             raise InputError(
                 f"cannot read {name}",

@@ -135,15 +135,28 @@ def metadata_of(path: Path, notes: list[str]) -> Path | None:
         path: Of the raw data.
         notes: Gets a word on which was taken, or why none was.
     """
-    there = [p for p in sorted(path.parent.glob("*_metadata.hdf")) if p != path]
-    named = [p for p in there if p.name == f"{path.stem}_metadata.hdf"]
-    if not named and len(there) > 1:
-        notes.append(f"{len(there)} files *_metadata.hdf lie beside it, and none is of its name")
+    there = {
+        p: p.name.removesuffix("_metadata.hdf")
+        for p in sorted(path.parent.glob("*_metadata.hdf"))
+        if p != path
+    }
+    named = [p for p, stem in there.items() if _is_of(path, stem)]
+    if not named and len(there) == 1:
+        others = [p for p in path.parent.iterdir() if p != path and p not in there]
+        (only, stem), *_ = there.items()
+        named = [] if any(_is_of(p, stem) for p in others) else [only]
+    if not named:
+        if there:
+            notes.append(f"of {len(there)} *_metadata.hdf beside it none is of its name")
         return None
-    for found in (*named, *there):
-        notes.append(f"what {found.name} says goes before what the file itself does")
-        return found
-    return None
+    found = max(named, key=lambda p: len(there[p]))
+    notes.append(f"what {found.name} says goes before what the file itself does")
+    return found
+
+
+def _is_of(path: Path, stem: str) -> bool:
+    """Whether a file is called so, or so with more behind it: ``run_master`` of ``run``."""
+    return path.stem == stem or path.stem.startswith(f"{stem}_")
 
 
 def _centre(file: h5py.File, groups: tuple[str, ...], axis: str, notes: list[str]) -> float | None:
