@@ -166,6 +166,8 @@ OWNERS = {
         "crystals/structure_io/tables.py",
         "crystals/inversion/rank.py",
     ),
+    "starlette": ("studio",),
+    "uvicorn": ("studio/serve.py",),
     "filelock": ("crystals/screening/store.py",),
     "parsl": ("core/executors.py",),
     "dask": ("core/executors.py",),

@@ -185,6 +185,21 @@ def test_band_yaml_is_what_phonopy_writes(tmp_path):
     assert [p["symbol"] for p in ours["points"]] == [p["symbol"] for p in known["points"]]
 
 
+def test_eigenvectors_of_band_yaml_are_phonopys(tmp_path):
+    """D(q) e = ω² e with phonopy's own D(q), whose phases are of the whole way between atoms."""
+    phonon, crystal = emt("Cu3Au")
+    bands = Bands.of(crystal, from_phonopy(phonon), path_of(crystal, 12))
+    written = yaml.safe_load(bands.write_yaml(tmp_path / "band.yaml").read_text())
+    for point in written["phonon"]:
+        phonon.run_qpoints([point["q-position"]], with_dynamical_matrices=True)
+        D = phonon.qpoints.dynamical_matrices[0]
+        modes = [np.array(mode["eigenvector"]) @ [1, 1j] for mode in point["band"]]
+        E = np.array([mode.ravel() for mode in modes])
+        np.testing.assert_allclose(E.conj() @ E.T, np.eye(len(E)), atol=1e-10)
+        found = np.einsum("ja,ab,jb->j", E.conj(), D, E).real
+        np.testing.assert_allclose(E @ D.T, found[:, None] * E, atol=2e-6)
+
+
 def test_csv_and_record_hold_the_bands():
     crystal = CRYSTALS["salt"]
     bands = Bands.of(crystal, force_constants_of(crystal), path_of(crystal), velocities=True)

@@ -61,6 +61,7 @@ VERBS: dict[str, Section] = {
         "fit": ("xpcs", "Fit relaxation to the g2 of result files: τ by q, diffusion, radius."),
         "average": ("xpcs", "Average the result files of runs that agree."),
     },
+    "Look": {"studio": ("studio", "Open the studio: crystals and speckle on a page.")},
     "Help": {"help": ("command", "Show the help of a verb.")},
 }
 INVERT: dict[str, Section] = {

@@ -99,7 +99,7 @@ def local(workers: int, preload: Sequence[str] = ()) -> ExecutorPool:
     """
 
     def pool(stack: ExitStack) -> Executor:
-        context = _context(preload)
+        context = process_context(preload)
         executor = ProcessPoolExecutor(
             workers, context, initializer=_start_worker, initargs=(context.Value("i", 0),)
         )
@@ -148,8 +148,12 @@ def named(
     return parsl(table, workers, scratch) if name == "parsl" else dask(table, workers)
 
 
-def _context(preload: Sequence[str]) -> Any:  # noqa: ANN401 - the contexts share no public class
-    """Processes forked from a clean one that has imported torch, where that can be."""
+def process_context(preload: Sequence[str]) -> Any:  # noqa: ANN401 - the contexts share no public class
+    """Processes forked from a clean one that has imported torch, where that can be.
+
+    Args:
+        preload: Modules that it has imported too.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

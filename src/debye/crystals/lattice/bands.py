@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import pi
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from debye.core.files import atomic_write
 from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.crystals.dos.spectrum import Spectrum
@@ -43,6 +45,24 @@ NOT_TRAINED = (
     "or velocity was ever trained on"
 )
 NO_SPLITTING = "polar crystals lack the splitting of LO and TO modes near Γ"
+
+
+class Modes(NamedTuple):
+    """The modes of a crystal of n sites at one wave vector q.
+
+    Mode j displaces site i of the cell at R (in units of the lattice vectors) by
+
+        u_i(R, t) = Re[e_ji / √m_i · e^{2πi q·(R + τ_i) − iω_j t}],
+
+    τ_i the site's fractional position: the phase of D(q) is that of the whole way between atoms.
+    """
+
+    q: Tensor
+    """(3,) in units of the reciprocal lattice vectors."""
+    frequency: Tensor
+    """(3n,) cm⁻¹ ascending, imaginary modes as negative numbers."""
+    vectors: Tensor
+    """(3n, n, 3) complex eigenvectors of D(q), of norm 1 each."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -138,6 +158,45 @@ class Bands(Displayed):
     def imaginary(self) -> bool:
         """Whether some mode on the path is imaginary."""
         return bool(self.frequency.min() < -IMAGINARY)
+
+    def modes(self, point: int) -> Modes:
+        """The modes at a point of the path, with their eigenvectors.
+
+        Args:
+            point: Which point of the path, from 0.
+
+        Raises:
+            InputError: The path has no such point.
+            ComputationError: See `solved`.
+
+        Example:
+            >>> import debye
+            >>> modes = debye.bands(debye.DEMO / "silicon.vasp", "G X", points=5).modes(4)
+            >>> modes.vectors.shape, round(modes.vectors[0].abs().square().sum().item(), 6)
+            (torch.Size([6, 2, 3]), 1.0)
+        """
+        if not 0 <= point < len(self.path.q):
+            why = f"its {len(self.path.q)} points are counted from 0"
+            raise InputError(f"no point {point} on the path", why=why, fix="name one of them")
+        ((q, square, vectors),) = solved(self.force_constants, self.path.q[point : point + 1])
+        shaped = vectors[0].mT.unflatten(-1, (-1, 3))
+        return Modes(q[0], frequencies(square[0]), shaped)
+
+    def write_yaml(self, path: str | Path, *, eigenvectors: bool = True) -> Path:
+        """Write phonopy's ``band.yaml``, which phononwebsite and other viewers animate.
+
+        Args:
+            path: The file.
+            eigenvectors: Whether to write the eigenvectors too.
+
+        Returns:
+            The path written.
+
+        Raises:
+            InputError: The file cannot be written.
+            ComputationError: The disk is full, or see `solved`.
+        """
+        return atomic_write(path, band_yaml(self, eigenvectors=eigenvectors))
 
     @cached_property
     def sites(self) -> Spectrum:
@@ -316,15 +375,23 @@ def slopes(bands: Bands, velocity: Tensor) -> Tensor:
     return torch.einsum("qjx,qx->qj", velocity, bands.path.direction)
 
 
-def band_yaml(bands: Bands) -> str:
+def band_yaml(bands: Bands, *, eigenvectors: bool = False) -> str:
     """The bands as phonopy's ``band.yaml``: THz, distances and reciprocal vectors without 2π.
 
-    Velocities are in Å THz, ten to a km/s.
+    Velocities are in Å THz, ten to a km/s. Eigenvectors are those of `Modes`, as phonopy's are.
+
+    Args:
+        bands: What to write.
+        eigenvectors: Whether to write them too.
+
+    Raises:
+        InputError: See `solved`.
+        ComputationError: See `solved`.
     """
-    return "".join(f"{line}\n" for line in _yaml_lines(bands))
+    return "".join(f"{line}\n" for line in _yaml_lines(bands, eigenvectors=eigenvectors))
 
 
-def _yaml_lines(bands: Bands) -> Iterator[str]:
+def _yaml_lines(bands: Bands, *, eigenvectors: bool) -> Iterator[str]:
     crystal, path = bands.crystal, bands.path
     yield f"nqpoint: {len(path.q)}"
     yield f"npath: {len(path.lengths)}"
@@ -345,10 +412,10 @@ def _yaml_lines(bands: Bands) -> Iterator[str]:
         yield f"  mass: {mass:.6f}"
     yield ""
     yield "phonon:"
-    yield from _phonon_lines(bands)
+    yield from _phonon_lines(bands, eigenvectors=eigenvectors)
 
 
-def _phonon_lines(bands: Bands) -> Iterator[str]:
+def _phonon_lines(bands: Bands, *, eigenvectors: bool) -> Iterator[str]:
     path = bands.path
     frequency = bands.frequency / FREQUENCY_UNITS["THz"]
     for i, (q, distance) in enumerate(
@@ -358,12 +425,22 @@ def _phonon_lines(bands: Bands) -> Iterator[str]:
         yield f"  distance: {distance:.7f}"
         if path.labels[i]:
             yield f"  label: '{path.labels[i]}'"
+        vectors = bands.modes(i).vectors if eigenvectors else None
         yield "  band:"
         for j, omega in enumerate(frequency[i].tolist()):
             yield f"  - # {j + 1}"
             yield f"    frequency: {omega:.10f}"
             if bands.velocity is not None:
                 yield f"    group_velocity: {_row((10 * bands.velocity[i, j]).tolist())}"
+            if vectors is not None:
+                yield "    eigenvector:"
+                yield from _eigenvector_lines(vectors[j])
+
+
+def _eigenvector_lines(vector: Tensor) -> Iterator[str]:
+    for number, atom in enumerate(torch.view_as_real(vector).tolist(), 1):
+        yield f"    - # atom {number}"
+        yield from (f"      - [ {real:.14f}, {imaginary:.14f} ]" for real, imaginary in atom)
 
 
 def _row(numbers: object) -> str:

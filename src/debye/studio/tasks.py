@@ -1,0 +1,168 @@
+"""What a worker of the studio does: each task is a call of debye, and its answer as JSON or a file.
+
+A structure comes with every task, as an *item*: the text of a file with its name, one of debye's
+examples, or an alloy of two items. What was made of the last few is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import debye
+from debye import Bands, FailedInput, InputError, Prediction, Predictor
+from debye.studio import describe
+
+Item = Mapping[str, Any]
+Told = Callable[[int, int], None]
+KEPT = 32
+"""Predictions and bands that a worker keeps."""
+MOST_STRUCTURES = 64
+"""Structures of one file that are predicted."""
+
+
+class Bench:
+    """What a worker has at hand: the model, and what it last made.
+
+    Args:
+        predictor: The model.
+        stacks: The folder that uploaded stacks lie in.
+    """
+
+    def __init__(self, predictor: Predictor, stacks: str) -> None:
+        self.predictor, self.stacks = predictor, Path(stacks)
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    @classmethod
+    def open(cls, model: str | None, stacks: str) -> Bench:
+        """Load the model, and predict something, so that the first answer comes as fast as others.
+
+        Raises:
+            InputError: There is no such model, or it cannot be used.
+        """
+        bench = cls(Predictor.load(model), stacks)
+        bench.predictor.predict(debye.DEMO / "silicon.vasp")
+        return bench
+
+    def do(self, task: str, arguments: Mapping[str, Any], told: Told) -> bytes:
+        """Do a task; its answer is JSON, or the content of a file.
+
+        Raises:
+            InputError: What was given cannot be used.
+            ComputationError: It cannot be computed.
+        """
+        answer = getattr(self, task)(told=told, **arguments)
+        return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything
+        """What was made of this before, or is made now."""
+        known = json.dumps(key, sort_keys=True)
+        if known not in self._kept:
+            self._kept[known] = make()
+        self._kept.move_to_end(known)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[known]
+
+    # Items.
+
+    def predictions(self, item: Item) -> list[Prediction | FailedInput]:
+        """What the model says of each structure of an item.
+
+        Raises:
+            InputError: It holds none, or its only one cannot be read.
+            ComputationError: Its modes cannot be found.
+        """
+        source = {k: v for k, v in item.items() if k != "index"}
+        return list(self.kept(["predictions", source], lambda: self._predicted(source)))
+
+    def _predicted(self, item: Item) -> list[Prediction | FailedInput]:
+        if "alloy" in item:
+            a, b = (self.prediction(end).crystal for end in item["alloy"])
+            mixed = debye.interpolate(a, b, item["fraction"])
+            return [self.predictor.predict(mixed)]
+        if "text" not in item:
+            return _listed(self.predictor.predict(Path(item["path"])))
+        with tempfile.TemporaryDirectory() as folder:
+            here = Path.cwd()
+            try:
+                os.chdir(folder)  # so that errors name the file as its owner does
+                Path(item["name"]).write_text(item["text"], encoding="utf-8", newline="")
+                return _listed(self.predictor.predict(Path(item["name"])))
+            finally:
+                os.chdir(here)
+
+    def prediction(self, item: Item) -> Prediction:
+        """What the model says of one structure.
+
+        Raises:
+            InputError: There is no such structure, or it cannot be read.
+            ComputationError: Its modes cannot be found.
+        """
+        found, index = self.predictions(item), item.get("index", 0)
+        if index >= len(found):
+            why = f"it holds {len(found)}, counted from 0"
+            fix = "ask for one of them"
+            raise InputError(f"there is no structure {index} in this file", why=why, fix=fix)
+        chosen = found[index]
+        if isinstance(chosen, FailedInput):
+            raise chosen.error
+        return chosen
+
+    def bands_of(self, item: Item, path: str) -> Bands:
+        """The bands of one structure.
+
+        Raises:
+            InputError: The structure cannot be used, or its lattice has no such path.
+            ComputationError: The modes cannot be found.
+        """
+        make = lambda: self.prediction(item).bands(path)  # noqa: E731 - made only where not kept
+        return self.kept(["bands", item, path], make)
+
+    # Tasks.
+
+    def about(self, told: Told) -> dict[str, Any]:
+        """The model, what it has seen, and how elements look."""
+        return describe.about(self.predictor)
+
+    def predict(self, told: Told, item: Item) -> dict[str, Any]:
+        """Each structure of an item with all that is shown of it at once."""
+        found = self.predictions(item)
+        told(len(found), len(found))
+        return {"structures": [describe.structure(one, i) for i, one in enumerate(found)]}
+
+    def bands(self, told: Told, item: Item, path: str = "auto") -> dict[str, Any]:
+        """The bands of a structure, and the cell they are of."""
+        return describe.bands(self.bands_of(item, path))
+
+    def modes(self, told: Told, item: Item, point: int, path: str = "auto") -> dict[str, Any]:
+        """The eigenvectors at a point of the bands."""
+        modes = self.bands_of(item, path).modes(point)
+        vectors = modes.vectors
+        return {
+            "q": modes.q.tolist(),
+            "frequency": modes.frequency.tolist(),
+            "real": vectors.real.tolist(),
+            "imaginary": vectors.imag.tolist(),
+        }
+
+    def export(
+        self, told: Told, item: Item, what: str, unit: str = "cm-1", path: str = "auto"
+    ) -> bytes:
+        """A file of a structure, its spectrum, bands or thermodynamics."""
+        from debye.studio.exports import FILES
+
+        return FILES[what](self.prediction(item), lambda: self.bands_of(item, path), unit)
+
+
+def _listed(found: Any) -> list[Prediction | FailedInput]:  # noqa: ANN401 - one or a list
+    several = found if isinstance(found, list) else [found]
+    if not several:
+        why, fix = "nothing in it is a structure", "give a CIF, POSCAR or extxyz"
+        raise InputError("there is no structure in this file", why=why, fix=fix)
+    return several[:MOST_STRUCTURES]

@@ -1,0 +1,62 @@
+"""A studio in a process of its own, and what a browser sees of it."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+
+WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def studio(*arguments):
+    """The address of a studio that runs while the block does."""
+    command = [sys.executable, "-m", "debye", "studio", "--port", "0", "--no-browser"]
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@contextmanager
+def looked_at(browser, address, **how):
+    """A page of a studio; nothing it does may break its policy, ask another host or fail."""
+    context = browser.new_context(viewport=WIDE, accept_downloads=True, **how)
+    page, wrong = context.new_page(), []
+    page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda r: r.url.startswith((address, "blob:", "data:")) or wrong.append(r.url),
+    )
+    page.wrong = wrong
+    page.set_default_timeout(30_000)
+    page.goto(address)
+    page.wait_for_selector("#example, #stack")
+    yield page
+    context.close()
+    assert page.wrong == []
+
+
+def store(page, expression):
+    """What the page holds."""
+    values = "document.getElementById('view').store.values"
+    return page.evaluate(f"() => {{ const now = {values}; return {expression}; }}")
+
+
+def opened(page, name):
+    """Open an example, and wait for its bands."""
+    before = store(page, "now.items.length")
+    page.select_option("#example", name)
+    page.wait_for_function(
+        "n => { const now = document.getElementById('view').store.values;"
+        " return now.items.length > n && now.bands; }", arg=before,
+    )  # fmt: skip
+
+
+def drawn(page, selector):
+    """The layers of a chart as they are drawn."""
+    return page.eval_on_selector(selector, "svg => svg.chart.spec.layers")
