@@ -15,6 +15,7 @@ import pytest
 from ase import Atoms
 from ase.io.jsonio import encode
 
+import debye
 from debye.crystals.structure.convert import FORCE_CONSTANTS, NOT_PERIODIC
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.anything import crystals_of
@@ -207,6 +208,12 @@ def test_folders_and_patterns_without_structures_are_many_of_none(tmp_path):
 
 
 # Texts and open files.
+
+
+def test_a_text_whose_lines_would_be_too_long_a_name_is_a_text():
+    """Few slashes stand in it, and no part between two may be a name of over 255 characters."""
+    text = (debye.DEMO / "silicon.vasp").read_text() + "\n" * 300
+    assert debye.predict(text, model="fast").crystal.formula == "Si"
 
 
 def test_texts_of_several():

@@ -9,7 +9,7 @@ from pages import looked_at, studio
 @pytest.fixture(scope="session")
 def address():
     with studio() as found:
-        yield found.rstrip("/")
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -8,29 +8,46 @@ WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
 @contextmanager
-def studio(*arguments):
-    """The address of a studio that runs while the block does."""
-    command = [sys.executable, "-m", "debye", "studio", "--port", "0", "--no-browser"]
+def running(*command):
+    """The first line of a program of Python that runs while the block does."""
     process = subprocess.Popen(
-        [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip().rstrip("/")
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def studio(*arguments):
+    """The address of a studio, as the command opens it."""
+    command = ("-m", "debye", "studio", "--port", "0", "--no-browser")
+    return running(*command, *map(str, arguments))
+
+
+def limited(**limits):
+    """The address of a studio whose computations may take little."""
+    code = (
+        "import functools; from debye.studio.serve import serve;"
+        "from debye.studio.workers import Limits;"
+        "show = functools.partial(print, flush=True);"
+        f"serve([], port=0, limits=Limits(**{limits!r}), open_page=show)"
+    )
+    return running("-c", f"if __name__ == '__main__':\n    {code}")
 
 
 @contextmanager
 def looked_at(browser, address, **how):
     """A page of a studio; nothing it does may break its policy, ask another host or fail."""
     context = browser.new_context(viewport=WIDE, accept_downloads=True, **how)
+    own = address.partition("#")[0]
     page, wrong = context.new_page(), []
     page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on(
         "request",
-        lambda r: r.url.startswith((address, "blob:", "data:")) or wrong.append(r.url),
+        lambda r: r.url.startswith((own, "blob:", "data:")) or wrong.append(r.url),
     )
     page.wrong = wrong
     page.set_default_timeout(30_000)
@@ -38,7 +55,7 @@ def looked_at(browser, address, **how):
     page.wait_for_selector("#example, #stack")
     yield page
     context.close()
-    assert page.wrong == []
+    assert not page.wrong, page.wrong
 
 
 def store(page, expression):

@@ -24,7 +24,7 @@ from starlette.staticfiles import StaticFiles
 from debye import InputError, __version__
 from debye.errors import DebyeError
 from debye.studio import asked
-from debye.studio.guard import Guard, Rules, TooMuch, refusal
+from debye.studio.guard import Guard, Rules, TooMuch, error_response
 from debye.studio.workers import Cancelled, Workers
 
 STATIC = Path(__file__).parent / "static"
@@ -32,6 +32,14 @@ JOB = "x-debye-job"
 """A header by which a request names itself, so that another can ask how far it is."""
 LONGEST_JOB = 64
 UNITS = ("cm-1", "THz", "meV")
+QUANTITIES = (
+    "mean-frequency",
+    "heat-capacity-per-kg",
+    "heat-capacity-per-atom",
+    "entropy-per-atom",
+    "zero-point-energy-per-atom",
+)
+"""What a screening can be ranked by."""
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -64,15 +72,15 @@ class Studio:
         """
         job = request.headers.get(JOB, "")[:LONGEST_JOB]
 
-        def told(done: int, of: int) -> None:
+        def progress(done: int, of: int) -> None:
             self.progress[job] = (done, of)
 
         async def waiting() -> bool:
             return not await request.is_disconnected()
 
-        told(0, 0)
+        progress(0, 0)
         try:
-            return await self.workers.run(task, arguments, waiting, told)
+            return await self.workers.run(task, arguments, waiting, progress)
         finally:
             self.progress.pop(job, None)
 
@@ -126,7 +134,7 @@ async def _page(_: Request) -> Response:
 async def _explained(_: Request, error: Exception) -> Response:
     assert isinstance(error, DebyeError)  # noqa: S101 - starlette's promise
     status = 422 if isinstance(error, InputError) else 500
-    return refusal(_status(error, status), error.what, error.why, error.fix)
+    return error_response(_status(error, status), error.what, error.why, error.fix)
 
 
 def _status(error: DebyeError, usual: int) -> int:
@@ -134,7 +142,7 @@ def _status(error: DebyeError, usual: int) -> int:
 
 
 async def _cancelled(_: Request, __: Exception) -> Response:
-    return refusal(499, "cancelled", "nobody waited for the answer", "ask again")
+    return error_response(499, "cancelled", "nobody waited for the answer", "ask again")
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -142,14 +150,14 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, TooMuch):
         return error.response()
     if isinstance(error, asked.Unusable):
-        return refusal(error.status_code, error.what, error.why, error.fix)
+        return error_response(error.status_code, error.what, error.why, error.fix)
     what = f"there is nothing at {request.method} {request.url.path[:100]}"
-    return refusal(error.status_code, what, error.detail, "see docs/studio.md")
+    return error_response(error.status_code, what, error.detail, "see docs/studio.md")
 
 
 async def _broken(_: Request, error: Exception) -> Response:
     why = f"{type(error).__name__}, which debye did not foresee"
-    return refusal(500, "the studio failed", why, "please report what you asked")
+    return error_response(500, "the studio failed", why, "please report what you asked")
 
 
 # What can be asked.
@@ -202,6 +210,29 @@ async def _export(studio: Studio, request: Request) -> Response:
     return Response(content, media_type=TYPES[Path(what).suffix])
 
 
+async def _rank(studio: Studio, request: Request) -> Response:
+    given = await asked.json_of(request)
+    measured = asked.field(given, "measured", dict)
+    unit = measured.get("unit")
+    content = await studio.work(
+        request,
+        "rank",
+        items=asked.items(given, studio.files),
+        name=asked.file_name(asked.field(measured, "name", str)),
+        text=asked.field(measured, "text", str),
+        unit=None if unit is None else asked.word(measured, "unit", (*UNITS, "K"), "cm-1"),
+    )
+    return Response(content, media_type="application/json")
+
+
+async def _screening(studio: Studio, request: Request) -> Response:
+    folder = asked.numbered(studio.screenings, request.path_params["number"])
+    quantity = request.query_params.get("by", QUANTITIES[0])
+    quantity = asked.word({"by": quantity}, "by", QUANTITIES, QUANTITIES[0])
+    content = await studio.work(request, "screening", path=str(folder), quantity=quantity)
+    return Response(content, media_type="application/json")
+
+
 async def _progress(studio: Studio, request: Request) -> Response:
     done, of = studio.progress.get(request.path_params["job"], (0, 0))
     return JSONResponse({"done": done, "of": of})
@@ -226,6 +257,8 @@ API: list[tuple[str, str, Callable[[Studio, Request], Awaitable[Response]]]] = [
     ("POST", "/api/bands", _bands),
     ("POST", "/api/modes", _modes),
     ("POST", "/api/export/{what}", _export),
+    ("POST", "/api/rank", _rank),
+    ("GET", "/api/screenings/{number:int}", _screening),
     ("GET", "/api/progress/{job}", _progress),
 ]
 """Method, path, and what answers."""

@@ -27,6 +27,7 @@ def about(predictor: Predictor) -> dict[str, Any]:
     return {
         "model": repr(predictor),
         "data": data.get("name", "") if isinstance(data, dict) else "",
+        "bands": "force_constants" in predictor.model.kinds,
         "seen": sorted(predictor.seen),
         "elements": {symbol: _element(symbol) for symbol in SYMBOLS[1:]}
         | {isotope: _element("H") for isotope in ("D", "T")},

@@ -43,7 +43,7 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 COOKIE = "debye-token"
 
 
-def refusal(status: int, what: str, why: str, fix: str) -> Response:
+def error_response(status: int, what: str, why: str, fix: str) -> Response:
     """An answer that says what was refused, why, and what to do about it."""
     told = {"error": {"what": what, "why": why, "fix": fix}}
     return Response(json.dumps(told), status, media_type="application/json")
@@ -58,7 +58,7 @@ class TooMuch(HTTPException):
 
     def response(self) -> Response:
         """The answer."""
-        return refusal(
+        return error_response(
             413,
             "the upload is too large",
             f"it holds more than {self.limit / 1e6:g} MB",
@@ -115,7 +115,7 @@ class Guard:
             return None
         named = f"the request names {headers.get('host') or 'none'!r}"
         fix = "open the address that debye studio printed"
-        return refusal(403, "this studio does not answer to that host", named, fix)
+        return error_response(403, "this studio does not answer to that host", named, fix)
 
     def _origin(self, headers: Mapping[str, str], scope: Scope) -> Response | None:
         origin, own = headers.get("origin"), f"{scope['scheme']}://{headers.get('host')}"
@@ -124,7 +124,9 @@ class Guard:
         if origin in (None, own) and (within or visited):
             return None
         why = f"the request comes from {origin or 'another site'}"
-        return refusal(403, "another site may not use this studio", why, "open the studio itself")
+        return error_response(
+            403, "another site may not use this studio", why, "open the studio itself"
+        )
 
     def _token(self, headers: Headers, scope: Scope) -> Response | None:
         if self.rules.token is None or _same(_shown(headers), self.rules.token):
@@ -135,7 +137,7 @@ class Guard:
             answer.set_cookie(COOKIE, self.rules.token, httponly=True, samesite="strict")
             return answer
         fix = "open the address that debye studio printed, or send it as a bearer token"
-        return refusal(401, "this studio needs its token", "it was not shown", fix)
+        return error_response(401, "this studio needs its token", "it was not shown", fix)
 
     def _most(self, scope: Scope) -> int:
         stack = scope["path"].startswith("/api/stacks")

@@ -10,7 +10,8 @@ import json
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from debye import Bands, FailedInput, InputError, Prediction, Predictor
 from debye.studio import describe
 
 Item = Mapping[str, Any]
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 KEPT = 32
 """Predictions and bands that a worker keeps."""
 MOST_STRUCTURES = 64
@@ -49,14 +50,14 @@ class Bench:
         bench.predictor.predict(debye.DEMO / "silicon.vasp")
         return bench
 
-    def do(self, task: str, arguments: Mapping[str, Any], told: Told) -> bytes:
+    def do(self, task: str, arguments: Mapping[str, Any], progress: Progress) -> bytes:
         """Do a task; its answer is JSON, or the content of a file.
 
         Raises:
             InputError: What was given cannot be used.
             ComputationError: It cannot be computed.
         """
-        answer = getattr(self, task)(told=told, **arguments)
+        answer = getattr(self, task)(progress=progress, **arguments)
         return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
     def kept(self, key: Any, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - anything
@@ -88,14 +89,8 @@ class Bench:
             return [self.predictor.predict(mixed)]
         if "text" not in item:
             return _listed(self.predictor.predict(Path(item["path"])))
-        with tempfile.TemporaryDirectory() as folder:
-            here = Path.cwd()
-            try:
-                os.chdir(folder)  # so that errors name the file as its owner does
-                Path(item["name"]).write_text(item["text"], encoding="utf-8", newline="")
-                return _listed(self.predictor.predict(Path(item["name"])))
-            finally:
-                os.chdir(here)
+        with _as_file(item["name"], item["text"]) as path:
+            return _listed(self.predictor.predict(path))
 
     def prediction(self, item: Item) -> Prediction:
         """What the model says of one structure.
@@ -126,21 +121,23 @@ class Bench:
 
     # Tasks.
 
-    def about(self, told: Told) -> dict[str, Any]:
+    def about(self, progress: Progress) -> dict[str, Any]:
         """The model, what it has seen, and how elements look."""
         return describe.about(self.predictor)
 
-    def predict(self, told: Told, item: Item) -> dict[str, Any]:
+    def predict(self, progress: Progress, item: Item) -> dict[str, Any]:
         """Each structure of an item with all that is shown of it at once."""
         found = self.predictions(item)
-        told(len(found), len(found))
+        progress(len(found), len(found))
         return {"structures": [describe.structure(one, i) for i, one in enumerate(found)]}
 
-    def bands(self, told: Told, item: Item, path: str = "auto") -> dict[str, Any]:
+    def bands(self, progress: Progress, item: Item, path: str = "auto") -> dict[str, Any]:
         """The bands of a structure, and the cell they are of."""
         return describe.bands(self.bands_of(item, path))
 
-    def modes(self, told: Told, item: Item, point: int, path: str = "auto") -> dict[str, Any]:
+    def modes(
+        self, progress: Progress, item: Item, point: int, path: str = "auto"
+    ) -> dict[str, Any]:
         """The eigenvectors at a point of the bands."""
         modes = self.bands_of(item, path).modes(point)
         vectors = modes.vectors
@@ -151,13 +148,80 @@ class Bench:
             "imaginary": vectors.imag.tolist(),
         }
 
+    def rank(
+        self, progress: Progress, items: Sequence[Item], name: str, text: str, unit: str | None
+    ) -> dict[str, Any]:
+        """Open structures by how likely they make a measured spectrum.
+
+        Args:
+            progress: Is told how much is done.
+            items: The candidates.
+            name: The measured spectrum's file.
+            text: Its content.
+            unit: Of its energies; None to take it from the header.
+
+        Raises:
+            InputError: The spectrum cannot be used, or none of the structures.
+            ComputationError: The modes of a structure cannot be found.
+        """
+        from debye.studio.measured import ranked
+
+        found = []
+        for i, item in enumerate(items):
+            found.append(self.prediction(item))
+            progress(i + 1, len(items))
+        with _as_file(name, text) as path:
+            measured = debye.read_measured(path, unit)
+        return ranked(measured, found, self.predictor)
+
+    def screening(self, progress: Progress, path: str, quantity: str) -> dict[str, Any]:
+        """The rows of a screening by a quantity, the best first.
+
+        Args:
+            progress: Is told how much is done.
+            path: The folder that ``debye screen`` wrote.
+            quantity: What to rank by, as in `Screening.top`.
+
+        Raises:
+            InputError: It holds no screening, or was not screened for that.
+        """
+        from debye.studio.screened import rows
+
+        return rows(debye.Screening.open(path), quantity)
+
     def export(
-        self, told: Told, item: Item, what: str, unit: str = "cm-1", path: str = "auto"
+        self, progress: Progress, item: Item, what: str, unit: str = "cm-1", path: str = "auto"
     ) -> bytes:
-        """A file of a structure, its spectrum, bands or thermodynamics."""
+        """A file of a structure, its spectrum, bands or thermodynamics.
+
+        Args:
+            progress: Is told how much is done.
+            item: The structure.
+            what: Which file, of `debye.studio.exports.FILES`.
+            unit: Of frequencies.
+            path: Of bands.
+
+        Raises:
+            InputError: The structure cannot be used, or there is no such unit or path.
+            ComputationError: It cannot be computed.
+        """
         from debye.studio.exports import FILES
 
         return FILES[what](self.prediction(item), lambda: self.bands_of(item, path), unit)
+
+
+@contextmanager
+def _as_file(name: str, text: str) -> Iterator[Path]:
+    """A text as a file of its name in the working folder, so that errors name it as its owner."""
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            path = Path(name)
+            path.write_text(text, encoding="utf-8", newline="", errors="replace")
+            yield path
+        finally:
+            os.chdir(here)
 
 
 def _listed(found: Any) -> list[Prediction | FailedInput]:  # noqa: ANN401 - one or a list

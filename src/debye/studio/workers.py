@@ -84,7 +84,7 @@ class Worker:
 
 Waiting = Callable[[], Awaitable[bool]]
 """Whether somebody still waits for the answer."""
-Told = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Is told how much is done, and of how much."""
 
 
@@ -123,7 +123,7 @@ class Workers:
         self._idle.insert(0, worker)
 
     async def run(
-        self, task: str, arguments: Mapping[str, Any], waiting: Waiting, told: Told
+        self, task: str, arguments: Mapping[str, Any], waiting: Waiting, progress: Progress
     ) -> bytes:
         """Have a task done: the answer as its bytes.
 
@@ -136,7 +136,7 @@ class Workers:
         try:
             await self._until_ready(worker, waiting)
             worker.pipe.send_bytes(json.dumps([task, arguments]).encode())
-            answer = await self._answer(worker, waiting, told)
+            answer = await self._answer(worker, waiting, progress)
         except (EOFError, ConnectionError, BrokenPipeError):
             await self._replace(worker)
             raise _stopped("its process died", worker.process.exitcode) from None
@@ -171,7 +171,7 @@ class Workers:
             if not await waiting():
                 raise Cancelled
 
-    async def _answer(self, worker: Worker, waiting: Waiting, told: Told) -> bytes:
+    async def _answer(self, worker: Worker, waiting: Waiting, progress: Progress) -> bytes:
         end = time.monotonic() + self.limits.seconds
         while True:
             message = await worker.message()
@@ -180,7 +180,7 @@ class Workers:
                 if not await waiting():
                     raise Cancelled
             elif message[:1] == PROGRESS:
-                told(*json.loads(message[1:]))
+                progress(*json.loads(message[1:]))
             elif message[:1] == REFUSED:
                 raise _refusal(message)
             else:
@@ -233,24 +233,24 @@ def _work(pipe: Connection, model: str | None, megabytes: int, stacks: str) -> N
     _bound(megabytes)
     pipe.send_bytes(READY)
 
-    def told(done: int, of: int) -> None:
+    def progress(done: int, of: int) -> None:
         pipe.send_bytes(PROGRESS + json.dumps([done, of]).encode())
 
     with contextlib.suppress(EOFError):
         while True:
             task, arguments = json.loads(pipe.recv_bytes())
-            pipe.send_bytes(_done(partial(bench.do, task, arguments, told)))
+            pipe.send_bytes(_done(partial(bench.do, task, arguments, progress)))
 
 
 def _done(work: Callable[[], bytes]) -> bytes:
     try:
         return ANSWER + work()
-    except DebyeError as error:
-        return _refused(error)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
-            raise
-        return _refused(_stopped("it took more memory than the limit of this studio"))
+    except (DebyeError, MemoryError, RuntimeError) as error:
+        if _is_of_memory(error):
+            return _refused(_stopped("it took more memory than the limit of this studio"))
+        if isinstance(error, DebyeError):
+            return _refused(error)
+        raise
 
 
 def _refused(error: DebyeError) -> bytes:
@@ -258,8 +258,13 @@ def _refused(error: DebyeError) -> bytes:
     return REFUSED + json.dumps([kind, error.what, error.why, error.fix]).encode()
 
 
-def _is_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error)
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, was a want of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "alloc" in str(error) or "MemoryError" in str(error):
+            return True
+        error = error.__context__
+    return False
 
 
 def _bound(megabytes: int) -> None:

@@ -85,7 +85,9 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
         phonon: Any = given
         has = phonon.force_constants is not None
         return harmonic_of(phonon, source=label) if has else None
-    if not isinstance(given, str | os.PathLike) or not _is_calculation(path := as_path(given)):
+    if not isinstance(given, str | os.PathLike) or (isinstance(given, str) and "\n" in given):
+        return None  # a text is no path, and too long for some systems to look for
+    if not _is_calculation(path := as_path(given)):
         return None
     return _harmonic(path)
 

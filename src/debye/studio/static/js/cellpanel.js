@@ -12,6 +12,7 @@ export function cellPanel(store, about) {
     const box = h("input", { type: "checkbox", checked: viewer.options[name], onchange: () => viewer.set({ [name]: box.checked }) });
     return [name, box, h("label", {}, box, label)];
   });
+  viewer.boxes = Object.fromEntries(switches.map(([name, box]) => [name, box]));
   const cells = h("select", { ariaLabel: "Cells along each vector", onchange: () => store.set({ cells: Number(cells.value) }) },
     [1, 2, 3, 4].map((n) => h("option", { value: n }, `${n}×${n}×${n}`)));
   const key = h("ul", { className: "atoms", ariaLabel: "Elements" });

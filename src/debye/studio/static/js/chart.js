@@ -90,7 +90,7 @@ export class Chart {
     if (layer.kind === "points") {
       return s("g", { class: `layer ${layer.className ?? ""}`, fill: layer.colour, stroke: layer.colour }, layer.x.map((x, i) => {
         const [cx, cy] = [this.scaleX(x), this.scaleY(layer.y[i])];
-        if (!Number.isFinite(cy)) return null;
+        if (!Number.isFinite(cx + cy)) return null;
         const bar = layer.error && s("line", { x1: cx, x2: cx, y1: this.scaleY(layer.y[i] - layer.error[i]), y2: this.scaleY(layer.y[i] + layer.error[i]) });
         return [bar, s("circle", { cx, cy, r: layer.r ?? 3, stroke: "none" })];
       }).flat());

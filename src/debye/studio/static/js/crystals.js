@@ -1,25 +1,30 @@
 // The view of crystals: what is open, and all that is shown of the one that is looked at.
 
 import { post, wasCancelled } from "./api.js";
+import { alloyPanel } from "./alloy.js";
 import { cellPanel } from "./cellpanel.js";
 import { h, tell } from "./dom.js";
+import { exportPanel } from "./exports.js";
+import { measuredPanel } from "./measured.js";
 import { openingPanel } from "./opening.js";
-import { spectraPanel } from "./spectra.js";
+import { pick, spectraPanel } from "./spectra.js";
+import { tablePanel } from "./table.js";
 import { thermoPanel } from "./thermo.js";
 import { trustPanel } from "./trust.js";
 import { formula, number, UNITS } from "./units.js";
 
-const FIRST = { items: [], current: null, item: null, bands: null, mode: null, moving: null, partial: "element", hidden: new Set(), overlay: [], measured: null, T: 300, cells: 1 };
+const FIRST = { items: [], current: null, item: null, bands: null, mode: null, moving: null, partial: "element", hidden: new Set(), overlay: [], measured: null, spectrum: null, order: null, T: 300, cells: 1 };
 
 export async function view(store) {
   const about = store.get("about");
   if (!store.get("items")) store.set({ ...FIRST });
-  const opened = (specs) => open(store, specs);
+  const measured = measuredPanel(store, look);
   const title = h("h2", { className: "title", id: "title" });
   const means = h("p", { className: "means" });
   const shown = h("div", { className: "shown", hidden: true },
     h("div", { className: "heading" }, title, means),
-    h("div", { className: "grid" }, cellPanel(store, about), spectraPanel(store), thermoPanel(store, about), trustPanel(store, about)));
+    h("div", { className: "grid" }, cellPanel(store, about), spectraPanel(store), thermoPanel(store, about), trustPanel(store, about),
+      h("div", { className: "column" }, measured, exportPanel(store))));
   const empty = h("div", { className: "empty" }, h("p", {}, "Open a crystal to see how it vibrates: its density of states with an error band, its bands, and each mode as it moves."));
   store.on(["current", "unit"], (now) => {
     shown.hidden = !now.current;
@@ -31,7 +36,11 @@ export async function view(store) {
     const half = ends ? ` ± ${number((factor * (ends[1] - ends[0])) / 2, 2)}` : "";
     means.textContent = `${now.current.name && now.current.name !== now.current.formula ? `${now.current.name} · ` : ""}mean frequency ${number(now.current.mean_frequency * factor)}${half} ${label}`;
   });
-  return h("div", { className: "crystals" }, h("aside", {}, openingPanel(about, opened, () => {})), h("div", { className: "stage" }, empty, shown));
+  const aside = h("aside", { ariaLabel: "What is open" }, openingPanel(about, (specs) => open(store, specs), measured.take), tablePanel(store, look), alloyPanel(store, mixed));
+  const page = h("div", { className: "crystals" }, aside, h("div", { className: "stage" }, empty, shown));
+  if (store.get("restoring")) queueMicrotask(() => restored(store, measured));
+  else if (!store.get("items").length && about.files.length) queueMicrotask(() => open(store, about.files.map((_, file) => ({ file }))));
+  return page;
 }
 
 /** Open structures, and look at the first of them. */
@@ -42,10 +51,14 @@ export async function open(store, specs) {
       const { structures } = await post("/api/predict", { item: spec }, { about: `predicting ${spec.name ?? spec.example ?? "an alloy"}` });
       for (const record of structures) {
         if (record.error) tell(record.error);
-        else first ??= add(store, { ...spec, index: record.index }, record);
+        else {
+          const entry = add(store, { ...spec, index: record.index }, record);
+          first ??= entry;
+        }
       }
     } catch (error) {
-      if (!wasCancelled(error)) tell(error);
+      if (wasCancelled(error)) break;
+      tell(error);
     }
   }
   if (first) await look(store, first);
@@ -57,13 +70,52 @@ function add(store, spec, record) {
   return entry;
 }
 
+/** An alloy takes the place of the last one of the same parents. */
+async function mixed(store, spec, record) {
+  const parents = JSON.stringify(spec.alloy);
+  const items = store.get("items").filter((entry) => JSON.stringify(entry.spec.alloy) !== parents);
+  const entry = { id: crypto.randomUUID(), spec, record };
+  store.set({ items: [...items, entry] });
+  await look(store, entry);
+}
+
 /** Look at one of the open structures; its bands follow. */
 export async function look(store, entry) {
-  store.set({ current: entry.record, item: entry.spec, bands: null, mode: null, moving: null });
+  store.set({ current: entry.record, item: entry.spec, bands: null, mode: null, moving: null, overlay: store.get("overlay").filter((record) => record !== entry.record) });
+  if (!store.get("about").bands && !entry.record.given) return;
   try {
     const bands = await post("/api/bands", { item: entry.spec }, { about: "bands" });
     if (store.get("item") === entry.spec) store.set({ bands });
   } catch (error) {
     if (!wasCancelled(error)) tell(error);
   }
+}
+
+/** What a link holds is opened again, and looked at as it was. */
+async function restored(store, measured) {
+  const state = store.get("restoring");
+  store.set({ restoring: null });
+  for (const spec of state.items) {
+    try {
+      const { structures } = await post("/api/predict", { item: spec }, { about: "restoring the view" });
+      const record = structures.find(({ index }) => index === (spec.index ?? 0));
+      if (record && !record.error) add(store, spec, record);
+    } catch (error) {
+      tell(error);
+    }
+  }
+  const items = store.get("items");
+  const entry = items[state.current];
+  if (!entry) return;
+  for (const name of ["partial", "T", "cells", "unit"]) if (state[name] != null) store.set({ [name]: state[name] });
+  await look(store, entry);
+  store.set({ hidden: new Set(state.hidden), overlay: state.overlay.map((i) => items[i]?.record).filter(Boolean) });
+  const { viewer } = document.querySelector("canvas.cell");
+  if (state.camera) {
+    Object.assign(viewer, { turn: state.camera.turn, zoom: state.camera.zoom });
+    viewer.set(state.camera.options);
+    for (const [name, box] of Object.entries(viewer.boxes ?? {})) box.checked = viewer.options[name];
+  }
+  if (state.mode) await pick(store, state.mode);
+  if (state.spectrum) await measured.take(state.spectrum);
 }

@@ -11,10 +11,10 @@ const SEEN = 2e-3; // of the highest peak: below it a density is taken to have e
 
 export function spectraPanel(store) {
   const bandsChart = new Chart({
-    label: "Phonon bands along the path through the Brillouin zone; arrow keys choose a mode", along: "both", height: 380,
+    label: "Phonon bands along the path through the Brillouin zone; arrow keys choose a mode", along: "both", height: 430,
     onPick: (at) => pick(store, nearest(store, at)), pad: { right: 6 }, grid: false,
   });
-  const dosChart = new Chart({ label: "Phonon density of states", along: "y", height: 380, pad: { left: 8, right: 12 } });
+  const dosChart = new Chart({ label: "Phonon density of states", along: "y", height: 430, pad: { left: 8, right: 12 } });
   bandsChart.key = (event) => walk(store, event);
   const legend = h("div", { className: "legend", role: "group", ariaLabel: "Curves" });
   const partial = h("select", { ariaLabel: "Partial densities of states", onchange: () => store.set({ partial: partial.value, hidden: new Set() }) },
@@ -52,7 +52,7 @@ function axis(now) {
 
 /** What is to be said where the two panels do not show the same range. */
 function apart(now) {
-  if (!now.bands) return "";
+  if (!now.bands) return now.about.bands || now.current.given ? "" : "This model predicts no force constants, and so no bands.";
   const { label, factor } = UNITS[now.unit];
   const [highest, end] = [Math.max(...now.bands.frequency.flat()), now.current.frequency.at(-1)];
   if (highest <= end) return "";
