@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import fabio.tifimage
 import h5py
 import numpy as np
 import pytest
 from processes import Child
-from stacks import DETECTOR, STEP, simulated, write_npy
+from stacks import DETECTOR, STEP, simulated, write_master, write_npy
 from typer.testing import CliRunner
 from verbs import refused
 
@@ -198,6 +199,19 @@ def test_a_folder_is_followed_and_ends_with_what_is_there(frames, tmp_path):
     assert found.about["left_out"]["frames"] == {"dark": [90]}
     same = follow(str(folder), HOW, timeout=0.0)
     assert same.g2.equal(found.g2)
+
+
+def test_a_series_is_followed_whose_files_come_one_by_one(frames, tmp_path):
+    master = write_master(tmp_path / "m", frames)
+    last = tmp_path / "m" / "run_data_000002.h5"
+    later = last.rename(tmp_path / "later.h5")
+    follower = Follower(str(master), replace(HOW, bad_frames=(100,)))
+    assert (follower.look(), follower.taken) == (90, 90)
+    later.rename(last)
+    assert (follower.look(), follower.taken) == (90, 180)
+    found = follower.finish()
+    assert found.numbers.tolist() == [n for n in range(len(frames)) if n != 100]
+    assert found.frame_time == STEP
 
 
 def test_what_cannot_be_followed_is_refused(frames, tmp_path):

@@ -169,17 +169,19 @@ def report(
 
 
 def _lines(found: Correlation) -> list[str]:
-    """A line for each bin."""
+    """A line for each bin; azimuths where there are several."""
     qmap, error = found.qmap, found.error
-    head = (
-        f"{'q / ' + qmap.unit:>12} {'phi / deg':>9} {'contrast':>16} {'g2 first':>16} {'last':>16}"
-    )
-    lines = [head]
-    for k in range(len(qmap)):
+    phi = qmap.dynamic.phi_of.tolist()
+    parted = len(set(phi)) > 1
+    azimuth = f" {'phi / deg':>9}" if parted else ""
+    lines = [
+        f"{'q / ' + qmap.unit:>12}{azimuth} {'contrast':>16} {'g2 first':>16} {'last':>16}",
+    ]
+    for k, q in enumerate(qmap.q.tolist()):
         pairs = [(found.contrast[k], found.contrast_error[k])]
         pairs += [(found.g2[k, at], error[k, at]) for at in (0, -1)]
         told = " ".join(f"{f'{float(v):.4f} ± {float(e):.4f}':>16}" for v, e in pairs)
-        lines.append(f"{float(qmap.q[k]):>12.5g} {float(qmap.dynamic.phi_of[k]):>9.1f} {told}")
+        lines.append(f"{q:>12.5g}{f' {phi[k]:>9.1f}' if parted else ''} {told}")
     return lines
 
 

@@ -59,7 +59,7 @@ def correlate_each(
     """
     from debye.speckle.data.scans import correlate_scans, scan_jobs
 
-    jobs = scan_jobs(stacks, folder(output), how, run)
+    jobs = scan_jobs(stacks, folder(output).absolute(), how, run)
     preload = ["debye.speckle.data.scans"]
     pool = executors.named(executor, executor_config, workers, output / "parsl", preload)
     good, bad = 0, 0

@@ -18,6 +18,9 @@ from debye.errors import InputError
 from debye.speckle.data.analysis import Analysis, Notify, centre_notes, unheard
 from debye.speckle.data.correlate import opened
 from debye.speckle.data.hdf5 import tensor
+from debye.speckle.data.hdf5_frames import Hdf5Frames
+from debye.speckle.data.images import IMAGES
+from debye.speckle.data.locate import split_name
 from debye.speckle.data.quality import Examined, Quality, examine
 from debye.speckle.data.stack import BLOCK, Stack
 from debye.speckle.xpcs.correlation import Correlation
@@ -121,7 +124,7 @@ class Follower:
             final: Whether no more will come.
         """
         try:
-            stack = opened(self.frames_of, self.how)
+            stack = self._opened()
         except InputError as error:  # it may be half written
             self.problem = error
             return 0
@@ -140,6 +143,18 @@ class Follower:
         except InputError as error:
             self.problem = error
         return max(new, self.taken - before)
+
+    def _opened(self) -> Stack:
+        """What is there of the frames."""
+        how = replace(self.how, bad_frames=())  # which need not be there yet
+        name = os.fspath(self.frames_of)
+        path = split_name(name)[0]
+        if os.path.isdir(path) or path.lower().endswith((".npy", ".npz", *IMAGES)):
+            return opened(name, how)
+        options = how.stack_options()
+        source = Hdf5Frames(name, growing=True)
+        numbers = range(*options.pop("frames").indices(source.shape[0]))
+        return Stack(source, numbers, options.pop("bad_frames"), **options)
 
     def _is_all(self, stack: Stack) -> bool:
         """Whether all frames that are wanted are there."""
@@ -163,7 +178,7 @@ class Follower:
                 "when all are there"
             )
         self._add(found.quality, numbers)
-        kept = [k for k in found.kept if int(numbers[k]) not in set(stack.bad)]
+        kept = [k for k in found.kept if int(numbers[k]) not in self.how.bad_frames]
         if kept:
             places = stack.places(numbers[kept])
             block = frames[kept]

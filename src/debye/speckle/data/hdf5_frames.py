@@ -25,19 +25,22 @@ class Hdf5Frames:
 
     Args:
         spec: The file, ``file.h5::/path``, or ``file.h5::/path[k]`` of several runs.
+        growing: Whether parts of a series that are not there yet may be missing at its end.
 
     Raises:
         InputError: What `debye.speckle.data.nexus.load_frames` refuses of a file, parts are of
             different shapes, one is missing, or there are several runs.
     """
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, *, growing: bool = False) -> None:
         self.name, (self.path, inside) = spec, split_name(spec)
         with open_hdf5(self.path) as file:
             inside, self.run = _split_run(file, inside)
             self.names, note = find_frames(file, inside)
             if not inside and len(self.names) == 1 and len(also := alike(file, self.names)) > 1:
                 note = f"{self.path} holds {len(also)} runs; the first, {self.names[0]}, was taken"
+            if growing:
+                self.names = _there(file, self.names, self.run)
             self.parts = [_frames_of(file, name, self.run) for name in self.names]
             self._check_parts(file)
             first = self.parts[0]
@@ -104,6 +107,16 @@ class Hdf5Frames:
                 return found[0] if len(found) == 1 else np.concatenate(found)
 
             yield rows_of
+
+
+def _there(file: h5py.File, names: list[str], run: int | None) -> list[str]:
+    """The parts of a series before the first that cannot be read yet; the first at least."""
+    for k, name in enumerate(names[1:], 1):
+        try:
+            _frames_of(file, name, run)
+        except InputError:
+            return names[:k]
+    return names
 
 
 def _split_run(file: h5py.File, inside: str) -> tuple[str, int | None]:

@@ -111,9 +111,17 @@ def scan_jobs(
                 fix="correlate them into folders of their own",
             )
     return [
-        ScanJob(spec, folder / f"{name}_results.hdf", how, run)
+        ScanJob(_absolute(spec), folder / f"{name}_results.hdf", how, run)
         for spec, name in zip(frames_of, names, strict=True)
     ]
+
+
+def _absolute(spec: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The same file, wherever a worker is."""
+    if not isinstance(spec, str):
+        return spec
+    path, inside = split_name(spec)
+    return f"{Path(path).expanduser().absolute()}{'::' * bool(inside)}{inside}"
 
 
 def _stem(spec: str | os.PathLike[str]) -> str:
