@@ -163,10 +163,10 @@ def twotime(repeat):
 
 def errors(count):
     """Reported error over true scatter, worst and mean over the delays, all rings together."""
-    head("speckle", "photons", "lowest", "mean", "highest")
-    for blur, photons in ((0.0, 1.0), (1.0, 1.0), (0.0, 0.02)):
+    head("speckle", "photons", "realisations", "lowest", "mean", "highest")
+    for blur, photons, times in ((0.0, 1.0, 1), (1.0, 1.0, 1), (0.0, 0.02, 4)):
         found, truth = [], None
-        for seed in range(count):
+        for seed in range(times * count):
             seen = brownian(
                 side=96, frames=160, diffusion=0.1, blur=blur, photons=photons, seed=seed
             )
@@ -176,7 +176,12 @@ def errors(count):
         told = torch.stack([c.error for c in found]).square().mean(0)
         ratio = (told / scatter).log().mean(0).exp().sqrt()
         name = f"blurred, σ = {blur:g} pixel" if blur else "independent pixels"
-        row(name, photons, *(float(f(ratio)) for f in (torch.min, torch.mean, torch.max)))
+        row(
+            name,
+            photons,
+            times * count,
+            *(float(f(ratio)) for f in (torch.min, torch.mean, torch.max)),
+        )
 
 
 def coverage(count):

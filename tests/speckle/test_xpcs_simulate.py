@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from debye.speckle.data.stack import Stack
+from debye.speckle.xpcs import twotime
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.diffusion import diffusion
 from debye.speckle.xpcs.fit import fit
@@ -102,6 +103,23 @@ def test_two_time_of_what_ages_is_what_was_put_in():
 
     assert off(runs[0]) < 1.8
     assert off(replace(runs[0], ageing=0.0)) > 4
+
+
+def test_maps_are_the_same_by_events_by_rows_and_by_both(monkeypatch):
+    true = seen(frames=90, photons=0.04, slope=2.0)
+    frames = np.concatenate(list(true.blocks()))
+    maps = []
+    for occupancy in (0.0, 0.08, 1.0):  # the inner ring holds a tenth, all of them a twentieth
+        monkeypatch.setattr(twotime, "OCCUPANCY", occupancy)
+        maps.append(two_time([frames], RINGS))
+    labels = RINGS.dynamic.labels.numpy()
+    lit = [np.count_nonzero(frames[:, labels == n]) / (labels == n).sum() / 90 for n in (1, 2, 3)]
+    assert np.count_nonzero(frames[:64, labels > 0]) / (labels > 0).sum() / 64 < 0.08 < lit[0]
+    for other in maps[1:]:
+        torch.testing.assert_close(other.maps, maps[0].maps, equal_nan=True, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            other.correlation.g2, maps[0].correlation.g2, equal_nan=True, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_slices_of_what_ages_relax_ever_more_slowly():

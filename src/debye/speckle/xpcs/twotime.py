@@ -257,13 +257,10 @@ class TwoTimer:
         for cell, (first, last) in enumerate(itertools.pairwise(edges)):
             counts = np.concatenate([block[:, first:last] for block in self._dense])
             x = sum_up @ (counts.astype(np.float32) * weight[first:last])
-            number = cell // SECTORS
-            into.flux[:, cell] = x.sum(1)
-            into.shot[:, number] += x @ weight[first:last]
-            _add_products(x, into.maps[number], into.sums[cell])
+            _add_cell(cell, x, weight[first:last], into)
 
     def _add_sparse(self, row: np.ndarray, weight: np.ndarray, into: Into) -> None:
-        """Add products of pairs of events, bin by bin."""
+        """Add products of pairs of events, bin by bin; of whole rows where a bin is bright."""
         from scipy.sparse import vstack
 
         summed = _sum_up(row, into.rows) @ vstack(self._sparse)
@@ -272,6 +269,12 @@ class TwoTimer:
         whole.sort_indices()
         for number, (first, size) in enumerate(zip(self.slots.first, self.slots.size, strict=True)):
             begin, end = whole.indptr[first], whole.indptr[first + size * SECTORS]
+            if end - begin > OCCUPANCY * into.rows * size * SECTORS:
+                for k in range(SECTORS):
+                    part = slice(first + k * size, first + (k + 1) * size)
+                    x = np.ascontiguousarray(whole[:, part].toarray())
+                    _add_cell(number * SECTORS + k, x, weight[part], into)
+                continue
             at, value = whole.indices[begin:end].astype(np.int64), whole.data[begin:end]
             held = np.diff(whole.indptr[first : first + size * SECTORS + 1])
             slot = np.repeat(np.arange(size * SECTORS), held)
@@ -336,6 +339,14 @@ def _sum_up(row: np.ndarray, rows: int) -> csr_matrix:
     kept = np.flatnonzero(row < rows)
     ones = np.ones(len(kept), np.float32)
     return csr_matrix((ones, (row[kept], kept)), shape=(rows, len(row)))
+
+
+def _add_cell(cell: int, x: np.ndarray, weight: np.ndarray, into: Into) -> None:
+    """Add what the weighted rows (row, slot) of a cell say."""
+    number = cell // SECTORS
+    into.flux[:, cell] = x.sum(1)
+    into.shot[:, number] += x @ weight
+    _add_products(x, into.maps[number], into.sums[cell])
 
 
 def _add_products(x: np.ndarray, total: np.ndarray, sums: np.ndarray) -> None:
