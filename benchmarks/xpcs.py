@@ -7,13 +7,14 @@ reference where it is installed; else a multi-tau of the same scheme in plain nu
 from __future__ import annotations
 
 import argparse
-import resource
+import re
 import statistics
 import sys
 import tempfile
 import time
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import h5py
 import hdf5plugin
@@ -238,8 +239,9 @@ few blocks, whatever their number."""
 
 
 def _peak():
-    """Largest resident memory of this process so far, GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    """Largest resident memory of this process so far, GB, and not that of the one it came from."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1e6
 
 
 def _resident(path):
