@@ -142,8 +142,11 @@ def draw_saxs_1d(ax: Axes, found: Correlation) -> None:
         shade = colour_at(colours, float(dynamic.q[i]))
         ax.axvspan(edges[i], edges[i + 1], color=shade, alpha=0.35, lw=0)
     ax.plot(static.q.numpy()[there], total[there] / count[there], "o-", ms=1.5, lw=0.8, color=DARK)
-    ax.set(xlabel=f"q / {found.qmap.unit}", ylabel="mean intensity / pixel", yscale="log")
-    if edges[0] > 0 and edges[-1] > 5 * edges[0]:
+    ax.set(xlabel=f"q / {found.qmap.unit}", ylabel="mean intensity / pixel")
+    seen = (total / count.clip(1))[there]
+    if seen.min() > 0 and seen.max() > 5 * seen.min():
+        ax.set_yscale("log")
+    if edges[0] > 0 and np.ptp(np.diff(np.log(edges))) < 1e-6:  # rings of equal ratio
         ax.set_xscale("log")
         short_log(ax.xaxis)
     ax.set_xlim(edges[0], edges[-1])
