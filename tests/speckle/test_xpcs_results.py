@@ -176,6 +176,27 @@ def test_a_file_of_nxxpcs_alone_is_read(written, tmp_path):
     assert back.qmap.unit == "1/Å"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("/xpcs/debye/multitau/contrast_replicas", np.zeros(0)),
+        ("/xpcs/debye/multitau/replicas", np.zeros((12, 4, 3))),
+        ("/xpcs/debye/left_out", 3.0),
+        ("/xpcs/qmap/dynamic_index_mapping", np.full(4, np.nan)),
+        ("/xpcs/temporal_mean/scattering_2d", np.zeros((1, 3, 3))),
+        ("/xpcs/debye/twotime/numbers", np.zeros((2, 2))),
+    ],
+)
+def test_results_whose_parts_do_not_fit_are_refused_by_name(written, tmp_path, name, value):
+    path = tmp_path / "spoilt.hdf"
+    path.write_bytes(written.read_bytes())
+    with h5py.File(path, "a") as file:
+        del file[name]
+        file[name] = value
+    with pytest.raises(InputError, match=r"spoilt\.hdf"):
+        read_results(path)
+
+
 def test_a_fit_is_kept_in_a_copy_or_in_the_file_itself(written, tmp_path):
     fitted = fit(FOUND, "single")
     path = write_fit(written, tmp_path / "fitted.hdf", fitted)

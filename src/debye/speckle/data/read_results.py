@@ -43,6 +43,10 @@ NEXUS = {
 """Where NXxpcs has what 8-ID calls so."""
 
 
+DAMAGE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError)
+"""What numpy, torch and h5py raise of parts that do not fit together."""
+
+
 class Results(NamedTuple):
     """What a result file holds."""
 
@@ -66,6 +70,50 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     Raises:
         InputError: It is missing, damaged, of a newer version, or holds no results.
     """
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = _read(path)
+            if found.correlation is not None:
+                _check_shapes(found.correlation)
+            if found.two_time is not None:
+                _check_shapes(found.two_time.correlation)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"cannot read results from {path}",
+            why=f"its parts do not fit together: {(str(error) or repr(error)).splitlines()[0]}",
+            fix="copy it again, or correlate the frames again",
+        ) from error
+    return found
+
+
+def _check_shapes(found: Correlation) -> None:
+    """Refuse what would fail later.
+
+    Raises:
+        ValueError: Something is of another shape than the rest.
+    """
+    bins, delays = found.g2.shape
+    shapes = {
+        "width": (found.width.shape, (delays,)),
+        "replicas": (found.replicas.shape, (len(found.replicas), bins, delays)),
+        "contrast": (found.contrast.shape, (bins,)),
+        "contrast_replicas": (
+            found.contrast_replicas.shape,
+            (len(found.contrast_replicas), bins),
+        ),
+        "intensity": (found.intensity.shape, found.numbers.shape),
+        "delay": (found.delay.shape, (delays,)),
+        "saxs_2d": (found.saxs_2d.shape, found.qmap.shape),
+    }
+    for name, (shape, wanted) in shapes.items():
+        if tuple(shape) != tuple(wanted):
+            raise ValueError(f"{name} is {tuple(shape)}, not {tuple(wanted)}")
+
+
+def _read(path: str | os.PathLike[str]) -> Results:
+    """What a file holds."""
     with open_hdf5(path) as file:
         if "/xpcs/qmap" not in file and NEXUS["/xpcs/qmap/dynamic_roi_map"] not in file:
             raise InputError(
@@ -154,7 +202,7 @@ def _partition(file: Any, root: str, labels: np.ndarray) -> Partition:  # noqa: 
     else:
         index = np.arange(count)
         phi = phi if len(q) * len(phi) == count else torch.tensor([180.0]).double()
-    if len(index) != count or (count and index.max() >= len(q) * len(phi)):
+    if len(index) != count or (count and not 0 <= index.min() <= index.max() < len(q) * len(phi)):
         raise InputError(
             f"cannot read the q-map of {file.filename}",
             why=f"it labels {count} bins, and says of {len(index)} where they are",
