@@ -31,3 +31,19 @@ Smooth = Annotated[
 Velocities = Annotated[
     bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants too.")
 ]
+Refine = Annotated[
+    str | None,
+    typer.Option(
+        "--refine",
+        help="How many of the largest expected error go to a calculator: 25%, or a number.",
+        show_default=False,
+    ),
+]
+Calculator = Annotated[
+    str | None,
+    typer.Option(
+        "--calculator",
+        help="module:function that returns an ASE calculator; it is imported and run.",
+        show_default=False,
+    ),
+]

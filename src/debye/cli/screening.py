@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debye.cli import lattice_options as ol
 from debye.cli import options as opt
 from debye.cli.console import (
     BAD_INPUT,
@@ -41,6 +42,8 @@ def screen(
     workers: opt.Workers = None,
     shard_size: opt.ShardSize = 1000,
     overwrite: opt.Overwrite = False,
+    refine: ol.Refine = None,
+    calculator: ol.Calculator = None,
     model: opt.ModelFile = None,
     device: opt.Device = "auto",
     as_json: opt.Json = False,
@@ -55,6 +58,10 @@ def screen(
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped: the shards that are done are kept. A folder that holds another
     screening is refused, unless --overwrite begins anew.
+
+    With --refine 25% the quarter of which the largest error is expected goes
+    to a calculator, of which --calculator names the function; the column
+    refined_by says which rows are its.
     """
     from debye.crystals.screening.run import screen as run
 
@@ -83,6 +90,8 @@ def screen(
             executor_config=executor_config,
             shard_size=shard_size,
             overwrite=overwrite,
+            refine=refine,
+            calculator=calculator,
             stopping=stopping,
             progress=advance,
             notify=warn,
@@ -106,6 +115,11 @@ def _ended(found: Screening, done: int) -> int:
     tell(f"{found.folder} holds {plural(structures, 'structure')} in {plural(done, 'part')}")
     if failed:
         tell(f"{failed} of {structures} structures failed; the column error says why")
+    refined, unrefined = found.refined
+    if refined or unrefined:
+        tell(f"{plural(refined, 'structure')} refined; the column refined_by says which")
+    if unrefined:
+        warn(f"{plural(unrefined, 'structure')} not refined; the column refine_error says why")
     if told := warned(found.folder):
         warn(f"{told} of {structures} structures have warnings; the column warnings says which")
     return DONE if not failed else SOME_FAILED if failed < structures else BAD_INPUT

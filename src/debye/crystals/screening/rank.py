@@ -88,8 +88,13 @@ class Query:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that are read."""
-        return (*COLUMNS, self.column, *bounds_of(self.column))
+        """All columns that are read.
+
+        Raises:
+            InputError: The folder holds no screening any more.
+        """
+        refined = ("refined_by",) if "refined" in read_manifest(self.folder) else ()
+        return (*COLUMNS, self.column, *bounds_of(self.column), *refined)
 
 
 def top(query: Query, count: int) -> list[dict[str, Any]]:
@@ -169,5 +174,8 @@ def _fits(part: pa.Table, query: Query) -> NDArray[np.bool_]:
         fits &= ~holds(symbol)
     if query.max_error is not None:
         error = part[EXPECTED_ERROR].to_numpy()
-        fits &= error <= query.max_error  # a null is NaN, which is not
+        small = error <= query.max_error  # a null is NaN, which is not
+        if "refined_by" in part.column_names:  # of these no model's error is expected
+            small |= part["refined_by"].is_valid().to_numpy()
+        fits &= small
     return fits

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial as partial_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ from debye.crystals.predict.predictor import grid, model_path
 from debye.crystals.screening import store
 from debye.crystals.screening.alone import killers
 from debye.crystals.screening.rank import Query, top
+from debye.crystals.screening.refine import Refinement
+from debye.crystals.screening.refine import refine as refine_rows
 from debye.crystals.screening.store import counts, parts
 from debye.crystals.screening.worker import (
     Job,
@@ -68,12 +71,15 @@ class Screening:
         structures: How many are done.
         failed: How many of them could not be read or predicted; their rows say why.
         finished: Whether all are done; else the same call goes on.
+        refined: How many a calculator has refined, and how many it has not, though they were
+            chosen; their rows say why.
     """
 
     folder: Path
     structures: int
     failed: int
     finished: bool
+    refined: tuple[int, int] = (0, 0)
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "unfinished"
@@ -154,6 +160,8 @@ def screen(
     executor_config: str | os.PathLike[str] | None = None,
     shard_size: int = 1000,
     overwrite: bool = False,
+    refine: str | None = None,
+    calculator: str | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: Callable[[Report], None] = lambda report: None,
     notify: Callable[[str], None] = warnings.warn,
@@ -179,6 +187,9 @@ def screen(
         executor_config: TOML file that describes a Parsl or Dask executor.
         shard_size: Structures of a shard.
         overwrite: Begin anew in a folder that holds a run.
+        refine: How many of those with the largest expected error go to a calculator in the end,
+            ``25%`` or ``100``; see `debye.crystals.screening.refine`.
+        calculator: ``module:function`` of a function that returns a calculator of ASE.
         stopping: Asked now and then; once it says yes, only what is in work is finished.
         progress: Is given the report of each shard.
         notify: Told what one should know, such as the death of a worker.
@@ -197,6 +208,9 @@ def screen(
         ['MgO', 'GaAs']
     """
     row_of(level)
+    asked = _refinement(refine, calculator)
+    if asked and not isinstance(structures, str | os.PathLike | list | tuple):
+        structures = list(crystals_of(structures)[0])  # they are read again
     kelvin, card = tuple(dict.fromkeys(kelvins(temperatures))), read_card(model_path(model))
     inputs, cut = _shards(structures, shard_size)
     home = folder(output).resolve()
@@ -215,7 +229,29 @@ def screen(
                 raise _hopeless(home, failed)
         if finished := not stopping():
             store.finish(home, total, failed)
-    return Screening(Path(output), total, failed, finished)
+        counted = (0, 0)
+        if asked and finished:
+            cut, pool = (
+                _shards(structures, shard_size)[1],
+                _pool(executor, executor_config, workers, job),
+            )
+            done = partial_of(progress, Report(-1, 0, 0))
+            found = refine_rows(
+                asked, cut, job, pool, stopping=stopping, notify=notify, progress=done
+            )
+            counted, finished = (found.chosen - found.failed, found.failed), found.finished
+    return Screening(Path(output), total, failed, finished, counted)
+
+
+def _refinement(amount: str | None, calculator: str | None) -> Refinement | None:
+    """What is to be refined, if anything."""
+    if amount is None and calculator is None:
+        return None
+    if amount is None or calculator is None:
+        why = "it needs both an amount and a calculator"
+        fix = "give --refine 25% --calculator module:function, or neither"
+        raise InputError("cannot refine", why=why, fix=fix)
+    return Refinement(amount, calculator)
 
 
 def _hopeless(home: Path, failed: int) -> InputError:

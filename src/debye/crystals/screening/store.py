@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import isfinite
@@ -51,6 +52,30 @@ def write_part(folder: Path, number: int, digest: str, content: pa.Table, failed
     marked = content.replace_schema_metadata({"debye": json.dumps({"failed": failed})})
     parquet.write_table(marked, stream, compression="zstd")
     atomic_write(part_path(folder, number, digest), stream.getvalue().to_pybytes())
+
+
+def rewrite_part(part: Path, content: pa.Table) -> None:
+    """Write a part anew, with as many failures as it had.
+
+    Raises:
+        InputError: It is damaged, or the folder cannot be written.
+        ComputationError: The disk is full.
+    """
+    match = _PART.fullmatch(part.name)
+    if match is None:
+        raise damaged(part, ValueError("its name is none of a part"))
+    write_part(part.parent.parent, int(match[1]), match[2], content, counts(part)[1])
+
+
+def note_refined(folder: Path, refined: Mapping[str, Any]) -> None:
+    """Note how a screening is refined.
+
+    Raises:
+        InputError: The folder holds no run, or cannot be written.
+        ComputationError: The disk is full.
+    """
+    manifest = {**read_manifest(folder), "refined": dict(refined)}
+    atomic_write(folder / RESULTS, json.dumps(manifest, indent=1) + "\n")
 
 
 def parts(folder: Path) -> dict[int, Path]:
@@ -165,7 +190,7 @@ def begin(folder: Path, manifest: Mapping[str, Any]) -> None:
     """
     manifest = {"format": FORMAT, **manifest}
     if (folder / RESULTS).exists():
-        known = {k: v for k, v in read_manifest(folder).items() if k != "done"}
+        known = {k: v for k, v in read_manifest(folder).items() if k not in ("done", "refined")}
         _check_same(folder, known, manifest)
     elif (folder / "parts").exists():
         raise InputError(
@@ -186,6 +211,7 @@ def clear(folder: Path) -> None:
         for part in parts(folder).values() if (folder / "parts").is_dir() else ():
             part.unlink()
         (folder / RESULTS).unlink()
+        shutil.rmtree(folder / "refined", ignore_errors=True)
         with suppress(OSError):  # it holds files that are not ours
             (folder / "parts").rmdir()
 
