@@ -48,13 +48,13 @@ def head(*cells):
 
 
 def seconds(*works, repeat=3):
-    """Median wall time of each call, taken in turn so that a busy machine slows all alike."""
+    """Median processor time of each call: of one thread, so that other work does not count."""
     spent = [[] for _ in works]
     for _ in range(repeat):
         for times, work in zip(spent, works, strict=True):
-            began = time.perf_counter()
+            began = time.process_time()
             work()
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
     return [statistics.median(times) for times in spent]
 
 
@@ -207,14 +207,14 @@ def latency(count):
     seen = Simulated(qmap(), frames=count, photons=0.01, diffusion=2e-3)
     stack = np.concatenate(list(seen.blocks()))
     correlator = Correlator(seen.qmap, seen.frame_time)
-    began = time.perf_counter()
+    began = time.process_time()
     for start in range(0, count, 100):
         correlator.update(stack[start : start + 100])
-    taken = time.perf_counter() - began
-    began = time.perf_counter()
+    taken = time.process_time() - began
+    began = time.process_time()
     correlator.so_far()
     head("frames", "taken, s for 1,000", "g2 after the last, s")
-    row(count, 1000 * taken / count, time.perf_counter() - began)
+    row(count, 1000 * taken / count, time.process_time() - began)
 
 
 def write(path, count, photons, distinct=256):
