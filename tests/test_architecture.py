@@ -126,7 +126,7 @@ def test_each_room_says_in_a_sentence_what_it_holds(path):
 OWNERS = {
     "ase": ("crystals/structure", "crystals/lattice"),
     "pymatgen": ("crystals/structure", "crystals/dos"),  # a spectrum names its type
-    "euphonic": ("crystals/dos",),
+    "euphonic": ("crystals/dos", "crystals/lattice/euphonic.py"),
     "gemmi": ("crystals/structure",),
     "phonopy": (
         "crystals/data",

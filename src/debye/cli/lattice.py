@@ -25,6 +25,7 @@ def bands(
     points: ol.Points = 300,
     velocities: ol.Velocities = False,
     born: ol.Born = None,
+    lattice: ol.LatticeName = ol.Lattice.GIVEN,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     output: opt.OptionalOutput = None,
@@ -44,7 +45,9 @@ def bands(
 
     check_range(points, "--points", least=2, most=1_000_000)
     target, figure = folder(output) if output else None, writable(plot, "--plot", FIGURES)
-    found = _found(file, path, points, model, device, velocities=velocities, born=born)
+    found = _found(
+        file, path, points, model, device, lattice.value, velocities=velocities, born=born
+    )
     for note in found.notes:
         warn(note)
     record = bands_record(found, unit.value)
@@ -62,13 +65,14 @@ def _found(
     points: int,
     model: Path | None,
     device: str,
+    lattice: str,
     *,
     velocities: bool,
     born: Path | None,
 ) -> Bands:
     """Read, predict, solve."""
     crystal = read_one_or_harmonic(file)
-    predictor = load_predictor(model, device)
+    predictor = load_predictor(model, device).on(lattice)
     with progress_bar() as bar:
         task = bar.add_task("wave vectors", total=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,20 @@ import typer
 
 from debye.cli.paths import read_path
 
+
+class Lattice(str, Enum):
+    """What cells structures come in: `debye.crystals.structure.functional.FACTORS`."""
+
+    GIVEN = "given"
+    PBE = "pbe"
+    LDA = "lda"
+    MEASURED = "measured"
+
+
+LatticeName = Annotated[
+    Lattice,
+    typer.Option("--lattice", help="Whose cells these are; lengths are brought to PBEsol's."),
+]
 BandPath = Annotated[
     str,
     typer.Option(

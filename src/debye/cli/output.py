@@ -160,6 +160,7 @@ class Predictions:
         device: Where to compute.
         born: The Born charges of the one crystal.
         smooth: Whether spectra of force constants are smoothed as the labels were.
+        lattice: What cells the structures come in.
     """
 
     def __init__(
@@ -170,8 +171,9 @@ class Predictions:
         born: Path | None = None,
         *,
         smooth: bool = False,
+        lattice: str = "given",
     ) -> None:
-        self.files, self.predictor = files, load_predictor(model, device)
+        self.files, self.predictor = files, load_predictor(model, device).on(lattice)
         self.born, self.smooth = born, smooth
         self.good = self.bad = 0
 

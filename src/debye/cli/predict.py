@@ -34,6 +34,7 @@ def dos(
     files: opt.Files,
     born: ol.Born = None,
     smooth: ol.Smooth = False,
+    lattice: ol.LatticeName = ol.Lattice.GIVEN,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
     partial: opt.PartialName = opt.Partial.NONE,
@@ -63,7 +64,7 @@ def dos(
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
     beside = read_reference(reference, plot)
-    predictions = Predictions(files, model, device, born, smooth=smooth)
+    predictions = Predictions(files, model, device, born, smooth=smooth, lattice=lattice.value)
     shown = level if predictions.calibrated else None
     header = table_header(temperature, unit.value, shown)
     printer = Printer(header, as_json=as_json, needed=not (output or plot))
@@ -98,6 +99,7 @@ def thermo(
     level: opt.Level = 0.9,
     born: ol.Born = None,
     smooth: ol.Smooth = False,
+    lattice: ol.LatticeName = ol.Lattice.GIVEN,
     model: opt.ModelFile = None,
     output: opt.OptionalOutput = None,
     plot: opt.Plot = None,
@@ -117,7 +119,7 @@ def thermo(
     kelvin = parse_range(temperatures, "--temperatures", least=0)
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv",)), writable(plot, *PLOT)
-    predictions = Predictions(files, model, device, born, smooth=smooth)
+    predictions = Predictions(files, model, device, born, smooth=smooth, lattice=lattice.value)
     drawn: list[tuple[str, Thermodynamics]] = []
     with files_out:
         for prediction in predictions:

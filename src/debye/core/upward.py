@@ -55,6 +55,7 @@ HIGHER = {
     "spectrum_to_frame": "debye.crystals.dos_io.exchange",
     "spectrum_to_pymatgen": "debye.crystals.dos_io.exchange",
     "spectrum_to_euphonic": "debye.crystals.dos_io.exchange",
+    "to_euphonic": "debye.crystals.lattice.euphonic",
     "fit": "debye.speckle.xpcs.fit",
     "fit_global": "debye.speckle.xpcs.fit",
     "write_results": "debye.speckle.data.results",

@@ -178,7 +178,9 @@ class Bands(Displayed):
         if not 0 <= point < len(self.path.q):
             why = f"its {len(self.path.q)} points are counted from 0"
             raise InputError(f"no point {point} on the path", why=why, fix="name one of them")
-        ((q, square, vectors),) = solved(self.force_constants, self.path.q[point : point + 1])
+        at = slice(point, point + 1)
+        q_of, ahead = self.path.q[at], self.path.direction[at]
+        ((q, square, vectors),) = solved(self.force_constants, q_of, direction=ahead)
         shaped = vectors[0].mT.unflatten(-1, (-1, 3))
         return Modes(q[0], frequencies(square[0]), shaped)
 

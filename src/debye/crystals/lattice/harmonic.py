@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+from debye.core.upward import higher
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import mesh_for, site_densities
@@ -16,6 +18,8 @@ from debye.crystals.structure.symmetry import primitive
 
 GIVEN = "computed from the force constants given, with no model"
 """The first warning of whatever follows from them."""
+PREDICTED = "computed from the predicted force constants of its primitive cell, without intervals"
+"""The first note of what follows from these alone."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +41,17 @@ class HarmonicCrystal:
         return (
             f"HarmonicCrystal({self.crystal.formula}, {self.crystal.n_sites} sites, {pairs} pairs)"
         )
+
+    def as_computed(self, lattice: str) -> HarmonicCrystal:
+        """The same, with a note where lengths were to be put right: force constants have theirs.
+
+        Args:
+            lattice: What was asked for; see `debye.crystals.structure.functional`.
+        """
+        if lattice == "given" or PREDICTED in self.crystal.notes:
+            return self
+        notes = (*self.crystal.notes, f"its force constants are of its own cell, {lattice} or not")
+        return replace(self, crystal=replace(self.crystal, notes=notes))
 
     @cached_property
     def sites(self) -> Spectrum:
@@ -78,6 +93,16 @@ class HarmonicCrystal:
             notes=(*self.crystal.notes, *self._folded()),
             progress=advance,
         )
+
+    def to_euphonic(self) -> Any:  # noqa: ANN401 - euphonic is optional
+        """The ``euphonic.ForceConstants`` of it; see `debye.crystals.lattice.euphonic`.
+
+        Raises:
+            InputError: Euphonic is not installed, a site is mixed or vacant, or the cell is so
+                flat that its supercell has too many atoms.
+            ComputationError: The force constants are not finite.
+        """
+        return higher("to_euphonic")(self.crystal, self.force_constants)
 
     def _folded(self) -> Iterator[str]:
         smallest = primitive(self.crystal).n_sites

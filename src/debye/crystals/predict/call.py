@@ -45,6 +45,7 @@ def predict(
     *,
     born: Given | None = None,
     smooth: bool = False,
+    lattice: str = "given",
     model: Predictor | str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:  # noqa: ANN401 - one, or a list
@@ -56,6 +57,8 @@ def predict(
             content. The spectrum is then that of its force constants, with the dipoles of these
             charges.
         smooth: Whether spectra of force constants are smoothed as the published labels were.
+        lattice: What cells the crystals come in: ``pbe``, ``lda`` or ``measured``, whose lengths
+            are put right; see `debye.crystals.structure.functional`.
         model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
         device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
@@ -63,7 +66,7 @@ def predict(
         A `Prediction`; or a list of `Prediction` and `FailedInput`, where several were given.
 
     Raises:
-        InputError: The only structure cannot be used, or there is no such model or device.
+        InputError: The only structure cannot be used, or there is no such model, device or lattice.
         ComputationError: Its modes cannot be found.
 
     Example:
@@ -72,7 +75,7 @@ def predict(
         >>> [type(item).__name__ for item in found]
         ['FailedInput', 'Prediction']
     """
-    predictor = predictor_of(model, device)
+    predictor = predictor_of(model, device).on(lattice)
     crystals, many = crystals_and(force_constants_in, given)
     items = crystals if born is None else polar(predictor, crystals, born)
     found = list(predictor(map(smooth_of, items) if smooth else items))
@@ -86,6 +89,7 @@ def bands(
     *,
     velocities: bool = False,
     born: Given | None = None,
+    lattice: str = "given",
     model: Predictor | str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:  # noqa: ANN401 - one, or a list
@@ -97,6 +101,7 @@ def bands(
         points: Wave vectors on it, about.
         velocities: Whether to find group velocities too.
         born: phonopy's BORN of the one crystal's primitive cell, a file or its content.
+        lattice: As for `predict`.
         model: As for `predict`.
         device: As for `predict`.
 
@@ -109,7 +114,7 @@ def bands(
             the crystal.
         ComputationError: The modes of the only structure cannot be found.
     """
-    predictor = predictor_of(model, device)
+    predictor = predictor_of(model, device).on(lattice)
     crystals, many = crystals_and(force_constants_in, given)
 
     def of(item: Crystal | HarmonicCrystal | FailedInput) -> Bands | FailedInput:

@@ -8,15 +8,13 @@ from functools import partial
 
 from debye.crystals.data.born import Given, charged
 from debye.crystals.lattice.force_constants import mean_force_constants
-from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.lattice.harmonic import PREDICTED, HarmonicCrystal
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.functional import to_pbesol
 from debye.crystals.structure.symmetry import primitive
 from debye.crystals.structure_io.read import FailedInput, attempt
 from debye.errors import InputError
-
-PREDICTED = "computed from the predicted force constants of its primitive cell, without intervals"
-"""The first note of what follows from them alone."""
 
 
 def harmonic(
@@ -35,10 +33,12 @@ def harmonic(
             `Predictor.force_constants` refuses.
         ComputationError: The modes that its warnings are of cannot be found.
     """
-    if not isinstance(crystal, HarmonicCrystal):
-        cell = primitive(crystal)
+    if isinstance(crystal, HarmonicCrystal):
+        crystal = crystal.as_computed(predictor.lattice)
+    else:
+        cell = primitive(to_pbesol(crystal, predictor.lattice))
         members = predictor.force_constants(cell)
-        notes = dict.fromkeys((PREDICTED, *cell.notes, *predictor.warnings_of_modes(cell)))
+        notes = dict.fromkeys((PREDICTED, *cell.notes, *predictor.warnings_of_modes(crystal)))
         crystal = HarmonicCrystal(replace(cell, notes=tuple(notes)), mean_force_constants(members))
     return crystal if born is None else charged(crystal, born)
 

@@ -19,9 +19,10 @@ from debye.crystals.dos.thermo import b_factor
 from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.dos import by_element, smoothed
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, mean_force_constants
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.symmetry import primitive
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
 
@@ -49,6 +50,8 @@ class Prediction(Displayed):
         force_constants_of: Predicts the force constants of a crystal, for the bands; it is the
             model, and does not travel in a pickle.
         given: The crystal with force constants that this follows from, instead of a model.
+        lattice: What cell the crystal came in, ``pbe``, ``lda`` or ``measured``, if its lengths
+            were put right; see `debye.crystals.structure.functional`.
 
     Example:
         >>> import debye
@@ -68,6 +71,7 @@ class Prediction(Displayed):
     uncertainty: Uncertainty | None = None
     force_constants_of: Callable[[Crystal], Sequence[ForceConstants]] | None = None
     given: HarmonicCrystal | None = None
+    lattice: str = "given"
 
     @classmethod
     def of_force_constants(cls, given: HarmonicCrystal) -> Prediction:
@@ -186,6 +190,31 @@ class Prediction(Displayed):
         """
         return b_factor(self.sites, temperatures, self.crystal.masses)
 
+    def to_euphonic(self) -> Any:  # noqa: ANN401 - euphonic is optional
+        """The ``euphonic.ForceConstants`` of its primitive cell, the mean of the members'.
+
+        From these Euphonic makes neutron scattering, S(q, ω); docs/lattice.md shows how.
+
+        Raises:
+            InputError: Euphonic is not installed, the model predicts no force constants, or the
+                prediction came without its model; or what `HarmonicCrystal.to_euphonic` refuses.
+            ComputationError: The force constants are not finite.
+        """
+        if self.given is not None:
+            return self.given.to_euphonic()
+        if self.force_constants_of is None:
+            raise self._without_model("export the force constants of")
+        cell = primitive(self.crystal)
+        mean = mean_force_constants(self.force_constants_of(cell))
+        return HarmonicCrystal(cell, mean).to_euphonic()
+
+    def _without_model(self, verb: str) -> InputError:
+        return InputError(
+            f"cannot {verb} {self!r}",
+            why="it came without its model, as predictions do that were pickled",
+            fix="use debye.bands or debye.predict with its crystal",
+        )
+
     def bands(self, path: str = "auto", points: int = 300, *, velocities: bool = False) -> Bands:
         """The bands of its primitive cell; see `Predictor.bands`.
 
@@ -197,11 +226,7 @@ class Prediction(Displayed):
         if self.given is not None:
             return self.given.bands(path, points, velocities=velocities)
         if self.force_constants_of is None:
-            raise InputError(
-                f"cannot draw the bands of {self!r}",
-                why="it came without its model, as predictions do that were pickled",
-                fix="use debye.bands with its crystal",
-            )
+            raise self._without_model("draw the bands of")
         return predicted_bands(
             self.crystal,
             self.force_constants_of,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -29,6 +30,7 @@ from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.prediction import Prediction, site_labels
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
+from debye.crystals.structure.functional import check_lattice, to_pbesol
 from debye.crystals.structure_io.anything import crystals_and
 from debye.crystals.structure_io.read import FailedInput, attempt
 from debye.crystals.uncertainty.calibration import Calibration
@@ -65,6 +67,7 @@ class Predictor:
 
     Attributes:
         edges_at_once: Edges of a batch; 0 predicts crystals one by one.
+        lattice: What cells crystals come in, see `on`.
 
     Raises:
         InputError: The card holds the calibration of another model.
@@ -82,7 +85,7 @@ class Predictor:
     ) -> None:
         ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
-        self.edges_at_once = EDGES_AT_ONCE
+        self.edges_at_once, self.lattice = EDGES_AT_ONCE, "given"
         self.seen = frozenset(self.card["elements"])
         self.calibration = _calibration(self.model, card)
 
@@ -115,6 +118,21 @@ class Predictor:
         model, card = checkpoint.load_model(path, PhononNet, Ensemble, upgrade=upgraded)
         _check_card(model, card, path)
         return cls(model, card, device)
+
+    def on(self, lattice: str) -> Predictor:
+        """The same predictor for crystals in cells of another kind than those it learned on.
+
+        Args:
+            lattice: ``pbe``, ``lda`` or ``measured``, whose lengths are put right; or ``given``.
+                See `debye.crystals.structure.functional`.
+
+        Raises:
+            InputError: It is none of these.
+        """
+        check_lattice(lattice)
+        found = copy(self)
+        found.lattice = lattice
+        return found
 
     @overload
     def predict(self, given: Crystal) -> Prediction: ...
@@ -167,11 +185,12 @@ class Predictor:
         for structure in structures:
             if isinstance(structure, Crystal):
                 try:
+                    structure = to_pbesol(structure, self.lattice)  # noqa: PLW2901
                     graphs.append(self._graph(structure))
                     edges += len(graphs[-1].center)
                 except DebyeError as error:
                     structure = FailedInput(structure.source or structure.name, error)  # noqa: PLW2901
-            waiting.append(_followed(structure))
+            waiting.append(_followed(structure, self.lattice))
             if edges > self.edges_at_once or len(waiting) >= 1024:
                 yield from self._in_order(waiting, graphs)
                 waiting, graphs, edges = [], [], 0
@@ -242,6 +261,7 @@ class Predictor:
             warnings,
             known[0],
             self.force_constants,
+            lattice=self.lattice,
         )
 
     def bands(
@@ -271,10 +291,11 @@ class Predictor:
             ComputationError: The modes cannot be found.
         """
         if isinstance(crystal, HarmonicCrystal):
-            known = crystal if born is None else charged(crystal, born)
+            known = crystal.as_computed(self.lattice)
+            known = known if born is None else charged(known, born)
             return known.bands(path, points, velocities=velocities, progress=progress)
         return predicted_bands(
-            crystal,
+            to_pbesol(crystal, self.lattice),
             self.force_constants if born is None else partial(self._charged, born),
             path,
             points,
@@ -330,13 +351,13 @@ class Predictor:
 
 
 def _followed(
-    structure: Crystal | HarmonicCrystal | FailedInput,
+    structure: Crystal | HarmonicCrystal | FailedInput, lattice: str
 ) -> Crystal | Prediction | FailedInput:
     """What follows from force constants; anything else as it is."""
     if not isinstance(structure, HarmonicCrystal):
         return structure
-    label = structure.crystal.source or structure.crystal.formula
-    return attempt(label, lambda: Prediction.of_force_constants(structure))
+    label, known = structure.crystal.source or structure.crystal.formula, structure
+    return attempt(label, lambda: Prediction.of_force_constants(known.as_computed(lattice)))
 
 
 def model_path(given: str | os.PathLike[str] | None) -> Path:

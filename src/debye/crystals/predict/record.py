@@ -163,6 +163,7 @@ def described(prediction: Prediction) -> dict[str, Any]:
         "source": crystal.source or crystal.name,
         "formula": crystal.formula,
         "n_atoms": crystal.n_atoms,
+        **({} if prediction.lattice == "given" else {"lattice": prediction.lattice}),
         "elements_unseen": list(prediction.elements_unseen),
         "warnings": list(prediction.warnings),
     }

@@ -44,6 +44,7 @@ from debye.crystals.screening.worker import (
     shards_of,
     source_of,
 )
+from debye.crystals.structure.functional import check_lattice
 from debye.crystals.structure_io.anything import crystals_of
 from debye.crystals.structure_io.read import HOPELESS, FailedInput, Piece
 from debye.crystals.uncertainty.conformal import row_of
@@ -153,6 +154,7 @@ def screen(
     temperatures: ArrayLike = 300.0,
     level: float = LEVEL,
     partial: str = "none",
+    lattice: str = "given",
     model: str | os.PathLike[str] | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -179,6 +181,7 @@ def screen(
         temperatures: K, of the thermal quantities: a number or several.
         level: Of the intervals that are kept.
         partial: ``element`` or ``site`` keeps partial spectra too.
+        lattice: What cells the structures come in, as for `debye.predict`.
         model: Model file, or ``fast``; the shipped ensemble if None.
         device: Where to compute; ``auto`` shares out the accelerators.
         workers: Shards in work at a time; the cores of this machine, or what the executor's config
@@ -208,6 +211,7 @@ def screen(
         ['MgO', 'GaAs']
     """
     row_of(level)
+    check_lattice(lattice)
     asked = _refinement(refine, calculator)
     if asked and not isinstance(structures, str | os.PathLike | list | tuple):
         structures = list(crystals_of(structures)[0])  # they are read again
@@ -215,7 +219,7 @@ def screen(
     inputs, cut = _shards(structures, shard_size)
     home = folder(output).resolve()
     chosen = None if model is None else model_path(model).resolve()
-    job = Job(home, chosen, card["sha256"], kelvin, _known_partial(partial), device, level)
+    job = Job(home, chosen, card["sha256"], kelvin, _known_partial(partial), device, level, lattice)
     with store.locked(home):
         pool = _pool(executor, executor_config, workers, job)
         if overwrite:
@@ -302,6 +306,7 @@ def _manifest(
         "dos_normalisation": "3N",
         "calibrated": "calibration" in card,
         "interval_level": job.level,
+        **({} if job.lattice == "given" else {"lattice": job.lattice}),
     }
 
 

@@ -190,6 +190,7 @@ class Job:
         partial: ``none``, ``element`` or ``site``.
         device: As of `debye.core.device.pick_device`; ``auto`` shares out the accelerators.
         level: Of the intervals.
+        lattice: What cells the structures come in.
     """
 
     folder: Path
@@ -199,6 +200,7 @@ class Job:
     partial: str
     device: str
     level: float = LEVEL
+    lattice: str = "given"
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def predictions(job: Job, pieces: Iterable[Piece]) -> Iterator[Prediction | Fail
     Raises:
         InputError: The model is not the run's.
     """
-    predictor = _predictor(job.model, job.checksum, job.device)
+    predictor = _predictor(job.model, job.checksum, job.device).on(job.lattice)
     structures = [structure for piece in pieces for structure in make(piece)]
     try:
         yield from list(predictor(structures))
