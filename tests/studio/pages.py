@@ -3,7 +3,12 @@
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
+
+PICTURES = Path(__file__).parents[2] / "build" / "studio"
+"""Where the pictures of all views are written."""
 WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
 
 
@@ -38,7 +43,7 @@ def limited(**limits):
 
 
 @contextmanager
-def looked_at(browser, address, **how):
+def looked_at(browser, address, ready="#example, #stack", **how):
     """A page of a studio; nothing it does may break its policy, ask another host or fail."""
     context = browser.new_context(viewport=WIDE, accept_downloads=True, **how)
     own = address.partition("#")[0]
@@ -52,7 +57,7 @@ def looked_at(browser, address, **how):
     page.wrong = wrong
     page.set_default_timeout(30_000)
     page.goto(address)
-    page.wait_for_selector("#example, #stack")
+    page.wait_for_selector(ready)
     yield page
     context.close()
     assert not page.wrong, page.wrong
@@ -77,3 +82,17 @@ def opened(page, name):
 def drawn(page, selector):
     """The layers of a chart as they are drawn."""
     return page.eval_on_selector(selector, "svg => svg.chart.spec.layers")
+
+
+def look(page, name):
+    """The view in both themes on both sizes: accessible, not wider than it is, and kept."""
+    for theme in ("light", "dark"):
+        page.evaluate("t => document.getElementById('view').store.set({ theme: t })", theme)
+        for size, viewport in (("wide", WIDE), ("phone", PHONE)):
+            page.set_viewport_size(viewport)
+            page.wait_for_function("w => innerWidth === w", arg=viewport["width"])
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            found = Axe().run(page)
+            assert found.violations_count == 0, found.generate_report()
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / f"{name}-{theme}-{size}.png", full_page=True)

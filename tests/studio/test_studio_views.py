@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from axe_playwright_python.sync_playwright import Axe
-from pages import PHONE, WIDE, drawn, looked_at, opened, store, studio
+from pages import drawn, look, looked_at, opened, store, studio
 
 import debye
-
-PICTURES = Path(__file__).parents[2] / "build" / "studio"
-"""Where the pictures of all views are written."""
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +38,6 @@ def pick(page, point, branch):
         [point, branch],
     )
     page.wait_for_selector(".motion:not([hidden])")
-
-
-def look(page, name):
-    """The view in both themes on both sizes: accessible, not wider than it is, and kept."""
-    for theme in ("light", "dark"):
-        page.evaluate("t => document.getElementById('view').store.set({ theme: t })", theme)
-        for size, viewport in (("wide", WIDE), ("phone", PHONE)):
-            page.set_viewport_size(viewport)
-            page.wait_for_function("w => innerWidth === w", arg=viewport["width"])
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
-            PICTURES.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=PICTURES / f"{name}-{theme}-{size}.png", full_page=True)
 
 
 def test_empty_view(page):

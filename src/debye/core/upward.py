@@ -61,6 +61,7 @@ HIGHER = {
     "write_results": "debye.speckle.data.results",
     "plotted": "debye.plot.display",
     "html": "debye.plot.display",
+    "viewed": "debye.studio.notebook",
 }
 """Where each function stands that a method of a lower room calls."""
 

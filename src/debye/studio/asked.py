@@ -171,3 +171,29 @@ def file_name(given: str) -> str:
     if kept in ("", ".", ".."):
         raise wrong("name", f"{given[:LONGEST_NAME]!r} names no file", "give the file's name")
     return kept
+
+
+def correlation(given: Fields) -> tuple[dict[str, Any], str]:
+    """What `debye.correlate` is asked, and the model that is fitted.
+
+    Raises:
+        Unusable: A field is of another kind.
+    """
+    how: dict[str, Any] = {}
+    if given.get("rings") is not None:
+        how["rings"] = field(given, "rings", int)
+    if given.get("frame_time") is not None:
+        how["frame_time"] = float(field(given, "frame_time", (int, float)))
+    if given.get("centre") is not None:
+        centre = field(given, "centre", list)
+        if len(centre) != 2 or not all(_is_number(x) for x in centre):
+            raise wrong("centre", "it needs two numbers, x and y")
+        how["centre"] = tuple(map(float, centre))
+    if given.get("two_time") is not None:
+        how["two_time"] = [whole(given, "two_time", 4096)]
+    how["find_centre"] = given.get("find_centre") is True
+    return how, word(given, "model", ("stretched", "single", "double", "cumulants"), "stretched")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from debye import Bands, Crystal, FailedInput, Prediction, Predictor
+from debye.crystals.lattice.bands import Modes
 from debye.crystals.structure.elements import (
     ATOMIC_NUMBERS,
     SYMBOLS,
@@ -29,13 +30,14 @@ def about(predictor: Predictor) -> dict[str, Any]:
         "data": data.get("name", "") if isinstance(data, dict) else "",
         "bands": "force_constants" in predictor.model.kinds,
         "seen": sorted(predictor.seen),
-        "elements": {symbol: _element(symbol) for symbol in SYMBOLS[1:]}
-        | {isotope: _element("H") for isotope in ("D", "T")},
+        "elements": {symbol: element(symbol) for symbol in SYMBOLS[1:]}
+        | {isotope: element("H") for isotope in ("D", "T")},
         "temperature": TEMPERATURES,
     }
 
 
-def _element(symbol: str) -> dict[str, Any]:
+def element(symbol: str) -> dict[str, Any]:
+    """Where an element stands, and how it looks."""
     number = ATOMIC_NUMBERS[symbol]
     period, group, block = periodic_position(number)
     return {
@@ -130,4 +132,14 @@ def bands(found: Bands) -> dict[str, Any]:
         "range": None if found.range is None else [edge.tolist() for edge in found.range],
         "range_end": found.range_end,
         "notes": list(found.notes),
+    }
+
+
+def modes(found: Modes) -> dict[str, Any]:
+    """Modes at one wave vector with their eigenvectors, real and imaginary parts apart."""
+    return {
+        "q": found.q.tolist(),
+        "frequency": found.frequency.tolist(),
+        "real": found.vectors.real.tolist(),
+        "imaginary": found.vectors.imag.tolist(),
     }

@@ -12,11 +12,12 @@ import uvicorn
 
 from debye import InputError
 from debye.core.executors import cores
-from debye.studio.app import Studio, application
+from debye.studio.app import application
 from debye.studio.guard import Rules, allowed_hosts, is_local
+from debye.studio.shared import Studio
 from debye.studio.workers import Limits, Workers
 
-STACKS = (".h5", ".hdf5", ".nxs", ".cxi", ".npy", ".tif", ".tiff", ".edf", ".cbf", ".hdf")
+STACKS = (".h5", ".hdf5", ".nxs", ".cxi", ".npy", ".tif", ".tiff", ".edf", ".cbf", ".hdf", ".npz")
 """Suffixes of what is opened as a stack of frames."""
 
 
@@ -32,7 +33,7 @@ def serve(
     """Serve the studio until it is interrupted.
 
     Args:
-        files: Structures, folders of screenings, and stacks of frames.
+        files: Structures, folders of screenings, stacks of frames and fitted systems.
         host: Where to listen; elsewhere than on this machine alone a token is asked for.
         port: Which port; 0 for any that is free.
         model: A model file, ``fast``, or None for the shipped ensemble.
@@ -50,11 +51,9 @@ def serve(
     listening = _socket(host, port)
     port = listening.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="debye-studio-") as folder:
-        studio = Studio(
-            Workers(min(2, cores()), model, limits or Limits(), folder),
-            Rules(allowed_hosts(host, port), token),
-            *_sorted(files),
-        )
+        workers = Workers(min(2, cores()), model, limits or Limits())
+        rules = Rules(allowed_hosts(host, port), token)
+        studio = Studio(workers, rules, folder, **_sorted(files))
         config = uvicorn.Config(
             application(studio), log_level="warning", server_header=False, ws="none"
         )
@@ -62,13 +61,16 @@ def serve(
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _sorted(files: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[Path, ...]]:
-    """Structures, screenings and stacks."""
+def _sorted(files: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
+    """Structures, screenings, stacks and fitted systems, as `Studio` calls them."""
+    systems = tuple(p for p in files if p.suffix == ".safetensors")
+    files = [p for p in files if p not in systems]
     screenings = tuple(p for p in files if (p / "debye-screen.json").is_file())
     stacks = tuple(p for p in files if p not in screenings and _is_stack(p))
     rest = (p for p in files if p not in screenings and p not in stacks)
     structures = (q for p in rest for q in (sorted(p.iterdir()) if p.is_dir() else [p]))
-    return tuple(p for p in structures if p.is_file()), screenings, stacks
+    found = tuple(p for p in structures if p.is_file())
+    return {"files": found, "screenings": screenings, "stacks": stacks, "fitted": systems}
 
 
 def _is_stack(path: Path) -> bool:

@@ -17,7 +17,12 @@ from typing import Any
 
 import debye
 from debye import Bands, FailedInput, InputError, Prediction, Predictor
-from debye.studio import describe
+from debye.speckle import Correlation
+from debye.speckle.data.held import is_own
+from debye.studio import describe, stacks
+from debye.studio.exports import FILES, written
+from debye.studio.measured import ranked
+from debye.studio.screened import rows
 
 Item = Mapping[str, Any]
 Progress = Callable[[int, int], None]
@@ -32,21 +37,20 @@ class Bench:
 
     Args:
         predictor: The model.
-        stacks: The folder that uploaded stacks lie in.
     """
 
-    def __init__(self, predictor: Predictor, stacks: str) -> None:
-        self.predictor, self.stacks = predictor, Path(stacks)
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     @classmethod
-    def open(cls, model: str | None, stacks: str) -> Bench:
+    def open(cls, model: str | None) -> Bench:
         """Load the model, and predict something, so that the first answer comes as fast as others.
 
         Raises:
             InputError: There is no such model, or it cannot be used.
         """
-        bench = cls(Predictor.load(model), stacks)
+        bench = cls(Predictor.load(model))
         bench.predictor.predict(debye.DEMO / "silicon.vasp")
         return bench
 
@@ -121,9 +125,9 @@ class Bench:
 
     # Tasks.
 
-    def about(self, progress: Progress) -> dict[str, Any]:
-        """The model, what it has seen, and how elements look."""
-        return describe.about(self.predictor)
+    def about(self, progress: Progress, stacks: Sequence[str]) -> dict[str, Any]:
+        """The model, what it has seen, how elements look, and which stacks hold states too."""
+        return describe.about(self.predictor) | {"with_states": [is_own(path) for path in stacks]}
 
     def predict(self, progress: Progress, item: Item) -> dict[str, Any]:
         """Each structure of an item with all that is shown of it at once."""
@@ -139,14 +143,7 @@ class Bench:
         self, progress: Progress, item: Item, point: int, path: str = "auto"
     ) -> dict[str, Any]:
         """The eigenvectors at a point of the bands."""
-        modes = self.bands_of(item, path).modes(point)
-        vectors = modes.vectors
-        return {
-            "q": modes.q.tolist(),
-            "frequency": modes.frequency.tolist(),
-            "real": vectors.real.tolist(),
-            "imaginary": vectors.imag.tolist(),
-        }
+        return describe.modes(self.bands_of(item, path).modes(point))
 
     def rank(
         self, progress: Progress, items: Sequence[Item], name: str, text: str, unit: str | None
@@ -164,8 +161,6 @@ class Bench:
             InputError: The spectrum cannot be used, or none of the structures.
             ComputationError: The modes of a structure cannot be found.
         """
-        from debye.studio.measured import ranked
-
         found = []
         for i, item in enumerate(items):
             found.append(self.prediction(item))
@@ -185,9 +180,51 @@ class Bench:
         Raises:
             InputError: It holds no screening, or was not screened for that.
         """
-        from debye.studio.screened import rows
-
         return rows(debye.Screening.open(path), quantity)
+
+    # Frames.
+
+    def stack(self, progress: Progress, path: str) -> dict[str, Any]:
+        """What is known of a stack before its frames are read.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        return stacks.described(stacks.stack_at(path))
+
+    def frames(self, progress: Progress, path: str, start: int, count: int) -> bytes:
+        """Frames as they are shown.
+
+        Raises:
+            InputError: It cannot be read, or there is no such frame.
+        """
+        stack = self.kept(["stack", path], lambda: stacks.stack_at(path))
+        return stacks.frames_of(stack, start, count)
+
+    def correlate(
+        self, progress: Progress, path: str, how: Mapping[str, Any], model: str
+    ) -> dict[str, Any]:
+        """How the frames of a stack correlate, with the fit of a model.
+
+        Raises:
+            InputError: It cannot be correlated so.
+        """
+        found = self._correlation(progress, path, how)
+        return stacks.correlation(found, model, stacks.reduction(stacks.stack_at(path)))
+
+    def results(self, progress: Progress, path: str, how: Mapping[str, Any], model: str) -> bytes:
+        """The result file of a correlation, as ``debye correlate`` writes it."""
+        return written("results.hdf", self._correlation(progress, path, how).write)
+
+    def _correlation(self, progress: Progress, path: str, how: Mapping[str, Any]) -> Correlation:
+        make = lambda: stacks.found_in(path, how, progress)  # noqa: E731 - made only where not kept
+        return self.kept(["correlation", path, how], make)
+
+    def fitted(self, progress: Progress, path: str, frames: str) -> dict[str, Any]:
+        """A fitted system beside its data."""
+        from debye.studio.fitted import compared
+
+        return dict(self.kept(["fitted", path, frames], lambda: compared(path, frames)))
 
     def export(
         self, progress: Progress, item: Item, what: str, unit: str = "cm-1", path: str = "auto"
@@ -205,8 +242,6 @@ class Bench:
             InputError: The structure cannot be used, or there is no such unit or path.
             ComputationError: It cannot be computed.
         """
-        from debye.studio.exports import FILES
-
         return FILES[what](self.prediction(item), lambda: self.bands_of(item, path), unit)
 
 

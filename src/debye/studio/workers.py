@@ -13,6 +13,7 @@ import contextlib
 import json
 import signal
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,13 +59,12 @@ class Worker:
     ready: bool = False
 
     @classmethod
-    def start(cls, model: str | None, limits: Limits, stacks: str) -> Worker:
+    def start(cls, model: str | None, limits: Limits) -> Worker:
         """A new one, which begins to load the model."""
         context = process_context(["debye.studio.tasks"])
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_work, args=(theirs, model, limits.megabytes, stacks), daemon=True
-        )
+        arguments = (theirs, model, limits.megabytes)
+        process = context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         theirs.close()
         return cls(process, ours)
@@ -96,13 +96,11 @@ class Workers:
         count: How many compute at a time; others wait.
         model: A model file, ``fast``, or None for the shipped ensemble.
         limits: Of each computation.
-        stacks: The folder that uploaded stacks lie in.
     """
 
     count: int
     model: str | None
     limits: Limits
-    stacks: str
     _idle: list[Worker] = field(default_factory=list)
     _all: list[Worker] = field(default_factory=list)
     _freed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -118,7 +116,7 @@ class Workers:
             worker.stop()
 
     def _add(self) -> None:
-        worker = Worker.start(self.model, self.limits, self.stacks)
+        worker = Worker.start(self.model, self.limits)
         self._all.append(worker)
         self._idle.insert(0, worker)
 
@@ -219,14 +217,14 @@ def _refusal(message: bytes) -> DebyeError:
 # In the worker.
 
 
-def _work(pipe: Connection, model: str | None, megabytes: int, stacks: str) -> None:
+def _work(pipe: Connection, model: str | None, megabytes: int) -> None:
     """Load the model, then do tasks until the other end is closed."""
     from debye.studio.tasks import Bench
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     follow_parent()
     try:
-        bench = Bench.open(model, stacks)
+        bench = Bench.open(model)
     except DebyeError as error:
         pipe.send_bytes(_refused(error))
         return
@@ -245,12 +243,15 @@ def _work(pipe: Connection, model: str | None, megabytes: int, stacks: str) -> N
 def _done(work: Callable[[], bytes]) -> bytes:
     try:
         return ANSWER + work()
-    except (DebyeError, MemoryError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is answered
         if _is_of_memory(error):
             return _refused(_stopped("it took more memory than the limit of this studio"))
         if isinstance(error, DebyeError):
             return _refused(error)
-        raise
+        traceback.print_exc()
+        why = f"{type(error).__name__}: {error}, which debye did not foresee"
+        fix = "please report it with what you gave"
+        return _refused(ComputationError("this cannot be computed", why=why, fix=fix))
 
 
 def _refused(error: DebyeError) -> bytes:

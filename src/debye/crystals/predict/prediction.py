@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from debye.core.upward import Displayed
+from debye.core.upward import Displayed, higher
 from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import b_factor
@@ -235,6 +235,20 @@ class Prediction(Displayed):
             velocities=velocities,
             warnings=self.warnings,
         )
+
+    def view(self, points: int = 60) -> Any:  # noqa: ANN401 - a View, which knows this class
+        """Its cell, bands and moving modes in a notebook, without a server or network.
+
+        A click on a branch makes its mode move: u = Re[e/√m · e^{2πi q·(R + τ) − iωt}].
+
+        Args:
+            points: About how many wave vectors.
+
+        Raises:
+            InputError: The model predicts no force constants, or the primitive cell is too large.
+            ComputationError: The modes cannot be found.
+        """
+        return higher("viewed")(self, points)
 
 
 @thermodynamics.register

@@ -6,8 +6,9 @@ import { UNITS, formula, number } from "./units.js";
 
 const SWITCHES = { bonds: "Bonds", polyhedra: "Polyhedra", images: "Images", arrows: "Arrows" };
 
+/** The panel of the cell, and the controls of a mode, which stand under the bands. */
 export function cellPanel(store, about) {
-  const viewer = new CellViewer(about.elements, { height: 360, onTurn: () => {} });
+  const viewer = new CellViewer(about.elements, { height: 430 });
   const switches = Object.entries(SWITCHES).map(([name, label]) => {
     const box = h("input", { type: "checkbox", checked: viewer.options[name], onchange: () => viewer.set({ [name]: box.checked }) });
     return [name, box, h("label", {}, box, label)];
@@ -30,7 +31,7 @@ export function cellPanel(store, about) {
   const motion = h("div", { className: "motion", hidden: true }, about_mode, h("div", { className: "row" }, play, h("label", {}, "Amplitude ", reach), rest));
   const home = h("button", { type: "button", onclick: () => viewer.reset() }, "Front");
   const element = panel("Cell", { id: "cell", tools: home }, viewer.element, key,
-    h("div", { className: "row" }, switches.map(([, , label]) => label), h("label", {}, "Cells ", cells)), motion, facts);
+    h("div", { className: "row" }, switches.map(([, , label]) => label), h("label", {}, "Cells ", cells)), facts);
 
   const show = (now) => {
     if (!now.current) return;
@@ -61,6 +62,6 @@ export function cellPanel(store, about) {
   store.on(["current", "moving", "cells"], show);
   store.on(["moving", "unit"], describe);
   store.on(["theme"], () => viewer.render());
-  return element;
+  return [element, motion];
 }
 

@@ -3,7 +3,7 @@
 import { isDark } from "./dom.js";
 
 const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-const joined = (rgb) => `#${rgb.map((c) => Math.round(Math.min(255, Math.max(0, c))).toString(16).padStart(2, "0")).join("")}`;
+export const joined = (rgb) => `#${rgb.map((c) => Math.round(Math.min(255, Math.max(0, c))).toString(16).padStart(2, "0")).join("")}`;
 
 /** A colour on the way to another. */
 export const mixed = (a, b, part) => {
@@ -16,7 +16,8 @@ const luminance = (hex) => {
   const [r, g, b] = channels(hex).map(linear);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 };
-const contrast = (a, b) => {
+/** How two colours stand out from each other, from 1 to 21. */
+export const contrast = (a, b) => {
   const [x, y] = [luminance(a), luminance(b)].sort((p, q) => q - p);
   return (x + 0.05) / (y + 0.05);
 };

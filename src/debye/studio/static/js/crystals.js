@@ -19,11 +19,12 @@ export async function view(store) {
   const about = store.get("about");
   if (!store.get("items")) store.set({ ...FIRST });
   const measured = measuredPanel(store, look);
+  const [cell, motion] = cellPanel(store, about);
   const title = h("h2", { className: "title", id: "title" });
   const means = h("p", { className: "means" });
   const shown = h("div", { className: "shown", hidden: true },
     h("div", { className: "heading" }, title, means),
-    h("div", { className: "grid" }, cellPanel(store, about), spectraPanel(store), thermoPanel(store, about), trustPanel(store, about),
+    h("div", { className: "grid" }, cell, spectraPanel(store, motion), thermoPanel(store, about), trustPanel(store, about),
       h("div", { className: "column" }, measured, exportPanel(store))));
   const empty = h("div", { className: "empty" }, h("p", {}, "Open a crystal to see how it vibrates: its density of states with an error band, its bands, and each mode as it moves."));
   store.on(["current", "unit"], (now) => {

@@ -8,6 +8,8 @@ import { UNITS } from "./units.js";
 
 const VIEWS = {
   crystals: ["Crystals", () => import("./crystals.js")],
+  speckle: ["Speckle", () => import("./speckle.js")],
+  fitted: ["Fitted", () => import("./fitted.js"), (about) => about.fitted.length > 0],
   screening: ["Screening", () => import("./screening.js"), (about) => about.screenings.length > 0],
 };
 
@@ -36,7 +38,7 @@ async function start() {
   const tabs = there.map((name) => h("button", { type: "button", onclick: () => show(store, opened, tabs, name) }, VIEWS[name][0]));
   tabs.forEach((tab, i) => (tab.name = there[i]));
   if (there.length > 1) document.getElementById("tabs").append(...tabs);
-  await show(store, opened, tabs, there.includes(state?.view) ? state.view : there[0]);
+  await show(store, opened, tabs, there.includes(state?.view) ? state.view : about.stacks.length && !about.files.length ? "speckle" : there[0]);
 }
 
 /** Show a view; it is made once, and kept. */
@@ -46,6 +48,7 @@ async function show(store, opened, tabs, name) {
     else tab.removeAttribute("aria-current");
   }
   store.set({ view: name });
+  document.getElementById("unit").parentElement.hidden = name !== "crystals";
   if (!opened.has(name)) opened.set(name, await (await VIEWS[name][1]()).view(store));
   document.getElementById("view").replaceChildren(opened.get(name));
 }

@@ -46,7 +46,7 @@ export async function view(store) {
       read: (_, at) => at && nearest(rows, at, chart),
     });
     const lines = chosen();
-    count.textContent = `${lines.length} of ${rows.length} structures${brush ? " within the brush" : ""}; ${found.failed} failed. Those with warnings are in the second colour.`;
+    count.textContent = `${lines.length} of ${rows.length} structures${brush ? " within the brush" : ""}; ${found.failed} failed. Orange: with warnings.`;
     body.replaceChildren(...lines.slice(0, MOST_LINES).map((row) => h("tr", {}, h("th", { scope: "row" }, formula(row.formula)), h("td", {}, row.id), h("td", {}, number(row.mass)), h("td", {}, number(row.value)), h("td", {}, row.warnings.join("; ")))));
   }
   function fromNumbers() {

@@ -9,7 +9,7 @@ import { UNITS, interpolated, number, pointLabel } from "./units.js";
 
 const SEEN = 2e-3; // of the highest peak: below it a density is taken to have ended
 
-export function spectraPanel(store) {
+export function spectraPanel(store, motion) {
   const bandsChart = new Chart({
     label: "Phonon bands along the path through the Brillouin zone; arrow keys choose a mode", along: "both", height: 430,
     onPick: (at) => pick(store, nearest(store, at)), pad: { right: 6 }, grid: false,
@@ -21,7 +21,7 @@ export function spectraPanel(store) {
     ["element", "site", "none"].map((name) => h("option", { value: name }, { element: "by element", site: "by site", none: "total only" }[name])));
   const note = h("p", { className: "note aside", role: "note", hidden: true });
   const element = panel("Bands and density of states", { id: "spectra", className: "spectra", tools: h("label", {}, "Partials ", partial) },
-    h("div", { className: "pair" }, bandsChart.element, dosChart.element), note, legend);
+    h("div", { className: "pair" }, bandsChart.element, dosChart.element), legend, motion, note);
   store.on(["current", "bands", "unit", "partial", "hidden", "overlay", "measured", "mode", "theme"], (now) => {
     if (!now.current) return;
     partial.value = now.partial;
@@ -239,9 +239,10 @@ function walk(store, event) {
 export async function pick(store, found) {
   if (!found) return;
   const { item, bands } = store.values;
+  const asked = (point) => post("/api/modes", { item, point }, { about: "eigenvectors" });
   store.set({ mode: found });
   try {
-    const modes = await post("/api/modes", { item, point: found.point }, { about: "eigenvectors" });
+    const modes = await (store.values.modesAt ?? asked)(found.point);
     const { mode } = store.values;
     if (mode?.point !== found.point || mode?.branch !== found.branch || store.values.bands !== bands) return;
     store.set({ moving: { ...modeOf(modes, found.branch, bands.masses), point: found.point } });
