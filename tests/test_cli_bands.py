@@ -73,7 +73,9 @@ def test_everything_is_written(debye, salt, tmp_path):
     assert figure.read_bytes().startswith(b"\x89PNG")
     rows = list(csv.DictReader((place / "bands.csv").read_text().splitlines()))
     assert float(rows[3]["frequency_6_THz"]) == pytest.approx(told["frequency_THz"][3][5], abs=1e-5)
-    assert len(yaml.safe_load((place / "band.yaml").read_text())["phonon"]) == len(rows)
+    points = yaml.safe_load((place / "band.yaml").read_text())["phonon"]
+    assert len(points) == len(rows)
+    assert np.shape(points[0]["band"][0]["eigenvector"]) == (2, 3, 2)
     assert (place / "dos.csv").read_text()
     phonopy = pytest.importorskip("phonopy")
     phonon = phonopy.load(place / "phonopy_params.yaml")

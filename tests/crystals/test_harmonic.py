@@ -148,6 +148,23 @@ def test_imaginary_modes_are_told(tmp_path):
     assert found.total.imaginary_fraction.item() > 0.9
 
 
+def test_force_constants_in_another_unit_are_told():
+    """Those of Ry/a₀² taken for eV/Å² are fifty times too large."""
+    phonon = in_units_of("vasp", emt("Cu3Au")[0])
+    assert not any("unit" in warning for warning in debye.predict(phonon).warnings)
+    phonon.force_constants = 48.6 * phonon.force_constants
+    assert any("check the unit" in warning for warning in debye.predict(phonon).warnings)
+
+
+def test_force_constants_of_another_cell_are_refused(tmp_path):
+    from phonopy.file_IO import write_FORCE_CONSTANTS
+
+    emt("Cu3Au")[0].save(tmp_path / "phonopy_disp.yaml", settings={"force_sets": False})
+    write_FORCE_CONSTANTS(emt("CuAu")[0].force_constants, tmp_path / "FORCE_CONSTANTS")
+    with pytest.raises(InputError, match="for 32 atoms in the supercell"):
+        debye.from_phonopy(tmp_path)
+
+
 def test_force_constants_out_of_balance_are_put_right_and_told(tmp_path):
     phonon = in_units_of("vasp", emt("Cu3Au")[0])
     off = phonon.force_constants.copy()

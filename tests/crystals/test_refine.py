@@ -15,6 +15,8 @@ from debye.errors import InputError
 pytest.importorskip("phonopy", reason="phonopy is an extra")
 METALS = ("Cu", "Ag", "Au", "Ni")
 MODULE = """
+import os
+
 from ase.calculators.emt import EMT
 
 def potential():
@@ -28,6 +30,15 @@ class Odd(EMT):
 
 def odd():
     return Odd()
+
+class Deadly(Odd):
+    def get_forces(self, atoms=None, **options):
+        if "{refused}" in atoms.get_chemical_symbols():
+            os._exit(9)
+        return super().get_forces(atoms)
+
+def deadly():
+    return Deadly()
 
 number = 3
 """
@@ -106,6 +117,39 @@ def test_what_fails_keeps_its_row_and_goes_on_later(screen):
     assert found["Ag"]["expected_error_cm-1"] > 0
     assert all(found[name]["refined_by"] for name in METALS if name != "Ag")
     assert "1 structure not refined" in result.stderr
+
+
+def test_a_calculator_that_kills_its_worker_costs_one_row(screen):
+    refining = ("--refine", "100%", "--calculator", "killing:deadly", "--workers", 2)
+    result = screen(*refining, module="killing", refused="Au")
+    assert result.exit_code == 0, result.stderr
+    found = rows()
+    assert "a worker died of it" in found["Au"]["refine_error"]
+    assert all(found[name]["refined_by"] for name in METALS if name != "Au")
+
+
+def test_a_refinement_goes_on_where_it_was_stopped(metals, tmp_path):
+    (tmp_path / "slowly.py").write_text(MODULE)
+    how = {"refine": "4", "calculator": "slowly:potential", "workers": 1, "device": "cpu"}
+    refined = []
+
+    def progress(report):
+        refined.extend([report] * (report.number < 0))
+
+    def notify(message):
+        pass
+
+    first = package.screen(
+        metals, "out", **how, progress=progress, notify=notify, stopping=lambda: len(refined) > 1
+    )
+    assert not first.finished
+    done = sum(bool(row["refined_by"]) for row in rows().values())
+    assert 0 < done < 4
+    second = package.screen(metals, "out", **how, progress=progress, notify=notify)
+    assert second.finished
+    assert second.refined == (4, 0)
+    assert len(refined) == 4
+    assert all(row["refined_by"] for row in rows().values())
 
 
 @pytest.mark.parametrize(

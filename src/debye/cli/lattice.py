@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from debye.cli import lattice_options as ol
@@ -17,6 +18,11 @@ from debye.errors import DebyeError
 if TYPE_CHECKING:
     from debye.crystals.lattice.bands import Bands
     from debye.crystals.lattice.elastic import Elasticity
+
+WITH_EIGENVECTORS = 12
+"""Sites up to which band.yaml holds eigenvectors: with 300 points, 20 MB."""
+LONG = 60.0
+"""Seconds from which on a time to wait is told."""
 
 
 def bands(
@@ -74,10 +80,15 @@ def _found(
     crystal = read_one_or_harmonic(file)
     predictor = load_predictor(model, device).on(lattice)
     with progress_bar() as bar:
-        task = bar.add_task("wave vectors", total=None)
+        task, began, first = bar.add_task("wave vectors", total=None), monotonic(), True
 
         def show_progress(done: int, of: int) -> None:
+            nonlocal first
             bar.update(task, completed=done, total=of)
+            left = (monotonic() - began) * (of - done) / max(done, 1)
+            if first and left > LONG:
+                tell(f"about {left / 60:.0f} min to go, for {of} wave vectors")
+            first = False
 
         return predictor.bands(
             crystal, path, points, velocities=velocities, born=born, progress=show_progress
@@ -142,7 +153,8 @@ def _write(target: Path, bands: Bands, record: dict[str, Any], unit: str) -> Non
 
     atomic_write(target / "bands.csv", bands_csv(bands, unit))
     atomic_write(target / "bands.json", to_json(record) + "\n")
-    atomic_write(target / "band.yaml", band_yaml(bands))
+    small = bands.crystal.n_sites <= WITH_EIGENVECTORS
+    atomic_write(target / "band.yaml", band_yaml(bands, eigenvectors=small))
     bands.sites.sum().write(target / "dos.csv", unit=unit)
     try:
         write_phonopy(target / "phonopy_params.yaml", bands.crystal, bands.force_constants)

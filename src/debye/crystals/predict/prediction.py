@@ -25,9 +25,13 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
+from debye.units import FORCE_CONSTANT_TO_CM1
 
 NOTED = 1e-3
 """Fraction of imaginary modes from which on it is told."""
+
+STIFFEST = FORCE_CONSTANT_TO_CM1 * 250**0.5
+"""Over the root of the lightest mass, u: no bond holds an atom by 250 eV/Å², C≡O by 118, cm⁻¹."""
 
 
 def site_labels(crystal: Crystal) -> tuple[str, ...]:
@@ -86,6 +90,12 @@ class Prediction(Displayed):
         end = FREQUENCY[-1]
         beyond = 1 - (total.cumulative([end])[0] / total.integral).item() if given.smooth else 0.0
         warnings = list(crystal.notes)
+        fastest, most = sites.frequency[-1].item(), STIFFEST * min(crystal.masses) ** -0.5
+        if fastest > most:
+            warnings.append(
+                f"its fastest mode, at {fastest:.0f} cm⁻¹, is faster than its atoms let expect "
+                f"(up to {most:.0f} cm⁻¹): check the unit of its force constants"
+            )
         if (imaginary := total.imaginary_fraction.item()) > NOTED:
             warnings.append(
                 f"{100 * imaginary:.2g} % of its modes are imaginary: they have no thermodynamics, "

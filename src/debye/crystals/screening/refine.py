@@ -51,7 +51,10 @@ COLUMNS = ("refined_by", "refine_error")
 COARSE = 15.0
 """Points this far apart are those of smoothed labels, cm⁻¹."""
 FOLDER = "refined"
-LOST = "a worker died of it, twice"
+LOST = "a worker died of it, with nothing else in work"
+
+_Task = tuple[int, str, tuple[Piece, ...]]
+"""Number of the part, id, and where the structure is."""
 
 
 @dataclass(frozen=True)
@@ -250,36 +253,35 @@ def _computed(
         for source in sorted(missing.get(shard.number, ()))
     )
     grid = tuple(store.read_manifest(job.folder)["frequency"])
-    flying: dict[Future[dict[str, Any]], tuple[int, str, tuple[Piece, ...]]] = {}
     found = defaultdict[int, dict[str, dict[str, Any]]](dict)
-    lost = set[str]()
+    flying: dict[Future[dict[str, Any]], _Task] = {}
+    lost: list[_Task] = []
 
-    def submit(task: tuple[int, str, tuple[Piece, ...]]) -> None:
+    def submit(task: _Task) -> Future[dict[str, Any]]:
         work = (asked.calculator, os.getcwd(), grid)
-        flying[pool.submit(refine_one, job, task[2], task[1], *work)] = task
+        return pool.submit(refine_one, job, task[2], task[1], *work)
 
     while True:
-        while len(flying) < pool.width and not stopping():
-            if (task := next(tasks, None)) is None:
-                break
-            submit(task)
+        while len(flying) < pool.width and not stopping() and (task := next(tasks, None)):
+            flying[submit(task)] = task
         if not flying:
             break
         for future in wait(flying, return_when=FIRST_COMPLETED).done:
-            number, source, pieces = flying.pop(future)
+            task = flying.pop(future)
             try:
-                found[number][source] = future.result()
+                found[task[0]][task[1]] = future.result()
             except pool.lost:
-                if stopping():
-                    continue
-                if source not in lost:
-                    lost.add(source)
-                    submit((number, source, pieces))
-                    continue
-                found[number][source] = {"refine_error": LOST}
+                lost.append(task)
+                continue
             progress()
-            if len(found[number]) == len(missing[number]):
-                yield number, found.pop(number)
+            if len(found[task[0]]) == len(missing[task[0]]):
+                yield task[0], found.pop(task[0])
+    for task in lost if not stopping() else ():  # alone, since another may have been to blame
+        try:
+            found[task[0]][task[1]] = submit(task).result()
+        except pool.lost:
+            found[task[0]][task[1]] = {"refine_error": LOST}
+        progress()
     yield from found.items()
 
 
