@@ -51,7 +51,7 @@ def displacements(page, point, branch):
     """Complex amplitudes of a 2×2×2 block as the page draws them, (2, 2, 2, n, 3)."""
     page.evaluate(
         """async ([point, branch]) => {
-            const { pick } = await import("/static/js/spectra.js");
+            const { pick } = await import("/static/js/bands.js");
             const { store } = document.getElementById("view");
             store.set({ cells: 2 });
             await pick(store, { point, branch });

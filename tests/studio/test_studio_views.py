@@ -32,7 +32,7 @@ def crystals(page):
 def pick(page, point, branch):
     page.evaluate(
         """async ([point, branch]) => {
-            const { pick } = await import("/static/js/spectra.js");
+            const { pick } = await import("/static/js/bands.js");
             await pick(document.getElementById("view").store, { point, branch });
         }""",
         [point, branch],

@@ -18,14 +18,14 @@ from debye.studio import describe
 STATIC = Path(__file__).parent / "static"
 MODULES = (
     "dom", "units", "colours", "store", "api", "chart", "geometry", "spheres", "motion", "cell",
-    "cellpanel", "spectra", "notebook",
+    "cellpanel", "bands", "spectra", "notebook",
 )  # fmt: skip
 """Of the page, each after those that it imports."""
 MOST_SITES = 40
 """Of the primitive cell; the eigenvectors of larger ones would be megabytes."""
 HEIGHT = 760
 """Pixels."""
-_IMPORT = re.compile(r'^import \{ (.*) \} from "\./(\w+)\.js";$', re.M)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.M)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|function|class) (\w+))", re.M)
 
 

@@ -7,18 +7,40 @@ import { amplitude, displaced, scaleTo } from "./motion.js";
 import { Spheres } from "./spheres.js";
 
 const PERIOD = 1500; // ms of a swing, whatever the frequency
-const FRONT = [[1, 0, 0], [0, 0, 1], [0, -1, 0]];
+const FRONT = [
+  [1, 0, 0],
+  [0, 0, 1],
+  [0, -1, 0],
+];
 const REACH = 0.35; // Å of the largest motion
 
-const times = (A, B) => A.map((row) => [0, 1, 2].map((k) => row[0] * B[0][k] + row[1] * B[1][k] + row[2] * B[2][k]));
+const times = (A, B) =>
+  A.map((row) => [0, 1, 2].map((k) => row[0] * B[0][k] + row[1] * B[1][k] + row[2] * B[2][k]));
 const apply = (A, v) => A.map((row) => row[0] * v[0] + row[1] * v[1] + row[2] * v[2]);
-const aboutX = (t) => [[1, 0, 0], [0, Math.cos(t), -Math.sin(t)], [0, Math.sin(t), Math.cos(t)]];
-const aboutY = (t) => [[Math.cos(t), 0, Math.sin(t)], [0, 1, 0], [-Math.sin(t), 0, Math.cos(t)]];
+const aboutX = (t) => [
+  [1, 0, 0],
+  [0, Math.cos(t), -Math.sin(t)],
+  [0, Math.sin(t), Math.cos(t)],
+];
+const aboutY = (t) => [
+  [Math.cos(t), 0, Math.sin(t)],
+  [0, 1, 0],
+  [-Math.sin(t), 0, Math.cos(t)],
+];
 const START = times(aboutX(0.28), times(aboutY(-0.42), FRONT));
 
 export class CellViewer {
   constructor(elements, { height = 360, onTurn = () => {} } = {}) {
-    Object.assign(this, { elements, height, onTurn, turn: START, zoom: 1, mode: null, phase: 0, amplitudeFactor: 1 });
+    Object.assign(this, {
+      elements,
+      height,
+      onTurn,
+      turn: START,
+      zoom: 1,
+      mode: null,
+      phase: 0,
+      amplitudeFactor: 1,
+    });
     this.options = { bonds: true, polyhedra: false, images: true, reps: [1, 1, 1], arrows: isStill() };
     this.canvas = h("canvas", { className: "cell", tabIndex: 0, role: "img" });
     this.canvas.viewer = this;
@@ -67,7 +89,12 @@ export class CellViewer {
 
   /** Complex displacement of each drawn atom, as the animation uses it: what a test reads back. */
   displacements() {
-    return [...this.atoms.values()].map((atom) => ({ site: atom.site, shift: atom.shift, outer: atom.outer, u: atom.amplitudes }));
+    return [...this.atoms.values()].map((atom) => ({
+      site: atom.site,
+      shift: atom.shift,
+      outer: atom.outer,
+      u: atom.amplitudes,
+    }));
   }
 
   #lay() {
@@ -76,11 +103,22 @@ export class CellViewer {
     this.sticks = bonds ? drawnBonds(this.atoms, this.bonds) : [];
     this.polyhedra = polyhedra ? polyhedraOf(this.crystal, this.atoms, this.bonds) : [];
     this.edges = edgesOf(reps).map((ends) => ends.map((f) => cartesian(this.crystal.cell, f)));
-    this.middle = cartesian(this.crystal.cell, reps.map((n) => n / 2));
-    this.extent = Math.max(...[...this.atoms.values()].map(({ position }) =>
-      Math.hypot(...position.map((x, k) => x - this.middle[k]))), ...this.edges.flat().map((p) => Math.hypot(...p.map((x, k) => x - this.middle[k])))) + 0.5;
+    this.middle = cartesian(
+      this.crystal.cell,
+      reps.map((n) => n / 2),
+    );
+    this.extent =
+      Math.max(
+        ...[...this.atoms.values()].map(({ position }) =>
+          Math.hypot(...position.map((x, k) => x - this.middle[k])),
+        ),
+        ...this.edges.flat().map((p) => Math.hypot(...p.map((x, k) => x - this.middle[k]))),
+      ) + 0.5;
     const { formula, n_sites: sites } = this.crystal;
-    this.canvas.setAttribute("aria-label", `The cell of ${formula} with its ${sites} sites; arrow keys turn it, plus and minus enlarge`);
+    this.canvas.setAttribute(
+      "aria-label",
+      `The cell of ${formula} with its ${sites} sites; arrow keys turn it, plus and minus enlarge`,
+    );
     this.#prepare();
     this.render();
   }
@@ -106,12 +144,16 @@ export class CellViewer {
       Object.assign(this.canvas, { width: w, height: hgt });
       this.canvas.style.height = `${this.height}px`;
     }
-    if (!this.spheres || this.spheres.ground !== ground()) this.spheres = new Spheres(this.elements, ground());
+    if (!this.spheres || this.spheres.ground !== ground())
+      this.spheres = new Spheres(this.elements, ground());
     const draw = this.canvas.getContext("2d");
     draw.clearRect(0, 0, w, hgt);
     const unit = (0.47 * Math.min(w, hgt) * this.zoom) / this.extent;
     const project = (p) => {
-      const [x, y, z] = apply(this.turn, p.map((v, k) => v - this.middle[k]));
+      const [x, y, z] = apply(
+        this.turn,
+        p.map((v, k) => v - this.middle[k]),
+      );
       return [w / 2 + unit * x, hgt / 2 - unit * y, z];
     };
     const parts = this.#parts(project, unit, draw);
@@ -130,9 +172,11 @@ export class CellViewer {
     for (const [key, atom] of this.atoms) at.set(key, project(this.#placed(atom)));
     for (const [key, atom] of this.atoms) parts.push(this.#atom(atom, at.get(key), unit, draw));
     for (const [a, b] of this.sticks) parts.push(...this.#bond(a, b, at, unit, draw));
-    for (const { centre, faces } of this.polyhedra) parts.push(...faces.map((face) => this.#face(centre, face, at, draw)));
+    for (const { centre, faces } of this.polyhedra)
+      parts.push(...faces.map((face) => this.#face(centre, face, at, draw)));
     for (const [p, q] of this.edges) parts.push(...this.#edge(project(p), project(q), draw));
-    if (this.mode && this.options.arrows) for (const [key, atom] of this.atoms) parts.push(this.#arrow(atom, at.get(key), project, draw));
+    if (this.mode && this.options.arrows)
+      for (const [key, atom] of this.atoms) parts.push(this.#arrow(atom, at.get(key), project, draw));
     return parts;
   }
 
@@ -151,10 +195,17 @@ export class CellViewer {
     const [p, q] = [at.get(a), at.get(b)];
     const middle = p.map((v, k) => (v + q[k]) / 2);
     const width = unit * 0.16;
-    return [[a, p], [b, q]].map(([key, end]) => {
+    return [
+      [a, p],
+      [b, q],
+    ].map(([key, end]) => {
       const z = (end[2] + middle[2]) / 2 - 0.05;
       const colour = this.spheres.colour(mainSpecies(this.crystal.species[this.atoms.get(key).site]));
-      return { z, paint: () => this.spheres.stick(draw, end[0], end[1], middle[0], middle[1], width, colour, this.#far(z)) };
+      return {
+        z,
+        paint: () =>
+          this.spheres.stick(draw, end[0], end[1], middle[0], middle[1], width, colour, this.#far(z)),
+      };
     });
   }
 
@@ -166,19 +217,22 @@ export class CellViewer {
     const across = Math.hypot(q[0] - p[0], q[1] - p[1]) * Math.hypot(r[0] - p[0], r[1] - p[1]) || 1;
     const colour = this.spheres.colour(mainSpecies(this.crystal.species[this.atoms.get(centre).site]));
     const shade = mixed(this.spheres.fogged(colour, this.#far(z)), "#ffffff", 0.35 * (tilt / across));
-    return { z, paint: () => {
-      draw.beginPath();
-      corners.forEach(([x, y], i) => (i ? draw.lineTo(x, y) : draw.moveTo(x, y)));
-      draw.closePath();
-      draw.globalAlpha = 0.38;
-      draw.fillStyle = shade;
-      draw.fill();
-      draw.globalAlpha = 0.7;
-      draw.lineWidth = 1;
-      draw.strokeStyle = mixed(shade, "#000000", 0.25);
-      draw.stroke();
-      draw.globalAlpha = 1;
-    } };
+    return {
+      z,
+      paint: () => {
+        draw.beginPath();
+        corners.forEach(([x, y], i) => (i ? draw.lineTo(x, y) : draw.moveTo(x, y)));
+        draw.closePath();
+        draw.globalAlpha = 0.38;
+        draw.fillStyle = shade;
+        draw.fill();
+        draw.globalAlpha = 0.7;
+        draw.lineWidth = 1;
+        draw.strokeStyle = mixed(shade, "#000000", 0.25);
+        draw.stroke();
+        draw.globalAlpha = 1;
+      },
+    };
   }
 
   #edge(p, q, draw) {
@@ -186,38 +240,48 @@ export class CellViewer {
     return Array.from({ length: pieces }, (_, i) => {
       const [a, b] = [i / pieces, (i + 1) / pieces].map((t) => p.map((v, k) => v + t * (q[k] - v)));
       const z = (a[2] + b[2]) / 2;
-      return { z, paint: () => {
-        draw.strokeStyle = mixed(isDark() ? "#aeb8c4" : "#55606c", ground(), 0.65 * this.#far(z));
-        draw.lineWidth = 1.2;
-        draw.beginPath();
-        draw.moveTo(a[0], a[1]);
-        draw.lineTo(b[0], b[1]);
-        draw.stroke();
-      } };
+      return {
+        z,
+        paint: () => {
+          draw.strokeStyle = mixed(isDark() ? "#aeb8c4" : "#55606c", ground(), 0.65 * this.#far(z));
+          draw.lineWidth = 1.2;
+          draw.beginPath();
+          draw.moveTo(a[0], a[1]);
+          draw.lineTo(b[0], b[1]);
+          draw.stroke();
+        },
+      };
     });
   }
 
   #arrow(atom, from, project, draw) {
-    const u = displaced(atom.amplitudes, 2.6 * this.scale * this.amplitudeFactor, this.playing ? this.phase : 0);
+    const u = displaced(
+      atom.amplitudes,
+      2.6 * this.scale * this.amplitudeFactor,
+      this.playing ? this.phase : 0,
+    );
     const to = project(this.#placed(atom).map((x, k) => x + u[k]));
-    return { z: from[2] + 0.8, paint: () => {
-      const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
-      const size = Math.hypot(dx, dy);
-      if (size < 4) return;
-      const [ux, uy] = [dx / size, dy / size];
-      const head = Math.min(9, size / 2);
-      draw.strokeStyle = draw.fillStyle = isDark() ? "#ffffff" : "#11161c";
-      draw.lineWidth = 2;
-      draw.beginPath();
-      draw.moveTo(from[0], from[1]);
-      draw.lineTo(to[0] - ux * head, to[1] - uy * head);
-      draw.stroke();
-      draw.beginPath();
-      draw.moveTo(to[0], to[1]);
-      draw.lineTo(to[0] - head * (ux + 0.5 * uy), to[1] - head * (uy - 0.5 * ux));
-      draw.lineTo(to[0] - head * (ux - 0.5 * uy), to[1] - head * (uy + 0.5 * ux));
-      draw.fill();
-    } };
+    return {
+      z: from[2] + 0.8,
+      paint: () => {
+        const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+        const size = Math.hypot(dx, dy);
+        if (size < 4) return;
+        const [ux, uy] = [dx / size, dy / size];
+        const head = Math.min(9, size / 2);
+        draw.strokeStyle = draw.fillStyle = isDark() ? "#ffffff" : "#11161c";
+        draw.lineWidth = 2;
+        draw.beginPath();
+        draw.moveTo(from[0], from[1]);
+        draw.lineTo(to[0] - ux * head, to[1] - uy * head);
+        draw.stroke();
+        draw.beginPath();
+        draw.moveTo(to[0], to[1]);
+        draw.lineTo(to[0] - head * (ux + 0.5 * uy), to[1] - head * (uy - 0.5 * ux));
+        draw.lineTo(to[0] - head * (ux - 0.5 * uy), to[1] - head * (uy + 0.5 * ux));
+        draw.fill();
+      },
+    };
   }
 
   /** Turn by angles about the upright and the level axis, as the reader sees them. */
@@ -262,12 +326,17 @@ export class CellViewer {
       }
       this.rotate((event.clientX - before[0]) * 0.01, (event.clientY - before[1]) * 0.01);
     });
-    for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
-    this.canvas.addEventListener("wheel", (event) => {
-      if (document.activeElement !== this.canvas && !event.ctrlKey) return;
-      event.preventDefault();
-      this.enlarge(Math.exp(-event.deltaY * 0.001));
-    }, { passive: false });
+    for (const end of ["pointerup", "pointercancel"])
+      this.canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
+    this.canvas.addEventListener(
+      "wheel",
+      (event) => {
+        if (document.activeElement !== this.canvas && !event.ctrlKey) return;
+        event.preventDefault();
+        this.enlarge(Math.exp(-event.deltaY * 0.001));
+      },
+      { passive: false },
+    );
     this.canvas.addEventListener("keydown", (event) => {
       const turns = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
       if (turns[event.key]) this.rotate(...turns[event.key]);

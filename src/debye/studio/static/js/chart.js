@@ -46,12 +46,21 @@ export class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("height", height);
     const clip = `clip${Chart.count++}`;
-    const frame = { x: inner.x0, y: inner.y1, width: Math.max(0, inner.x1 - inner.x0), height: inner.y0 - inner.y1 };
+    const frame = {
+      x: inner.x0,
+      y: inner.y1,
+      width: Math.max(0, inner.x1 - inner.x0),
+      height: inner.y0 - inner.y1,
+    };
     this.marks = s("g", { class: "marks" });
     this.svg.replaceChildren(
       s("clipPath", { id: clip }, s("rect", frame)),
       this.#axes(),
-      s("g", { "clip-path": `url(#${clip})` }, this.spec.layers.map((layer) => this.#layer(layer))),
+      s(
+        "g",
+        { "clip-path": `url(#${clip})` },
+        this.spec.layers.map((layer) => this.#layer(layer)),
+      ),
       s("rect", { class: "frame", ...frame }),
       this.marks,
     );
@@ -62,43 +71,81 @@ export class Chart {
     const { x, y } = this.spec;
     const { x0, x1, y0, y1 } = this.inner;
     const parts = [];
-    const xs = x.ticks ?? (x.log ? logTicks(...x.domain) : ticks(...x.domain, (x1 - x0) / 90)).map((v) => [v, number(v, 6)]);
+    const xs =
+      x.ticks ??
+      (x.log ? logTicks(...x.domain) : ticks(...x.domain, (x1 - x0) / 90)).map((v) => [v, number(v, 6)]);
     let end = -Infinity;
     for (const [value, label] of xs) {
       const at = this.scaleX(value);
-      if (this.grid || x.ticks) parts.push(s("line", { class: x.ticks ? "tick strong" : "tick", x1: at, x2: at, y1: y0, y2: y1 }));
+      if (this.grid || x.ticks)
+        parts.push(s("line", { class: x.ticks ? "tick strong" : "tick", x1: at, x2: at, y1: y0, y2: y1 }));
       const half = 3.6 * label.length;
       if (at - half < end) continue;
       end = at + half + 4;
       parts.push(s("text", { x: at, y: y0 + 17, "text-anchor": "middle" }, label));
     }
-    const ys = y.ticks ?? (y.log ? logTicks(...y.domain) : ticks(...y.domain, (y0 - y1) / 42)).map((v) => [v, number(v, 6)]);
+    const ys =
+      y.ticks ??
+      (y.log ? logTicks(...y.domain) : ticks(...y.domain, (y0 - y1) / 42)).map((v) => [v, number(v, 6)]);
     for (const [value, label] of ys) {
       const at = this.scaleY(value);
       if (this.grid) parts.push(s("line", { class: "tick", x1: x0, x2: x1, y1: at, y2: at }));
       if (!y.hidden) parts.push(s("text", { x: x0 - 7, y: at + 4, "text-anchor": "end" }, label));
     }
     const middle = (y0 + y1) / 2;
-    parts.push(s("text", { class: "name", x: (x0 + x1) / 2, y: this.height - 8, "text-anchor": "middle" }, x.label));
-    if (!y.hidden) parts.push(s("text", { class: "name", x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, y.label));
+    parts.push(
+      s("text", { class: "name", x: (x0 + x1) / 2, y: this.height - 8, "text-anchor": "middle" }, x.label),
+    );
+    if (!y.hidden)
+      parts.push(
+        s(
+          "text",
+          { class: "name", x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` },
+          y.label,
+        ),
+      );
     return s("g", { class: "axes" }, parts);
   }
 
   #layer(layer) {
     const at = (x, y) => `${this.scaleX(x).toFixed(1)} ${this.scaleY(y).toFixed(1)}`;
-    const shared = { class: `layer ${layer.className ?? ""}`, stroke: layer.colour, "stroke-width": layer.width ?? 1.6, "stroke-dasharray": layer.dash };
+    const shared = {
+      class: `layer ${layer.className ?? ""}`,
+      stroke: layer.colour,
+      "stroke-width": layer.width ?? 1.6,
+      "stroke-dasharray": layer.dash,
+    };
     if (layer.kind === "points") {
-      return s("g", { class: `layer ${layer.className ?? ""}`, fill: layer.colour, stroke: layer.colour }, layer.x.map((x, i) => {
-        const [cx, cy] = [this.scaleX(x), this.scaleY(layer.y[i])];
-        if (!Number.isFinite(cx + cy)) return null;
-        const bar = layer.error && s("line", { x1: cx, x2: cx, y1: this.scaleY(layer.y[i] - layer.error[i]), y2: this.scaleY(layer.y[i] + layer.error[i]) });
-        return [bar, s("circle", { cx, cy, r: layer.r ?? 3, stroke: "none" })];
-      }).flat());
+      return s(
+        "g",
+        { class: `layer ${layer.className ?? ""}`, fill: layer.colour, stroke: layer.colour },
+        layer.x
+          .map((x, i) => {
+            const [cx, cy] = [this.scaleX(x), this.scaleY(layer.y[i])];
+            if (!Number.isFinite(cx + cy)) return null;
+            const bar =
+              layer.error &&
+              s("line", {
+                x1: cx,
+                x2: cx,
+                y1: this.scaleY(layer.y[i] - layer.error[i]),
+                y2: this.scaleY(layer.y[i] + layer.error[i]),
+              });
+            return [bar, s("circle", { cx, cy, r: layer.r ?? 3, stroke: "none" })];
+          })
+          .flat(),
+      );
     }
     if (layer.kind === "area") {
       const there = layer.x.map((x, i) => at(x, layer.y[i]));
       const back = layer.x.map((x, i) => at(layer.x2?.[i] ?? x, layer.y2?.[i] ?? layer.y[i])).reverse();
-      return s("path", { class: `layer ${layer.className ?? ""}`, fill: layer.colour, "fill-opacity": layer.opacity ?? 0.25, stroke: "none", d: `M${[...there, ...back].join("L")}Z` });
+      return s("path", {
+        class: `layer ${layer.className ?? ""}`,
+        fill: layer.colour,
+        "fill-opacity": layer.opacity ?? 0.25,
+        stroke: "none",
+        d: `M${[...there, ...back].join("L")}Z`,
+      });
     }
     const parts = [];
     let pen = "M";
@@ -114,7 +161,10 @@ export class Chart {
   #values(event) {
     const box = this.svg.getBoundingClientRect();
     const ratio = this.width / box.width;
-    return { x: this.scaleX.invert((event.clientX - box.left) * ratio), y: this.scaleY.invert((event.clientY - box.top) * ratio) };
+    return {
+      x: this.scaleX.invert((event.clientX - box.left) * ratio),
+      y: this.scaleY.invert((event.clientY - box.top) * ratio),
+    };
   }
 
   #point(event) {
@@ -149,14 +199,35 @@ export class Chart {
     this.cursor = value;
     const { x0, x1, y0, y1 } = this.inner;
     const marks = [];
-    if (this.along === "y") marks.push(s("line", { class: "cursor", x1: x0, x2: x1, y1: this.scaleY(value), y2: this.scaleY(value) }));
-    else if (this.along === "x") marks.push(s("line", { class: "cursor", x1: this.scaleX(value), x2: this.scaleX(value), y1: y0, y2: y1 }));
-    for (const dot of told.dots ?? []) marks.push(s("circle", { cx: this.scaleX(dot.x), cy: this.scaleY(dot.y), r: 4, fill: dot.colour ?? "currentColor", class: "dot" }));
+    if (this.along === "y")
+      marks.push(
+        s("line", { class: "cursor", x1: x0, x2: x1, y1: this.scaleY(value), y2: this.scaleY(value) }),
+      );
+    else if (this.along === "x")
+      marks.push(
+        s("line", { class: "cursor", x1: this.scaleX(value), x2: this.scaleX(value), y1: y0, y2: y1 }),
+      );
+    for (const dot of told.dots ?? [])
+      marks.push(
+        s("circle", {
+          cx: this.scaleX(dot.x),
+          cy: this.scaleY(dot.y),
+          r: 4,
+          fill: dot.colour ?? "currentColor",
+          class: "dot",
+        }),
+      );
     this.marks.replaceChildren(...marks);
-    this.tip.replaceChildren(...told.lines.map(([name, text, colour]) =>
-      h("div", {}, colour && coloured(colour), h("span", {}, `${name} `), h("b", {}, text))));
+    this.tip.replaceChildren(
+      ...told.lines.map(([name, text, colour]) =>
+        h("div", {}, colour && coloured(colour), h("span", {}, `${name} `), h("b", {}, text)),
+      ),
+    );
     this.tip.hidden = false;
-    this.tip.classList.toggle("left", (this.along === "y" ? 0.8 : (this.scaleX(value) - x0) / (x1 - x0)) > 0.55);
+    this.tip.classList.toggle(
+      "left",
+      (this.along === "y" ? 0.8 : (this.scaleX(value) - x0) / (x1 - x0)) > 0.55,
+    );
   }
 
   static count = 0;

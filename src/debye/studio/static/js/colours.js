@@ -3,7 +3,14 @@
 import { isDark } from "./dom.js";
 
 const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-export const joined = (rgb) => `#${rgb.map((c) => Math.round(Math.min(255, Math.max(0, c))).toString(16).padStart(2, "0")).join("")}`;
+export const joined = (rgb) =>
+  `#${rgb
+    .map((c) =>
+      Math.round(Math.min(255, Math.max(0, c)))
+        .toString(16)
+        .padStart(2, "0"),
+    )
+    .join("")}`;
 
 /** A colour on the way to another. */
 export const mixed = (a, b, part) => {
@@ -38,10 +45,23 @@ const OTHERS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 /** A colour for each of several curves. */
 export const ofNumber = (i) => visible(OTHERS[i % OTHERS.length]);
 
-const STOPS = ["#440154", "#482878", "#3e4a89", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const STOPS = [
+  "#440154",
+  "#482878",
+  "#3e4a89",
+  "#31688e",
+  "#26828e",
+  "#1f9e89",
+  "#35b779",
+  "#6ece58",
+  "#b5de2b",
+  "#fde725",
+];
 /** The 256 colours of viridis, as bytes r, g, b. */
 export const VIRIDIS = Uint8Array.from({ length: 768 }, (_, k) => {
   const at = (Math.floor(k / 3) / 255) * (STOPS.length - 1);
   const i = Math.min(STOPS.length - 2, Math.floor(at));
-  return Math.round(channels(STOPS[i])[k % 3] + (at - i) * (channels(STOPS[i + 1])[k % 3] - channels(STOPS[i])[k % 3]));
+  return Math.round(
+    channels(STOPS[i])[k % 3] + (at - i) * (channels(STOPS[i + 1])[k % 3] - channels(STOPS[i])[k % 3]),
+  );
 });

@@ -14,8 +14,7 @@ function fill(element, attributes, children) {
 }
 
 /** An element of the page: h("p", {className: "note"}, "text", …). */
-export const h = (tag, attributes, ...children) =>
-  fill(document.createElement(tag), attributes, children);
+export const h = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 
 /** An element of a picture. */
 export const s = (tag, attributes, ...children) =>
@@ -32,12 +31,19 @@ export const panel = (title, attributes, ...children) => {
 /** Say something to everybody, by sight and by ear, until the next is said. */
 export function tell(error) {
   const box = document.getElementById("told");
-  const close = h("button", { type: "button", className: "plain", onclick: () => (box.hidden = true), ariaLabel: "Dismiss" }, "×");
-  const text = typeof error === "string" ? [h("p", {}, error)] : [
-    h("p", {}, h("strong", {}, error.what ?? String(error))),
-    error.why && h("p", {}, error.why),
-    error.fix && h("p", { className: "fix" }, `What to do: ${error.fix}`),
-  ];
+  const close = h(
+    "button",
+    { type: "button", className: "plain", onclick: () => (box.hidden = true), ariaLabel: "Dismiss" },
+    "×",
+  );
+  const text =
+    typeof error === "string"
+      ? [h("p", {}, error)]
+      : [
+          h("p", {}, h("strong", {}, error.what ?? String(error))),
+          error.why && h("p", {}, error.why),
+          error.fix && h("p", { className: "fix" }, `What to do: ${error.fix}`),
+        ];
   box.replaceChildren(h("div", {}, text.filter(Boolean)), close);
   box.hidden = false;
 }
@@ -48,6 +54,10 @@ export function download(name, blob) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
+
+/** A name that nobody else has; crypto.randomUUID needs https elsewhere than on this machine. */
+export const newId = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
 
 export const isDark = () => document.documentElement.dataset.theme === "dark";
 export const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -5,22 +5,61 @@ import { ground } from "./colours.js";
 import { download, h, panel, tell } from "./dom.js";
 
 const FILES = {
-  "dos.csv": "Spectrum, CSV", "dos.json": "Spectrum, JSON", "thermo.csv": "Thermodynamics, CSV", "bands.csv": "Bands, CSV", "bands.json": "Bands, JSON",
-  "band.yaml": "band.yaml with eigenvectors", "phonopy_params.yaml": "phonopy_params.yaml", "structure.cif": "Structure, CIF",
+  "dos.csv": "Spectrum, CSV",
+  "dos.json": "Spectrum, JSON",
+  "thermo.csv": "Thermodynamics, CSV",
+  "bands.csv": "Bands, CSV",
+  "bands.json": "Bands, JSON",
+  "band.yaml": "band.yaml with eigenvectors",
+  "phonopy_params.yaml": "phonopy_params.yaml",
+  "structure.cif": "Structure, CIF",
 };
-const LOOKS = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "opacity", "font-size", "font-family"];
+const LOOKS = [
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-width",
+  "stroke-opacity",
+  "opacity",
+  "font-size",
+  "font-family",
+];
 
 export function exportPanel(store) {
-  const files = Object.entries(FILES).map(([what, label]) => h("button", { type: "button", onclick: () => save(store, what) }, label));
-  const pictures = h("select", { ariaLabel: "Picture", id: "picture" }, [["spectra", "Bands and density of states"], ["thermo", "Against temperature"], ["cell", "Cell"]].map(([value, label]) => h("option", { value }, label)));
-  const drawn = ["SVG", "PNG"].map((kind) => h("button", { type: "button", onclick: () => picture(pictures.value, kind, store.get("current").formula) }, kind));
-  return panel("Take it with you", { id: "exports" }, h("div", { className: "row" }, files), h("div", { className: "row" }, pictures, drawn));
+  const files = Object.entries(FILES).map(([what, label]) =>
+    h("button", { type: "button", onclick: () => save(store, what) }, label),
+  );
+  const pictures = h(
+    "select",
+    { ariaLabel: "Picture", id: "picture" },
+    [
+      ["spectra", "Bands and density of states"],
+      ["thermo", "Against temperature"],
+      ["cell", "Cell"],
+    ].map(([value, label]) => h("option", { value }, label)),
+  );
+  const drawn = ["SVG", "PNG"].map((kind) =>
+    h(
+      "button",
+      { type: "button", onclick: () => picture(pictures.value, kind, store.get("current").formula) },
+      kind,
+    ),
+  );
+  return panel(
+    "Take it with you",
+    { id: "exports" },
+    h("div", { className: "row" }, files),
+    h("div", { className: "row" }, pictures, drawn),
+  );
 }
 
 async function save(store, what) {
   const { item, unit, current } = store.values;
   try {
-    download(`${current.formula}-${what}`, await post(`/api/export/${what}`, { item, unit }, { about: what, file: true }));
+    download(
+      `${current.formula}-${what}`,
+      await post(`/api/export/${what}`, { item, unit }, { about: what, file: true }),
+    );
   } catch (error) {
     if (!wasCancelled(error)) tell(error);
   }
@@ -29,7 +68,8 @@ async function save(store, what) {
 async function picture(where, kind, name) {
   const canvas = document.querySelector(`#${where} canvas`);
   if (canvas) {
-    if (kind === "SVG") return tell({ what: "the cell has no SVG", why: "it is painted point by point", fix: "take the PNG" });
+    if (kind === "SVG")
+      return tell({ what: "the cell has no SVG", why: "it is painted point by point", fix: "take the PNG" });
     return canvas.toBlob((blob) => download(`${name}-cell.png`, blob));
   }
   const svg = joined([...document.querySelectorAll(`#${where} svg.chart`)]);
@@ -52,7 +92,10 @@ export function joined(charts) {
 /** An element with its looks written into it. */
 function plain(element) {
   const copy = element.cloneNode(true);
-  const pairs = [[element, copy], ...[...element.querySelectorAll("*")].map((from, i) => [from, copy.querySelectorAll("*")[i]])];
+  const pairs = [
+    [element, copy],
+    ...[...element.querySelectorAll("*")].map((from, i) => [from, copy.querySelectorAll("*")[i]]),
+  ];
   for (const [from, to] of pairs) {
     const look = getComputedStyle(from);
     for (const name of LOOKS) to.setAttribute(name, look.getPropertyValue(name));

@@ -10,8 +10,19 @@ import { number } from "./units.js";
 export async function view(store) {
   const about = store.get("about");
   const stage = h("div", { className: "stage" });
-  const law = h("select", { ariaLabel: "Fitted system", onchange: () => load() }, about.fitted.map((name, i) => h("option", { value: i }, name)));
-  const data = h("select", { ariaLabel: "Frames to compare with", onchange: () => load() }, about.stacks.map((name, i) => [name, i]).filter(([, i]) => about.with_states[i]).map(([name, i]) => h("option", { value: i }, name)));
+  const law = h(
+    "select",
+    { ariaLabel: "Fitted system", onchange: () => load() },
+    about.fitted.map((name, i) => h("option", { value: i }, name)),
+  );
+  const data = h(
+    "select",
+    { ariaLabel: "Frames to compare with", onchange: () => load() },
+    about.stacks
+      .map((name, i) => [name, i])
+      .filter(([, i]) => about.with_states[i])
+      .map(([name, i]) => h("option", { value: i }, name)),
+  );
   const load = async () => {
     try {
       const found = await get(`/api/fitted/${law.value}?stack=${data.value}`);
@@ -21,8 +32,20 @@ export async function view(store) {
     }
   };
   if (about.with_states.some(Boolean)) await load();
-  else stage.append(h("p", { className: "note" }, "Name frames with their states too: debye studio frames.h5 law.safetensors"));
-  return h("div", { className: "speckle" }, panel("Fitted system", { id: "systems" }, h("div", { className: "row" }, law, "beside", data)), stage);
+  else
+    stage.append(
+      h(
+        "p",
+        { className: "note" },
+        "Name frames with their states too: debye studio frames.h5 law.safetensors",
+      ),
+    );
+  return h(
+    "div",
+    { className: "speckle" },
+    panel("Fitted system", { id: "systems" }, h("div", { className: "row" }, law, "beside", data)),
+    stage,
+  );
 }
 
 function panels(store, found) {
@@ -30,21 +53,44 @@ function panels(store, found) {
   const total = found.times.length;
   const player = (text, count, label) => {
     const all = unpacked(text, Float32Array);
-    const made = new Player({ frames: count, shown: found.shown, factor: 1 }, async (start, n) => all.subarray(start * tall * wide, (start + n) * tall * wide), { label });
+    const made = new Player(
+      { frames: count, shown: found.shown, factor: 1 },
+      async (start, n) => all.subarray(start * tall * wide, (start + n) * tall * wide),
+      { label },
+    );
     return made;
   };
   const measured = player(found.frames_measured, found.measured, "Measured frame");
   const predicted = player(found.frames_predicted, total, "Predicted frame");
   const mark = h("p", { className: "mark", role: "status" });
-  const slider = h("input", { type: "range", className: "long", min: 0, max: total - 1, value: 0, ariaLabel: "Time", oninput: () => show(Number(slider.value)) });
-  const errors = new Chart({ label: "Error of the frames against time", height: 230, onPick: ({ x }) => show(nearest(found.times, x)) });
+  const slider = h("input", {
+    type: "range",
+    className: "long",
+    min: 0,
+    max: total - 1,
+    value: 0,
+    ariaLabel: "Time",
+    oninput: () => show(Number(slider.value)),
+  });
+  const errors = new Chart({
+    label: "Error of the frames against time",
+    height: 230,
+    onPick: ({ x }) => show(nearest(found.times, x)),
+  });
   const blank = h("div", { className: "blank", hidden: true }, "nothing was measured here");
   let playing = false;
-  const play = h("button", { type: "button", onclick: () => {
-    playing = !playing;
-    play.textContent = playing ? "Pause" : "Play";
-    if (playing) step();
-  } }, "Play");
+  const play = h(
+    "button",
+    {
+      type: "button",
+      onclick: () => {
+        playing = !playing;
+        play.textContent = playing ? "Pause" : "Play";
+        if (playing) step();
+      },
+    },
+    "Play",
+  );
   const step = () => {
     if (!playing || !slider.isConnected) return;
     show((Number(slider.value) + 1) % total);
@@ -63,20 +109,42 @@ function panels(store, found) {
     drawErrors(errors, found, i);
   }
   predicted.range = null;
-  show(0).then(() => predicted.set({ range: measured.range })).catch(tell);
-  const coefficients = new Chart({ label: "Coefficients of the learned term with their standard errors", height: 230 });
+  show(0)
+    .then(() => predicted.set({ range: measured.range }))
+    .catch(tell);
+  const coefficients = new Chart({
+    label: "Coefficients of the learned term with their standard errors",
+    height: 230,
+  });
   drawTerm(coefficients, found.term);
   store.on(["theme"], () => [errors, coefficients].forEach((chart) => chart.render()));
   return [
-    panel("Measured and predicted", { id: "beside" }, h("p", { className: "formula" }, found.formula),
-      h("div", { className: "two" }, h("figure", {}, measured.canvas, blank, h("figcaption", {}, "measured")), h("figure", {}, predicted.canvas, h("figcaption", {}, "predicted"))),
-      slider, h("div", { className: "row" }, play, mark), found.stopped ? h("p", { className: "note" }, found.stopped) : null),
-    h("div", { className: "grid even" }, panel("Error of the frames", { id: "errors" }, errors.element), panel("The learned term", { id: "term" }, coefficients.element),
-      panel("Goodness of fit by ring and frame", { id: "goodness", className: "wide" }, goodness(found))),
+    panel(
+      "Measured and predicted",
+      { id: "beside" },
+      h("p", { className: "formula" }, found.formula),
+      h(
+        "div",
+        { className: "two" },
+        h("figure", {}, measured.canvas, blank, h("figcaption", {}, "measured")),
+        h("figure", {}, predicted.canvas, h("figcaption", {}, "predicted")),
+      ),
+      slider,
+      h("div", { className: "row" }, play, mark),
+      found.stopped ? h("p", { className: "note" }, found.stopped) : null,
+    ),
+    h(
+      "div",
+      { className: "grid even" },
+      panel("Error of the frames", { id: "errors" }, errors.element),
+      panel("The learned term", { id: "term" }, coefficients.element),
+      panel("Goodness of fit by ring and frame", { id: "goodness", className: "wide" }, goodness(found)),
+    ),
   ];
 }
 
-const nearest = (times, x) => times.reduce((best, t, i) => (Math.abs(t - x) < Math.abs(times[best] - x) ? i : best), 0);
+const nearest = (times, x) =>
+  times.reduce((best, t, i) => (Math.abs(t - x) < Math.abs(times[best] - x) ? i : best), 0);
 
 function drawErrors(chart, found, at) {
   const { times, frame_error: error, photon_noise: noise } = found;
@@ -88,13 +156,15 @@ function drawErrors(chart, found, at) {
     y: { label: "Relative error of √I", domain: [0, top] },
     layers: [
       { kind: "area", className: "imaginary", x: [end, times.at(-1)], y: [0, 0], y2: [top, top], opacity: 1 },
-      { x: known, y: error, colour: ofNumber(0), width: 2 }, { x: known, y: noise, className: "at", dash: "4 3" },
+      { x: known, y: error, colour: ofNumber(0), width: 2 },
+      { x: known, y: noise, className: "at", dash: "4 3" },
       { x: [times[at], times[at]], y: [0, top], className: "at", width: 1.4 },
     ],
     read: (value) => {
       const i = nearest(times, value);
       const lines = [["t", number(times[i])]];
-      if (i < error.length) lines.push(["error", number(error[i], 3), ofNumber(0)], ["photons alone", number(noise[i], 3)]);
+      if (i < error.length)
+        lines.push(["error", number(error[i], 3), ofNumber(0)], ["photons alone", number(noise[i], 3)]);
       else lines.push(["extrapolated", ""]);
       return { lines };
     },
@@ -109,7 +179,17 @@ function drawTerm(chart, term) {
   chart.draw({
     x: { label: "Coefficient", domain: [0.5, term.length + 0.5] },
     y: { label: "Value ± standard error", domain: [low - room, high + room] },
-    layers: [{ x: [0, term.length + 1], y: [0, 0], className: "at", width: 1 }, { kind: "points", x, y: term.map(({ value }) => value), error: term.map(({ error }) => error ?? 0), colour: ofNumber(0), r: 3.5 }],
+    layers: [
+      { x: [0, term.length + 1], y: [0, 0], className: "at", width: 1 },
+      {
+        kind: "points",
+        x,
+        y: term.map(({ value }) => value),
+        error: term.map(({ error }) => error ?? 0),
+        colour: ofNumber(0),
+        r: 3.5,
+      },
+    ],
     read: (at) => {
       const one = term[Math.min(term.length - 1, Math.max(0, Math.round(at) - 1))];
       return { lines: [[one.name, `${number(one.value)} ± ${number(one.error, 2)}`]] };
@@ -121,8 +201,29 @@ function drawTerm(chart, term) {
 function goodness(found) {
   const rows = found.goodness;
   const top = Math.max(...rows.flat(), found.photons ? 2 : 1e-12);
-  const table = h("table", { className: "goodness" }, h("caption", {}, found.photons ? "Mean squared residual over the photons' own, by ring (rows, from the middle) and frame: 1 where the system is right" : "Squared residual over the mean square, by ring (rows, from the middle) and frame"),
-    h("tbody", {}, rows.map((row, n) => h("tr", {}, h("th", { scope: "row" }, `ring ${n + 1}`), row.map((value) => cell(value, top))))));
+  const table = h(
+    "table",
+    { className: "goodness" },
+    h(
+      "caption",
+      {},
+      found.photons
+        ? "Mean squared residual over the photons' own, by ring (rows, from the middle) and frame: 1 where the system is right"
+        : "Squared residual over the mean square, by ring (rows, from the middle) and frame",
+    ),
+    h(
+      "tbody",
+      {},
+      rows.map((row, n) =>
+        h(
+          "tr",
+          {},
+          h("th", { scope: "row" }, `ring ${n + 1}`),
+          row.map((value) => cell(value, top)),
+        ),
+      ),
+    ),
+  );
   return h("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Goodness of fit" }, table);
 }
 
@@ -131,6 +232,8 @@ function cell(value, top) {
   const box = h("td", {}, number(value, 2));
   const ground = joined([...VIRIDIS.subarray(k, k + 3)]);
   box.style.background = ground;
-  box.style.color = ["#000000", "#ffffff"].reduce((a, b) => (contrast(b, ground) > contrast(a, ground) ? b : a));
+  box.style.color = ["#000000", "#ffffff"].reduce((a, b) =>
+    contrast(b, ground) > contrast(a, ground) ? b : a,
+  );
   return box;
 }

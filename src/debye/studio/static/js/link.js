@@ -17,7 +17,12 @@ export async function packed(store) {
   };
   for (const name of KEPT) if (now[name] != null) state[name] = now[name];
   const viewer = document.querySelector("canvas.cell")?.viewer;
-  if (viewer) state.camera = { turn: viewer.turn.map((row) => row.map((x) => Number(x.toFixed(4)))), zoom: viewer.zoom, options: viewer.options };
+  if (viewer)
+    state.camera = {
+      turn: viewer.turn.map((row) => row.map((x) => Number(x.toFixed(4)))),
+      zoom: viewer.zoom,
+      options: viewer.options,
+    };
   const stream = new Blob([JSON.stringify(state)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
   let text = "";
@@ -37,9 +42,19 @@ export async function unpacked(hash) {
     const { done, value } = await reader.read();
     if (done) break;
     json += decoder.decode(value, { stream: true });
-    if (json.length > MOST) throw { what: "the link holds too much", why: `it unpacks to more than ${MOST / 1e6} MB`, fix: "open the files themselves" };
+    if (json.length > MOST)
+      throw {
+        what: "the link holds too much",
+        why: `it unpacks to more than ${MOST / 1e6} MB`,
+        fix: "open the files themselves",
+      };
   }
   const state = JSON.parse(json);
-  if (state?.v !== 1 || !Array.isArray(state.items)) throw { what: "the link cannot be used", why: "it is of another version of the studio", fix: "open the files themselves" };
+  if (state?.v !== 1 || !Array.isArray(state.items))
+    throw {
+      what: "the link cannot be used",
+      why: "it is of another version of the studio",
+      fix: "open the files themselves",
+    };
   return state;
 }

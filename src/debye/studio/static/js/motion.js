@@ -17,8 +17,9 @@ export function amplitude(mode, site, place) {
 
 /** The factor by which the largest motion of the atoms becomes so many Å. */
 export function scaleTo(mode, reach) {
-  const largest = Math.max(...mode.vectors.map((vector, i) =>
-    Math.hypot(...vector.flat()) / Math.sqrt(mode.masses[i])));
+  const largest = Math.max(
+    ...mode.vectors.map((vector, i) => Math.hypot(...vector.flat()) / Math.sqrt(mode.masses[i])),
+  );
   return reach / (largest || 1);
 }
 

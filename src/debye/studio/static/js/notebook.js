@@ -8,17 +8,47 @@ import { UNITS, formula, number } from "./units.js";
 
 /** Build the view in an element from what Python wrote beside it. */
 export function show(place, { about, current, bands, modes }) {
-  document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches
+    ? "dark"
+    : "light";
   const store = new Store({
-    about, current, bands, item: null, items: [], unit: "cm-1", theme: "light", mode: null, moving: null,
-    partial: "element", hidden: new Set(), overlay: [], measured: null, T: 300, cells: 1, modesAt: async (point) => modes[point],
+    about,
+    current,
+    bands,
+    item: null,
+    items: [],
+    unit: "cm-1",
+    theme: "light",
+    mode: null,
+    moving: null,
+    partial: "element",
+    hidden: new Set(),
+    overlay: [],
+    measured: null,
+    T: 300,
+    cells: 1,
+    modesAt: async (point) => modes[point],
   });
-  const unit = h("select", { ariaLabel: "Unit of frequency", onchange: () => store.set({ unit: unit.value }) }, Object.entries(UNITS).map(([value, { label }]) => h("option", { value }, label)));
+  const unit = h(
+    "select",
+    { ariaLabel: "Unit of frequency", onchange: () => store.set({ unit: unit.value }) },
+    Object.entries(UNITS).map(([value, { label }]) => h("option", { value }, label)),
+  );
   const [cell, motion] = cellPanel(store, about);
   place.store = store;
   place.append(
-    h("div", { className: "heading" }, h("h2", { className: "title" }, formula(current.formula)), h("p", { className: "means" }, `mean frequency ${number(current.mean_frequency)} cm⁻¹`), unit),
+    h(
+      "div",
+      { className: "heading" },
+      h("h2", { className: "title" }, formula(current.formula)),
+      h("p", { className: "means" }, `mean frequency ${number(current.mean_frequency)} cm⁻¹`),
+      unit,
+    ),
     h("div", { className: "grid beside" }, cell, spectraPanel(store, motion)),
-    h("ul", { className: "warnings" }, current.warnings.map((line) => h("li", {}, line))),
+    h(
+      "ul",
+      { className: "warnings" },
+      current.warnings.map((line) => h("li", {}, line)),
+    ),
   );
 }

@@ -9,12 +9,30 @@ const KEPT = 8; // chunks
 export class Player {
   /** @param load Fetches frames: (start, count) → Float32Array. */
   constructor(info, load, { size = 420, onFrame = () => {}, label = "Frames of the stack" } = {}) {
-    Object.assign(this, { info, load, onFrame, frame: 0, log: true, range: null, overlay: null, mask: null, playing: false, rate: 20, shown: 0 });
+    Object.assign(this, {
+      info,
+      load,
+      onFrame,
+      frame: 0,
+      log: true,
+      range: null,
+      overlay: null,
+      mask: null,
+      playing: false,
+      rate: 20,
+      shown: 0,
+    });
     [this.tall, this.wide] = info.shown;
     this.count = Math.max(1, Math.min(64, Math.floor(CHUNK / (this.tall * this.wide))));
     this.chunks = new Map();
     this.grain = Math.max(1, Math.ceil((2 * size) / Math.max(this.wide, this.tall))); // pixels of the canvas to one of the frame
-    this.canvas = h("canvas", { className: "frame", role: "img", ariaLabel: label, width: this.grain * this.wide, height: this.grain * this.tall });
+    this.canvas = h("canvas", {
+      className: "frame",
+      role: "img",
+      ariaLabel: label,
+      width: this.grain * this.wide,
+      height: this.grain * this.tall,
+    });
     this.small = h("canvas", { width: this.wide, height: this.tall });
     this.canvas.player = this;
     this.canvas.style.maxWidth = `${size}px`;
@@ -26,7 +44,8 @@ export class Player {
     const start = frame - (frame % this.count);
     if (!this.chunks.has(start)) {
       this.chunks.set(start, this.load(start, this.count));
-      for (const key of this.chunks.keys()) if (this.chunks.size > KEPT && key !== start) this.chunks.delete(key);
+      for (const key of this.chunks.keys())
+        if (this.chunks.size > KEPT && key !== start) this.chunks.delete(key);
     }
     let chunk;
     try {
@@ -95,11 +114,13 @@ export class Player {
     if (this.bordered !== this.overlay) {
       const { overlay, wide, tall, grain } = this;
       this.path = new Path2D();
-      for (let y = 0; y < tall; y++) for (let x = 0; x < wide; x++) {
-        const i = y * wide + x;
-        if (x + 1 < wide && overlay[i] !== overlay[i + 1]) this.#line(grain * (x + 1), grain * y, 0, grain);
-        if (y + 1 < tall && overlay[i] !== overlay[i + wide]) this.#line(grain * x, grain * (y + 1), grain, 0);
-      }
+      for (let y = 0; y < tall; y++)
+        for (let x = 0; x < wide; x++) {
+          const i = y * wide + x;
+          if (x + 1 < wide && overlay[i] !== overlay[i + 1]) this.#line(grain * (x + 1), grain * y, 0, grain);
+          if (y + 1 < tall && overlay[i] !== overlay[i + wide])
+            this.#line(grain * x, grain * (y + 1), grain, 0);
+        }
       this.bordered = overlay;
     }
     draw.lineWidth = 2;

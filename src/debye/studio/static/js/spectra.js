@@ -1,38 +1,63 @@
 // Bands and density of states beside each other, on one axis of frequency.
 
-import { post } from "./api.js";
+import { drawBands, nearest, pick, walk } from "./bands.js";
 import { Chart } from "./chart.js";
 import { ofNumber, visible } from "./colours.js";
-import { h, panel, tell } from "./dom.js";
-import { modeOf } from "./motion.js";
-import { UNITS, interpolated, number, pointLabel } from "./units.js";
+import { h, panel } from "./dom.js";
+import { UNITS, interpolated, number } from "./units.js";
 
 const SEEN = 2e-3; // of the highest peak: below it a density is taken to have ended
 
 export function spectraPanel(store, motion) {
   const bandsChart = new Chart({
-    label: "Phonon bands along the path through the Brillouin zone; arrow keys choose a mode", along: "both", height: 430,
-    onPick: (at) => pick(store, nearest(store, at)), pad: { right: 6 }, grid: false,
+    label: "Phonon bands along the path through the Brillouin zone; arrow keys choose a mode",
+    along: "both",
+    height: 430,
+    onPick: (at) => pick(store, nearest(store.values, at)),
+    pad: { right: 6 },
+    grid: false,
   });
-  const dosChart = new Chart({ label: "Phonon density of states", along: "y", height: 430, pad: { left: 8, right: 12 } });
+  const dosChart = new Chart({
+    label: "Phonon density of states",
+    along: "y",
+    height: 430,
+    pad: { left: 8, right: 12 },
+  });
   bandsChart.key = (event) => walk(store, event);
   const legend = h("div", { className: "legend", role: "group", ariaLabel: "Curves" });
-  const partial = h("select", { ariaLabel: "Partial densities of states", onchange: () => store.set({ partial: partial.value, hidden: new Set() }) },
-    ["element", "site", "none"].map((name) => h("option", { value: name }, { element: "by element", site: "by site", none: "total only" }[name])));
+  const partial = h(
+    "select",
+    {
+      ariaLabel: "Partial densities of states",
+      onchange: () => store.set({ partial: partial.value, hidden: new Set() }),
+    },
+    ["element", "site", "none"].map((name) =>
+      h("option", { value: name }, { element: "by element", site: "by site", none: "total only" }[name]),
+    ),
+  );
   const note = h("p", { className: "note aside", role: "note", hidden: true });
-  const element = panel("Bands and density of states", { id: "spectra", className: "spectra", tools: h("label", {}, "Partials ", partial) },
-    h("div", { className: "pair" }, bandsChart.element, dosChart.element), legend, motion, note);
-  store.on(["current", "bands", "unit", "partial", "hidden", "overlay", "measured", "mode", "theme"], (now) => {
-    if (!now.current) return;
-    partial.value = now.partial;
-    const frame = axis(now);
-    drawDos(dosChart, store, frame);
-    drawBands(bandsChart, now, frame);
-    drawLegend(legend, store);
-    const said = apart(now);
-    note.hidden = !said;
-    note.textContent = said;
-  });
+  const element = panel(
+    "Bands and density of states",
+    { id: "spectra", className: "spectra", tools: h("label", {}, "Partials ", partial) },
+    h("div", { className: "pair" }, bandsChart.element, dosChart.element),
+    legend,
+    motion,
+    note,
+  );
+  store.on(
+    ["current", "bands", "unit", "partial", "hidden", "overlay", "measured", "mode", "theme"],
+    (now) => {
+      if (!now.current) return;
+      partial.value = now.partial;
+      const frame = axis(now);
+      drawDos(dosChart, store, frame);
+      drawBands(bandsChart, now, frame);
+      drawLegend(legend, store);
+      const said = apart(now);
+      note.hidden = !said;
+      note.textContent = said;
+    },
+  );
   return element;
 }
 
@@ -47,17 +72,26 @@ function axis(now) {
   const all = now.bands ? now.bands.frequency.flat() : [0];
   const low = Math.min(0, ...all.filter((w) => w < -0.5));
   const high = Math.max(...ends, ...all) * 1.03;
-  return { factor, label: `Frequency (${UNITS[now.unit].label})`, domain: [low * 1.05 * factor, high * factor] };
+  return {
+    factor,
+    label: `Frequency (${UNITS[now.unit].label})`,
+    domain: [low * 1.05 * factor, high * factor],
+  };
 }
 
 /** What is to be said where the two panels do not show the same range. */
 function apart(now) {
-  if (!now.bands) return now.about.bands || now.current.given ? "" : "This model predicts no force constants, and so no bands.";
+  if (!now.bands)
+    return now.about.bands || now.current.given
+      ? ""
+      : "This model predicts no force constants, and so no bands.";
   const { label, factor } = UNITS[now.unit];
   const [highest, end] = [Math.max(...now.bands.frequency.flat()), now.current.frequency.at(-1)];
   if (highest <= end) return "";
-  return `The bands reach ${number(highest * factor)} ${label}, but the axis of the density of states ends at ${number(end * factor)} ${label}, `
-    + "as the spectra do that the model learned from: what lies above is extrapolated in the bands, and counted as softer modes in the density.";
+  return (
+    `The bands reach ${number(highest * factor)} ${label}, but the axis of the density of states ends at ${number(end * factor)} ${label}, ` +
+    "as the spectra do that the model learned from: what lies above is extrapolated in the bands, and counted as softer modes in the density."
+  );
 }
 
 /** The partial densities that are asked for, each with its colour. */
@@ -69,7 +103,12 @@ export function partials(now) {
   return parts.map(([label, dos]) => {
     const symbol = label.match(/^[A-Z][a-z]?/)[0];
     const count = (seen[symbol] = (seen[symbol] ?? -1) + 1);
-    return { label, dos, colour: visible(now.about.elements[symbol]?.colour ?? "#888888"), dash: partial === "site" && count ? `${2 + 2 * (count % 4)} 3` : null };
+    return {
+      label,
+      dos,
+      colour: visible(now.about.elements[symbol]?.colour ?? "#888888"),
+      dash: partial === "site" && count ? `${2 + 2 * (count % 4)} 3` : null,
+    };
   });
 }
 
@@ -82,7 +121,15 @@ function drawDos(chart, store, frame) {
   const layers = [];
   if (current.band && !hidden.has("90 % band")) {
     const [low, high] = current.band;
-    layers.push({ kind: "area", className: "uncertain", x: density(low), y, x2: density(high), y2: y, opacity: 1 });
+    layers.push({
+      kind: "area",
+      className: "uncertain",
+      x: density(low),
+      y,
+      x2: density(high),
+      y2: y,
+      opacity: 1,
+    });
   }
   for (const { label, dos, colour, dash } of partials(now)) {
     if (hidden.has(label)) continue;
@@ -92,10 +139,27 @@ function drawDos(chart, store, frame) {
   if (!hidden.has("total")) layers.push({ className: "total", x: density(current.dos), y, width: 2.2 });
   overlay.forEach((other, i) => {
     const scale = current.n_atoms / other.n_atoms;
-    layers.push({ x: density(other.dos.map((g) => g * scale)), y: other.frequency.map((w) => w * factor), colour: ofNumber(i), width: 1.8, dash: "6 3" });
+    layers.push({
+      x: density(other.dos.map((g) => g * scale)),
+      y: other.frequency.map((w) => w * factor),
+      colour: ofNumber(i),
+      width: 1.8,
+      dash: "6 3",
+    });
   });
-  if (measured?.fit) layers.push({ kind: "points", className: "measured", x: measured.density(current).map((g) => g / factor), y: measured.frequency.map((w) => w * factor), r: 2.2 });
-  const tops = [current.dos, current.band?.[1] ?? [0], ...overlay.map((o) => o.dos.map((g) => (g * current.n_atoms) / o.n_atoms))];
+  if (measured?.fit)
+    layers.push({
+      kind: "points",
+      className: "measured",
+      x: measured.density(current).map((g) => g / factor),
+      y: measured.frequency.map((w) => w * factor),
+      r: 2.2,
+    });
+  const tops = [
+    current.dos,
+    current.band?.[1] ?? [0],
+    ...overlay.map((o) => o.dos.map((g) => (g * current.n_atoms) / o.n_atoms)),
+  ];
   const top = Math.max(...tops.flat()) / factor;
   chart.draw({
     x: { label: `g (states per ${UNITS[now.unit].label})`, domain: [0, top * 1.05] },
@@ -111,142 +175,57 @@ function readDos(now, value, factor) {
   if (w < 0 || w > current.frequency.at(-1)) return null;
   const at = (dos) => interpolated(current.frequency, dos, w) / factor;
   const unit = UNITS[now.unit].label;
-  const lines = [["at", `${number(value)} ${unit}`], ["total", number(at(current.dos))]];
-  if (current.band) lines.push(["90 %", `${number(at(current.band[0]), 3)} to ${number(at(current.band[1]), 3)}`]);
-  for (const { label, dos, colour } of partials(now)) if (!hidden.has(label)) lines.push([label, number(at(dos)), colour]);
+  const lines = [
+    ["at", `${number(value)} ${unit}`],
+    ["total", number(at(current.dos))],
+  ];
+  if (current.band)
+    lines.push(["90 %", `${number(at(current.band[0]), 3)} to ${number(at(current.band[1]), 3)}`]);
+  for (const { label, dos, colour } of partials(now))
+    if (!hidden.has(label)) lines.push([label, number(at(dos)), colour]);
   return { lines, dots: [{ x: at(current.dos), y: value }] };
 }
 
 function drawLegend(legend, store) {
   const now = store.values;
-  const rows = [["total", null], ...(now.current.band ? [["90 % band", null]] : []), ...partials(now).map(({ label, colour }) => [label, colour])];
+  const rows = [
+    ["total", null],
+    ...(now.current.band ? [["90 % band", null]] : []),
+    ...partials(now).map(({ label, colour }) => [label, colour]),
+  ];
   const focused = document.activeElement?.dataset?.curve;
-  legend.replaceChildren(...rows.map(([label, colour]) => {
-    const swatch = h("i", { className: `swatch ${label === "90 % band" ? "grey" : ""}` });
-    if (colour) swatch.style.background = colour;
-    const button = h("button", { type: "button", className: "toggle", onclick: () => {
-      const hidden = new Set(store.get("hidden"));
-      if (!hidden.delete(label)) hidden.add(label);
-      store.set({ hidden });
-    } }, swatch, label);
-    button.setAttribute("aria-pressed", String(!now.hidden.has(label)));
-    button.dataset.curve = label;
-    return button;
-  }), ...now.overlay.map((other, i) => {
-    const swatch = h("i", { className: "swatch" });
-    swatch.style.background = ofNumber(i);
-    return h("span", { className: "other" }, swatch, `${other.formula} (per ${number(now.current.n_atoms)} atoms)`);
-  }));
+  legend.replaceChildren(
+    ...rows.map(([label, colour]) => {
+      const swatch = h("i", { className: `swatch ${label === "90 % band" ? "grey" : ""}` });
+      if (colour) swatch.style.background = colour;
+      const button = h(
+        "button",
+        {
+          type: "button",
+          className: "toggle",
+          onclick: () => {
+            const hidden = new Set(store.get("hidden"));
+            if (!hidden.delete(label)) hidden.add(label);
+            store.set({ hidden });
+          },
+        },
+        swatch,
+        label,
+      );
+      button.setAttribute("aria-pressed", String(!now.hidden.has(label)));
+      button.dataset.curve = label;
+      return button;
+    }),
+    ...now.overlay.map((other, i) => {
+      const swatch = h("i", { className: "swatch" });
+      swatch.style.background = ofNumber(i);
+      return h(
+        "span",
+        { className: "other" },
+        swatch,
+        `${other.formula} (per ${number(now.current.n_atoms)} atoms)`,
+      );
+    }),
+  );
   if (focused) legend.querySelector(`[data-curve="${CSS.escape(focused)}"]`)?.focus();
-}
-
-// Bands.
-
-function drawBands(chart, now, frame) {
-  const { bands, mode } = now;
-  if (!bands) {
-    chart.draw({ x: { label: "Wave vector", domain: [0, 1], ticks: [] }, y: frame, layers: [] });
-    return;
-  }
-  const { factor } = frame;
-  const breaks = new Set();
-  let end = 0;
-  for (const count of bands.segments) breaks.add((end += count));
-  const layers = [];
-  if (frame.domain[0] < 0) layers.push({ kind: "area", className: "imaginary", x: [0, bands.distance.at(-1)], y: [frame.domain[0], frame.domain[0]], y2: [0, 0], opacity: 1 });
-  const branch = (table, j) => table.map((row) => row[j] * factor);
-  if (bands.range) for (let j = 0; j < bands.frequency[0].length; j++) {
-    let from = 0;
-    for (const to of breaks) {
-      const part = (table) => branch(table, j).slice(from, to);
-      layers.push({ kind: "area", className: "spread", x: bands.distance.slice(from, to), y: part(bands.range[0]), y2: part(bands.range[1]), opacity: 1 });
-      from = to;
-    }
-  }
-  for (let j = 0; j < bands.frequency[0].length; j++) {
-    layers.push({ className: mode?.branch === j ? "branch chosen" : "branch", x: bands.distance, y: branch(bands.frequency, j), breaks, width: mode?.branch === j ? 2.6 : 1.3 });
-  }
-  if (mode) layers.push({ kind: "points", className: "chosen-point", x: [bands.distance[mode.point]], y: [bands.frequency[mode.point][mode.branch] * factor], r: 6 });
-  chart.draw({
-    x: { label: "Wave vector", domain: [0, bands.distance.at(-1)], ticks: labelled(bands) },
-    y: frame,
-    layers,
-    read: (_, at) => at && readBands(now, nearestIn(now, at, chart)),
-  });
-}
-
-/** Labels of the path by their distance; where it jumps, both. */
-function labelled(bands) {
-  const found = new Map();
-  bands.labels.forEach((label, i) => {
-    if (!label) return;
-    const [at, name] = [bands.distance[i].toFixed(6), pointLabel(label)];
-    if (!found.has(at)) found.set(at, name);
-    else if (!found.get(at).split("|").includes(name)) found.set(at, `${found.get(at)}|${name}`);
-  });
-  return [...found].map(([at, name]) => [Number(at), name]);
-}
-
-function readBands(now, found) {
-  if (!found) return null;
-  const { bands, unit } = now;
-  const w = bands.frequency[found.point][found.branch];
-  return {
-    lines: [
-      ["mode", `${found.branch + 1} of ${bands.frequency[0].length}`],
-      ["ω", `${number(w * UNITS[unit].factor)} ${UNITS[unit].label}`],
-      ["q", bands.q[found.point].map((x) => number(x, 3)).join(", ")],
-    ],
-    dots: [{ x: bands.distance[found.point], y: w * UNITS[unit].factor }],
-  };
-}
-
-function nearestIn(now, at, chart) {
-  const { bands } = now;
-  if (!bands || !chart.scaleX) return null;
-  const [x, y] = [chart.scaleX(at.x), chart.scaleY(at.y)];
-  const factor = UNITS[now.unit].factor;
-  const gaps = bands.distance.map((d) => Math.abs(chart.scaleX(d) - x));
-  const point = gaps.indexOf(Math.min(...gaps));
-  const rises = bands.frequency[point].map((w) => Math.abs(chart.scaleY(w * factor) - y));
-  return { point, branch: rises.indexOf(Math.min(...rises)) };
-}
-
-function nearest(store, at) {
-  const { bands, unit } = store.values;
-  if (!bands) return null;
-  const gaps = bands.distance.map((d) => Math.abs(d - at.x));
-  const point = gaps.indexOf(Math.min(...gaps));
-  const rises = bands.frequency[point].map((w) => Math.abs(w * UNITS[unit].factor - at.y));
-  return { point, branch: rises.indexOf(Math.min(...rises)) };
-}
-
-/** Arrow keys go along the path and from branch to branch. */
-function walk(store, event) {
-  const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-  const { bands, mode } = store.values;
-  if (!moves[event.key] || !bands) return;
-  event.preventDefault();
-  const [along, up] = moves[event.key];
-  const from = mode ?? { point: 0, branch: 0 };
-  pick(store, {
-    point: Math.min(bands.q.length - 1, Math.max(0, from.point + (mode ? along : 0))),
-    branch: Math.min(bands.frequency[0].length - 1, Math.max(0, from.branch + (mode ? up : 0))),
-  });
-}
-
-/** Choose a mode, and have it move. */
-export async function pick(store, found) {
-  if (!found) return;
-  const { item, bands } = store.values;
-  const asked = (point) => post("/api/modes", { item, point }, { about: "eigenvectors" });
-  store.set({ mode: found });
-  try {
-    const modes = await (store.values.modesAt ?? asked)(found.point);
-    const { mode } = store.values;
-    if (mode?.point !== found.point || mode?.branch !== found.branch || store.values.bands !== bands) return;
-    store.set({ moving: { ...modeOf(modes, found.branch, bands.masses), point: found.point } });
-  } catch (error) {
-    tell(error);
-  }
 }

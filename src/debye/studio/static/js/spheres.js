@@ -38,7 +38,10 @@ export class Spheres {
     draw.clip();
     let from = -Math.PI / 2;
     const rest = 1 - Object.values(site).reduce((a, b) => a + b, 0);
-    const parts = [...Object.entries(site).map(([symbol, part]) => [this.colour(symbol), part]), ["#f4f4f4", Math.max(0, rest)]];
+    const parts = [
+      ...Object.entries(site).map(([symbol, part]) => [this.colour(symbol), part]),
+      ["#f4f4f4", Math.max(0, rest)],
+    ];
     for (const [colour, part] of parts) {
       draw.fillStyle = this.fogged(colour, far);
       draw.beginPath();
@@ -70,7 +73,11 @@ export class Spheres {
   stick(draw, x0, y0, x1, y1, width, colour, far) {
     const base = this.fogged(colour, far);
     draw.lineCap = "round";
-    for (const [part, shade, up] of [[1, mixed(base, "#000000", 0.4), 0], [0.78, base, 0], [0.26, mixed(base, "#ffffff", 0.55), -0.14]]) {
+    for (const [part, shade, up] of [
+      [1, mixed(base, "#000000", 0.4), 0],
+      [0.78, base, 0],
+      [0.26, mixed(base, "#ffffff", 0.55), -0.14],
+    ]) {
       draw.strokeStyle = shade;
       draw.lineWidth = Math.max(0.6, width * part);
       draw.beginPath();

@@ -13,7 +13,8 @@ export class Store {
   set(changes) {
     Object.assign(this.values, changes);
     const names = new Set(Object.keys(changes));
-    for (const [wanted, listener] of this.listeners) if (wanted.some((name) => names.has(name))) listener(this.values);
+    for (const [wanted, listener] of this.listeners)
+      if (wanted.some((name) => names.has(name))) listener(this.values);
   }
 
   /** Be told when one of these changes, and once at the start. */

@@ -1,7 +1,7 @@
 // What to know before relying on a prediction: its warnings, and what the model has seen.
 
 import { h, panel } from "./dom.js";
-import { number } from "./units.js";
+import { UNITS, formula, number } from "./units.js";
 
 export function trustPanel(store, about) {
   const said = h("ul", { className: "warnings", ariaLabel: "Warnings" });
@@ -19,19 +19,40 @@ export function trustPanel(store, about) {
     cells.set(symbol, square);
     table.append(square);
   }
-  const key = h("p", { className: "key" }, h("span", { className: "seen" }, "seen in training"), " ", h("span", {}, "never seen"), " ", h("span", { className: "here seen" }, "in this crystal"));
+  const key = h(
+    "p",
+    { className: "key" },
+    h("span", { className: "seen" }, "seen in training"),
+    " ",
+    h("span", {}, "never seen"),
+    " ",
+    h("span", { className: "here seen" }, "in this crystal"),
+  );
   const element = panel("How sure it is", { id: "trust" }, said, facts, table, key);
-  store.on(["current", "bands"], (now) => {
+  store.on(["current", "bands", "unit"], (now) => {
     if (!now.current) return;
     const { current, bands } = now;
-    const lines = [...current.warnings, ...(bands?.notes ?? []).filter((note) => !current.warnings.includes(note))];
-    said.replaceChildren(...(lines.length ? lines : ["Nothing speaks against it."]).map((line) => h("li", {}, sentence(line))));
-    facts.textContent = current.expected_error == null ? ""
-      : `Expected error of the spectrum: ${number(current.expected_error, 3)} cm⁻¹, larger than for ${number(100 * current.rank, 2)} % of the training crystals`
-        + (current.nearest ? `; the nearest of these is ${current.nearest}.` : ".");
+    const { label, factor } = UNITS[now.unit];
+    const lines = [
+      ...current.warnings,
+      ...(bands?.notes ?? []).filter((note) => !current.warnings.includes(note)),
+    ];
+    said.replaceChildren(
+      ...(lines.length ? lines : ["Nothing speaks against it."]).map((line) => h("li", {}, sentence(line))),
+    );
+    facts.textContent =
+      current.expected_error == null
+        ? ""
+        : `Expected error of the spectrum: ${number(current.expected_error * factor, 3)} ${label}, larger than for ${number(100 * current.rank, 2)} % of the training crystals` +
+          (current.nearest ? `; the nearest of these is ${formula(current.nearest)}.` : ".");
     for (const [symbol, square] of cells) square.classList.toggle("here", symbol in current.composition);
-    const unseen = current.unseen.length ? `; of this crystal it has never seen ${current.unseen.join(", ")}` : "";
-    table.setAttribute("aria-label", `Periodic table: the model has seen ${about.seen.length} elements${unseen}`);
+    const unseen = current.unseen.length
+      ? `; of this crystal it has never seen ${current.unseen.join(", ")}`
+      : "";
+    table.setAttribute(
+      "aria-label",
+      `Periodic table: the model has seen ${about.seen.length} elements${unseen}`,
+    );
   });
   return element;
 }

@@ -8,12 +8,28 @@ import { limits, unpacked } from "./player.js";
 export class TwoTimeMap {
   constructor(onFrame) {
     this.onFrame = onFrame;
-    this.canvas = h("canvas", { className: "map", role: "img", tabIndex: 0, ariaLabel: "Two-time correlation; a click, or arrow keys, choose the time of the frame", width: 1, height: 1 });
+    this.canvas = h("canvas", {
+      className: "map",
+      role: "img",
+      tabIndex: 0,
+      ariaLabel: "Two-time correlation; a click, or arrow keys, choose the time of the frame",
+      width: 1,
+      height: 1,
+    });
     this.told = h("p", { className: "facts", role: "status" });
-    this.element = h("div", { className: "map-box" }, this.canvas, h("p", { className: "facts" }, "c(t₁, t₂): t₁ to the right, t₂ upwards. Click to see the frame at t₁."), this.told);
+    this.element = h(
+      "div",
+      { className: "map-box" },
+      this.canvas,
+      h("p", { className: "facts" }, "c(t₁, t₂): t₁ to the right, t₂ upwards. Click to see the frame at t₁."),
+      this.told,
+    );
     this.canvas.addEventListener("click", (event) => {
       const box = this.canvas.getBoundingClientRect();
-      this.choose(Math.floor(((event.clientX - box.left) / box.width) * this.rows), Math.floor((1 - (event.clientY - box.top) / box.height) * this.rows));
+      this.choose(
+        Math.floor(((event.clientX - box.left) / box.width) * this.rows),
+        Math.floor((1 - (event.clientY - box.top) / box.height) * this.rows),
+      );
     });
     this.canvas.addEventListener("keydown", (event) => {
       const moves = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
@@ -45,16 +61,26 @@ export class TwoTimeMap {
   }
 
   draw() {
-    const { rows, values, range: [low, high] } = this;
+    const {
+      rows,
+      values,
+      range: [low, high],
+    } = this;
     Object.assign(this.canvas, { width: rows, height: rows });
     const pixels = new ImageData(rows, rows);
-    for (let y = 0; y < rows; y++) for (let x = 0; x < rows; x++) {
-      const k = 4 * ((rows - 1 - y) * rows + x);
-      const v = values[y * rows + x];
-      const colour = 3 * Math.max(0, Math.min(255, Math.round((255 * (v - low)) / (high - low || 1))));
-      pixels.data.set(Number.isFinite(v) ? [VIRIDIS[colour], VIRIDIS[colour + 1], VIRIDIS[colour + 2], 255] : [128, 128, 128, 255], k);
-      if (this.at && (x === this.at[0] || y === this.at[1])) pixels.data.set([255, 255, 255, 255], k);
-    }
+    for (let y = 0; y < rows; y++)
+      for (let x = 0; x < rows; x++) {
+        const k = 4 * ((rows - 1 - y) * rows + x);
+        const v = values[y * rows + x];
+        const colour = 3 * Math.max(0, Math.min(255, Math.round((255 * (v - low)) / (high - low || 1))));
+        pixels.data.set(
+          Number.isFinite(v)
+            ? [VIRIDIS[colour], VIRIDIS[colour + 1], VIRIDIS[colour + 2], 255]
+            : [128, 128, 128, 255],
+          k,
+        );
+        if (this.at && (x === this.at[0] || y === this.at[1])) pixels.data.set([255, 255, 255, 255], k);
+      }
     this.canvas.getContext("2d").putImageData(pixels, 0, 0);
   }
 }

@@ -10,9 +10,12 @@ export const UNITS = {
 export function number(value, digits = 4) {
   if (value == null || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e6)
-    ? value.toExponential(digits - 1).replace(/e\+?(-?)(\d+)/, (_, sign, power) => ` × 10${raised(sign + power)}`)
-    : String(Number(value.toPrecision(digits)));
+  const text =
+    size !== 0 && (size < 1e-3 || size >= 1e6)
+      ? value
+          .toExponential(digits - 1)
+          .replace(/e\+?(-?)(\d+)/, (_, sign, power) => ` × 10${raised(sign + power)}`)
+      : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
 }
 
@@ -23,7 +26,7 @@ const lowered = (text) => [...text].map((c) => "₀₁₂₃₄₅₆₇₈₉"[
 export const formula = (text) => text.replace(/\d+(\.\d+)?/g, (digits) => lowered(digits));
 
 /** Γ for G, as the field writes it. */
-export const pointLabel = (label) => label === "G" ? "Γ" : label;
+export const pointLabel = (label) => (label === "G" ? "Γ" : label);
 
 /** The value of a table at x, by straight lines. */
 export function interpolated(xs, ys, x) {
@@ -40,7 +43,8 @@ export function ticks(low, high, count = 5) {
   const digit = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((n) => n * digit).find((size) => size >= raw * 0.999);
   const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high * (1 + 1e-12) + 1e-12; i++) found.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high * (1 + 1e-12) + 1e-12; i++)
+    found.push(i * step);
   return found;
 }
 
