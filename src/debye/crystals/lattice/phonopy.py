@@ -241,13 +241,11 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
     rows = _rows(phonon) * _unit(phonon)
     _check_balance(rows)
     vectors, counts = primitive.get_smallest_vectors()
-    entries = [
-        (i, site[j], vectors[at + k], -rows[i, j] / many)
-        for j, i in product(range(len(site)), range(len(primitive)))
-        for many, at in [counts[j, i]]
-        for k in range(many)
-    ]
-    columns = (np.array(column) for column in zip(*entries, strict=True))
+    many, at = counts.reshape(-1, 2).T  # of each atom of the supercell from each of the primitive's
+    of = np.repeat(np.arange(len(many)), many)
+    j, i = np.divmod(of, len(primitive))
+    vector = at[of] + np.arange(len(of)) - (np.cumsum(many) - many)[of]
+    columns = (i, site[j], vectors[vector], -rows[i, j] / many[of, None, None])
     pairs = each_pair_once(primitive.masses, *columns)
     return pairs if phonon.nac_params is None else replace(pairs, dipoles=_dipoles(phonon))
 

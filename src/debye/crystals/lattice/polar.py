@@ -43,6 +43,8 @@ G_VECTORS = 300
 """How many vectors G the sum has, about."""
 LAST_WEIGHT = 1e-10
 """What the last of them weighs."""
+WAVES = 1_000_000
+"""Sites times vectors G times wave vectors at a time, when C is folded: 48 MB."""
 SAME_LENGTH = 1e-5
 """Å; vectors of a supercell that differ by less are equally short, as phonopy has it."""
 FORGIVEN = 0.1
@@ -232,7 +234,8 @@ class Dipoles:
         """C as pairs of the supercell, which are exact at the wave vectors that fit into it."""
         n, supercell = len(self.mass), self.supercell
         q = cells_within(supercell.T) @ np.linalg.inv(supercell).T
-        C = torch.cat([self.balanced(part) for part in torch.from_numpy(q).split(64)])
+        at_once = max(1, WAVES // (n * len(self.vectors)))
+        C = torch.cat([self.balanced(part) for part in torch.from_numpy(q).split(at_once)])
         found = [self._pairs(i, q, C[:, i].numpy()) for i in range(n)]
         first, second, step, values = (np.concatenate(x) for x in zip(*found, strict=True))
         return each_pair_once(self.mass.numpy(), first, second, step, values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -319,7 +320,8 @@ class Predictor:
     def _charged(self, born: Given, cell: Crystal) -> list[ForceConstants]:
         """The force constants of each member with the dipoles of Born charges."""
         members = self.force_constants(cell)
-        return [charged(HarmonicCrystal(cell, one), born).force_constants for one in members]
+        known = charged(HarmonicCrystal(cell, members[0]), born).force_constants
+        return [replace(one, dipoles=known.dipoles) for one in members]
 
     def warnings_of_modes(self, crystal: Crystal) -> list[str]:
         """The warnings of a prediction, but for those that are of the range of its spectrum."""
