@@ -1,5 +1,7 @@
 """Frames as detectors write them, for tests."""
 
+import bz2
+
 import fabio.edfimage
 import fabio.tifimage
 import h5py
@@ -55,6 +57,22 @@ def write_edfs(folder, frames):
     folder.mkdir()
     for k, frame in enumerate(frames):
         fabio.edfimage.EdfImage(data=frame).write(str(folder / f"scan_{k:04d}.edf"))
+    return folder
+
+
+def write_packed(folder, frames):
+    """The EDF files of `write_edfs`, each compressed."""
+    for path in write_edfs(folder, frames).iterdir():
+        path.with_suffix(".edf.bz2").write_bytes(bz2.compress(path.read_bytes(), 1))
+        path.unlink()
+    return folder
+
+
+def write_scan(folder, frames):
+    """Frames as the published ptychographic scan has them: float32 without a header."""
+    (folder / "raw").mkdir(parents=True)
+    for k, frame in enumerate(frames):
+        frame.astype("<f4").tofile(folder / "raw" / f"image_{k:06d}.bin")
     return folder
 
 

@@ -18,8 +18,10 @@ from stacks import (
     write_master,
     write_npy,
     write_npz,
+    write_packed,
     write_pages,
     write_runs,
+    write_scan,
     write_tiffs,
 )
 
@@ -41,6 +43,8 @@ WRITERS = {
     "master": lambda folder, frames: write_master(folder / "eiger", frames),
     "tiffs": lambda folder, frames: write_tiffs(folder / "tiffs", frames),
     "edfs": lambda folder, frames: write_edfs(folder / "edfs", frames),
+    "packed": lambda folder, frames: write_packed(folder / "packed", frames),
+    "scan": lambda folder, frames: write_scan(folder / "scan", frames),
     "pages": lambda folder, frames: write_pages(folder / "pages.tif", frames),
     "npy": lambda folder, frames: write_npy(folder / "frames.npy", frames),
     "npy of one run": lambda folder, frames: write_npy(folder / "run.npy", frames[None]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +23,7 @@ from debye.speckle.data.analysis import (
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import open_hdf5, text
 from debye.speckle.data.held import HeldStack, is_own
-from debye.speckle.data.images import IMAGES
+from debye.speckle.data.images import is_image
 from debye.speckle.data.nexus import load_frames
 from debye.speckle.data.quality import Examined
 from debye.speckle.data.sources import runs_of as runs_in
@@ -202,7 +201,7 @@ def runs_of(given: Any, run: int | None = None) -> list[Any]:  # noqa: ANN401 - 
     if not given:
         raise InputError("cannot correlate", why="no frames are given", fix="give a file of them")
     if all(isinstance(one, str | os.PathLike) for one in given):
-        images = len(given) > 1 and all(Path(p).suffix.lower() in IMAGES for p in given)
+        images = len(given) > 1 and all(map(is_image, given))
         return [list(given)] if images else [r for one in given for r in _chosen(one, run)]
     if isinstance(given[0], str | os.PathLike | Stack | Frames | np.ndarray | Tensor):
         return list(given)

@@ -12,7 +12,7 @@ import numpy as np
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.data.hdf5 import open_hdf5
-from debye.speckle.data.images import IMAGES, Reader
+from debye.speckle.data.images import Reader, is_image
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.nexus import PROCESS
 from debye.speckle.data.quality import Examined
@@ -119,7 +119,7 @@ def is_own(spec: str) -> bool:
         spec: The file, or ``file.h5::/path``.
     """
     path, inside = split_name(spec)
-    if inside or os.path.isdir(path) or path.lower().endswith((".npy", ".npz", *IMAGES)):
+    if inside or os.path.isdir(path) or path.lower().endswith((".npy", ".npz")) or is_image(path):
         return False
     try:
         with open_hdf5(path) as file:

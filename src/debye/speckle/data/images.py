@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import re
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from debye.core.packed import inner_name, is_packed, open_unpacked
 from debye.errors import InputError
 from debye.speckle.data.headers import header_facts
 from debye.speckle.data.saturation import full_of
@@ -91,7 +93,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         InputError: There are none, or they are of several series or formats.
     """
-    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGES and p.is_file()]
+    found = [p for p in sorted(folder.iterdir()) if is_image(p) and p.is_file()]
     series = sorted({_series(p) for p in found})
     if len(series) != 1:
         raise InputError(
@@ -102,6 +104,19 @@ def images_in(folder: Path) -> list[Path]:
             fix="name the files of one: FOLDER/NAME_*.tif" if series else "check the folder",
         )
     return sorted(found, key=_number)
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file is called as images are that fabio reads for us, compressed ones too.
+
+    Args:
+        path: Its name.
+
+    Example:
+        >>> is_image("a.cbf"), is_image("a.tif.gz"), is_image("a.h5")
+        (True, True, False)
+    """
+    return inner_name(path).suffix.lower() in IMAGES
 
 
 def check_series(names: Sequence[str], where: str) -> None:
@@ -138,11 +153,11 @@ def check_series(names: Sequence[str], where: str) -> None:
 
 def _series(path: Path) -> str:
     """A name without its number."""
-    return re.sub(r"\d+(?=\D*$)", "#", path.name)
+    return re.sub(r"\d+(?=\D*$)", "#", inner_name(path).name)
 
 
 def _number(path: Path) -> tuple[int, str]:
-    found = re.search(r"(\d+)\D*$", path.name)
+    found = re.search(r"(\d+)\D*$", inner_name(path).name)
     return (int(found[1]) if found else -1, path.name)
 
 
@@ -157,17 +172,21 @@ def opened(path: Path) -> Iterator[Any]:
 
     if not path.is_file():
         raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
-    with path.open("rb") as file:
+    given: str | io.BytesIO = str(path)
+    if is_packed(path):
+        with open_unpacked(path) as packed:
+            given = fabio.fabioutils.BytesIO(packed.read())
+    with _reading(given) as file:
         head = file.read(2**16)
     if head.startswith(OTHERS):
         raise _damaged(path, "it is no image, whatever its name says")
     if re.search(rb"dim_\d{3}", head.lower()):
         raise _damaged(path, "its header names a hundred axes or more, which fabio would count")
-    if _runs_in_circles(path):
+    if _runs_in_circles(given):
         raise _damaged(path, "its pages lead from one to another in circles")
     try:
         with _unheard():
-            image = fabio.open(str(path))
+            image = fabio.open(given)
     except Exception as error:
         raise _damaged(path, str(error)) from error
     try:
@@ -176,9 +195,21 @@ def opened(path: Path) -> Iterator[Any]:
         image.close()
 
 
-def _runs_in_circles(path: Path) -> bool:
+@contextmanager
+def _reading(given: str | io.BytesIO) -> Iterator[IO[bytes]]:
+    """A file, or what one held, from its beginning on."""
+    if isinstance(given, str):
+        with open(given, "rb") as file:
+            yield file
+        return
+    given.seek(0)
+    yield given
+    given.seek(0)
+
+
+def _runs_in_circles(given: str | io.BytesIO) -> bool:
     """Whether a page of a tiff comes again, which fabio would follow for ever."""
-    with path.open("rb") as file:
+    with _reading(given) as file:
         start = file.read(8)
         order = {b"II*\0": "little", b"MM\0*": "big"}.get(start[:4])
         if order is None:

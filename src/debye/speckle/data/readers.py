@@ -130,14 +130,7 @@ def read_scan_folder(
             too much of the frames is bad.
     """
     root = Path(folder)
-    files = sorted((root / "raw").glob("image_*.bin"))
-    if not files:
-        raise InputError(
-            f"cannot read a scan from {root}",
-            why="there is no raw/image_000000.bin in it",
-            fix="give the folder that holds raw and numeric_data",
-        )
-    check_numbering(files)
+    files = images_of_scan(root)
     positions = read_positions(root / "raw" / "positions.csv", len(files))
     chosen = files[frames]
     data = torch.stack([read_image(path, side) for path in chosen])
@@ -152,6 +145,26 @@ def read_scan_folder(
         stacked_modes(read_complex(numeric / "run0_probes_0.csv")),
         found.quality,
     )
+
+
+def images_of_scan(root: Path) -> list[Path]:
+    """The files of the frames, in order.
+
+    Args:
+        root: Of the published layout.
+
+    Raises:
+        InputError: There are none, or one is missing between them.
+    """
+    files = sorted((root / "raw").glob("image_*.bin"))
+    if not files:
+        raise InputError(
+            f"cannot read a scan from {root}",
+            why="there is no raw/image_000000.bin in it",
+            fix="give the folder that holds raw and numeric_data",
+        )
+    check_numbering(files)
+    return files
 
 
 def check_numbering(files: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tokenize
 from collections.abc import Iterator, Sequence
@@ -13,17 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from debye.core.packed import inner_name
 from debye.errors import InputError
+from debye.speckle.data.detector import FILE
 from debye.speckle.data.hdf5 import array, open_hdf5
 from debye.speckle.data.hdf5_frames import Hdf5Frames, runs_in
-from debye.speckle.data.images import IMAGES, ImageFiles, Reader, check_series, images_in
+from debye.speckle.data.images import ImageFiles, Reader, check_series, images_in, is_image
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.npz import NpzFrames, npz_array
+from debye.speckle.data.readers import images_of_scan, read_beamstop, read_image
 from debye.speckle.data.saturation import full_of
 from debye.speckle.data.stated import Stated
 
 Spec: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[str | os.PathLike[str]]"
 
+NUMPY = (".npy", ".npz")
+"""Endings of numpy's files."""
 MASKS = (
     "/entry/instrument/detector/pixel_mask",
     "/entry/instrument/detector/detectorSpecific/pixel_mask",
@@ -88,6 +94,31 @@ class ArrayFrames:
         yield lambda rows: np.array(self.values[rows.start : rows.stop : rows.step])
 
 
+class ScanFolder:
+    """Frames of a folder as `debye.speckle.data.readers` describes it, and its beamstop.
+
+    Args:
+        folder: Holds ``raw``.
+
+    Raises:
+        InputError: Frames are missing, or are not square.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name, self.files = str(folder), images_of_scan(folder)
+        side = math.isqrt(self.files[0].stat().st_size // 4)
+        read_image(self.files[0], side)
+        self.shape, self.dtype = (len(self.files), side, side), np.dtype(np.float32)
+        mask = read_beamstop(folder / "raw" / "beamstopMask.h5", side)
+        self.stated = Stated(mask=mask, masked={FILE: int((~mask).sum())} if not mask.all() else {})
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Files are opened one by one."""
+        side = self.shape[1]
+        yield lambda rows: np.stack([read_image(self.files[n], side).numpy() for n in rows])
+
+
 def mapped(path: Path) -> np.ndarray:
     """The array of a ``.npy`` file, mapped; nothing in it is evaluated.
 
@@ -121,7 +152,7 @@ def source_of(spec: Spec) -> Source:
     paths = [Path(p).expanduser() for p in spec]
     if len(paths) == 1:
         return _file(str(paths[0]))
-    if not paths or any(p.suffix.lower() not in IMAGES for p in paths):
+    if not paths or not all(map(is_image, paths)):
         raise InputError(
             "cannot join these files",
             why=f"{len(paths)} are given, and only images are joined to one stack",
@@ -134,14 +165,16 @@ def _file(spec: str) -> Source:
     """What reads a file or a folder."""
     path = Path(spec).expanduser()
     if path.is_dir():
+        if (path / "raw").is_dir():
+            return ScanFolder(path)
         found = images_in(path)
-        check_series([p.name for p in found], str(path))
+        check_series([inner_name(p).name for p in found], str(path))
         return ImageFiles(found)
     if path.suffix.lower() == ".npy":
         return ArrayFrames(mapped(path), str(path))
     if Path(split_name(spec)[0]).suffix.lower() == ".npz":
         return NpzFrames(str(path))
-    return ImageFiles([path]) if path.suffix.lower() in IMAGES else Hdf5Frames(str(path))
+    return ImageFiles([path]) if is_image(path) else Hdf5Frames(str(path))
 
 
 def runs_of(spec: str) -> list[str]:
@@ -154,8 +187,7 @@ def runs_of(spec: str) -> list[str]:
         InputError: A file cannot be read.
     """
     path = Path(split_name(spec)[0]).expanduser()
-    others = (".npy", ".npz", *IMAGES)
-    if path.is_dir() or not path.is_file() or path.suffix.lower() in others:
+    if path.is_dir() or not path.is_file() or path.suffix.lower() in NUMPY or is_image(path):
         return [spec]
     return runs_in(spec)
 
@@ -189,7 +221,7 @@ def _mask_values(spec: str) -> np.ndarray:
     path = Path(split_name(spec)[0]).expanduser()
     if path.suffix.lower() == ".npy":
         return np.array(mapped(path))
-    if path.suffix.lower() in IMAGES:
+    if is_image(path):
         with ImageFiles([path]).open() as rows_of:
             return rows_of(range(1))
     if path.suffix.lower() == ".npz":
