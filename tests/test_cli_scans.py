@@ -9,6 +9,7 @@ import fabio.tifimage
 import h5py
 import numpy as np
 import pytest
+import torch
 from processes import Child
 from stacks import DETECTOR, STEP, simulated, write_master, write_npy
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from debye.cli.command import app
 from debye.core import executors
 from debye.speckle import read_results
 from debye.speckle.data.analysis import Analysis
+from debye.speckle.data.correlate import analysed
 from debye.speckle.data.follow import Follower, follow
 from debye.speckle.data.scans import correlate_scans, scan_jobs
 
@@ -221,3 +223,21 @@ def test_what_cannot_be_followed_is_refused(frames, tmp_path):
     refused(debye("correlate", scan, scan, "--follow"), "several scans at once")
     refused(debye("correlate", scan, "--follow", "--bin", 2), "while frames are written")
     refused(debye("correlate", scan, "--follow", "--output", tmp_path), "--follow")
+    refused(debye("correlate", scan, "--follow", "--slices", 2), "how long it will be")
+    refused(debye("correlate", scan, "--follow", "--run", 1), "--run would not be used")
+    refused(debye("correlate", scan, "--count", 9), "--count would not be used")
+
+
+def test_slices_of_what_is_followed_are_those_of_the_whole(frames, tmp_path):
+    scan, how = write_npy(tmp_path / "a.npy", frames), replace(HOW, slices=3)
+    found = follow(str(scan), how, count=len(frames))
+    whole = analysed([str(scan)], how)
+    assert [int(s.numbers[0]) for s in found.slices] == [0, 60, 120]
+    for ours, theirs in zip(found.slices, whole.slices, strict=True):
+        torch.testing.assert_close(ours.g2, theirs.g2)
+
+
+def test_frames_that_do_not_come_are_told(frames, tmp_path):
+    scan = write_npy(tmp_path / "a.npy", frames)
+    found = follow(str(scan), HOW, count=len(frames) + 9, timeout=0.0)
+    assert f"{len(frames) + 9} frames were awaited, and {len(frames)} came" in found.notes

@@ -65,6 +65,13 @@ def correlate(
     """
     from debye.speckle.data.analysis import Analysis
 
+    for name, value in (("--count", count), ("--run", run)):
+        if value is not None and follow == (name == "--run"):
+            raise InputError(
+                f"{name} would not be used",
+                why=f"it is {'not ' * follow}of --follow",
+                fix="leave one of them out" if follow else "add --follow",
+            )
     each = output is not None and (output.is_dir() or not output.suffix) and not average
     if not each:
         fresh(output, overwrite)

@@ -84,6 +84,7 @@ def check_range(number: float, what: str, least: float = -inf, most: float = inf
     """Refuse an option's number that is not finite or out of range."""
     if not (isfinite(number) and least <= number <= most):
         limits = f"{least:g} or above" if most == inf else f"from {least:g} to {most:g}"
+        limits = "a finite number" if -least == most == inf else limits
         raise InputError(
             f"cannot use {what} {number:g}", why=f"it must be {limits}", fix="give such a number"
         )

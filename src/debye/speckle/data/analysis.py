@@ -166,7 +166,9 @@ def correlated(
     """
     step, places = stack.interval, stack.places(np.array(counting.kept))
     _check_delays(how.delays, int(places[-1]))
-    correlator = Correlator(qmap, step, delays=how.delays, slice_frames=_slice(places, how.slices))
+    correlator = Correlator(
+        qmap, step, delays=how.delays, slice_frames=slice_length(places, how.slices)
+    )
     bins = None if isinstance(how.two_time, bool) else how.two_time
     timer = None if how.two_time is False else TwoTimer(qmap, step, bins=bins)
     done, total = 0, len(counting.kept) // stack.bins
@@ -195,8 +197,16 @@ def _check_delays(delays: str | int, last: int) -> None:
         )
 
 
-def _slice(places: np.ndarray, slices: int) -> int | None:
-    """Frames of each slice; None without slices."""
+def slice_length(places: np.ndarray, slices: int) -> int | None:
+    """Frames of each slice; None without slices.
+
+    Args:
+        places: Numbers of the frames, the last above all.
+        slices: How many are wanted.
+
+    Raises:
+        InputError: None are.
+    """
     if slices < 1:
         raise InputError(
             f"cannot make {slices} slices", why="there are none", fix="ask for two or more"

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from debye.errors import InputError
-from debye.speckle.data.analysis import Analysis, Notify, centre_notes, unheard
+from debye.speckle.data.analysis import Analysis, Notify, centre_notes, slice_length, unheard
 from debye.speckle.data.correlate import opened
 from debye.speckle.data.hdf5 import tensor
 from debye.speckle.data.hdf5_frames import Hdf5Frames
-from debye.speckle.data.images import IMAGES
+from debye.speckle.data.images import is_image
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.quality import Examined, Quality, examine
 from debye.speckle.data.stack import BLOCK, Stack
@@ -102,6 +102,12 @@ class Follower:
                     why="it needs all of them",
                     fix="correlate them when they are there",
                 )
+        if how.slices != 1 and count is None:
+            raise InputError(
+                "cannot cut into slices of time what is still written",
+                why="nobody knows how long it will be",
+                fix="say how many frames come, with --count",
+            )
         self.frames_of, self.how, self.count = frames_of, how, count
         self.notes: dict[str, None] = {}
         self.quality = Quality()
@@ -149,7 +155,7 @@ class Follower:
         how = replace(self.how, bad_frames=())  # which need not be there yet
         name = os.fspath(self.frames_of)
         path = split_name(name)[0]
-        if os.path.isdir(path) or path.lower().endswith((".npy", ".npz", *IMAGES)):
+        if os.path.isdir(path) or path.lower().endswith((".npy", ".npz")) or is_image(path):
             return opened(name, how)
         options = how.stack_options()
         source = Hdf5Frames(name, growing=True)
@@ -194,7 +200,13 @@ class Follower:
         if self.correlator is not None:
             return self.correlator
         qmap = self.how.qmap(self.how.geometry(stack, self._hear), found.mask, self._hear)
-        self.correlator = Correlator(qmap, stack.interval, delays=self.how.delays)
+        last = (self.count or 1) - 1
+        self.correlator = Correlator(
+            qmap,
+            stack.interval,
+            delays=self.how.delays,
+            slice_frames=slice_length(np.array([last]), self.how.slices),
+        )
         if self.how.two_time is not False:
             bins = None if isinstance(self.how.two_time, bool) else self.how.two_time
             self.timer = TwoTimer(qmap, stack.interval, bins=bins)
@@ -241,6 +253,8 @@ class Follower:
             self.look(final=True)
         if self.problem is not None:
             raise self.problem
+        if self.count is not None and self.taken < self.count:
+            self._hear(f"{self.count} frames were awaited, and {self.taken} came")
         found = self.so_far()
         maps = None if self.timer is None else self.timer.finish()
         for note in centre_notes(found):
