@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import debye
 from debye.errors import InputError
 from debye.speckle.xpcs import correlation, ladder
 from debye.speckle.xpcs.correlator import Correlator
@@ -217,6 +218,16 @@ def test_other_number_types_are_the_same_frames():
             else frames.astype(kind)
         )
         assert_same(correlated(other), good)
+
+
+def test_yes_and_no_have_no_contrast_and_that_is_told():
+    frames = stack(counts(0.3, frames=80)) > 0
+    found = debye.correlate(frames, rings=2)
+    assert found.contrast.isnan().all()
+    assert found.contrast_error.isnan().all()
+    assert found.g2.isfinite().all()
+    assert any("no pixel holds two photons" in note for note in found.notes), found.notes
+    assert debye.correlate(frames * np.uint8(2), rings=2).contrast.isfinite().all()
 
 
 def test_large_blocks_of_a_large_map_agree_with_linear_delays():

@@ -98,6 +98,12 @@ def test_a_wrong_model_is_called_bad_and_a_slow_decay_out_of_reach():
     assert all("lies outside the delays" in note for note in notes)
 
 
+def test_what_the_data_do_not_tell_is_told():
+    """A single exponential says nothing of a second one."""
+    notes = fit(exact("single", TRUE["single"], noise=0.01), "double").notes
+    assert any("is not told by these g2" in note for note in notes), notes
+
+
 def test_brownian_motion_is_found():
     each = fit(FOUND, "single", fixed={"baseline": 1.0})
     law, D = power_law(each), diffusion(each)

@@ -206,6 +206,29 @@ def test_a_misplaced_centre_raises_the_baseline_as_foretold(off, low, high):
     assert bool(centre_warnings(found)) == (off > 0)
 
 
+@pytest.mark.parametrize("true", [-40.0, 40.0])
+def test_arcs_are_seen_to_be_uneven_too(true):
+    """About a beam beside the detector rings are arcs; light about another place is told."""
+    beside = make_qmap(Geometry(x=-40, y=40), torch.ones(81, 81) > 0, [60, 80, 100])
+    light = Geometry(x=true, y=40).modulus((81, 81)).clamp(min=1) ** -1
+    raised = uneven(light, beside)
+    if true < 0:
+        assert float(raised.abs().max()) < 1e-3
+        return
+    labels = beside.dynamic.labels
+    for k, found in enumerate(raised.tolist()):
+        mean = shell_mean(light, beside)[labels == k + 1]
+        whole = float((light[labels == k + 1] / mean).var())
+        assert 0.5 * whole < found < 1.2 * whole
+
+
+def shell_mean(light, qmap):
+    """The mean of its static shell at every pixel."""
+    label = qmap.static.labels.flatten().long()
+    total = torch.zeros(len(qmap.static) + 1).index_add(0, label, light.flatten().float())
+    return (total / label.bincount())[label].reshape(light.shape)
+
+
 def test_a_centre_that_is_nowhere_near_is_refused():
     counts, mask = scattering(45.3, 38.8)
     mean = torch.from_numpy(counts.mean(0))

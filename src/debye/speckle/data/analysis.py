@@ -241,6 +241,23 @@ def to_mean(total: np.ndarray, count: int) -> Tensor:
     return torch.from_numpy(total / max(count, 1))
 
 
+def notes_on(found: Correlation) -> list[str]:
+    """What the frames themselves say against a correlation.
+
+    Args:
+        found: A correlation.
+    """
+    lonely = int(found.contrast.isnan().sum())
+    if not lonely:
+        return centre_notes(found)
+    which = "no pixel" if lonely == len(found.qmap) else f"in {lonely} bins no pixel"
+    return [
+        f"{which} holds two photons in any frame: there the contrast is not known, and if frames "
+        "say yes or no alone, g2 is lower than that of the light",
+        *centre_notes(found),
+    ]
+
+
 def centre_notes(found: Correlation) -> list[str]:
     """Whether the mean frame is uneven about the centre, and where the beam seems to be.
 

@@ -15,9 +15,9 @@ from debye.speckle.data.analysis import (
     Analysis,
     Notify,
     Progress,
-    centre_notes,
     centred,
     correlated,
+    notes_on,
     unheard,
 )
 from debye.speckle.data.frames import Frames
@@ -165,7 +165,7 @@ def analysed(
     for stack, counted, geometry, h in zip(stacks, counting, geometries, heard, strict=True):
         own = qmap if geometry == qmap.geometry else how.qmap(geometry, counted.mask, h)
         one = correlated(stack, counted, own, how, progress)
-        for note in centre_notes(one):
+        for note in notes_on(one):
             h(note)
         found.append(replace(one, about=_about(stack, counted, h)))
     return _mean(found) if several else found[0]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from debye.errors import InputError
-from debye.speckle.data.analysis import Analysis, Notify, centre_notes, slice_length, unheard
+from debye.speckle.data.analysis import Analysis, Notify, notes_on, slice_length, unheard
 from debye.speckle.data.correlate import opened
 from debye.speckle.data.hdf5 import tensor
 from debye.speckle.data.hdf5_frames import Hdf5Frames
@@ -257,7 +257,7 @@ class Follower:
             self._hear(f"{self.count} frames were awaited, and {self.taken} came")
         found = self.so_far()
         maps = None if self.timer is None else self.timer.finish()
-        for note in centre_notes(found):
+        for note in notes_on(found):
             self._hear(note)
         about = self._about(self.stack) if self.stack is not None else {}
         return replace(found, two_time=maps, about=about)

@@ -12,7 +12,7 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.geometry import Geometry
-from debye.speckle.xpcs.qmap import QMap
+from debye.speckle.xpcs.qmap import SECTORS, QMap
 
 NOISE = (5, 6, 7, 8)
 """Harmonics in azimuth that a misplaced centre does not make: they say how large noise is."""
@@ -25,7 +25,7 @@ def uneven(mean: Tensor, qmap: QMap) -> Tensor:
 
     With I_p/μ = 1 + Σ_k |c_k| cos(kφ + …) over a bin, g2 ends at 1 + Σ_k |c_k|²/2. The first two
     harmonics are what a misplaced centre and oriented scattering make; noise, judged by higher
-    ones, is taken off. Bins that do not go round are compared with their own mean alone.
+    ones, is taken off. Of bins that do not go round the pixels are counted along the arc instead.
 
     Args:
         mean: (qy, qx) mean intensity.
@@ -44,8 +44,8 @@ def uneven(mean: Tensor, qmap: QMap) -> Tensor:
     light = mean.flatten().double().numpy()[inside]
     level = np.bincount(shell, light) / np.bincount(shell)
     away = light / np.maximum(level[shell], 1e-300) - 1
-    phi = np.radians(qmap.geometry.azimuth(qmap.shape).flatten().numpy()[inside])
     bins, size = label[inside] - 1, np.bincount(label[inside] - 1)
+    phi = _around(qmap.geometry.azimuth(qmap.shape).flatten().numpy()[inside], bins, size)
 
     def power(k: int) -> np.ndarray:
         parts = [np.bincount(bins, away * wave(k * phi)) / size for wave in (np.cos, np.sin)]
@@ -53,6 +53,18 @@ def uneven(mean: Tensor, qmap: QMap) -> Tensor:
 
     noise = np.mean([power(k) for k in NOISE], 0)
     return torch.from_numpy(power(1) + power(2) - 2 * noise)
+
+
+def _around(azimuth: np.ndarray, bins: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """(pixel,) angles that go once round each bin: of an arc the rank of a pixel along it."""
+    parts = bins * SECTORS + (azimuth % 360.0 * SECTORS / 360).astype(np.int64)
+    lit = np.bincount(parts, minlength=len(size) * SECTORS).reshape(-1, SECTORS)
+    goes_round = lit.min(1) > 0
+    order = np.lexsort((azimuth % 360.0, bins))
+    rank = np.empty(len(bins))
+    rank[order] = np.arange(len(bins)) - np.repeat(np.cumsum(size) - size, size)
+    along = 2 * np.pi * (rank + 0.5) / size[bins]
+    return np.asarray(np.where(goes_round[bins], np.radians(azimuth), along))
 
 
 def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, within: float = 20.0) -> Geometry:

@@ -72,7 +72,8 @@ class Correlation(ByValue, Displayed):
         width: (D,) frames that were summed into one before they were correlated there.
         g2: (N, D); NaN where a bin has no pair with light.
         replicas: (K, N, D) the same without one of K sectors each; NaN where no photons meet.
-        contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons count.
+        contrast: (N,) speckle contrast β at delay 0, shot noise taken off where photons count;
+            NaN where no pixel sees two photons in a frame.
         contrast_replicas: (K, N) likewise.
         saxs_2d: (qy, qx) mean intensity.
         saxs_1d: (S,) mean intensity of each static shell.
@@ -263,6 +264,9 @@ def estimate(sums: Sums, frame_time: float) -> Correlation:
     whole, replicas = jackknifed(torch.from_numpy(every), boundaries(sums.qmap))
     # Where no two photons meet, g2 is 0, and nothing says how far off that may be.
     replicas[:, torch.from_numpy(every[0] == 0)] = torch.nan
+    # Where no pixel sees two photons at once, nothing says what the contrast is.
+    lonely = torch.from_numpy(1 + every[0, :, -1] < 1e-5)  # but for rounding
+    whole[lonely, -1] = replicas[:, lonely, -1] = torch.nan
     labels = sums.qmap.static.labels.flatten().numpy()
     inside = sums.slots.pixel[sums.slots.is_pixel]
     return Correlation(
@@ -332,7 +336,7 @@ def scale_of(sums: Sums, total: np.ndarray) -> np.ndarray:
         InputError: A bin is dark.
     """
     level = total / len(sums.numbers)  # mean over the frames that count
-    _check_light(level[0])
+    _check_light(level[0], sums.qmap)
     profile = _profile(sums, sums.intensity / len(sums.numbers))
     # Without a bin's only lit sector nothing is left: then there is no ratio either.
     return np.asarray(np.divide(profile, level**2, out=np.zeros_like(profile), where=level > 0))
@@ -413,12 +417,13 @@ def _intensity(sums: Sums, mean: float) -> np.ndarray:
     return np.asarray(total / total.mean() * mean)
 
 
-def _check_light(level: np.ndarray) -> None:
+def _check_light(level: np.ndarray, qmap: QMap) -> None:
     """Refuse bins without light."""
     dark = np.flatnonzero(~(level > 0))
     if len(dark):
         raise InputError(
             f"cannot correlate bin {int(dark[0]) + 1} of the q-map",
-            why=f"{len(dark)} of {len(level)} bins hold no light in any frame",
-            fix="leave them out of the q-map, or mask what keeps them dark",
+            why=f"{len(dark)} of {len(level)} bins hold no light in any frame, the first at "
+            f"q = {float(qmap.q[dark[0]]):.4g} {qmap.unit}",
+            fix="give the borders of rings that are lit, or mask what keeps them dark",
         )

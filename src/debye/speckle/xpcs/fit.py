@@ -245,6 +245,14 @@ class _Fitted(NamedTuple):
                 f"τ = {tau:.3g} {unit} lies outside the delays, {first:.3g} … {last:.3g} {unit}: "
                 "its value is the model's word alone"
             )
+        if "tau" in model.names:
+            spread = self.replicas[:, model.names.index("tau")]
+            error = float(jackknife_error(torch.from_numpy(spread)))
+            if error > abs(tau):
+                notes.append(
+                    f"τ = {tau:.3g} ± {error:.2g} {unit} is not told by these g2: fix or bound "
+                    "parameters, or fit a simpler model"
+                )
         if self.p_value < BAD:
             notes.append(
                 f"the fit is bad: χ² is {self.chi2:.3g} where {self.expected:.3g} is expected "
