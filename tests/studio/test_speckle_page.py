@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from pages import look, looked_at, store, studio
 from stacks import FRAMES, simulated, write_master
 
@@ -160,6 +161,10 @@ def test_a_fitted_system_stands_beside_its_data(page, fitted):
     np.testing.assert_allclose(
         shown, expected.predicted.data[0, len(known.times)].flatten(), rtol=1e-5
     )
+    term = speckle.FittedSystem.load(law).system.term
+    profile = page.eval_on_selector("#term svg", "svg => svg.chart.spec.layers.at(-1)")
+    line = torch.tensor([[x, 0.0] for x in profile["x"]], dtype=torch.float64)
+    np.testing.assert_allclose(profile["y"], term(line)[:, 1].detach(), atol=1e-9)
     look(page, "fitted")
 
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -56,6 +56,7 @@ def application(studio: Studio) -> Starlette:
         exception_handlers={
             DebyeError: _explained,
             Cancelled: _cancelled,
+            ClientDisconnect: _cancelled,
             HTTPException: _refused,
             Exception: _broken,
         },

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from math import pi
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from debye.speckle import FittedSystem, Frames, extrapolate, load_frames
+from debye.speckle import (
+    FittedSystem,
+    Flow,
+    FlowNetwork,
+    Frames,
+    PhaseSeries,
+    RadialNetwork,
+    RadialSpline,
+    RoundFlow,
+    extrapolate,
+    load_frames,
+)
 from debye.studio.stacks import cleaned, packed
 
 BEYOND = 1.5
 """Times the last of the data until which the system is followed."""
+POINTS = 60
+"""Of a curve of the term."""
 RINGS = 8
 """In which the goodness of fit is told."""
 
@@ -46,6 +62,7 @@ def compared(path: str, frames: str) -> dict[str, Any]:
         "photons": measured.photons,
         "goodness": chi.tolist(),
         "term": term(fitted),
+        "profile": profile(fitted),
     }
     return dict(cleaned(told))
 
@@ -64,6 +81,41 @@ def term(fitted: FittedSystem) -> list[dict[str, Any]]:
             parameter.detach().flatten().tolist(), errors[name].flatten().tolist(), strict=True
         )
     ]
+
+
+def profile(fitted: FittedSystem) -> dict[str, Any] | None:
+    """The learned term as curves with their standard errors; None of one that is no function.
+
+    Of a radial term h(r)·r, of a phase coupling both its series, of a flow the velocity along the
+    line y = 0.
+
+    Args:
+        fitted: The system.
+    """
+    learned: Any = fitted.system.term
+    if isinstance(learned, RadialSpline | RadialNetwork):
+        x = torch.linspace(0.02, 1.1 * learned.cutoff, POINTS, dtype=torch.float64)
+        return _curves(fitted, "r", x, {"h(r) r": lambda: learned(x) * x})
+    if isinstance(learned, PhaseSeries):
+        x = torch.linspace(-pi, pi, POINTS, dtype=torch.float64)
+        columns = {"a(θ)": lambda: learned(x)[:, 0], "b(θ)": lambda: learned(x)[:, 1]}
+        return _curves(fitted, "θ", x, columns)
+    if isinstance(learned, Flow | FlowNetwork | RoundFlow):
+        x = torch.linspace(-1, 1, POINTS, dtype=torch.float64)
+        line = torch.stack([x, torch.zeros_like(x)], -1)
+        parts = {"vx(x, 0)": lambda: learned(line)[:, 0], "vy(x, 0)": lambda: learned(line)[:, 1]}
+        return _curves(fitted, "x", x, parts)
+    return None
+
+
+def _curves(
+    fitted: FittedSystem, name: str, x: Tensor, of: Mapping[str, Callable[[], Tensor]]
+) -> dict[str, Any]:
+    found = [
+        {"name": label, "y": curve().tolist(), "error": fitted.error_of(curve).tolist()}
+        for label, curve in of.items()
+    ]
+    return {"label": name, "x": x.tolist(), "curves": found}
 
 
 def goodness(measured: Frames, predicted: Frames) -> NDArray[np.float64]:

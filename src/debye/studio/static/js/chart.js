@@ -39,7 +39,9 @@ export class Chart {
     if (!this.spec || !width) return;
     this.width = width;
     const { pad, height } = this;
-    const inner = { x0: pad.left, x1: width - pad.right, y0: height - pad.bottom, y1: pad.top };
+    const longest = Math.max(0, ...this.#levels().map(([, label]) => label.length));
+    const left = this.spec.y.hidden ? pad.left : Math.max(pad.left, 26 + 6.3 * longest);
+    const inner = { x0: left, x1: width - pad.right, y0: height - pad.bottom, y1: pad.top };
     this.scaleX = scale(this.spec.x, inner.x0, inner.x1);
     this.scaleY = scale(this.spec.y, inner.y0, inner.y1);
     this.inner = inner;
@@ -67,6 +69,14 @@ export class Chart {
     if (this.cursor != null) this.#show(this.cursor);
   }
 
+  /** Ticks of the upright axis with their labels. */
+  #levels() {
+    const { y } = this.spec;
+    const tall = this.height - this.pad.top - this.pad.bottom;
+    const values = y.log ? logTicks(...y.domain) : ticks(...y.domain, tall / 42);
+    return y.ticks ?? values.map((v) => [v, number(v, 6)]);
+  }
+
   #axes() {
     const { x, y } = this.spec;
     const { x0, x1, y0, y1 } = this.inner;
@@ -84,10 +94,7 @@ export class Chart {
       end = at + half + 4;
       parts.push(s("text", { x: at, y: y0 + 17, "text-anchor": "middle" }, label));
     }
-    const ys =
-      y.ticks ??
-      (y.log ? logTicks(...y.domain) : ticks(...y.domain, (y0 - y1) / 42)).map((v) => [v, number(v, 6)]);
-    for (const [value, label] of ys) {
+    for (const [value, label] of this.#levels()) {
       const at = this.scaleY(value);
       if (this.grid) parts.push(s("line", { class: "tick", x1: x0, x2: x1, y1: at, y2: at }));
       if (!y.hidden) parts.push(s("text", { x: x0 - 7, y: at + 4, "text-anchor": "end" }, label));
@@ -158,12 +165,13 @@ export class Chart {
     return s("path", { ...shared, fill: "none", "stroke-linejoin": "round", d: parts.join("") });
   }
 
+  /** Where an event is, in units of the axes; a click knows whole pixels only, so a move does too. */
   #values(event) {
     const box = this.svg.getBoundingClientRect();
     const ratio = this.width / box.width;
     return {
-      x: this.scaleX.invert((event.clientX - box.left) * ratio),
-      y: this.scaleY.invert((event.clientY - box.top) * ratio),
+      x: this.scaleX.invert((Math.floor(event.clientX) - box.left) * ratio),
+      y: this.scaleY.invert((Math.floor(event.clientY) - box.top) * ratio),
     };
   }
 

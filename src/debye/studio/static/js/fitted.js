@@ -113,10 +113,11 @@ function panels(store, found) {
     .then(() => predicted.set({ range: measured.range }))
     .catch(tell);
   const coefficients = new Chart({
-    label: "Coefficients of the learned term with their standard errors",
+    label: "The learned term with its standard errors",
     height: 230,
   });
-  drawTerm(coefficients, found.term);
+  if (found.profile) drawProfile(coefficients, found.profile);
+  else drawTerm(coefficients, found.term);
   store.on(["theme"], () => [errors, coefficients].forEach((chart) => chart.render()));
   return [
     panel(
@@ -167,6 +168,45 @@ function drawErrors(chart, found, at) {
         lines.push(["error", number(error[i], 3), ofNumber(0)], ["photons alone", number(noise[i], 3)]);
       else lines.push(["extrapolated", ""]);
       return { lines };
+    },
+  });
+}
+
+/** The term as curves, each in its band of one standard error. */
+function drawProfile(chart, { x, label, curves }) {
+  const ends = curves.flatMap(({ y, error }) =>
+    y.flatMap((v, i) => [v - (error[i] ?? 0), v + (error[i] ?? 0)]),
+  );
+  const finite = ends.filter(Number.isFinite);
+  const [low, high] = [Math.min(0, ...finite), Math.max(0, ...finite)];
+  const room = 0.08 * (high - low || 1);
+  const band = ({ y, error }, n) => ({
+    kind: "area",
+    x,
+    y: y.map((v, i) => v - (error[i] ?? 0)),
+    y2: y.map((v, i) => v + (error[i] ?? 0)),
+    colour: ofNumber(n),
+    opacity: 0.25,
+  });
+  chart.draw({
+    x: { label, domain: [x[0], x.at(-1)] },
+    y: { label: curves.map(({ name }) => name).join(", "), domain: [low - room, high + room] },
+    layers: [
+      { x: [x[0], x.at(-1)], y: [0, 0], className: "at", width: 1 },
+      ...curves.map(band),
+      ...curves.map(({ y }, n) => ({ x, y, colour: ofNumber(n), width: 2 })),
+    ],
+    read: (at) => {
+      const i = nearest(x, at);
+      const rows = curves.map(({ name, y, error }, n) => [
+        name,
+        `${number(y[i])} ± ${number(error[i], 2)}`,
+        ofNumber(n),
+      ]);
+      return {
+        lines: [[label, number(x[i], 3)], ...rows],
+        dots: curves.map(({ y }, n) => ({ x: x[i], y: y[i], colour: ofNumber(n) })),
+      };
     },
   });
 }

@@ -14,6 +14,7 @@ export function number(value, digits = 4) {
     size !== 0 && (size < 1e-3 || size >= 1e6)
       ? value
           .toExponential(digits - 1)
+          .replace(/\.?0+e/, "e")
           .replace(/e\+?(-?)(\d+)/, (_, sign, power) => ` × 10${raised(sign + power)}`)
       : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
