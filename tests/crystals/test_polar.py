@@ -14,7 +14,7 @@ from debye.crystals.lattice.bands import NO_SPLITTING, Bands
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.phonopy import from_phonopy, to_phonopy, with_born_charges
-from debye.crystals.lattice.polar import USED, BornCharges, cells_within, shortest
+from debye.crystals.lattice.polar import USED, BornCharges, Dipoles, cells_within, shortest
 from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
@@ -189,12 +189,33 @@ def test_phonopy_finds_our_frequencies(name, tmp_path):
     torch.testing.assert_close(omega(back, q), omega(given, q), **NEAR)
 
 
+def test_a_skewed_cell_has_the_same_dipoles():
+    crystal, Z, epsilon = POLAR["NaCl"]
+    turn = np.array([[1, 0, 0], [0, 1, 0], [4, 6, 1]])
+    skewed = Crystal(crystal.species, crystal.positions, turn @ crystal.cell)
+    q = random_q(3)
+    born, supercell, found = BornCharges.of(Z, epsilon, 2), 2 * np.eye(3, dtype=int), []
+    for cell, S, at in (
+        (crystal, supercell, q),
+        (
+            skewed,
+            np.round(supercell @ np.linalg.inv(turn)).astype(int),
+            q @ torch.tensor(turn.T).double(),
+        ),
+    ):
+        dipoles = Dipoles.of(cell, torch.tensor(cell.masses), born, S)
+        found.append(torch.linalg.eigvalsh(dipoles.matrix(at)))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 def test_cells_and_shortest_vectors():
     matrix = np.array([[2, 1, 0], [0, 1, 1], [-1, 0, 2]])
     cells = cells_within(matrix)
     assert len(cells) == round(abs(np.linalg.det(matrix)))
     inside = cells @ np.linalg.inv(matrix)
     assert len(np.unique(np.round(inside % 1, 6), axis=0)) == len(cells)
+    skewed = np.array([[1, 10**6, 0], [0, 1, 10**6], [0, 0, 2]])
+    assert len(cells_within(skewed)) == 2
     vectors, of = shortest(np.array([[0.5, 0.5, 0], [0.9, 0, 0]]), np.eye(3, dtype=int), np.eye(3))
     assert np.bincount(of).tolist() == [4, 1]
     assert np.linalg.norm(vectors[-1]) == pytest.approx(0.1)
@@ -253,6 +274,7 @@ def test_phonopy_reads_the_same_charges_for_turned_sites(born, tmp_path):
         (BORN.replace("2.45", "-2.45"), "eigenvalue -2.45"),
         (BORN.replace("2.45", "0"), "eigenvalue 0"),
         (BORN.replace("1.09 0 0 0 1.09 0 0 0 1.09", "1.09 0 0 0 1.09 0 0 0 9"), "symmetry of NaCl"),
+        (BORN.replace("1.09", "1090"), "one of them is 1.09e+03 e"),
         (BORN.replace("2.45 0", "2.45 nan"), "NaN"),
         (BORN.replace("2.45 0", "2.45 a"), "nine numbers"),
         (BORN.replace("2.45 0", "2.45"), "nine numbers"),

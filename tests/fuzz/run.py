@@ -123,6 +123,13 @@ def force_constants(path: Path) -> None:
     finite([given.sites.density] if given else [])
 
 
+def charges(path: Path) -> None:
+    from debye.crystals.data.born import read_born
+    from debye.crystals.predict.predictor import probe_crystal
+
+    finite([read_born(path, probe_crystal()).charges])
+
+
 def frames(path: Path) -> None:
     from debye.cli.console import to_json
     from debye.speckle import correlate
@@ -250,6 +257,7 @@ TARGETS = {
     ),
     "data": Target(lambda: {"data.csv": seeds.DATA.encode()}, labelled),
     "phonopy": Target(lambda: {"phonopy.yaml": seeds.PHONOPY.encode()}, force_constants, 8),
+    "born": Target(lambda: {"BORN": seeds.BORN.encode()}, charges),
     "frames": Target(
         lambda: {
             "a.h5": seeds.written(seeds.eiger, ".h5"),

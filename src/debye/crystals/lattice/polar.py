@@ -47,6 +47,10 @@ WAVES = 1_000_000
 """Sites times vectors G times wave vectors at a time, when C is folded: 48 MB."""
 SAME_LENGTH = 1e-5
 """Å; vectors of a supercell that differ by less are equally short, as phonopy has it."""
+LARGEST = 100.0
+"""No ion has such a charge, e."""
+LEAST = 0.1
+"""No crystal has such an ε∞; vacuum has 1."""
 FORGIVEN = 0.1
 """Sum of the charges for each site, relative to the largest, up to which it is put right."""
 NOTED = 1e-3
@@ -100,6 +104,9 @@ class BornCharges:
             raise InputError(what, why=why, fix=fix)
         if not (np.isfinite(Z).all() and np.isfinite(epsilon).all()):
             raise InputError(what, why="they hold NaN or infinity", fix="write them again")
+        if (most := np.abs(Z).max()) > LARGEST:
+            why, fix = f"one of them is {most:.3g} e", "give them in units of e"
+            raise InputError(what, why=why, fix=fix)
         _check_dielectric(what, epsilon)
         missing, largest = Z.mean(0), max(np.abs(Z).max(), 1e-300)
         part = np.abs(missing).max() / largest
@@ -124,8 +131,8 @@ def _check_dielectric(what: str, epsilon: NDArray[np.float64]) -> None:
     if np.abs(epsilon - epsilon.T).max() > 0.1 * np.abs(epsilon).max():
         raise InputError(what, why="ε∞ is not symmetric", fix="write the tensor again")
     lowest = np.linalg.eigvalsh((epsilon + epsilon.T) / 2).min()
-    if not lowest > 0:
-        why = f"ε∞ has the eigenvalue {lowest:.3g}, and a crystal's are above 0 (1 and more)"
+    if not lowest > LEAST:
+        why = f"ε∞ has the eigenvalue {lowest:.3g}, and a crystal's are positive, 1 and more"
         raise InputError(what, why=why, fix="give the electronic dielectric tensor, ε∞")
 
 
@@ -181,11 +188,19 @@ class Dipoles:
     @cached_property
     def vectors(self) -> Tensor:
         """(G, 3) vectors of the sum, in units of the reciprocal lattice vectors."""
-        reciprocal = np.linalg.inv(self.cell.numpy()).T
-        cutoff = self._cutoff
-        most = np.ceil(cutoff * np.linalg.norm(self.cell.numpy(), axis=1)).astype(int)
+        reduced = (self._short @ self.cell).numpy()
+        most = np.ceil(self._cutoff * np.linalg.norm(reduced, axis=1)).astype(int)
         whole = np.array(list(product(*(range(-m, m + 1) for m in most))))
-        return torch.from_numpy(whole[np.linalg.norm(whole @ reciprocal, axis=1) < cutoff]).double()
+        length = np.linalg.norm(whole @ np.linalg.inv(reduced).T, axis=1)
+        near = torch.from_numpy(whole[length < self._cutoff]).double()
+        return (near @ torch.linalg.inv(self._short).mT).round()
+
+    @cached_property
+    def _short(self) -> Tensor:
+        """The shortest lattice vectors in units of the cell's, which may be far too skewed."""
+        from ase.geometry import minkowski_reduce
+
+        return torch.from_numpy(minkowski_reduce(self.cell.numpy())[1]).double()
 
     @cached_property
     def _cutoff(self) -> float:
@@ -201,7 +216,8 @@ class Dipoles:
 
     def forces(self, q: Tensor, direction: Tensor | None = None) -> Tensor:
         """C(q) without its second sum, (Q, n, 3, n, 3), eV/Å²."""
-        whole = self.vectors - q.detach().round()[:, None]  # [q, G, 3], of the nearest zone
+        zone = (q.detach() @ self._short.mT).round() @ torch.linalg.inv(self._short).mT
+        whole = self.vectors - zone.round()[:, None]  # [q, G, 3], about the nearest Γ
         K = (q[:, None] + whole) @ torch.linalg.inv(self.cell).mT  # Cartesian, without 2π
         at_rest = K.detach().norm(dim=-1, keepdim=True) < 1e-9
         ahead = torch.zeros_like(K) if direction is None else direction[:, None].expand_as(K)
@@ -294,10 +310,26 @@ def cells_within(supercell: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     size = round(np.linalg.det(supercell))
     adjugate = np.round(size * np.linalg.inv(supercell)).astype(int)
-    low, high = np.minimum(supercell, 0).sum(0), np.maximum(supercell, 0).sum(0)
-    points = np.array(list(product(*(range(a, b + 1) for a, b in zip(low, high, strict=True)))))
-    corner = points @ adjugate * np.sign(size)
-    return np.asarray(points[((corner >= 0) & (corner < abs(size))).all(1)])
+    points = np.array(list(product(*map(range, _triangular(supercell)))))
+    outside = points @ adjugate * np.sign(size) // abs(size)
+    return np.asarray(points - outside @ supercell)
+
+
+def _triangular(supercell: NDArray[np.int64]) -> list[int]:
+    """The diagonal of a triangular matrix whose rows span the same lattice.
+
+    Example:
+        >>> _triangular(np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]))
+        [1, 1, 2]
+    """
+    rows = [[int(x) for x in row] for row in supercell]
+    for c in range(3):
+        for r in range(c + 1, 3):
+            while rows[r][c]:  # Euclid
+                times = rows[c][c] // rows[r][c]
+                rest = [a - times * b for a, b in zip(rows[c], rows[r], strict=True)]
+                rows[c], rows[r] = rows[r], rest
+    return [abs(rows[c][c]) for c in range(3)]
 
 
 def shortest(
