@@ -29,7 +29,7 @@ from debye.crystals.model.network import Features, PhononNet, SpeciesEmbedding
 from debye.crystals.training.config import Settings
 from debye.crystals.training.crossval import head_outputs_of
 from debye.crystals.training.evaluate import spectrum_errors
-from debye.crystals.training.loss import LabelledGraph
+from debye.crystals.training.examples import LabelledGraph
 from debye.crystals.training.run import FINAL, LAST, TrainingRun
 
 EPOCHS = 24

@@ -420,7 +420,7 @@ def test_a_graph_that_was_moved_is_that_of_the_moved_crystal(predictor):
     )
     values = torch.linspace(0.01, 0.07, len(free_parameters.parameters), dtype=torch.float64)
     objective_model = predictor.model
-    moved = free_parameters.graph(values.float(), objective_model.r_max)
+    moved = free_parameters.graph(values.float(), objective_model.cutoff)
     with torch.no_grad():
         total = objective_model(moved).total[0]
     expected = predictor.predict(free_parameters.crystal(values)).total.density
@@ -476,7 +476,7 @@ def test_gradients_are_finite_differences(predictor, neutron, error):
 def test_edges_enter_without_a_jump(predictor, zinc_blende):
     """Across the strain at which a shell comes within the cutoff the spectrum is continuous."""
     free_parameters = FreeParameters.of(zinc_blende).with_lattice()
-    cutoff = predictor.model.r_max
+    cutoff = predictor.model.cutoff
     shells = np.unique(
         free_parameters.graph(torch.zeros(1).double(), 1.2 * cutoff)
         .vector.norm(dim=-1)

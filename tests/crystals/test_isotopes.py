@@ -6,7 +6,7 @@ import torch
 
 from debye.crystals.graph import Graph
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.training.loss import LOST, Isotopes, stretched, with_scaled_masses
+from debye.crystals.training.variations import LOST, Isotopes, stretched, with_scaled_masses
 
 OMEGA = torch.linspace(0, 1000, 51, dtype=torch.float64)
 

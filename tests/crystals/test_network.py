@@ -46,7 +46,7 @@ def perovskite():
 
 def sites(network, crystal):
     with torch.no_grad():
-        return network(Graph.of(crystal, network.r_max)).sites
+        return network(Graph.of(crystal, network.cutoff)).sites
 
 
 def relative(a, b):
@@ -116,7 +116,7 @@ def test_a_supercell_repeats_the_sites(network, perovskite):
 
 def test_batch_equals_loop(network, perovskite):
     salt = Crystal(["Na", "Cl"], [[0, 0, 0], [2.82, 0, 0]], 2.82 * (1 - np.eye(3)))
-    batch = Graph.batch([Graph.of(c, network.r_max) for c in (perovskite, salt, perovskite)])
+    batch = Graph.batch([Graph.of(c, network.cutoff) for c in (perovskite, salt, perovskite)])
     with torch.no_grad():
         together = network(batch)
     apart = torch.cat([sites(network, c) for c in (perovskite, salt, perovskite)])
@@ -140,7 +140,7 @@ def test_alloy_ends_are_the_parents(network):
 def test_vacancies_take_their_states_with_them(network):
     half = Crystal([{"Na": 0.5}, "Cl"], [[0, 0, 0], [2.82, 0, 0]], 2.82 * (1 - np.eye(3)))
     with torch.no_grad():
-        total = network(Graph.of(half, network.r_max)).total[0]
+        total = network(Graph.of(half, network.cutoff)).total[0]
     states = total @ trapezoid_weights(torch.tensor(FREQUENCY))
     assert states.item() == pytest.approx(4.5, rel=1e-5)
 
@@ -150,7 +150,7 @@ def test_gradient_with_respect_to_positions_matches_finite_differences(network, 
     from dataclasses import replace
 
     network = network.double()
-    graph = Graph.of(perovskite, network.r_max)
+    graph = Graph.of(perovskite, network.cutoff)
     floats = {n: getattr(graph, n).double() for n in ("mass", "fraction", "vector")}
     graph = replace(graph, **floats)
     weight = torch.linspace(0, 1, 51, dtype=torch.float64)

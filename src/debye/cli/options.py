@@ -283,6 +283,16 @@ SplitFile = Annotated[
         "--split", callback=read_path, help="CSV of mp_id and split (train, valid, test)."
     ),
 ]
+Lattices = Annotated[
+    Path | None,
+    typer.Option(
+        "--force-constants",
+        callback=read_path,
+        help="Folder of force constants to teach too: NAME.npz with numbers, cell, positions, "
+        "supercell and fc.",
+        show_default=False,
+    ),
+]
 Subset = Annotated[
     str | None,
     typer.Option("--subset", help="Which part of the split to use.", show_default="valid"),

@@ -37,6 +37,8 @@ from debye.errors import ComputationError, InputError
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
     from debye.crystals.data.dataset import Split
+    from debye.crystals.data.force_constants import LatticeLabel
+    from debye.crystals.structure_io.read import FailedInput
     from debye.crystals.training.config import Settings
     from debye.crystals.training.evaluate import Evaluation
     from debye.crystals.training.run import TrainingRun
@@ -47,6 +49,7 @@ def train(
     output: opt.Output,
     split: opt.SplitFile = None,
     config: opt.Config = None,
+    force_constants: opt.Lattices = None,
     epochs: opt.Epochs = None,
     seed: opt.OptionalSeed = None,
     resume: opt.Resume = False,
@@ -61,12 +64,19 @@ def train(
     a folder of phonopy calculations. Without --split it is split 80:10:10 so
     that each element is spread out evenly.
 
-    The config is TOML: batch_size; a table network with channels, layers,
-    l_max, r_max, basis, hidden, dropout; a table recipe with epochs,
-    peak_rate, warmup, weight_decay, clip, average, spike, rewinds, seed; a
-    table loss with kl, cdf, mse; a table isotopes with share, spread; a table
-    data with what the model's card shall say. --epochs and --seed stand above
-    the config.
+    Force constants of the rows, and of other crystals, are taught along with
+    the spectra where the network has such a head: --force-constants names a
+    folder of NAME.npz (numbers, cell, positions, supercell, and fc in phonopy's
+    compact order). Of a formula that is validated or tested on, nothing else
+    is taught.
+
+    The config is TOML: batch_size; a table network with heads, channels,
+    layers, l_max, r_max, r_pairs, positive, basis, hidden, dropout; a table
+    recipe with epochs, peak_rate, warmup, weight_decay, clip, average, spike,
+    rewinds, seed; a table loss with kl, cdf, mse; a table lattice with matrix,
+    frequency, low, q_points; tables isotopes and strain with fraction, spread;
+    a table data with what the model's card shall say. --epochs and --seed
+    stand above the config.
 
     OUTPUT is the folder of the run. It holds the best model
     (best.safetensors), the last checkpoint (last.safetensors), metrics.csv,
@@ -94,7 +104,14 @@ def train(
         # Accelerators lack some such algorithms: there it is a warning.
         torch.use_deterministic_algorithms(deterministic, warn_only=processes.device != "cpu")
         run, failed = _prepare(
-            settings, data, split, output, processes, resume=going_on, overwrite=overwrite
+            settings,
+            data,
+            split,
+            force_constants,
+            output,
+            processes,
+            resume=going_on,
+            overwrite=overwrite,
         )
         try:
             with graceful_stop() as stop:
@@ -113,6 +130,7 @@ def _prepare(
     settings: Settings,
     data: Path,
     split: Path | None,
+    force_constants: Path | None,
     output: Path,
     processes: ProcessGroup,
     *,
@@ -121,15 +139,24 @@ def _prepare(
 ) -> tuple[TrainingRun, int]:
     """The run before its next step, described on stderr, and how many rows it lacks."""
     from debye.crystals.data.dataset import element_balanced_split, subset
+    from debye.crystals.data.force_constants import read_force_constants
     from debye.crystals.training.run import SPLIT, TrainingRun
 
     collection, parts, failed = read_labelled(data, split or (output / SPLIT if resume else None))
     parts = parts or element_balanced_split(collection)
+    labels: dict[str, LatticeLabel] = {}
+    unread: list[FailedInput] = []
+    if force_constants:
+        labels, unread = read_force_constants(
+            force_constants, collection, train=parts["train"], valid=parts["valid"]
+        )
+        complain_of(unread, len(labels))
     run = TrainingRun(
         subset(collection, parts, "train"),
         subset(collection, parts, "valid"),
         folder(output) if processes.first else output,
         settings,
+        labels=labels,
         data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
         split=parts,
         resume=resume,
@@ -139,7 +166,7 @@ def _prepare(
     )
     complain_of(run.failed, len(run.rows) + len(run.valid))
     _describe(run, data, parts)
-    return run, len(failed) + len(run.failed)
+    return run, len(failed) + len(run.failed) + len(unread)
 
 
 def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
@@ -148,6 +175,9 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
     network = {**_arguments(run), "parameters": count}
     counts = ", ".join(f"{len(names)} {part}" for part, names in parts.items())
     tell(f"data     {data}: {counts}; {len(run.rows.elements)} elements in train")
+    if taught := sum(label is not None for label in run.examples.taught):
+        alone = len(run.examples) - len(run.rows)
+        tell(f"taught   force constants of {plural(taught, 'crystal')}, {alone} of them no row")
     if run.group.size > 1:
         count = run.group.size
         tell(f"workers  {count} processes divide the {run.crystals_per_step} crystals of a step")
@@ -155,7 +185,9 @@ def _describe(run: TrainingRun, data: Path, parts: Split) -> None:
         ("network", network),
         ("recipe", {**asdict(settings.recipe), "batch_size": settings.batch_size}),
         ("loss", asdict(settings.loss)),
+        ("lattice", asdict(settings.lattice)),
         ("isotopes", asdict(settings.isotopes)),
+        ("strain", asdict(settings.strain)),
     ):
         tell(f"{name:<8} " + ", ".join(f"{key} {value}" for key, value in table.items()))
     done = f", {run.training.step} of them done" if run.training.step else ""
@@ -231,6 +263,7 @@ def ensemble(
     data: opt.Data,
     output: opt.Output,
     config: opt.Configs,
+    force_constants: opt.Lattices = None,
     folds: opt.Folds = 5,
     jobs: opt.Jobs = 1,
     overwrite: opt.Overwrite = False,
@@ -255,6 +288,7 @@ def ensemble(
                 data,
                 config,
                 output,
+                force_constants=force_constants,
                 folds=folds,
                 jobs=jobs,
                 overwrite=overwrite,

@@ -79,6 +79,14 @@ class Graph:
         """The same crystals made of the natural mixtures of isotopes."""
         return replace(self, mass=NATURAL_MASS.to(self.mass)[self.number])
 
+    def within(self, cutoff: float) -> Graph:
+        """The same crystals with those edges alone that are shorter than a cutoff, Å."""
+        near = self.vector.square().sum(-1) < cutoff**2
+        if near.all():
+            return self
+        shorter = {k: getattr(self, k)[near] for k in ("center", "other", "vector")}
+        return replace(self, **shorter)
+
     def one_way(self) -> Tensor:
         """(E,) True for one of the two edges of every pair."""
         # A site's images come in pairs ±R; no lattice vector is normal to an irrational direction.

@@ -251,7 +251,7 @@ def _mixed(model: Ensemble, free_parameters: FreeParameters, target: Target) -> 
 def _property(
     model: Ensemble, free_parameters: FreeParameters, values: Tensor, target: Target
 ) -> Tensor:
-    graph = free_parameters.graph(values, model.r_max)
+    graph = free_parameters.graph(values, model.cutoff)
     atoms = graph.fraction.sum()
     density = (graph.occupancy @ model(graph).sites) / atoms
     frequency = torch.tensor(model.frequency, dtype=torch.float64)

@@ -88,7 +88,7 @@ class Objective:
 
     def density(self, values: Tensor) -> Tensor:
         """What the instrument sees of the structure at values (P,), on the model's grid, (F,)."""
-        graph = self.free_parameters.graph(values, self.model.r_max)
+        graph = self.free_parameters.graph(values, self.model.cutoff)
         return seen(self.model(graph).sites, graph.site, graph.fraction, self.weights)
 
     def fits(self, values: Tensor) -> Fits:

@@ -23,13 +23,13 @@ from debye.errors import InputError
 
 
 class Ensemble(nn.Module):
-    """Several `PhononNet`, all of one grid and cutoff.
+    """Several `PhononNet`, all of one grid.
 
     Args:
         members: Constructor arguments of each.
 
     Raises:
-        InputError: Grids or cutoffs differ.
+        InputError: Grids differ.
 
     Example:
         >>> net = PhononNet([0.0, 10.0, 20.0], channels=4)
@@ -41,11 +41,11 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = [dict(member) for member in members]
         self.nets = nn.ModuleList(PhononNet(**member) for member in self.members)
-        if len({(tuple(net.frequency), net.r_max) for net in self._each()}) != 1:
+        if len({tuple(net.frequency) for net in self._each()}) != 1:
             raise InputError(
                 "these networks make no ensemble",
-                why="they differ in their frequencies or their cutoffs, or there are none",
-                fix="put together what was trained with one grid and one r_max",
+                why="they differ in their frequencies, or there are none",
+                fix="put together what was trained with one grid",
             )
 
     @classmethod
@@ -64,9 +64,9 @@ class Ensemble(nn.Module):
         return list(self.members[0]["frequency"])
 
     @property
-    def r_max(self) -> float:
-        """Cutoff of the edges, Å."""
-        return float(self.members[0]["r_max"])
+    def cutoff(self) -> float:
+        """Longest edge that a member looks at, Å."""
+        return max(net.cutoff for net in self._each())
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -130,6 +130,8 @@ def _arguments(old: Mapping[str, Any]) -> dict[str, Any]:
     new = dict(old)
     if "readouts" in new:
         new["heads"] = [head_of_today(kind) for kind in new.pop("readouts")]
+    if "r_max" in new and "r_pairs" not in new:
+        new |= {"r_pairs": new["r_max"], "positive": True}  # there was no other class
     return new
 
 

@@ -1,15 +1,26 @@
 """ForceConstantHead: features of sites → force constants → modes → densities of states.
 
-    K_ij = w(r) S²,   S = a n nᵀ + b (1 − n nᵀ) + T            the force constant of a pair
     D(q) = M^{-½} Φ(q) M^{-½},   D e = ω² e                     `ForceConstants`
     g_i(ω) ∝ Σ_qk |e_i|² Σ_w π_w L_w(ω, ω_qk)                   what a label shows of the modes
 
-a stretches along the bond n, b across it, and T is the symmetric tensor that equivariant features
-allow besides. All three are unchanged when the two ends are exchanged, so Φ is symmetric; K is a
-square, so none pushes and no mode is imaginary.
+Two classes of force constants K_ij of a pair can be decoded, from what both ends are and see of
+each other along n, the direction between them. `FreePairs` are general 3 × 3 matrices,
+
+    K_ij = M_ij + M_jiᵀ,   M_ij = w(r) Σ_k c_k B_k,
+
+where the B_k are all that the near end i of a pair offers: 1, the bond's n nᵀ, tensors T_i, and
+vectors of i bound to the bond, n vᵀ and v nᵀ. The weights c_k tell the near end from the far one.
+K of the pair seen from its other end is the transpose, as it must be; none is asked to be positive,
+and a crystal may be unstable. Of `PositivePairs`,
+
+    K_ij = w(r) S²,   S = a n nᵀ + b (1 − n nᵀ) + T,
+
+none pushes and no mode is imaginary; 10 to 40 % of true force constants are of the other sign.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +36,14 @@ WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
 TENSORS = 8
 """Tensors a site offers to its force constants, and vectors."""
+STRENGTH = 3.0
+"""Weights of order one make force constants of so many eV/Å² at a distance of 2 Å."""
 
 
-class ForceConstantDecoder(nn.Module):
+class PairDecoder(nn.Module):
     """Features of two sites and the line between them → the force constant that joins them.
 
-    What each end sees along the line, its scalars and h·Y(r̂), enters a perceptron once as the
-    near and once as the far end; the sum of the two does not know which is which.
+    What each end sees along the line is its scalars and h·Y(r̂).
 
     Args:
         inputs: Number of scalars of a site.
@@ -66,12 +78,6 @@ class ForceConstantDecoder(nn.Module):
         self.distance = nn.Sequential(
             nn.Linear(basis, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
         )
-        self.strength = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, 2 + 2 * TENSORS),
-        )
         self.tensors = nn.Linear(channels, TENSORS, bias=False)
         self.vectors = nn.Linear(channels, TENSORS, bias=False)
         parity = torch.cat([torch.full((2 * l + 1,), (-1.0) ** l) for l in range(l_max + 1)])
@@ -80,23 +86,25 @@ class ForceConstantDecoder(nn.Module):
 
     def forward(self, features: Features, graph: Graph) -> ForceConstants:
         """The force constants of a batch."""
+        graph = graph.within(self.cutoff)
         pair = graph.one_way()
         i, j, vector = graph.center[pair], graph.other[pair], graph.vector[pair]
         r = vector.norm(dim=-1)
-        n = vector / r.unsqueeze(-1)
-        a, b, of_tensors, of_vectors = self._strengths(features, i, j, r, n)
-        along = n.unsqueeze(-1) * n.unsqueeze(-2)  # [pair, xyz, xyz]
-        S = a * along + b * (torch.eye(3).to(along) - along)
-        S = S + self._tensor(features.tensors, i, j, n, of_tensors, of_vectors)
-        K = self._envelope(r)[:, None, None] * (S @ S)
+        K = self.values(features, graph, i, j, vector / r.unsqueeze(-1), r)
         into_steps = torch.linalg.inv(graph.cell)[graph.crystal[i]]  # [pair, xyz, cell vector]
         step = (vector.unsqueeze(-2) @ into_steps).squeeze(-2)
         return ForceConstants(graph.crystal, graph.site_mass, i, j, step, K, graph.n_crystals)
 
-    def _strengths(
-        self, features: Features, i: Tensor, j: Tensor, r: Tensor, n: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Square roots a and b (P, 1, 1), and the weights of tensors and vectors (P, TENSORS)."""
+    def values(
+        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
+    ) -> Tensor:
+        """K (P, 3, 3) of pairs i, j with the direction n from i to j and distance r, eV/Å²."""
+        raise NotImplementedError
+
+    def both_ends(
+        self, features: Features, i: Tensor, j: Tensor, n: Tensor, r: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What a pair is, (P, hidden), with i as the near end and with j."""
         Y = spherical_harmonics(n, self.l_max)
         seen_i = self._along(features.tensors[i], Y)
         seen_j = self._along(features.tensors[j], Y * self.parity)
@@ -105,16 +113,95 @@ class ForceConstantDecoder(nn.Module):
         distance = on_distinct(lambda x: self.distance(bessel_basis(x, self.cutoff, self.basis)), r)
         from_i = near[i] + far[j] + self.seen_near(seen_i) + self.seen_far(seen_j) + distance
         from_j = near[j] + far[i] + self.seen_near(seen_j) + self.seen_far(seen_i) + distance
-        both = nn.functional.silu(from_i) + nn.functional.silu(from_j)
-        a, b, *weights = self.strength(both).split([1, 1, TENSORS, TENSORS], dim=-1)
-        stretch = 2 * nn.functional.softplus(a + 2).sqrt()
-        bend = nn.functional.softplus(b - 1).sqrt()
-        return stretch.unsqueeze(-1), bend.unsqueeze(-1), *weights
+        return from_i, from_j
 
     def _along(self, h: Tensor, Y: Tensor) -> Tensor:
         """h·Y for every order above 0: what a site is like in a direction, (P, l_max·C)."""
         products = by_order(h * Y.unsqueeze(-1), self.l_max)[1:]
         return torch.cat([block.sum(1) for block in products], dim=-1)
+
+    def _perceptron(self, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
+        )
+
+
+class FreePairs(PairDecoder):
+    """General 3 × 3 matrices, that vanish smoothly at the cutoff; see `PairDecoder`."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of PairDecoder
+        super().__init__(*args)
+        hidden, dropout = args[-2:]
+        self.weights = self._perceptron(hidden, 2 + 5 * TENSORS, dropout)
+
+    def values(
+        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
+    ) -> Tensor:
+        """K (P, 3, 3), balanced at every site."""
+        ends = torch.stack(self.both_ends(features, i, j, n, r))
+        from_i, from_j = self.weights(nn.functional.silu(ends))
+        offers = self._offers(features.tensors)
+        M = self._matrix(offers, i, n, from_i) + self._matrix(offers, j, -n, from_j).mT
+        strength = self._envelope(r)
+        return balanced(strength[:, None, None] * M, strength, i, j, graph)
+
+    def _offers(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (N, 3, TENSORS) and traceless symmetric tensors (N, 3, 3, TENSORS) of sites."""
+        _, h1, h2, *_ = by_order(h, self.l_max)
+        return self.vectors(h1), torch.einsum("abm,nmt->nabt", self.basis_2, self.tensors(h2))
+
+    def _matrix(
+        self, offers: tuple[Tensor, Tensor], i: Tensor, n: Tensor, weights: Tensor
+    ) -> Tensor:
+        """M (P, 3, 3) of pairs seen from their ends i, along n."""
+        vectors, tensors = offers
+        T = tensors[i]
+        a, b, c, *bound = weights.split([1, 1] + 5 * [TENSORS], dim=-1)
+        v, u = vectors[i], torch.einsum("pabt,pb->pat", T, n)
+        left = torch.einsum("pat,pt->pa", v, bound[0]) + torch.einsum("pat,pt->pa", u, bound[1])
+        right = torch.einsum("pat,pt->pa", v, bound[2]) + torch.einsum("pat,pt->pa", u, bound[3])
+        M = torch.einsum("pabt,pt->pab", T, c)
+        M = (
+            M
+            + n.unsqueeze(-1) * (a * n + left).unsqueeze(-2)
+            + right.unsqueeze(-1) * n.unsqueeze(-2)
+        )
+        return STRENGTH * (M + b.unsqueeze(-1) * torch.eye(3).to(M))
+
+    def _envelope(self, r: Tensor) -> Tensor:
+        """w(r) = (2 Å/r)⁴ (1 − (r/cutoff)²)²: force constants weaken with length."""
+        return (2 / r) ** 4 * (1 - (r / self.cutoff).square()).clamp(min=0).square()
+
+
+class PositivePairs(PairDecoder):
+    """Squares of symmetric matrices; see `PairDecoder`."""
+
+    def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of PairDecoder
+        super().__init__(*args)
+        hidden, dropout = args[-2:]
+        self.strength = self._perceptron(hidden, 2 + 2 * TENSORS, dropout)
+
+    def values(
+        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
+    ) -> Tensor:
+        """K = w(r) S², (P, 3, 3)."""
+        a, b, of_tensors, of_vectors = self._strengths(features, i, j, n, r)
+        along = n.unsqueeze(-1) * n.unsqueeze(-2)  # [pair, xyz, xyz]
+        S = a * along + b * (torch.eye(3).to(along) - along)
+        S = S + self._tensor(features.tensors, i, j, n, of_tensors, of_vectors)
+        return self._envelope(r)[:, None, None] * (S @ S)
+
+    def _strengths(
+        self, features: Features, i: Tensor, j: Tensor, n: Tensor, r: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Square roots a and b (P, 1, 1), and the weights of tensors and vectors (P, TENSORS)."""
+        from_i, from_j = self.both_ends(features, i, j, n, r)
+        # The sum of the two does not know which is which.
+        both = nn.functional.silu(from_i) + nn.functional.silu(from_j)
+        a, b, *weights = self.strength(both).split([1, 1, TENSORS, TENSORS], dim=-1)
+        stretch = 2 * nn.functional.softplus(a + 2).sqrt()
+        bend = nn.functional.softplus(b - 1).sqrt()
+        return stretch.unsqueeze(-1), bend.unsqueeze(-1), *weights
 
     def _tensor(
         self, h: Tensor, i: Tensor, j: Tensor, n: Tensor, of_tensors: Tensor, of_vectors: Tensor
@@ -135,15 +222,77 @@ class ForceConstantDecoder(nn.Module):
         return torch.exp(-1.2 * (r - 2)) * (1 - (r / self.cutoff).square()).clamp(min=0).square()
 
 
+def balanced(K: Tensor, strength: Tensor, first: Tensor, second: Tensor, graph: Graph) -> Tensor:
+    """Force constants whose sum at each site is symmetric: no torque that holds an atom in place.
+
+    The antisymmetric part of K_ij is an axial vector a_ij = −a_ji, a flow between sites, which must
+    neither begin nor end at one. What does is taken off as a gradient, w_ij (φ_i − φ_j), with
+    Σ_j w_ij (φ_i − φ_j) = Σ_j a_ij.
+
+    Args:
+        K: (P, 3, 3) of pairs.
+        strength: (P,) w > 0, how much each pair may be changed.
+        first: (P,) one site of each.
+        second: (P,) the other.
+        graph: Whose sites they are.
+
+    Example:
+        >>> K = torch.tensor([[[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]])
+        >>> one = torch.tensor([0])
+        >>> graph = Graph(*9 * [one], 1)
+        >>> balanced(K, torch.ones(1), torch.tensor([0]), torch.tensor([0]), graph).equal(K)
+        True
+    """
+    flow = K - K.mT
+    flow = torch.stack([flow[:, 2, 1], flow[:, 0, 2], flow[:, 1, 0]], -1).double() / 2
+    source = flow.new_zeros(graph.n_sites, 3).index_add(0, first, flow).index_add(0, second, -flow)
+    rise = _potential(source, strength.double(), first, second, graph)
+    off = strength.unsqueeze(-1) * (rise[first] - rise[second]).to(K)
+    zero = torch.zeros_like(off[:, 0])
+    x, y, z = off.unbind(-1)
+    axial = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    return K - axial
+
+
+def _potential(
+    source: Tensor, strength: Tensor, first: Tensor, second: Tensor, graph: Graph
+) -> Tensor:
+    """φ (N, 3) whose gradient has these sources, by the Laplacians of crystals of one size."""
+    found = torch.zeros_like(source)
+    sizes = torch.bincount(graph.crystal, minlength=graph.n_crystals)
+    start = sizes.cumsum(0) - sizes
+    of_pair = graph.crystal[first]
+    for size in sizes.unique().tolist():
+        if size == 1:
+            continue
+        chosen = (sizes == size).nonzero().squeeze(-1)
+        number = torch.full_like(sizes, -1)
+        number[chosen] = torch.arange(len(chosen), device=sizes.device)
+        pairs = (number[of_pair] >= 0) & (first != second)
+        crystal = of_pair[pairs]
+        i, j = (end[pairs] - start[crystal] for end in (first, second))
+        where = (number[crystal] * size + i) * size + j
+        W = strength.new_zeros(len(chosen) * size * size).index_add(0, where, strength[pairs])
+        W = W.view(-1, size, size)
+        W = W + W.mT
+        # No strength joins the parts of a crystal that is in two; the mean of φ is of no account.
+        ridge = 1e-9 * torch.eye(size).to(W)
+        L = torch.diag_embed(W.sum(-1)) - W + ridge + 1 / size
+        sites = (start[chosen].unsqueeze(-1) + torch.arange(size, device=sizes.device)).flatten()
+        phi = torch.linalg.solve(L, source[sites].unflatten(0, (-1, size)))
+        found = found.index_add(0, sites, phi.flatten(0, 1))
+    return found
+
+
 class ForceConstantHead(nn.Module):
-    """Features of the sites → density of states of each, by way of force constants and modes.
+    """Force constants and features of the sites → density of states of each, by way of modes.
 
     Each site mixes its line shape from Gaussians of `WIDTHS`, each seen through the filter that
     smoothed the labels (`line_shapes`). A density is non-negative and integrates to exactly 3;
     modes beyond the grid count at its end.
 
     Args:
-        force_constants: Predicts them.
+        decoder: Predicts force constants.
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         q_points: Wave vectors times sites of a crystal; random ones in training.
@@ -153,7 +302,7 @@ class ForceConstantHead(nn.Module):
     cell: Tensor
 
     def __init__(
-        self, decoder: ForceConstantDecoder, inputs: int, frequency: list[float], q_points: int
+        self, decoder: PairDecoder, inputs: int, frequency: list[float], q_points: int
     ) -> None:
         super().__init__()
         self.decoder, self.q_points = decoder, q_points
@@ -163,11 +312,11 @@ class ForceConstantHead(nn.Module):
         self.register_buffer("shapes", line_shapes(tuple(frequency), WIDTHS), persistent=False)
         self.register_buffer("cell", trapezoid_weights(torch.tensor(frequency)), persistent=False)
 
-    def forward(self, features: Features, graph: Graph) -> Tensor:
+    def forward(self, force_constants: ForceConstants, features: Features) -> Tensor:
         """(N, F) states per cm⁻¹."""
         mixture = torch.softmax(self.mixture(features.scalars), dim=-1)  # [site, width]
-        density = mixture.new_zeros(graph.n_sites, self.shapes.shape[-1])
-        for _, sites, of_size in self.decoder(features, graph).by_size():
+        density = mixture.new_zeros(len(mixture), self.shapes.shape[-1])
+        for _, sites, of_size in force_constants.by_size():
             states = self._states(of_size)
             seen = (states @ self.shapes.flatten(1)).unflatten(-1, self.shapes.shape[1:])
             mixed = (mixture[sites].unsqueeze(1) @ seen).squeeze(1)
@@ -175,11 +324,11 @@ class ForceConstantHead(nn.Module):
         density = density.clamp(min=0) + 1e-9  # the filter rings below zero
         return 3 * density / (density * self.cell).sum(-1, keepdim=True)
 
-    def _states(self, decoder: ForceConstants) -> Tensor:
+    def _states(self, part: ForceConstants) -> Tensor:
         """States of each site on 0, 1, 2 … cm⁻¹, (N, G), for crystals of one size."""
-        sites = len(decoder.mass) // decoder.n_crystals
-        q = self._wave_vectors(decoder.n_crystals, sites).to(decoder.values)
-        D = decoder.dynamical_matrix(q)
+        sites = len(part.mass) // part.n_crystals
+        q = self._wave_vectors(part.n_crystals, sites).to(part.values)
+        D = part.dynamical_matrix(q)
         return site_states(D, sites, len(self.shapes)).flatten(0, 1)
 
     def _wave_vectors(self, crystals: int, sites: int) -> Tensor:

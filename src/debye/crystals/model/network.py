@@ -20,7 +20,7 @@ from debye.core.radial import RadialMLP, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.force_constants import ForceConstantDecoder, ForceConstantHead
+from debye.crystals.model.force_constants import ForceConstantHead, FreePairs, PositivePairs
 from debye.crystals.model.layers import Convolution, Features, Gate, Linear, spherical_harmonics
 from debye.crystals.structure.elements import descriptors
 from debye.errors import InputError
@@ -245,9 +245,11 @@ class PhononNet(nn.Module):
         channels: Channels of each order.
         layers: Number of message passings.
         l_max: Highest order of harmonics and features; force constants need 2.
-        r_max: Cutoff of the edges, Å.
+        r_max: Cutoff of the messages, Å.
+        r_pairs: Cutoff of force constants, Å.
+        positive: Whether force constants are squares, rather than free.
         basis: Number of radial functions.
-        neighbours: Mean number of neighbours of the training set.
+        neighbours: Mean number of neighbours of the training set, within ``r_max``.
         hidden: Width of the heads.
         dropout: Share of units silenced in training.
         q_points: Wave vectors times sites at which force constants are asked for their modes.
@@ -262,6 +264,8 @@ class PhononNet(nn.Module):
         layers: int = 2,
         l_max: int = 2,
         r_max: float = 5.0,
+        r_pairs: float = 6.5,
+        positive: bool = False,
         basis: int = 10,
         neighbours: float = 30.0,
         hidden: int = 128,
@@ -272,13 +276,16 @@ class PhononNet(nn.Module):
         self.frequency, self.heads = list(frequency), list(heads)
         self.channels, self.layers = channels, layers
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
+        self.r_pairs, self.positive = r_pairs, positive
+        self.cutoff = max(r_max, r_pairs) if "force_constants" in heads else r_max
         self.hidden, self.dropout, self.q_points = hidden, dropout, q_points
         scalars, l_out = channels * (layers + 1), l_max if "force_constants" in heads else 0
         self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
         self.force_constant_head: ForceConstantHead | None = None
         self.density: DensityHead | None = None
         if "force_constants" in heads:
-            decoder = ForceConstantDecoder(scalars, channels, l_max, r_max, basis, hidden, dropout)
+            pairs = PositivePairs if positive else FreePairs
+            decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, dropout)
             self.force_constant_head = ForceConstantHead(decoder, scalars, self.frequency, q_points)
         if "density" in heads:
             corrects = "force_constants" in heads
@@ -286,12 +293,18 @@ class PhononNet(nn.Module):
 
     def head_outputs(self, graph: Graph) -> Tensor:
         """What each head says of each full site, (R, N, F) states per cm⁻¹."""
+        return self.all_heads(graph)[0]
+
+    def all_heads(self, graph: Graph) -> tuple[Tensor, ForceConstants | None]:
+        """`head_outputs`, and the force constants that one of them came from."""
         features, said = self._features(graph), dict[str, Tensor]()
+        found: ForceConstants | None = None
         if self.force_constant_head:
-            said["force_constants"] = self.force_constant_head(features, graph)
+            found = self.force_constant_head.decoder(features, graph)
+            said["force_constants"] = self.force_constant_head(found, features)
         if self.density:
             said["density"] = self.density(features, said.get("force_constants"))
-        return torch.stack([said[name] for name in self.heads])
+        return torch.stack([said[name] for name in self.heads]), found
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Densities of every site and crystal of a batch, as the last head has them."""
@@ -314,6 +327,10 @@ class PhononNet(nn.Module):
         return decoded
 
     def _features(self, graph: Graph) -> Features:
-        """Force constants do not know the masses: a network of them alone is not told."""
-        blind = self.heads == ["force_constants"]
-        return cast("Features", self.encoder(graph.of_natural_mass() if blind else graph))
+        """Force constants do not know the masses, so a network of them is not told."""
+        near = graph.within(self.r_max)
+        # Those that were trained with a density head before 0.2 were told.
+        blind = self.heads == ["force_constants"] or (
+            "force_constants" in self.heads and not self.positive
+        )
+        return cast("Features", self.encoder(near.of_natural_mass() if blind else near))

@@ -210,7 +210,7 @@ class Predictor:
                 why=f"this model finds the modes of its cell, which is done up to {MOST_SITES}",
                 fix="give the primitive cell, or take --model fast, which seeks none",
             )
-        return Graph.of(crystal, self.model.r_max)
+        return Graph.of(crystal, self.model.cutoff)
 
     def _in_order(
         self, waiting: list[Crystal | Prediction | FailedInput], graphs: list[Graph]
@@ -409,7 +409,7 @@ def probe(model: PhononNet | Ensemble) -> float:
     Raises:
         InputError: The model's cutoff leaves its sites without neighbours.
     """
-    total = model.eval()(Graph.of(probe_crystal(), model.r_max)).total[0].cpu()
+    total = model.eval()(Graph.of(probe_crystal(), model.cutoff)).total[0].cpu()
     return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor, nn
+
 from debye.core.training import Recipe, check_numbers
+from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.model.network import HEADS
-from debye.crystals.training.loss import DensityLoss, Isotopes
+from debye.crystals.training.examples import LabelledGraph
+from debye.crystals.training.lattice_loss import LatticeLoss
+from debye.crystals.training.loss import DensityLoss
+from debye.crystals.training.variations import Isotopes, Strain, Variation
 from debye.errors import InputError
 
 
@@ -19,8 +27,10 @@ class Settings:
     Attributes:
         network: Arguments of `PhononNet`; its grid and mean neighbours come from the data.
         recipe: How long and how fast.
-        loss: Weights of the terms.
+        loss: Weights of the terms of a density of states.
+        lattice: Weights of the terms of force constants.
         isotopes: How training crystals are varied by the isotope law.
+        strain: How their lattices are stretched.
         data: What the model's card shall say of the data: name, licence, citation.
         batch_size: Crystals a step.
 
@@ -31,7 +41,9 @@ class Settings:
     network: dict[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     loss: DensityLoss = field(default_factory=DensityLoss)
+    lattice: LatticeLoss = field(default_factory=LatticeLoss)
     isotopes: Isotopes = field(default_factory=Isotopes)
+    strain: Strain = field(default_factory=Strain)
     data: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 16
 
@@ -46,9 +58,36 @@ class Settings:
         check_numbers("the config's", self, {"batch_size": (1, 1_000_000)})
 
     @property
-    def r_max(self) -> float:
-        """Cutoff of the edges, Å."""
-        return float(self.network.get("r_max", 5.0))
+    def cutoff(self) -> float:
+        """Longest edge that the network looks at, Å."""
+        pairs = "force_constants" in self.network.get("heads", [])
+        r_max = float(self.network.get("r_max", 5.0))
+        return max(r_max, float(self.network.get("r_pairs", 6.5))) if pairs else r_max
+
+    def varied(self, target: Tensor, frequency: Tensor, seed: Sequence[int]) -> Variation:
+        """How the crystals of a batch are changed; a pure function of the seed.
+
+        Args:
+            target: (B, F) their spectra, NaN where there is none.
+            frequency: (F,), cm⁻¹.
+            seed: Of the batch.
+        """
+        rng = np.random.default_rng(seed)
+        heavier = self.isotopes.draw(target, frequency, rng)
+        # What bends a lattice is told by force constants alone.
+        taught = "force_constants" in self.network.get("heads", [])
+        stretch = self.strain.draw(len(target), rng) if taught else torch.ones(len(target))
+        return Variation(stretch, heavier)
+
+    def terms(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
+        """Terms of the loss of a `PhononNet` on a batch, by name."""
+        outputs, force_constants = model.all_heads(batch.graph)  # type: ignore[operator]
+        weights = trapezoid_weights(torch.tensor(model.frequency)).to(batch.target)
+        totals = batch.graph.totals(outputs)
+        terms = self.loss.of_head_outputs(model.heads, totals, batch.target, weights)  # type: ignore[arg-type]
+        if batch.lesson and force_constants:
+            terms |= self.lattice(force_constants, batch.lesson)
+        return terms
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any]) -> Settings:
@@ -62,17 +101,21 @@ class Settings:
             2
         """
         _known(tables, [f.name for f in fields(cls)], "the config")
-        network = _table_of(tables, "network", [*NETWORK_RANGES, "heads"])
+        network = _table_of(tables, "network", [*NETWORK_RANGES, "heads", "positive"])
         recipe = _table_of(tables, "recipe", [f.name for f in fields(Recipe)])
         loss = _table_of(tables, "loss", [f.name for f in fields(DensityLoss)])
+        lattice = _table_of(tables, "lattice", [f.name for f in fields(LatticeLoss)])
         isotopes = _table_of(tables, "isotopes", [f.name for f in fields(Isotopes)])
+        strain = _table_of(tables, "strain", [f.name for f in fields(Strain)])
         data = _table_of(tables, "data")
         size = {k: tables[k] for k in ("batch_size",) if k in tables}
         return cls(
             network=network,
             recipe=Recipe(**recipe),
             loss=DensityLoss(**loss),
+            lattice=LatticeLoss(**lattice),
             isotopes=Isotopes(**isotopes),
+            strain=Strain(**strain),
             data=data,
             **size,
         )
@@ -99,6 +142,7 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
     "layers": (1, 16),
     "l_max": (0, 3),
     "r_max": (0.5, 20.0),
+    "r_pairs": (0.5, 20.0),
     "basis": (1, 256),
     "hidden": (1, 65536),
     "dropout": (0.0, 0.99),

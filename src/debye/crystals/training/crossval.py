@@ -32,6 +32,7 @@ from debye.core import checkpoint
 from debye.core.files import folder, read_toml
 from debye.crystals.data.dataset import Split, read_labelled, write_split
 from debye.crystals.data.dataset import folds as make_folds
+from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
@@ -41,12 +42,12 @@ from debye.crystals.predict.predictor import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import summary
+from debye.crystals.training.examples import connected, fingerprint
 from debye.crystals.training.run import (
     FINAL,
     SPLIT,
     check_same,
     clear,
-    connected,
     holds_run,
 )
 from debye.crystals.uncertainty.calibration import calibrate
@@ -118,6 +119,7 @@ def cross_validate(
     configs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
+    force_constants: str | os.PathLike[str] | None = None,
     folds: int = 5,
     jobs: int = 1,
     overwrite: bool = False,
@@ -135,6 +137,7 @@ def cross_validate(
         data: Labelled crystals; see `read_collection`.
         configs: TOML files as for ``debye train``; their names name the runs.
         output: Folder of the runs.
+        force_constants: Folder of those that are taught too; see `read_force_constants`.
         folds: Parts of the rows, each left out in turn.
         jobs: Trainings at a time, each a process of its own.
         overwrite: Begin anew where the folder holds other runs, which are lost.
@@ -154,8 +157,13 @@ def cross_validate(
     splits = make_folds(rows, folds)
     runs = list(_runs(folder(output), splits, kinds.values()))
     for run, config, split in runs:
-        _prepare(run, config, rows, split, overwrite=overwrite)
-    _train_all(Path(data), runs, jobs, stopping, report)
+        _prepare(run, config, rows, split, force_constants, overwrite=overwrite)
+    words = (
+        [str(data)]
+        if force_constants is None
+        else [str(data), "--force-constants", str(force_constants)]
+    )
+    _train_all(words, runs, jobs, stopping, report)
     loaded = [load_final(run) for run, _, _ in runs]
     nets, size = [net for net, _ in loaded], len(kinds)
     found = left_out(rows, splits, [nets[k : k + size] for k in range(0, len(nets), size)])
@@ -191,7 +199,7 @@ def _usable(
 ) -> tuple[Collection, tuple[FailedInput, ...]]:
     """The rows that every network can be shown, and the others."""
     rows, _, unread = read_labelled(data)
-    cutoff = min(Settings.from_tables(table).r_max for table in tables)
+    cutoff = min(Settings.from_tables(table).cutoff for table in tables)
     kept, _, alone = connected(rows, cutoff)
     return kept, (*unread, *alone)
 
@@ -221,18 +229,38 @@ def _runs(
             yield output / f"fold-{k}" / config.stem, config, split
 
 
-def _prepare(run: Path, config: Path, rows: Collection, split: Split, *, overwrite: bool) -> None:
+def _prepare(
+    run: Path,
+    config: Path,
+    rows: Collection,
+    split: Split,
+    force_constants: str | os.PathLike[str] | None,
+    *,
+    overwrite: bool,
+) -> None:
     """Write the split of a training beside it; refuse a folder that holds another one."""
     if overwrite:
         clear(run)
     elif holds_run(run):
-        parts = {part: rows.take(split[part]) for part in ("train", "valid")}
-        check_same(run, Settings.from_tables(read_toml(config)), parts)
+        labels: dict[str, LatticeLabel] = {}
+        if force_constants:
+            labels, _ = read_force_constants(
+                force_constants, rows, train=split["train"], valid=split["valid"]
+            )
+        held = {name: labels.pop(name) for name in split["valid"] if name in labels}
+        check_same(
+            run,
+            Settings.from_tables(read_toml(config)),
+            {
+                "the training rows": fingerprint(rows.take(split["train"]), labels),
+                "the validation rows": fingerprint(rows.take(split["valid"]), held),
+            },
+        )
     write_split(folder(run.parent) / SPLIT, split)
 
 
 def _train_all(
-    data: Path,
+    data: Sequence[str],
     runs: list[tuple[Path, Path, Split]],
     jobs: int,
     stopping: Callable[[], bool],
@@ -250,7 +278,7 @@ def _train_all(
 
 
 def _train(
-    data: Path,
+    data: Sequence[str],
     run: Path,
     config: Path,
     stopping: Callable[[], bool],
@@ -263,7 +291,7 @@ def _train(
     if stopping():
         return False
     split = run.parent / SPLIT
-    words = ["train", data, "--split", split, "--config", config, "--output", run]
+    words = ["train", *data, "--split", split, "--config", config, "--output", run]
     with run.with_suffix(".log").open("a") as log:
         code = _ended([sys.executable, "-m", "debye", *map(str, words)], log, stopping)
     report(f"{run}: {'finished' if final.exists() else f'exit code {code}, see {log.name}'}")
@@ -294,7 +322,7 @@ def head_outputs_of(model: PhononNet | Ensemble, rows: Collection) -> Tensor:
     parts = []
     for start in range(0, len(rows), AT_ONCE):
         crystals = rows.crystals[start : start + AT_ONCE]
-        batch = Graph.batch([Graph.of(crystal, model.r_max) for crystal in crystals])
+        batch = Graph.batch([Graph.of(crystal, model.cutoff) for crystal in crystals])
         parts.append(batch.totals(model.head_outputs(batch)).transpose(0, 1))
     return torch.cat(parts)
 
@@ -412,5 +440,5 @@ def calibrated(result: OutOfFold, rows: Collection, model: Ensemble) -> dict[str
         InputError: There are fewer than 99 rows.
     """
     head_outputs = HeadOutputs(result.head_outputs, result.kinds, result.answers)
-    calibration = calibrate(head_outputs, rows, cutoff=model.r_max)
+    calibration = calibrate(head_outputs, rows, cutoff=model.cutoff)
     return calibration.to_card(checkpoint.fingerprint(model))

@@ -343,7 +343,7 @@ def calibrate(
             tuple(predictor.model.answers),
         ),
         rows,
-        cutoff=predictor.model.r_max,
+        cutoff=predictor.model.cutoff,
         training=labelled.subset("train"),
     )
     card = {"calibration": calibration.to_card(fingerprint(predictor.model))}

@@ -10,7 +10,6 @@ RUN/split.csv          which rows were trained on, and which were not
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict
@@ -28,16 +27,16 @@ from debye.core.distributed import ALONE, ProcessGroup
 from debye.core.files import atomic_write
 from debye.core.training import Step, Training, check_unchanged
 from debye.crystals.data.dataset import Split, write_split
+from debye.crystals.data.force_constants import LatticeLabel
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.graph import Graph
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import model_card
-from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import spectrum_errors
-from debye.crystals.training.loss import LabelledGraph
-from debye.errors import ComputationError, DebyeError, InputError
+from debye.crystals.training.examples import Examples, LabelledGraph
+from debye.crystals.training.lattice_loss import rmse
+from debye.errors import ComputationError, InputError
 
 
 class Epoch(NamedTuple):
@@ -50,6 +49,9 @@ class Epoch(NamedTuple):
     valid_mse: float
     valid_mae: float
     valid_wasserstein: float
+    valid_frequency: float | None
+    """Median root mean square error of frequencies at the wave vectors of the labels, cm⁻¹; None
+    where no row has force constants."""
 
 
 LAST, BEST, FINAL = "last.safetensors", "best.safetensors", "final.safetensors"
@@ -65,6 +67,7 @@ class TrainingRun:
         valid: Rows to choose the best epoch by.
         folder: Where to keep the run; made if missing.
         settings: What to train and how.
+        labels: Force constants by name, of the rows and of other crystals to train on.
         data: What the model's card shall say of the data; a resumed run says what it said before.
         split: Where the rows come from, to be kept in the folder.
         resume: Go on from the folder's last checkpoint.
@@ -89,6 +92,7 @@ class TrainingRun:
         folder: Path,
         settings: Settings,
         *,
+        labels: Mapping[str, LatticeLabel] | None = None,
         data: Mapping[str, Any] | None = None,
         split: Split | None = None,
         resume: bool = False,
@@ -99,9 +103,13 @@ class TrainingRun:
         self.settings, self.folder, self.data = settings, folder, dict(data or {})
         self.group = group
         self.device = device
-        self.rows, self.graphs, lost = connected(train, settings.r_max)
-        self.valid, self.valid_graphs, also_lost = connected(valid, settings.r_max)
-        self.failed = [*lost, *also_lost]
+        labels = labels or {}
+        held = {name: labels[name] for name in valid.names if name in labels}
+        rest = {name: label for name, label in labels.items() if name not in held}
+        self.examples = Examples.of(train, settings.cutoff, rest)
+        self.held = Examples.of(valid, settings.cutoff, held)
+        self.rows, self.valid = self.examples.rows, self.held.rows
+        self.failed = [*self.examples.failed, *self.held.failed]
         self._check_batch()
         self.training = Training(self._network(), self._loss, settings.recipe, group)
         self.history: list[Epoch] = []
@@ -116,12 +124,12 @@ class TrainingRun:
     @property
     def steps_per_epoch(self) -> int:
         """Batches an epoch; the rows left over at its end come in another one."""
-        return max(1, len(self.graphs) // self.settings.batch_size)
+        return max(1, len(self.examples) // self.settings.batch_size)
 
     @property
     def crystals_per_step(self) -> int:
         """The batch size, unless there are fewer rows."""
-        return min(self.settings.batch_size, len(self.graphs))
+        return min(self.settings.batch_size, len(self.examples))
 
     def _check_batch(self) -> None:
         if self.crystals_per_step < self.group.size:
@@ -135,7 +143,7 @@ class TrainingRun:
     def _loss(self, model: nn.Module, batch: LabelledGraph) -> dict[str, Tensor]:
         """The part of this process's crystals in the mean over the step's."""
         part = len(batch.target) / self.crystals_per_step
-        return {name: part * term for name, term in self.settings.loss(model, batch).items()}
+        return {name: part * term for name, term in self.settings.terms(model, batch).items()}
 
     @property
     def finished(self) -> bool:
@@ -148,9 +156,9 @@ class TrainingRun:
         return min(self.history, key=lambda e: e.valid_loss)
 
     def _network(self) -> PhononNet:
-        edges, sites = (
-            sum(n) for n in zip(*((len(g.center), g.n_sites) for g in self.graphs), strict=True)
-        )
+        r_max = float(self.settings.network.get("r_max", 5.0))
+        edges = sum(len(graph.within(r_max).center) for graph in self.examples.graphs)
+        sites = sum(graph.n_sites for graph in self.examples.graphs)
         with seeded(self.settings.recipe.seed):
             frequency = self.rows.spectra.frequency.tolist()
             network = PhononNet(
@@ -189,7 +197,10 @@ class TrainingRun:
 
     def _rows(self) -> dict[str, str]:
         """A fingerprint of what is trained on."""
-        return _digests(self.rows, self.valid)
+        return {
+            "the training rows": self.examples.checksum,
+            "the validation rows": self.held.checksum,
+        }
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Step]:
         """Train, and keep the folder up to date at the end of every epoch.
@@ -216,14 +227,14 @@ class TrainingRun:
     def _batches(self, epoch: int) -> Iterator[LabelledGraph]:
         """This process's part of the batches of an epoch: a pure function of seed and epoch."""
         seed, size = self.settings.recipe.seed, self.settings.batch_size
-        order = np.random.default_rng((seed, epoch)).permutation(len(self.graphs))
-        frequency = self.rows.spectra.frequency.to(self.device)
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.examples))
+        frequency = self.rows.spectra.frequency
         for k in range(self.steps_per_epoch):
-            index = order[k * size : (k + 1) * size]
+            index = order[k * size : (k + 1) * size].tolist()
             part = self.group.part(len(index))
-            graph = Graph.batch([self.graphs[i] for i in index[part]]).to(self.device)
-            target = self.rows.spectra.density[index].to(self.device)
-            yield self.settings.isotopes.vary(graph, target, frequency, (seed, epoch, k), part)
+            change = self.settings.varied(self.examples.target[index], frequency, (seed, epoch, k))
+            batch = self.examples.batch(index[part])
+            yield change.part(part).of(batch, frequency).to(self.device)
 
     def _end_epoch(self, step: Step) -> None:
         if not self.losses:
@@ -250,30 +261,40 @@ class TrainingRun:
 
     @torch.no_grad()
     def _validate(self, model: PhononNet, step: Step, train_loss: float) -> Epoch:
-        parts = [
-            _batch(self.valid_graphs, self.valid, rows, self.device)
-            for rows in np.array_split(np.arange(len(self.valid)), max(1, len(self.valid) // 64))
-        ]
-        totals = torch.cat(
-            [p.graph.totals(model.head_outputs(p.graph)) for p in parts], dim=1
-        ).cpu()
+        totals, loss, frequency = self._compared(model)
         density = totals[-1]
         if not bool(density.isfinite().all()):
             raise _not_finite(step, "the averaged weights predict numbers that are not finite")
-        loss = self.settings.loss.of_head_outputs(
-            model.heads, totals, self.valid.spectra.density, self.valid.spectra.weights
-        )
         predicted = Spectrum(self.valid.spectra.frequency, density, self.valid.spectra.n_atoms)
         errors = spectrum_errors(predicted, self.valid.spectra)
         return Epoch(
             epoch=step.epoch + 1,
             rate=step.rate,
             train_loss=train_loss,
-            valid_loss=float(sum(loss.values())),
+            valid_loss=loss,
             valid_mse=errors.mse.mean().item(),
             valid_mae=errors.mae.mean().item(),
             valid_wasserstein=errors.wasserstein.mean().item(),
+            valid_frequency=frequency,
         )
+
+    def _compared(self, model: PhononNet) -> tuple[Tensor, float, float | None]:
+        """Totals (R, rows, F), the loss, and the median error of frequencies, held-out rows'."""
+        totals, errors, lattice = [], [], 0.0
+        for index in torch.arange(len(self.held)).split(64):
+            batch = self.held.batch(index.tolist()).to(self.device)
+            outputs, force_constants = model.all_heads(batch.graph)
+            totals.append(batch.graph.totals(outputs).cpu())
+            if batch.lesson and force_constants:
+                terms = self.settings.lattice(force_constants, batch.lesson, all_q=True)
+                lattice += float(sum(terms.values())) * len(index) / len(self.held)
+                errors.append(rmse(force_constants, batch.lesson).cpu())
+        found = torch.cat(totals, dim=1)
+        density = self.settings.loss.of_head_outputs(
+            model.heads, found, self.held.target, self.valid.spectra.weights
+        )
+        frequency = torch.cat(errors).median().item() if errors else None
+        return found, float(sum(density.values())) + lattice, frequency
 
     def _card(self, model: PhononNet) -> dict[str, Any]:
         chosen = self.history[-1]
@@ -286,7 +307,11 @@ class TrainingRun:
                 "train_rows": len(self.rows),
                 "valid_rows": len(self.valid),
             },
-            metrics={k: v for k, v in chosen._asdict().items() if k.startswith("valid_")},
+            metrics={
+                name: value
+                for name, value in chosen._asdict().items()
+                if name.startswith("valid_") and value is not None
+            },
             settings=asdict(self.settings),
         )
 
@@ -310,32 +335,6 @@ class TrainingRun:
         checkpoint.save(self.folder / LAST, numbers, tensors)
 
 
-def connected(rows: Collection, cutoff: float) -> tuple[Collection, list[Graph], list[FailedInput]]:
-    """The rows that have a graph, their graphs, and the other rows.
-
-    Args:
-        rows: Labelled crystals.
-        cutoff: Of the edges, Å.
-
-    Raises:
-        InputError: No row has one.
-    """
-    graphs: dict[str, Graph] = {}
-    failed = []
-    for name, crystal in zip(rows.names, rows.crystals, strict=True):
-        try:
-            graphs[name] = Graph.of(crystal, cutoff)
-        except DebyeError as error:
-            failed.append(FailedInput(name, error))
-    if not graphs:
-        raise InputError(
-            "no row is left to train or validate on",
-            why="each has a site without a neighbour within r_max",
-            fix="raise r_max, or check the cells and the length unit",
-        )
-    return rows.take(graphs) if failed else rows, list(graphs.values()), failed
-
-
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a checkpoint or a model."""
     return any((folder / name).exists() for name in KEPT)
@@ -347,16 +346,14 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def check_same(
-    folder: Path, settings: Settings, rows: Mapping[str, Collection] | None = None
-) -> None:
+def check_same(folder: Path, settings: Settings, rows: Mapping[str, str] | None = None) -> None:
     """Refuse to go on with a run that is another one.
 
     Args:
         folder: It holds a run.
         settings: Those that the run must have been begun with.
-        rows: What it must be trained (``train``) and validated (``valid``) on; None to leave that
-            to the run itself.
+        rows: Fingerprints of what it must be trained on (``the training rows``) and validated on
+            (``the validation rows``); None to leave that to the run itself.
 
     Raises:
         InputError: The run has other settings or rows, or its checkpoint cannot be read.
@@ -365,9 +362,7 @@ def check_same(
     try:
         check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(settings)))
         if rows is not None:
-            check_unchanged(
-                "the data", card.get("rows", {}), _digests(rows["train"], rows["valid"])
-            )
+            check_unchanged("the data", card.get("rows", {}), rows)
     except InputError as error:
         raise _taken(folder, f"it is another one: {error.why}") from error
 
@@ -416,19 +411,6 @@ def _flat(tables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _digests(train: Collection, valid: Collection) -> dict[str, str]:
-    return {"the training rows": _digest(train), "the validation rows": _digest(valid)}
-
-
-def _digest(rows: Collection) -> str:
-    """Number of rows and a checksum of their names, structures and spectra."""
-    total = hashlib.sha256(rows.spectra.density.numpy().tobytes())
-    for name, crystal in zip(rows.names, rows.crystals, strict=True):
-        total.update(f"{name}{[dict(site) for site in crystal.species]}".encode())
-        total.update(crystal.positions.tobytes() + crystal.cell.tobytes())
-    return f"{len(rows)} rows, checksum {total.hexdigest()[:12]}"
-
-
 def _not_finite(step: Step, why: str) -> ComputationError:
     return ComputationError(
         f"training stopped in epoch {step.epoch + 1}",
@@ -437,14 +419,9 @@ def _not_finite(step: Step, why: str) -> ComputationError:
     )
 
 
-def _batch(graphs: list[Graph], rows: Collection, index: np.ndarray, device: str) -> LabelledGraph:
-    graph = Graph.batch([graphs[i] for i in index])
-    return LabelledGraph(graph.to(device), rows.spectra.density[index].to(device))
-
-
 def _table(history: list[Epoch]) -> str:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Epoch._fields)
-    writer.writerows([f"{x:.8g}" for x in row] for row in history)
+    writer.writerows(["" if x is None else f"{x:.8g}" for x in row] for row in history)
     return text.getvalue()

@@ -1,0 +1,214 @@
+"""Force constants as labels: files of them, and what a network is asked of each.
+
+A spectrum does not fix the force constants, and they fix the spectrum. A label holds what finite
+displacements in a supercell tell, folded as they tell it, and the frequencies at some wave vectors:
+those at which it is exact, others between them, and short ones, whose modes are sound.
+
+    DIR/NAME.npz    numbers (n,), cell (3, 3) Å, positions (n, 3) Å, supercell (3,),
+                    fc (n, n · cells, 3, 3) eV/Å²: phonopy's compact force constants
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from debye.crystals.data.labels import Collection, published_recipe
+from debye.crystals.lattice.dos import SIGMA, low_discrepancy, spectrum_of_modes
+from debye.crystals.lattice.folded import FoldedForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, frequencies
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.elements import SYMBOLS
+from debye.crystals.structure_io.read import FailedInput
+from debye.errors import DebyeError, InputError
+
+EXACT, BETWEEN, SHORT = 8, 12, 6
+"""Wave vectors of a label: how many of each kind."""
+AGREEING = 0.015
+"""Mean squared error between a crystal's spectrum and that of its force constants, both scaled to
+a maximum of 1, above which one of the two is doubted."""
+ARRAYS = ("numbers", "cell", "positions", "supercell", "fc")
+MODES = 600
+"""Modes of each coordinate, about, by which a spectrum is compared."""
+MOST_CELLS = 100_000
+"""Of a supercell."""
+APART = 1e-3
+"""Å by which a site may lie beside that of the row of its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class LatticeLabel:
+    """Force constants of a crystal, as something to be taught.
+
+    Attributes:
+        folded: The force constants.
+        q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
+        square: (Q, 3n) ω² there, ascending, eV/(Å² u), for natural masses.
+        trust: Weight of the crystal, 0 … 1.
+    """
+
+    folded: FoldedForceConstants
+    q: Tensor
+    square: Tensor
+    trust: float = 1.0
+
+    @classmethod
+    def of(
+        cls, folded: FoldedForceConstants, density: Tensor | None = None, seed: int = 0
+    ) -> LatticeLabel:
+        """Choose wave vectors, solve for the modes there, and weigh the label.
+
+        Args:
+            folded: Force constants of a crystal.
+            density: (51,) its spectrum in the published view, if there is one. Where that of the
+                force constants is another, by a mean squared error above `AGREEING`, the crystal
+                counts in inverse proportion.
+            seed: Of the wave vectors.
+        """
+        pairs = folded.unfolded()
+        q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
+        square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
+        trust = 1.0 if density is None else min(1.0, AGREEING / max(apart(pairs, density), 1e-9))
+        return cls(folded, q.float(), square.float(), trust)
+
+
+def _wave_vectors(exact: Tensor, rng: np.random.Generator) -> Tensor:
+    """`EXACT` of the commensurate ones, `BETWEEN` anywhere, `SHORT` ones in any direction."""
+    some = exact[torch.from_numpy(rng.permutation(len(exact))[:EXACT])]
+    between = (low_discrepancy(BETWEEN).double() + torch.from_numpy(rng.random(3))) % 1.0
+    way = rng.normal(size=(SHORT, 3))
+    short = way / np.linalg.norm(way, axis=1, keepdims=True) * rng.uniform(0.04, 0.14, (SHORT, 1))
+    return torch.cat([some, between, torch.from_numpy(short)])
+
+
+def apart(force_constants: ForceConstants, density: Tensor) -> float:
+    """Mean squared error between a spectrum and that of force constants, maxima scaled to 1.
+
+    Args:
+        force_constants: Of one crystal.
+        density: (51,) in the published view.
+
+    Raises:
+        InputError: A mode is impossibly fast, or none lies within the view.
+    """
+    q = low_discrepancy(max(24, MODES // len(force_constants.mass))).double()
+    square = torch.linalg.eigvalsh(force_constants.dynamical_matrix(q.unsqueeze(0)))
+    omega = frequencies(square).flatten().numpy()
+    n_atoms = len(force_constants.mass)
+    raw = spectrum_of_modes(omega, np.full_like(omega, 1 / len(q)), n_atoms, SIGMA)
+    view = published_recipe(raw.frequency, raw.density)
+    return float((view - density / density.max()).square().mean())
+
+
+def read_force_constants(
+    path: str | os.PathLike[str],
+    rows: Collection,
+    *,
+    train: Iterable[str] | None = None,
+    valid: Iterable[str] = (),
+) -> tuple[dict[str, LatticeLabel], list[FailedInput]]:
+    """Read labels from a folder of ``.npz`` files.
+
+    Args:
+        path: The folder.
+        rows: Labelled crystals; a file that bears a row's name must be of its cell.
+        train: Names of the rows that are trained on; all by default. Of the others, and of their
+            formulas, nothing is read but what ``valid`` names.
+        valid: Names of the rows that are validated on.
+
+    Returns:
+        Labels by name, those of rows and others; and the files that cannot be used, and why.
+
+    Raises:
+        InputError: There is no such folder, or nothing in it can be used.
+    """
+    folder, row = Path(path), {name: i for i, name in enumerate(rows.names)}
+    taught = set(rows.names if train is None else train)
+    held = {rows.crystals[i].formula for name, i in row.items() if name not in taught}
+    wanted = taught | set(valid)
+    good: dict[str, LatticeLabel] = {}
+    bad: list[FailedInput] = []
+    for file in sorted(folder.glob("*.npz")):
+        if file.stem in row and file.stem not in wanted:
+            continue
+        try:
+            at = row.get(file.stem)
+            crystal = None if at is None else rows.crystals[at]
+            folded = _folded(file, crystal)
+            if at is None and folded.crystal.formula in held:
+                continue
+            density = None if at is None else rows.spectra.density[at]
+            good[file.stem] = LatticeLabel.of(folded, density, crc32(file.stem.encode()))
+        except DebyeError as error:
+            bad.append(FailedInput(str(file), error))
+    if not good:
+        raise InputError(
+            f"there are no force constants in {folder}",
+            why=bad[0].error.why if bad else "it holds no .npz file",
+            fix="name a folder of files as `debye train --help` describes them",
+        )
+    return good, bad
+
+
+def _folded(file: Path, row: Crystal | None) -> FoldedForceConstants:
+    """The force constants of a file, of the sites of its row as the row has them."""
+    arrays = _arrays(file)
+    numbers, supercell = (arrays[k].astype(int).ravel() for k in ("numbers", "supercell"))
+    cells, n = int(np.prod(supercell.clip(min=0))), len(numbers)
+    if len(supercell) != 3 or not 0 < cells <= MOST_CELLS or arrays["fc"].size != 9 * n * n * cells:
+        raise _unusable(
+            file, f"its fc is of shape {arrays['fc'].shape} for {n} sites, supercell {supercell}"
+        )
+    try:
+        symbols = [SYMBOLS[number] for number in numbers]
+    except IndexError:
+        raise _unusable(file, f"there is no element {numbers.max()}") from None
+    crystal = Crystal(
+        symbols, arrays["positions"], arrays["cell"], name=file.stem, source=str(file)
+    )
+    values = torch.from_numpy(arrays["fc"].astype(np.float64)).view(n, n, cells, 3, 3)
+    if row is not None:
+        _check_same(file, crystal, row)
+    return FoldedForceConstants(row or crystal, (*map(int, supercell),), values)  # type: ignore[arg-type]
+
+
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file; pickled ones are refused."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            lacking = [name for name in ARRAYS if name not in archive]
+            if lacking:
+                raise _unusable(file, f"it lacks the array {lacking[0]}")
+            found = {name: archive[name] for name in ARRAYS}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unusable(file, str(error)) from None
+    for name, array in found.items():
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise _unusable(file, f"its {name} holds no finite numbers")
+    return found
+
+
+def _check_same(file: Path, crystal: Crystal, row: Crystal) -> None:
+    """Refuse force constants of other sites than those of the row that has their name."""
+    if crystal.species != row.species or np.abs(crystal.cell - row.cell).max() > APART:
+        raise _unusable(file, "its cell or elements are not those of the row of its name")
+    beside = (crystal.positions - row.positions) @ np.linalg.inv(row.cell)
+    if np.abs((beside - np.round(beside)) @ row.cell).max() > APART:
+        raise _unusable(file, "its sites are not those of the row of its name")
+
+
+def _unusable(file: Path, why: str) -> InputError:
+    return InputError(
+        f"cannot use the force constants {file}", why=why, fix="calculate them again, or remove it"
+    )

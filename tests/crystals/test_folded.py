@@ -1,0 +1,297 @@
+"""Force constants of supercells: folded, unfolded, read as labels, and taught."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from lattices import squares
+
+from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
+from debye.crystals.graph import Graph
+from debye.crystals.lattice.folded import FoldedForceConstants
+from debye.crystals.model.network import PhononNet
+from debye.crystals.structure.crystal import Crystal
+from debye.crystals.training.examples import Examples
+from debye.crystals.training.lattice_loss import GRUNEISEN, LatticeLoss, differences, rmse
+from debye.crystals.training.variations import Variation
+from debye.errors import InputError
+
+GRID = [20.0 * i for i in range(51)]
+ATOMS = {
+    "salt": bulk("NaCl", "rocksalt", a=5.6),
+    "wurtzite": bulk("ZnO", "wurtzite", a=3.3, c=5.2),
+    "one atom": bulk("Cu", "fcc", a=3.6),
+}
+SUPERCELLS = {"salt": (2, 3, 4), "wurtzite": (3, 2, 1), "one atom": (3, 3, 3)}
+
+
+def crystal(name):
+    atoms = ATOMS[name]
+    return Crystal(atoms.get_chemical_symbols(), atoms.get_positions(), atoms.cell.array)
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(1)
+    return PhononNet(GRID, heads=["force_constants"], channels=8, hidden=16).eval()
+
+
+def predicted(net, name):
+    with torch.no_grad():
+        return net.force_constants(Graph.of(crystal(name), net.cutoff)).double()
+
+
+def folded(net, name):
+    return FoldedForceConstants.of(predicted(net, name), crystal(name), SUPERCELLS[name])
+
+
+@pytest.mark.parametrize("name", ATOMS)
+def test_folded_force_constants_keep_commensurate_modes(net, name):
+    """Exactly, however much of them is folded onto itself."""
+    whole = predicted(net, name)
+    found = folded(net, name)
+    q = found.commensurate.unsqueeze(0)
+    mass = whole.mass
+    unfolded = replace(found.unfolded(), mass=mass)
+    torch.testing.assert_close(squares(unfolded, q), squares(whole, q), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ATOMS)
+def test_unfolded_and_folded_again_is_the_same(net, name):
+    found = folded(net, name)
+    again = FoldedForceConstants.of(found.unfolded(), found.crystal, found.supercell)
+    torch.testing.assert_close(again.values, found.values, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ATOMS)
+def test_phonopy_finds_the_same_modes_between(net, name):
+    """Its choice of images, and its order of the supercell's sites."""
+    phonopy = pytest.importorskip("phonopy")
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    found = folded(net, name)
+    atoms = ATOMS[name]
+    unfolded = found.unfolded()
+    cell = PhonopyAtoms(
+        atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        positions=atoms.get_positions(),
+        masses=unfolded.mass.numpy(),
+    )
+    phonon = phonopy.Phonopy(cell, np.diag(found.supercell), np.eye(3), is_symmetry=False)
+    phonon.force_constants = found.values.numpy().reshape(len(atoms), -1, 3, 3)
+    q = np.random.default_rng(0).random((9, 3))
+    theirs = np.linalg.eigvalsh(
+        phonon.run_qpoints(q, with_dynamical_matrices=True).dynamical_matrices
+    )
+    ours = squares(unfolded, torch.from_numpy(q).unsqueeze(0))[0]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda v: v[:1], "of shape"),
+        (lambda v: v.index_fill(0, torch.tensor([0]), torch.nan), "not finite"),
+        (lambda v: v + torch.eye(3), "acoustic sum rule"),
+    ],
+)
+def test_force_constants_that_are_refused(net, change, why):
+    found = folded(net, "salt")
+    with pytest.raises(InputError, match=why):
+        FoldedForceConstants(found.crystal, found.supercell, change(found.values))
+
+
+# Labels.
+
+
+@pytest.fixture
+def folder(net, tmp_path):
+    for name in ("salt", "wurtzite"):
+        write(tmp_path / f"{name}.npz", folded(net, name))
+    return tmp_path
+
+
+def write(path, found, **changes):
+    arrays = {
+        "numbers": ATOMS[path.stem].numbers,
+        "cell": found.crystal.cell,
+        "positions": found.crystal.positions,
+        "supercell": np.array(found.supercell),
+        "fc": found.values.numpy().reshape(found.crystal.n_sites, -1, 3, 3),
+    }
+    np.savez(path, **{**arrays, **changes})
+
+
+@pytest.fixture
+def rows(tmp_path):
+    atoms = ATOMS["salt"]
+    structure = {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.get_positions().tolist(),
+        "cell": atoms.cell.array.tolist(),
+    }
+    omega = np.array(GRID)
+    density = np.exp(-(((omega - 150) / 60) ** 2)).tolist()
+    path = tmp_path / "data.csv"
+    text = "mp_id,structure,phfreq,phdos\n"
+    for name in ("salt", "other"):
+        text += f'{name},"{structure}","{GRID}","{density}"\n'
+    path.write_text(text)
+    return read_collection(path)[0]
+
+
+def test_labels_of_rows_and_of_others(folder, rows):
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"salt", "wurtzite"}
+    assert not failed
+    assert labels["wurtzite"].trust == 1
+    assert labels["salt"].trust < 1  # a hump is not the spectrum of random force constants
+    for label in labels.values():
+        modes = squares(label.folded.unfolded(), label.q.double().unsqueeze(0))[0]
+        torch.testing.assert_close(label.square.double(), modes, rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_is_taught_of_formulas_that_are_held_out(net, folder, rows):
+    found = folded(net, "salt")
+    np.savez(
+        folder / "another.npz",
+        **{**dict(np.load(folder / "salt.npz")), "positions": found.crystal.positions + 0.1},
+    )
+    labels, _ = read_force_constants(folder, rows, train=["other"], valid=["salt"])
+    assert set(labels) == {"salt", "another", "wurtzite"} - {"another"}
+    labels, _ = read_force_constants(folder, rows, train=["other"])
+    assert set(labels) == {"wurtzite"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fc": np.zeros((2, 5, 3, 3))}, "of shape"),
+        ({"numbers": np.array([11, 500])}, "no element 500"),
+        ({"positions": np.array([[0, 0, 0], [1.0, 0, 0]])}, "its sites are not"),
+        ({"cell": 4 * np.eye(3)}, "its cell or elements"),
+        ({"cell": np.full((3, 3), np.nan)}, "no finite numbers"),
+        ({"supercell": np.array([0, 1, 1])}, "of shape"),
+        ({"supercell": np.array(["a", "b", "c"])}, "no finite numbers"),
+        ({"fc": np.array([object()])}, "allow_pickle"),
+    ],
+)
+def test_files_that_are_left_out(net, folder, rows, changes, why):
+    write(folder / "salt.npz", folded(net, "salt"), **changes)
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"wurtzite"}
+    assert why in failed[0].error.why
+
+
+def test_damaged_files_are_left_out(folder, rows):
+    whole = (folder / "salt.npz").read_bytes()
+    (folder / "salt.npz").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.npz").write_text("no archive")
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"wurtzite"}
+    assert len(failed) == 2
+
+
+def test_a_folder_without_force_constants(tmp_path, rows):
+    with pytest.raises(InputError, match="there are no force constants"):
+        read_force_constants(tmp_path, rows)
+
+
+# The loss.
+
+
+@pytest.fixture(scope="module")
+def lesson(net):
+    """A batch whose labels are what the network says of it, one crystal without any."""
+    names = ["wurtzite", "salt", "wurtzite", "one atom"]
+    graphs = [Graph.of(crystal(name), net.cutoff) for name in names]
+    labels = [LatticeLabel.of(folded(net, name), seed=k) for k, name in enumerate(names)]
+    from debye.crystals.training.lattice_loss import Lesson, Taught
+
+    taught = [Taught.of(labels[k], graphs[k]) for k in (0, 1, 3)]
+    ones = torch.ones(4)
+    return Graph.batch(graphs), Lesson(torch.tensor([0, 1, 3]), tuple(taught), ones, ones)
+
+
+def test_the_truth_costs_nothing(net, lesson):
+    graph, told = lesson
+    with torch.no_grad():
+        found = net.force_constants(graph)
+    terms = LatticeLoss()(found, told, all_q=True)
+    assert terms["matrix"] < 1e-3
+    for error, _ in differences(found, told):
+        assert error[:6].abs().max() < 1e-2  # where the supercell is exact
+    assert (rmse(found, told) > 1e-2).all()  # between, what is folded onto itself is not
+
+
+def test_the_matrix_counts_in_wavenumbers(net, lesson):
+    """All force constants 2 % stronger: frequencies 1 % higher, at commensurate wave vectors."""
+    graph, told = lesson
+    with torch.no_grad():
+        found = net.force_constants(graph)
+    stronger = replace(found, values=1.02 * found.values)
+    for error, omega in differences(stronger, told):
+        exact = slice(0, 6)  # as many cells has the smallest supercell
+        high = omega[exact].abs() > 50
+        torch.testing.assert_close(
+            error[exact][high], 0.01 * omega[exact][high], rtol=0.2, atol=0.05
+        )
+
+
+def test_a_variation_changes_labels_alike(net, lesson):
+    """Heavier masses and a longer lattice, seen from the label's side, cost nothing either."""
+    graph, told = lesson
+    heavier = torch.tensor([1.0, 1.2, 1.0, 0.8])
+    with torch.no_grad():
+        found = net.force_constants(graph)
+    soft = torch.tensor([1.0, 1.01, 1.0, 0.99])
+    factor = (soft ** (-6 * GRUNEISEN))[found.crystal[found.first]]
+    changed = replace(
+        found,
+        mass=found.mass * heavier[found.crystal],
+        values=found.values * factor[:, None, None],
+    )
+    varied = told._replace(stretch=soft, heavier=heavier)
+    assert LatticeLoss()(changed, varied, all_q=True)["matrix"] < 1e-3
+    assert LatticeLoss()(changed, told, all_q=True)["matrix"] > 1e-2
+
+
+def test_gradients_of_the_loss(net, lesson):
+    graph, told = lesson
+    found = net.force_constants(graph)
+    # Modes at rest stay at rest: there |ω − ω*| has no slope.
+    moving = [label.q.abs().sum(-1) > 0 for label in told.labels]
+    labels = [
+        label._replace(q=label.q[some], square=label.square[some])
+        for label, some in zip(told.labels, moving, strict=True)
+    ]
+    told = told._replace(labels=tuple(labels))
+    start = found.values.detach() * 1.1
+
+    def loss(values):
+        terms = LatticeLoss()(replace(found, values=values), told, all_q=True)
+        return torch.stack(list(terms.values())).sum()
+
+    values = start.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(values), values)
+    way = slope * start.norm() / slope.norm()
+    step = 1e-3
+    with torch.no_grad():
+        rise = loss(start + step * way) - loss(start - step * way)
+    torch.testing.assert_close((slope * way).sum(), rise / (2 * step), rtol=0.02, atol=1e-3)
+
+
+def test_examples_join_rows_and_others(net, folder, rows):
+    labels, _ = read_force_constants(folder, rows)
+    examples = Examples.of(rows, net.cutoff, labels)
+    assert len(examples) == 3
+    assert [taught is None for taught in examples.taught] == [False, True, False]
+    batch = examples.batch([2, 1, 0])
+    assert batch.target.isnan().any(-1).tolist() == [True, False, False]
+    assert batch.lesson.crystals.tolist() == [0, 2]
+    varied = Variation(torch.full((3,), 1.01), torch.ones(3)).of(batch, torch.tensor(GRID))
+    torch.testing.assert_close(varied.graph.cell, 1.01 * batch.graph.cell)
