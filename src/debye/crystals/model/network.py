@@ -285,7 +285,9 @@ class PhononNet(nn.Module):
         self.density: DensityHead | None = None
         if "force_constants" in heads:
             pairs = PositivePairs if positive else FreePairs
-            decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, dropout)
+            # Noise of free force constants adds up: nothing pushes it back.
+            silenced = dropout if positive else 0.0
+            decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, silenced)
             self.force_constant_head = ForceConstantHead(decoder, scalars, self.frequency, q_points)
         if "density" in heads:
             corrects = "force_constants" in heads

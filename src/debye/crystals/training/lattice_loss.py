@@ -24,6 +24,8 @@ ROUND = (15.0 / FORCE_CONSTANT_TO_CM1) ** 2
 """ω² of 15 cm⁻¹, eV/(Å² u), below which the root is bent straight: it has no slope at zero."""
 SOFT, SOFTER = 40.0, 0.2
 """cm⁻¹, and a fraction of ω̄, by which errors are divided."""
+LOW = 30.0
+"""cm⁻¹ at which errors begin to count relative to the frequency."""
 GRUNEISEN = 1.55
 """−d ln ω / d ln V of the universal potential that taught, 1.54 ± 0.37."""
 
@@ -108,7 +110,7 @@ class LatticeLoss:
       blocks on the diagonal, cm⁻¹;
     - frequency: mean |ω − ω*| at some of the label's wave vectors, imaginary modes as negative
       numbers, cm⁻¹;
-    - low: mean |ω − ω*| / (|ω*| + 60 cm⁻¹), for which sound is as much as stretching.
+    - low: mean |ω − ω*| / (|ω*| + `LOW`), for which sound is as much as stretching.
 
     Attributes:
         matrix: Weight of the first.
@@ -144,7 +146,7 @@ class LatticeLoss:
         matrix, mean = self._matrix(natural, lesson)
         off = differences(natural, lesson, None if all_q else self.q_points)
         frequency = torch.stack([error.abs().mean() for error, _ in off])
-        low = torch.stack([(error / (omega.abs() + 60)).abs().mean() for error, omega in off])
+        low = torch.stack([(error / (omega.abs() + LOW)).abs().mean() for error, omega in off])
         trust = torch.tensor([label.trust for label in lesson.labels]).to(matrix)
         soft = trust / (SOFT + SOFTER * mean)
         return {
