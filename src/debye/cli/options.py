@@ -283,32 +283,10 @@ SplitFile = Annotated[
         "--split", callback=read_path, help="CSV of mp_id and split (train, valid, test)."
     ),
 ]
-Lattices = Annotated[
-    Path | None,
-    typer.Option(
-        "--force-constants",
-        callback=read_path,
-        help="Folder of force constants to teach too: NAME.npz with numbers, cell, positions, "
-        "supercell and fc.",
-        show_default=False,
-    ),
-]
 Subset = Annotated[
     str | None,
     typer.Option("--subset", help="Which part of the split to use.", show_default="valid"),
 ]
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", help="Passes over the data, instead of the config's.")
-]
-Deterministic = Annotated[
-    bool,
-    typer.Option(
-        "--deterministic/--no-deterministic",
-        help="Insist on algorithms that repeat to the last bit.",
-    ),
-]
-Folds = Annotated[int, typer.Option("--folds", help="Parts of the rows, each left out in turn.")]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time.")]
 
 # Screening.
 

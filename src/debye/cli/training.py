@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from debye.cli import options as opt
 from debye.cli.console import (
@@ -29,6 +31,7 @@ from debye.cli.inputs import (
     writable,
 )
 from debye.cli.output import draw
+from debye.cli.paths import read_path
 from debye.cli.stopping import graceful_stop
 from debye.core.files import atomic_write, folder, read_toml
 from debye.core.records import SCHEMA
@@ -43,18 +46,41 @@ if TYPE_CHECKING:
     from debye.crystals.training.evaluate import Evaluation
     from debye.crystals.training.run import TrainingRun
 
+Lattices = Annotated[
+    Path | None,
+    typer.Option(
+        "--force-constants",
+        callback=read_path,
+        help="Folder of force constants to teach too: NAME.npz with numbers, cell, positions, "
+        "supercell and fc.",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Passes over the data, instead of the config's.")
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic/--no-deterministic",
+        help="Insist on algorithms that repeat to the last bit.",
+    ),
+]
+Folds = Annotated[int, typer.Option("--folds", help="Parts of the rows, each left out in turn.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Trainings at a time.")]
+
 
 def train(
     data: opt.Data,
     output: opt.Output,
     split: opt.SplitFile = None,
     config: opt.Config = None,
-    force_constants: opt.Lattices = None,
-    epochs: opt.Epochs = None,
+    force_constants: Lattices = None,
+    epochs: Epochs = None,
     seed: opt.OptionalSeed = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
-    deterministic: opt.Deterministic = True,
+    deterministic: Deterministic = True,
     device: opt.Device = "auto",
 ) -> int:
     """Train the network on labelled crystals.
@@ -263,9 +289,9 @@ def ensemble(
     data: opt.Data,
     output: opt.Output,
     config: opt.Configs,
-    force_constants: opt.Lattices = None,
-    folds: opt.Folds = 5,
-    jobs: opt.Jobs = 1,
+    force_constants: Lattices = None,
+    folds: Folds = 5,
+    jobs: Jobs = 1,
     overwrite: opt.Overwrite = False,
 ) -> int:
     """Cross-validate, and keep the networks as an ensemble.
