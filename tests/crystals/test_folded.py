@@ -14,8 +14,10 @@ from debye.crystals.graph import Graph
 from debye.crystals.lattice.folded import FoldedForceConstants
 from debye.crystals.model.network import PhononNet
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import Examples
 from debye.crystals.training.lattice_loss import GRUNEISEN, LatticeLoss, differences, rmse
+from debye.crystals.training.run import TrainingRun
 from debye.crystals.training.variations import Variation
 from debye.errors import InputError
 
@@ -293,5 +295,30 @@ def test_examples_join_rows_and_others(net, folder, rows):
     batch = examples.batch([2, 1, 0])
     assert batch.target.isnan().any(-1).tolist() == [True, False, False]
     assert batch.lesson.crystals.tolist() == [0, 2]
+    # What a stretched lattice takes beyond the cutoff stays a pair.
     varied = Variation(torch.full((3,), 1.01), torch.ones(3)).of(batch, torch.tensor(GRID))
     torch.testing.assert_close(varied.graph.cell, 1.01 * batch.graph.cell)
+
+
+def test_a_training_learns_force_constants(net, folder, rows, tmp_path):
+    """Stretched lattices and scaled masses among them."""
+    labels, _ = read_force_constants(folder, rows)
+    settings = Settings.from_tables(
+        {
+            "batch_size": 2,
+            "network": {"heads": ["force_constants", "density"], "channels": 8, "hidden": 16},
+            "recipe": {"epochs": 12, "peak_rate": 0.02, "warmup": 0.1},
+            "strain": {"fraction": 1.0},
+        }
+    )
+    train, valid = rows.take(["other"]), rows.take(["salt"])
+    run = TrainingRun(train, valid, tmp_path / "run", settings, labels=labels)
+    assert len(run.examples) == 2
+    for _ in run.steps():
+        pass
+    assert run.history[-1].train_loss < 0.3 * run.history[0].train_loss
+    assert run.history[-1].valid_frequency > 0
+    again = TrainingRun(train, valid, tmp_path / "run", settings, labels=labels, resume=True)
+    assert again.finished
+    with pytest.raises(InputError, match="the validation rows"):
+        TrainingRun(train, valid, tmp_path / "run", settings, resume=True)

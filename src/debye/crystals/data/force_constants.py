@@ -43,6 +43,8 @@ MODES = 600
 """Modes of each coordinate, about, by which a spectrum is compared."""
 MOST_CELLS = 100_000
 """Of a supercell."""
+MOST_BYTES = 2**30
+"""Of an array."""
 APART = 1e-3
 """Å by which a site may lie beside that of the row of its name."""
 
@@ -186,17 +188,24 @@ def _folded(file: Path, row: Crystal | None) -> FoldedForceConstants:
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file; pickled ones are refused."""
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            lacking = [name for name in ARRAYS if name not in archive]
-            if lacking:
-                raise _unusable(file, f"it lacks the array {lacking[0]}")
-            found = {name: archive[name] for name in ARRAYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        with zipfile.ZipFile(file) as archive:
+            found = {name: _array(archive, name) for name in ARRAYS}
+    except KeyError as error:
+        raise _unusable(file, str(error.args[0])) from None
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise _unusable(file, str(error)) from None
     for name, array in found.items():
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             raise _unusable(file, f"its {name} holds no finite numbers")
     return found
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of an archive, if it is not larger than a label can be."""
+    if archive.getinfo(f"{name}.npy").file_size > MOST_BYTES:
+        raise ValueError(f"{name} is larger than {MOST_BYTES:.0e} bytes")
+    with archive.open(f"{name}.npy") as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
 
 
 def _check_same(file: Path, crystal: Crystal, row: Crystal) -> None:

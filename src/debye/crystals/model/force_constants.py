@@ -86,7 +86,6 @@ class PairDecoder(nn.Module):
 
     def forward(self, features: Features, graph: Graph) -> ForceConstants:
         """The force constants of a batch."""
-        graph = graph.within(self.cutoff)
         pair = graph.one_way()
         i, j, vector = graph.center[pair], graph.other[pair], graph.vector[pair]
         r = vector.norm(dim=-1)
