@@ -77,6 +77,9 @@ class LatticeLabel:
                 force constants is another, by a mean squared error above `AGREEING`, the crystal
                 counts in inverse proportion.
             seed: Of the wave vectors.
+
+        Raises:
+            InputError: A mode is impossibly fast, or none lies within the view of the spectrum.
         """
         pairs = folded.unfolded()
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
