@@ -150,8 +150,8 @@ def test_labels_of_rows_and_of_others(folder, rows):
     labels, failed = read_force_constants(folder, rows)
     assert set(labels) == {"salt", "wurtzite"}
     assert not failed
-    assert labels["wurtzite"].trust == 1
-    assert labels["salt"].trust < 1  # a hump is not the spectrum of random force constants
+    assert labels["wurtzite"].weight == 1
+    assert labels["salt"].weight < 1  # a hump is not the spectrum of random force constants
     for label in labels.values():
         modes = squares(label.folded.unfolded(), label.q.double().unsqueeze(0))[0]
         torch.testing.assert_close(label.square.double(), modes, rtol=1e-4, atol=1e-6)

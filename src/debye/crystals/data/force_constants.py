@@ -57,13 +57,13 @@ class LatticeLabel:
         folded: The force constants.
         q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
         square: (Q, 3n) ω² there, ascending, eV/(Å² u), for natural masses.
-        trust: Weight of the crystal, 0 … 1.
+        weight: Weight of the crystal, 0 … 1.
     """
 
     folded: FoldedForceConstants
     q: Tensor
     square: Tensor
-    trust: float = 1.0
+    weight: float = 1.0
 
     @classmethod
     def of(
@@ -84,8 +84,8 @@ class LatticeLabel:
         pairs = folded.unfolded()
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
         square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
-        trust = 1.0 if density is None else min(1.0, AGREEING / max(apart(pairs, density), 1e-9))
-        return cls(folded, q.float(), square.float(), trust)
+        weight = 1.0 if density is None else min(1.0, AGREEING / max(apart(pairs, density), 1e-9))
+        return cls(folded, q.float(), square.float(), weight)
 
 
 def _wave_vectors(exact: Tensor, rng: np.random.Generator) -> Tensor:

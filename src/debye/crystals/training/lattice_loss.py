@@ -42,7 +42,7 @@ class Taught(NamedTuple):
     """(S,) site of its column."""
     q: Tensor
     square: Tensor
-    trust: float
+    weight: float
 
     def to(self, device: torch.device | str) -> Taught:
         """The same on another device."""
@@ -72,7 +72,7 @@ class Taught(NamedTuple):
             site.repeat_interleave(cells).repeat(n),
             label.q,
             label.square,
-            label.trust,
+            label.weight,
         )
 
 
@@ -147,12 +147,12 @@ class LatticeLoss:
         off = differences(natural, lesson, None if all_q else self.q_points)
         frequency = torch.stack([error.abs().mean() for error, _ in off])
         low = torch.stack([(error / (omega.abs() + LOW)).abs().mean() for error, omega in off])
-        trust = torch.tensor([label.trust for label in lesson.labels]).to(matrix)
-        soft = trust / (SOFT + SOFTER * mean)
+        weight = torch.tensor([label.weight for label in lesson.labels]).to(matrix)
+        soft = weight / (SOFT + SOFTER * mean)
         return {
             "matrix": self.matrix * (soft * matrix).sum() / found.n_crystals,
             "frequency": self.frequency * (soft * frequency).sum() / found.n_crystals,
-            "low": self.low * (trust * low).sum() / found.n_crystals,
+            "low": self.low * (weight * low).sum() / found.n_crystals,
         }
 
     def _matrix(self, found: ForceConstants, lesson: Lesson) -> tuple[Tensor, Tensor]:
