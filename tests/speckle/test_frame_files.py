@@ -177,6 +177,25 @@ def test_frames_are_found_by_name_and_by_custom(layout, tmp_path):
     assert torch.equal(load_frames(tmp_path / "f.h5").data[0], torch.from_numpy(CLEAN).float())
 
 
+@pytest.mark.parametrize("step", [0.5, 1.0])
+def test_times_beside_a_link_to_the_frames_are_theirs(step, tmp_path):
+    """NXdata shows the detector's frames by a link, and has their time axis."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file[f"{DETECTOR}/data"] = CLEAN
+        file[f"{DETECTOR}/frame_time"] = 0.5
+        shown = file.create_group("/entry/plot")
+        shown.attrs["signal"] = "counts"
+        shown["counts"] = h5py.SoftLink(f"/{DETECTOR}/data")
+        shown["time"] = np.arange(len(CLEAN)) * step
+        shown["time"].attrs["units"] = "s"
+    if step == 0.5:
+        assert Stack.open(path).stated.times.tolist() == [0.5 * k for k in range(len(CLEAN))]
+        return
+    with pytest.raises(InputError, match="its time axis says 1 s"):
+        Stack.open(path)
+
+
 def test_of_several_datasets_one_is_to_be_named(tmp_path):
     path = write(tmp_path / "f.h5", times=None, name="a/b")
     with h5py.File(path, "r+") as file:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, TiffImagePlugin
 from stacks import SIDE, simulated, write_npy
 
+import debye
 from debye.errors import InputError
 from debye.speckle.data.poni import read_poni
 from debye.speckle.data.read_results import read_results
@@ -256,6 +257,21 @@ def test_the_detector_of_an_entry_is_found_whatever_its_name(others, tmp_path):
     assert want.wavelength == pytest.approx(1.5)
     assert (stack.geometry, stack.frame_time) == (want, 1e-3)
     assert int((~stack.mask).sum()) == SIDE
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"distance": 5000.0}, "give it in m"),
+        ({"pixel": 75.0}, "give it in m"),
+        ({"pixel": (75e-6, 75.0)}, "give it in m"),
+        ({"energy": 8000.0}, "give it in keV"),
+    ],
+)
+def test_numbers_in_another_unit_are_refused(option, words):
+    frames = np.random.default_rng(0).poisson(2.0, (5, 32, 32))
+    with pytest.raises(InputError, match=words):
+        debye.correlate(frames, rings=2, **option)
 
 
 def test_no_tilt_is_no_tilt_and_a_tilt_is_kept(tmp_path):

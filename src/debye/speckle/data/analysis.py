@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.data.cxi import DISTANCE, ENERGY, PIXEL
 from debye.speckle.data.quality import Examined
 from debye.speckle.data.stack import Stack
 from debye.speckle.values import Numbers
@@ -22,6 +23,7 @@ from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry, wavelength_of
 from debye.speckle.xpcs.qmap import QMap, make_qmap
 from debye.speckle.xpcs.twotime import TwoTimer
+from debye.units import E
 
 NEAR = 3.0
 """Pixels within which a centre is good enough: 2 are harmless, 10 make g2 end at 1.25."""
@@ -98,6 +100,7 @@ class Analysis:
             notify(
                 f"the beam's centre {x:g},{y:g} lies outside the frame of {wide} × {tall} pixels"
             )
+        self._check_units()
         wavelength = stated.wavelength if self.energy is None else wavelength_of(self.energy)
         return Geometry(
             *centre,
@@ -107,6 +110,23 @@ class Analysis:
             tilt=stated.tilt,
             dq=stated.dq,
         )
+
+    def _check_units(self) -> None:
+        """Refuse lengths and energies that no beamline has, whose unit is another."""
+        sides = self.pixel if isinstance(self.pixel, tuple) else (self.pixel,)
+        for name, unit, kind, scale, values in (
+            ("distance", "m", DISTANCE, 1.0, (self.distance,)),
+            ("pixel", "m", PIXEL, 1.0, sides),
+            ("energy", "keV", ENERGY, 1e3 * E, (self.energy,)),
+        ):
+            least, most = kind.least / scale, kind.most / scale
+            for value in values:
+                if value is not None and value > 0 and not least <= value <= most:
+                    raise InputError(
+                        f"cannot use {name} = {value:g} {unit}",
+                        why=f"a {kind.name} lies between {least:.3g} and {most:.3g} {unit}",
+                        fix=f"give it in {unit}",
+                    )
 
     def qmap(self, geometry: Geometry, mask: Tensor, notify: Notify = unheard) -> QMap:
         """The bins.

@@ -122,6 +122,22 @@ def homes(file: h5py.File, name: str) -> list[str]:
     return list(dict.fromkeys((*known, *(detectors if len(detectors) == 1 else []))))
 
 
+def _plots(file: h5py.File, name: str) -> list[str]:
+    """The groups of a dataset's entry that show it by a link, as NXdata does, with its axes."""
+    top = "/" + name.strip("/").split("/")[0]
+    entry, found = file.get(top), []
+    for key in list(entry)[:50] if isinstance(entry, h5py.Group) else ():
+        group = entry.get(key, getlink=True)
+        if not isinstance(group, h5py.HardLink) or not isinstance(entry[key], h5py.Group):
+            continue
+        signal = entry[key].attrs.get("signal", "")
+        signal = signal.decode(errors="replace") if isinstance(signal, bytes) else str(signal)
+        link = entry[key].get(signal, getlink=True) if signal else None
+        if isinstance(link, h5py.HardLink | h5py.SoftLink) and entry[key].get(signal) == file[name]:
+            found.append(f"{top}/{key}")
+    return found
+
+
 def _is_detector(group: h5py.Group, key: str) -> bool:
     """Whether NeXus calls something a detector."""
     if not isinstance(group.get(key, getlink=True), h5py.HardLink):
@@ -177,7 +193,8 @@ def taken_at(file: h5py.File, name: str, count: int) -> Taken:
     Raises:
         InputError: The times cannot be read.
     """
-    for path in (f"{home}/{clock}" for home in homes(file, name) for clock in CLOCKS):
+    where = (*homes(file, name), *_plots(file, name))
+    for path in (f"{home}/{clock}" for home in where for clock in CLOCKS):
         if path in file and isinstance(file[path], h5py.Dataset) and file[path].ndim == 1:
             times, unit = seconds(exact_times(array(file, path, ndim=(1,))), unit_of(file[path]))
             return Taken(times, unit, is_named=bool(unit_of(file[path])))

@@ -24,6 +24,8 @@ Reader: TypeAlias = Callable[[range], np.ndarray]
 """Gives the frames of some numbers, (time, qy, qx)."""
 IMAGES = (".tif", ".tiff", ".edf", ".cbf", ".img", ".mccd", ".mar3450", ".gb", ".spe", ".pnm")
 """Endings of the files that fabio reads for us; it tells formats by their first bytes."""
+WHOLE = (".h5", ".hdf5", ".nxs", ".cxi", ".npy")
+"""Endings of what holds a whole run, and is given by its name."""
 OTHERS = (b"\x89HDF", b"\x93NUMPY", b"\x1f\x8b", b"BZh")
 """First bytes of what is never handed to fabio: HDF5 and numpy have readers of their own."""
 
@@ -96,12 +98,16 @@ def images_in(folder: Path) -> list[Path]:
     found = [p for p in sorted(folder.iterdir()) if is_image(p) and p.is_file()]
     series = sorted({_series(p) for p in found})
     if len(series) != 1:
+        fix = "name the files of one: FOLDER/NAME_*.tif"
+        if not series:
+            others = [p for p in sorted(folder.iterdir()) if p.suffix in WHOLE]
+            fix = f"name a file in it, such as {others[-1]}" if others else "check the folder"
         raise InputError(
             f"cannot read the frames of {folder}",
             why=f"it holds several series: {', '.join(series[:4])}"
             if series
             else f"it holds no images ({', '.join(IMAGES)})",
-            fix="name the files of one: FOLDER/NAME_*.tif" if series else "check the folder",
+            fix=fix,
         )
     return sorted(found, key=_number)
 

@@ -100,7 +100,9 @@ def _check_alike(runs: Sequence[Correlation], names: list[str]) -> None:
             != first.qmap.shape,
             f"another geometry: {run.qmap.geometry}, not {first.qmap.geometry}": run.qmap.geometry
             != first.qmap.geometry,
-            "another q-map": not _same_bins(run.qmap, first.qmap),
+            f"another q-map{_by_borders(run.qmap, first.qmap)}": not _same_bins(
+                run.qmap, first.qmap
+            ),
             f"a frame time of {run.frame_time:g} s, not {first.frame_time:g}": not np.isclose(
                 run.frame_time, first.frame_time
             ),
@@ -112,8 +114,17 @@ def _check_alike(runs: Sequence[Correlation], names: list[str]) -> None:
                 raise InputError(
                     f"cannot average run {name} with run {names[0]}",
                     why=f"it has {what}",
-                    fix="correlate both with one q-map and geometry, or leave it out",
+                    fix="correlate both with one q-map and geometry (--rings by their borders), or "
+                    "leave it out",
                 )
+
+
+def _by_borders(one: QMap, other: QMap) -> str:
+    """Where rings begin and end, if they are as many and lie elsewhere."""
+    if one.q_edges.shape != other.q_edges.shape or torch.allclose(one.q_edges, other.q_edges):
+        return ""
+    ends = [f"{float(m.q_edges[0]):.4g} … {float(m.q_edges[-1]):.4g}" for m in (one, other)]
+    return f", of rings at q = {ends[0]}, not {ends[1]} {one.unit}"
 
 
 def _same_bins(one: QMap, other: QMap) -> bool:
