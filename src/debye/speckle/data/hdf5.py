@@ -29,8 +29,12 @@ MAX_BYTES = 8 * 2**30
 
 
 @contextmanager
-def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+def open_hdf5(path: str | os.PathLike[str], *, growing: bool = False) -> Iterator[h5py.File]:
     """Open a file for reading, with the compression filters detectors use.
+
+    Args:
+        path: Its name.
+        growing: Whether it may still be written (SWMR).
 
     Raises:
         InputError: The file is missing, no HDF5 file, cut short, or so damaged that reading it ends
@@ -43,7 +47,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise InputError(f"cannot read {path}", why="there is no such file", fix="check the path")
     check(path)
     try:
-        with _opened(path) as file:
+        with _opened(path, growing) as file:
             yield file
     except DebyeError:
         raise
@@ -55,12 +59,13 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         ) from error
 
 
-def _opened(path: Path) -> h5py.File:
-    """A file for reading, also one that is being written for readers to follow (SWMR)."""
+def _opened(path: Path, growing: bool) -> h5py.File:
+    """A file for reading; if it may grow, also one that is written for readers to follow (SWMR)."""
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        if "SWMR" not in str(error) and "already open for write" not in str(error):
+        written = "SWMR" in str(error) or "already open for write" in str(error)
+        if not (growing and written):
             raise
         try:
             return h5py.File(path, "r", libver="latest", swmr=True)
@@ -72,8 +77,8 @@ def _cure(said: str, path: Path) -> str:
     """What helps where HDF5 cannot open a file."""
     if "already open for write" in said or "h5clear" in said:
         return (
-            "it was left open for writing: close the program that writes it, or, if that has "
-            f"crashed, run h5clear -s {path.name} on a copy"
+            "it was left open for writing: close the program that writes it, or --follow it, or, "
+            f"if that has crashed, run h5clear -s {path.name} on a copy"
         )
     if "unable to lock" in said:
         return "another program is writing it: wait until that closes it"

@@ -33,8 +33,8 @@ class Hdf5Frames:
     """
 
     def __init__(self, spec: str, *, growing: bool = False) -> None:
-        self.name, (self.path, inside) = spec, split_name(spec)
-        with open_hdf5(self.path) as file:
+        self.name, (self.path, inside), self.growing = spec, split_name(spec), growing
+        with open_hdf5(self.path, growing=self.growing) as file:
             inside, self.run = _split_run(file, inside)
             self.names, note = find_frames(file, inside)
             if not inside and len(self.names) == 1 and len(also := alike(file, self.names)) > 1:
@@ -93,7 +93,7 @@ class Hdf5Frames:
         Raises:
             InputError: It cannot be read any more.
         """
-        with open_hdf5(self.path) as file:
+        with open_hdf5(self.path, growing=self.growing) as file:
             held = [dataset(file, name, max_bytes=1 << 62) for name in self.names]
 
             def rows_of(rows: range) -> np.ndarray:
