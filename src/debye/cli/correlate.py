@@ -25,7 +25,7 @@ Number = TypeVar("Number", int, float)
 
 def correlate(
     stacks: of.Stacks,
-    output: of.ResultsOfEach = None,
+    output: opt.OptionalOutput = None,
     mask: of.Mask = None,
     centre: of.Centre = None,
     find_centre: of.FindCentre = False,
@@ -50,7 +50,7 @@ def correlate(
     executor: opt.Executor = opt.ExecutorName.LOCAL,
     executor_config: opt.ExecutorConfig = None,
     workers: opt.Workers = None,
-    overwrite: of.Replace = False,
+    overwrite: opt.Overwrite = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> int:
@@ -72,6 +72,12 @@ def correlate(
                 why=f"it is {'not ' * follow}of --follow",
                 fix="leave one of them out" if follow else "add --follow",
             )
+    if "-" in stacks:
+        raise InputError(
+            "cannot read frames from stdin",
+            why="they are read a block at a time, some of them twice",
+            fix="save them to a file, and name it",
+        )
     each = output is not None and (output.is_dir() or not output.suffix) and not average
     if not each:
         fresh(output, overwrite)

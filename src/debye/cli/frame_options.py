@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -86,18 +86,6 @@ FindCentre = Annotated[
     ),
 ]
 
-
-def _results(more: str = "") -> Any:  # noqa: ANN401 - typer's own
-    return typer.Option(
-        "--output",
-        callback=expanded,
-        help=f"Result file to write, by custom x_results.hdf{more}.",
-        show_default=False,
-    )
-
-
-Results = Annotated[Path | None, _results()]
-ResultsOfEach = Annotated[Path | None, _results("; or a folder, of a file for each scan")]
 ResultFiles = Annotated[
     list[Path],
     typer.Argument(
@@ -143,7 +131,7 @@ Power = Annotated[
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option("--temperature", help="Of the sample, K, for a radius.", show_default=False),
+    typer.Option("--temperature", help="Temperature, K."),
 ]
 Viscosity = Annotated[
     float | None,
@@ -176,9 +164,6 @@ Timeout = Annotated[
 Every = Annotated[
     float,
     typer.Option("--every", min=0, help="With --follow: seconds between results on the way."),
-]
-Replace = Annotated[
-    bool, typer.Option("--overwrite", help="Replace OUTPUT, if there is a file of that name.")
 ]
 BadFrames = Annotated[
     str | None,

@@ -243,12 +243,8 @@ PartialName = Annotated[
     Partial, typer.Option("--partial", help="Split the density of states by this.")
 ]
 BasisName = Annotated[Basis, typer.Option("--basis", help="What the amounts are per.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", help="Temperature of thermal quantities, K.")
-]
-OptionalTemperature = Annotated[
-    float | None, typer.Option("--temperature", help="Temperature of thermal quantities, K.")
-]
+Temperature = Annotated[float, typer.Option("--temperature", help="Temperature, K.")]
+OptionalTemperature = Annotated[float | None, typer.Option("--temperature", help="Temperature, K.")]
 Temperatures = Annotated[
     str,
     typer.Option("--temperatures", help="In K, as start:stop:step or with commas between."),

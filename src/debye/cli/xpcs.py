@@ -32,17 +32,17 @@ def fit(
     power: of.Power = None,
     temperature: of.Temperature = None,
     viscosity: of.Viscosity = None,
-    output: of.Results = None,
-    overwrite: of.Replace = False,
+    output: opt.OptionalOutput = None,
+    overwrite: opt.Overwrite = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> int:
-    """Fit relaxation to the g2 of result files: τ by q, its power law, diffusion, radius.
+    """Fit relaxation to the g2 of result files: τ by q, diffusion, radius.
 
     RESULTS are files of `debye correlate`, boost_corr or another program that keeps to the layout
     of APS 8-ID or to NXxpcs. What is not to be trusted is said on stderr: τ outside the delays, a
     bad fit, a parameter at its bound. OUTPUT is a copy of the file with the fit in it, or, with
-    --overwrite, the file itself. With --temperature and --viscosity the radius of spheres is told.
+    --overwrite, the file itself. With --temperature and --viscosity the radius of spheres is given.
     """
     from debye.speckle.data.results import write_fit
 
@@ -87,9 +87,9 @@ def fit(
 
 def average(
     results: of.ResultFiles,
-    output: of.Results = None,
+    output: opt.OptionalOutput = None,
     leave_out: of.LeaveOut = None,
-    overwrite: of.Replace = False,
+    overwrite: opt.Overwrite = False,
     plot: opt.Plot = None,
     as_json: opt.Json = False,
 ) -> int:

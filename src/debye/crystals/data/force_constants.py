@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -192,23 +193,23 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file; pickled ones are refused."""
     try:
         with zipfile.ZipFile(file) as archive:
-            found = {name: _array(archive, name) for name in ARRAYS}
+            found = {name: _array_of(archive, name) for name in ARRAYS}
     except KeyError as error:
-        raise _unusable(file, str(error.args[0])) from None
+        raise _unusable(file, str(error.args[0])) from error
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unusable(file, str(error)) from None
+        raise _unusable(file, str(error)) from error
     for name, array in found.items():
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             raise _unusable(file, f"its {name} holds no finite numbers")
     return found
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+def _array_of(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     """An array of an archive, if it is not larger than a label can be."""
     if archive.getinfo(f"{name}.npy").file_size > MOST_BYTES:
-        raise ValueError(f"{name} is larger than {MOST_BYTES:.0e} bytes")
-    with archive.open(f"{name}.npy") as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+        raise zipfile.BadZipFile(f"{name} is larger than {MOST_BYTES:.0e} bytes")
+    held = BytesIO(archive.read(f"{name}.npy"))
+    return np.asarray(np.lib.format.read_array(held, allow_pickle=False))
 
 
 def _check_same(file: Path, crystal: Crystal, row: Crystal) -> None:

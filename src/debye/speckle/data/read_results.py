@@ -324,7 +324,11 @@ def _delays(file: Any, name: str, frame_time: float) -> Tensor:  # noqa: ANN401 
 def _json(file: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - as above
     """A record in a file; empty where there is none, or it is damaged."""
     try:
-        found = json.loads(text(file, name)) if name in file else {}
+        held = text(file, name) if name in file else "{}"
+    except InputError:
+        return {}
+    try:
+        found = json.loads(held)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
