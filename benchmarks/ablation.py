@@ -115,8 +115,10 @@ def variants() -> Iterator[tuple[str, dict[str, object], float, type[TrainingRun
         yield f"l_max = {l_max}", {"l_max": l_max}, 1.0, TrainingRun
     yield "not equivariant", {}, 1.0, PlainRun
     yield "not equivariant, turned", {}, 1.0, TurnedRun
-    yield "force constants alone", {"heads": ["force_constants"]}, 1.0, TrainingRun
-    yield "force constants and density", {"heads": ["force_constants", "density"]}, 1.0, TrainingRun
+    squares = {"positive": True, "r_pairs": 5.0}
+    alone, both = {"heads": ["force_constants"]}, {"heads": ["force_constants", "density"]}
+    yield "force constants alone", alone | squares, 1.0, TrainingRun
+    yield "force constants and density", both | squares, 1.0, TrainingRun
 
 
 def settings_of(changes: dict[str, object]) -> Settings:
