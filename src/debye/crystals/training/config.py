@@ -50,6 +50,12 @@ class Settings:
     def __post_init__(self) -> None:
         check_numbers("[network]", self.network, NETWORK_RANGES)
         _check_heads(self.network.get("heads", ["density"]), self.network.get("l_max", 2))
+        if not isinstance(positive := self.network.get("positive", False), bool):
+            raise InputError(
+                f"[network] positive is {positive!r}",
+                why="it says whether force constants are squares",
+                fix="write positive = true, or false",
+            )
         for key, value in self.data.items():
             if not isinstance(value, str):
                 raise InputError(
