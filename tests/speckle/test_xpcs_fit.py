@@ -98,6 +98,15 @@ def test_a_wrong_model_is_called_bad_and_a_slow_decay_out_of_reach():
     assert all("lies outside the delays" in note for note in notes)
 
 
+def test_a_free_baseline_under_a_long_decay_is_told():
+    last = float(FOUND.time[-1])
+    slow = exact("single", [(1.0, 0.4, last / 3)] * 4)
+    assert all("a free baseline may take part" in note for note in fit(slow, "single").notes)
+    assert len(fit(slow, "single").notes) == 4
+    assert fit(slow, "single", fixed={"baseline": 1.0}).notes == ()
+    assert fit(exact("single", [(1.0, 0.4, last / 8)] * 4), "single").notes == ()
+
+
 def test_what_the_data_do_not_tell_is_told():
     """A single exponential says nothing of a second one."""
     notes = fit(exact("single", TRUE["single"], noise=0.01), "double").notes

@@ -27,6 +27,8 @@ from debye.speckle.xpcs.problems import (
     restricted,
 )
 
+SEEN = 4
+"""Relaxation times that the delays must span for a free baseline to be seen."""
 BAD = 1e-3
 """p-value below which a fit is called bad."""
 
@@ -239,11 +241,17 @@ class _Fitted(NamedTuple):
         if self.failure:
             return [self.failure]
         notes, (first, last) = [], self.span
+        free = [p.name for p in parameters if p.low < p.high]
         tau = float(self.values[model.names.index("tau")]) if "tau" in model.names else first
         if not first <= tau <= last:
             notes.append(
                 f"τ = {tau:.3g} {unit} lies outside the delays, {first:.3g} … {last:.3g} {unit}: "
                 "its value is the model's word alone"
+            )
+        elif tau > last / SEEN and "baseline" in free:
+            notes.append(
+                f"τ = {tau:.3g} {unit} is long for delays to {last:.3g} {unit}: a free baseline "
+                "may take part of the decay; fix baseline=1, or take more frames"
             )
         if "tau" in model.names:
             spread = self.replicas[:, model.names.index("tau")]
