@@ -77,7 +77,7 @@ def read_born(path: str | os.PathLike[str], crystal: Crystal) -> BornCharges:
         ...     _ = file.write("default\n2.4 0 0 0 2.4 0 0 0 2.4\n"
         ...                    "1.1 0 0 0 1.1 0 0 0 1.1\n-1.1 0 0 0 -1.1 0 0 0 -1.1\n")
         ...     file.flush()
-        ...     read_born(file.name, salt).charges[:, 0, 0].tolist()
+        ...     read_born(file.name, salt).charges[:, 0, 0].round(decimals=6).tolist()
         [1.1, -1.1]
     """
     source = as_path(path)

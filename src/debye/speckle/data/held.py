@@ -92,7 +92,7 @@ class HeldStack(Stack):
 
         Example:
             >>> frames = Frames(np.ones((5, 8, 8)), np.arange(5) * 0.1)
-            >>> HeldStack.of(frames, frames=slice(1, None)).frame_time
+            >>> round(HeldStack.of(frames, frames=slice(1, None)).clock.interval, 6)
             0.1
         """
         source = HeldFrames(held, run, name)
