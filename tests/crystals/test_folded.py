@@ -1,5 +1,6 @@
 """Force constants of supercells: folded, unfolded, read as labels, and taught."""
 
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -196,6 +197,18 @@ def test_damaged_files_are_left_out(folder, rows):
     labels, failed = read_force_constants(folder, rows)
     assert set(labels) == {"wurtzite"}
     assert len(failed) == 2
+
+
+@pytest.mark.parametrize("header", [b"{'descr': '<f8', 'shape': (2,", b"{'a' 'b'", b"x" * 20])
+def test_a_header_that_is_no_python_is_refused(folder, rows, header):
+    """numpy parses headers of arrays as literals, and raises what Python's parser does."""
+    with zipfile.ZipFile(folder / "salt.npz", "w") as archive:
+        for name in ("numbers", "cell", "positions", "supercell", "fc"):
+            length = len(header).to_bytes(2, "little")
+            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + length + header)
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"wurtzite"}
+    assert "salt.npz" in failed[0].error.what
 
 
 def test_a_folder_without_force_constants(tmp_path, rows):

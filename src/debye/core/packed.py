@@ -9,6 +9,7 @@ import bz2
 import gzip
 import io
 import lzma
+import tokenize
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
@@ -25,6 +26,19 @@ MEMORY = 2**28
 """Bytes that the dictionary of an .xz file may take."""
 
 _MAGIC = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz"}
+HEADER_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+    tokenize.TokenError,
+)
+"""What numpy raises of damaged headers of arrays, which it parses as Python's literals."""
 _DAMAGED = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 

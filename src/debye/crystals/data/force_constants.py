@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from debye.core.packed import HEADER_DAMAGE
 from debye.crystals.data.labels import Collection, published_recipe
 from debye.crystals.lattice.dos import SIGMA, low_discrepancy, spectrum_of_modes
 from debye.crystals.lattice.folded import FoldedForceConstants
@@ -196,7 +197,7 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
             found = {name: _array_of(archive, name) for name in ARRAYS}
     except KeyError as error:
         raise _unusable(file, str(error.args[0])) from error
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (*HEADER_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise _unusable(file, str(error)) from error
     for name, array in found.items():
         if array.dtype.kind not in "iuf" or not np.isfinite(array).all():

@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from debye.core.packed import HEADER_DAMAGE
 from debye.errors import InputError
 from debye.speckle.data.hdf5 import MAX_BYTES
 from debye.speckle.data.images import Reader
@@ -19,20 +20,7 @@ from debye.speckle.data.locate import split_name
 from debye.speckle.data.saturation import full_of
 from debye.speckle.data.stated import Stated
 
-DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+DAMAGE = (*HEADER_DAMAGE, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What zipfile, its codecs and numpy raise of damaged archives."""
 
 

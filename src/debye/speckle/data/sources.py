@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from debye.core.packed import inner_name
+from debye.core.packed import HEADER_DAMAGE, inner_name
 from debye.errors import InputError
 from debye.speckle.data.detector import FILE
 from debye.speckle.data.hdf5 import array, open_hdf5
@@ -37,19 +36,6 @@ MASKS = (
 """Where masks lie in which 0 is a good pixel."""
 GOOD_IS_ONE = ("/xpcs/qmap/mask", "/qmap/mask", "/xpcs/mask", "/data/mask")
 """Where 8-ID has masks."""
-NPY_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    MemoryError,
-    tokenize.TokenError,
-)
-"""What numpy raises of damaged headers, which it parses as Python's literals."""
 
 
 class Source(Protocol):
@@ -131,7 +117,7 @@ def mapped(path: Path) -> np.ndarray:
         raise InputError(
             f"cannot read {path}", why="there is no such file", fix="check the path"
         ) from None
-    except NPY_DAMAGE as error:
+    except HEADER_DAMAGE as error:
         raise InputError(
             f"cannot read {path}",
             why=str(error).split("\n")[0] or "it is damaged",
