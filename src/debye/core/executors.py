@@ -18,8 +18,15 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 EXECUTORS = ("local", "parsl", "dask")
 
@@ -78,6 +86,30 @@ class ExecutorPool:
         except BrokenExecutor:
             self._executor = self.open(self._stack)
             return self._executor.submit(work, *args)
+
+    def landed(self, flying: dict[Future[Result], Item]) -> Generator[Result, None, list[Item]]:
+        """Wait for work in flight and yield what has come back, which is in flight no more.
+
+        Where a worker has died, all is awaited: others' work may be lost with it, and what is done
+        again must be alone, to tell what kills.
+
+        Args:
+            flying: What is in work, and what it is of.
+
+        Returns:
+            What was lost.
+        """
+        lost: list[Item] = []
+        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+        while done:
+            for future in done:
+                item = flying.pop(future)
+                try:
+                    yield future.result()
+                except self.lost:
+                    lost.append(item)
+            done = set(wait(flying).done) if lost else set()
+        return lost
 
 
 def cores() -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial as partial_of
@@ -386,17 +386,7 @@ def _landed(
     notify: Callable[[str], None],
 ) -> Iterator[Report]:
     """Reports of what has come back; what was lost is done again, alone."""
-    done, _ = wait(flying, return_when=FIRST_COMPLETED)
-    lost: list[Shard] = []
-    while done:
-        for future in done:
-            shard = flying.pop(future)
-            try:
-                yield future.result()
-            except executor.lost:
-                lost.append(shard)
-        # With one worker lost, others' shards may be; and what follows must be alone to tell.
-        done = set(wait(flying).done) if lost else set()
+    lost = yield from executor.landed(flying)
     if stopping():  # the signal that asks for a stop may have ended the workers as well
         return
     if lost:

@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -216,17 +216,7 @@ def _landed(
     notify: Notify,
 ) -> Iterator[ScanReport]:
     """Reports of what has come back; what was lost is done again, alone."""
-    done, _ = wait(flying, return_when=FIRST_COMPLETED)
-    lost: list[ScanJob] = []
-    while done:
-        for future in done:
-            job = flying.pop(future)
-            try:
-                yield future.result()
-            except pool.lost:
-                lost.append(job)
-        # With one worker lost, others' scans may be; and what follows must be alone to tell.
-        done = set(wait(flying).done) if lost else set()
+    lost = yield from pool.landed(flying)
     if stopping():  # the signal that asks for a stop may have ended the workers as well
         return
     if lost:
