@@ -22,6 +22,7 @@ from debye.speckle.data.frames import MODELS, Frames, Window, fitted_gain
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
 from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, set_vector, to_vector
+from debye.speckle.fitting.prior import Prior, ridge
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.values import OneLine, expect, optional
@@ -215,6 +216,8 @@ class Fitting:
         experiment: Holds the system; fitted in place.
         data: The frames to fit.
         plan: How.
+        prior: What Gauss–Newton shall know of the parameters beforehand, in their order; the
+            plan's ridge if None.
 
     Raises:
         InputError: The likelihood is unknown.
@@ -223,6 +226,7 @@ class Fitting:
     experiment: Experiment
     data: Frames
     plan: Plan
+    prior: Prior | None = field(default=None, repr=False)
     stage: int = 0
     """Stage it stands in."""
     done: int = 0
@@ -270,7 +274,7 @@ class Fitting:
             self.mask,
             self.likelihood,
             damping=self.damping,
-            ridge=self.plan.ridge,
+            prior=self.prior or ridge(self.plan.ridge, check_size(self.experiment)),
         )
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
             self.damping, self.curvature = fit.damping, fit.curvature

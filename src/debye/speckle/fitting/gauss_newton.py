@@ -20,6 +20,7 @@ from torch.func import functional_call, jvp, vmap
 
 from debye.core.training import Step
 from debye.errors import ComputationError, InputError
+from debye.speckle.fitting.prior import Prior, ridge
 from debye.speckle.scattering.noise import Likelihood
 
 Piece = TypeVar("Piece")
@@ -85,7 +86,8 @@ class GaussNewton(Generic[Piece]):
         likelihood: How λ and n are compared.
         damping: Levenberg–Marquardt damping to start from.
         chunk: Coefficients differentiated together; smaller takes less memory.
-        ridge: Strength of a pull of all coefficients towards 0, for those the data leave open.
+        prior: What is known of the parameters beforehand, in the order of `to_vector`; flat if
+            None. Its cost adds to the summed loss, which of counts is in natural units.
 
     Raises:
         InputError: The model has no parameters, or too many.
@@ -106,14 +108,16 @@ class GaussNewton(Generic[Piece]):
     likelihood: Likelihood
     damping: float = 1e-3
     chunk: int = 32
-    ridge: float = 0.0
+    prior: Prior | None = None
     curvature: Tensor = field(init=False)
-    """JᵀJ summed over all pixels at the last step: the inverse of the coefficients' covariance."""
+    """JᵀJ summed over all pixels at the last step, and the prior's precision: the inverse of the
+    coefficients' covariance."""
     steps: int = 0
 
     def __post_init__(self) -> None:
         size = check_size(self.model, most=2000)
         self.curvature = torch.zeros(size, size, dtype=torch.float64)
+        self.known = self.prior or ridge(0.0, size)
 
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
         """λ of a piece with the coefficients ``vector``."""
@@ -121,7 +125,7 @@ class GaussNewton(Generic[Piece]):
 
     @torch.no_grad()
     def loss(self, vector: Tensor, pieces: Sequence[Piece]) -> float:
-        """Mean loss per open pixel, ridge included; infinite where the solve fails."""
+        """Mean loss per open pixel, prior included; infinite where the solve fails."""
         total, count = 0.0, 0
         for piece in pieces:
             try:
@@ -130,14 +134,13 @@ class GaussNewton(Generic[Piece]):
                 return math.inf
             value = self.likelihood.loss(rate.double(), n.double()) * self.mask
             total, count = total + float(value.sum()), count + int(self.mask.expand_as(n).sum())
-        result = (total + 0.5 * self.ridge * float(vector.square().sum())) / count
+        result = (total + self.known.cost(vector)) / count
         return result if math.isfinite(result) else math.inf
 
     @torch.no_grad()
     def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
-        """Curvature JᵀJ and gradient Jᵀr of the summed loss."""
-        H = self.ridge * torch.eye(len(vector), dtype=torch.float64, device=vector.device)
-        g = self.ridge * vector
+        """Curvature JᵀJ and gradient Jᵀr of the summed loss, prior included."""
+        H, g = self.known.precision.to(vector), self.known.slope(vector)
         basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
         for piece in pieces:
 

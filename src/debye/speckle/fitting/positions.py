@@ -10,7 +10,8 @@ from torch.func import jvp
 
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.gauss_newton import GaussNewton, quiet_torch
+from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, quiet_torch
+from debye.speckle.fitting.prior import ridge
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import SQUARES, Likelihood
 
@@ -61,9 +62,11 @@ def fit_positions(system: System, positions: Tensor, times: Tensor, solver: Solv
     """
     short = Path(positions[:-1], times[:2], positions[None, 1:])
     whole = Path(positions[:1], times, positions[1:, None])
+    model = Paths(system, solver)
+    weak = ridge(1e-6, check_size(model))
     for path in (short, whole):
         fit: GaussNewton[Path] = GaussNewton(
-            Paths(system, solver), lambda path: path.recorded, torch.ones(1), SQUARES, ridge=1e-6
+            model, lambda path: path.recorded, torch.ones(1), SQUARES, prior=weak
         )
         for _ in fit.run([path], 30):
             pass
