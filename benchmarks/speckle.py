@@ -16,8 +16,9 @@ from multiprocessing import get_context
 import torch
 
 from debye.speckle.data.frames import simulate
+from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import MexicanHat
-from debye.speckle.dynamics.learnable import Kernel, RadialNetwork, RadialSpline
+from debye.speckle.dynamics.learnable import RadialNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto, Swarm
 from debye.speckle.fitting.fit import Experiment, Plan, Stage

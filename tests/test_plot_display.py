@@ -18,7 +18,7 @@ from debye.errors import InputError
 from debye.plot import new_figure
 from debye.plot.display import html, plotted
 from debye.speckle.data.frames import Frames
-from debye.speckle.dynamics.learnable import Kernel
+from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto
 from debye.speckle.fitting.fitted import FittedSystem

@@ -9,8 +9,9 @@ import torch
 
 from debye.errors import ComputationError, InputError
 from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.dynamics.couplings import Kernel, PhaseSeries
 from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
-from debye.speckle.dynamics.learnable import Flow, FlowNetwork, Kernel, PhaseSeries, RadialSpline
+from debye.speckle.dynamics.learnable import Flow, FlowNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
 from debye.speckle.fitting.extrapolate import extrapolate

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from debye.errors import InputError
+from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import (
     GrayScott,
     MexicanHat,
@@ -14,7 +15,7 @@ from debye.speckle.dynamics.known import (
     SwarmForce,
     Turing,
 )
-from debye.speckle.dynamics.learnable import Flow, Kernel, RadialNetwork, RadialSpline
+from debye.speckle.dynamics.learnable import Flow, RadialNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import (
     Kuramoto,

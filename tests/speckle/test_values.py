@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from debye.speckle.data.frames import Frames
+from debye.speckle.dynamics.couplings import Kernel, PhaseSeries
 from debye.speckle.dynamics.known import MexicanHat, SwarmForce
 from debye.speckle.dynamics.learnable import (
     Flow,
     FlowNetwork,
-    Kernel,
-    PhaseSeries,
     RadialNetwork,
     RadialSpline,
     RoundFlow,

@@ -199,6 +199,10 @@ Plot = Annotated[
 ]
 Movie = Annotated[bool, typer.Option("--movie/--no-movie", help="Draw the movie too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Imports = Annotated[
+    bool,
+    typer.Option("--imports", help="Import systems and terms of your own that the file names."),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="No notes or progress; warnings and errors remain.")
 ]

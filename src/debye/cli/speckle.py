@@ -166,6 +166,7 @@ def extrapolate(
     source: opt.From = None,
     output: opt.OptionalOutput = None,
     runs: opt.Runs = 4,
+    imports: opt.Imports = False,
     as_json: opt.Json = False,
 ) -> int:
     """Follow a fitted system beyond its data.
@@ -179,7 +180,7 @@ def extrapolate(
     from debye.speckle.fitting.fitted import load
 
     output = writable(output, "--output")
-    found = follow(load(fitted), until, source, runs=runs)
+    found = follow(load(fitted, imports=imports), until, source, runs=runs)
     _tell_left_out(found.quality)
     show(to_json(found.as_json()) if as_json else "\n".join(found.lines()))
     if output:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from debye.speckle.data.readers import read_stack as read_stack
     from debye.speckle.data.results import write_results as write_results
     from debye.speckle.data.stack import Stack as Stack
+    from debye.speckle.dynamics.couplings import Harmonics as Harmonics
+    from debye.speckle.dynamics.couplings import Kernel as Kernel
+    from debye.speckle.dynamics.couplings import PhaseSeries as PhaseSeries
+    from debye.speckle.dynamics.couplings import Sites as Sites
     from debye.speckle.dynamics.known import GrayScott as GrayScott
     from debye.speckle.dynamics.known import LotkaVolterra as LotkaVolterra
     from debye.speckle.dynamics.known import MexicanHat as MexicanHat
@@ -39,21 +43,29 @@ if TYPE_CHECKING:
     from debye.speckle.dynamics.known import Spiral as Spiral
     from debye.speckle.dynamics.known import SwarmForce as SwarmForce
     from debye.speckle.dynamics.known import Turing as Turing
+    from debye.speckle.dynamics.learnable import Constant as Constant
     from debye.speckle.dynamics.learnable import Flow as Flow
     from debye.speckle.dynamics.learnable import FlowNetwork as FlowNetwork
-    from debye.speckle.dynamics.learnable import Kernel as Kernel
     from debye.speckle.dynamics.learnable import Learnable as Learnable
-    from debye.speckle.dynamics.learnable import PhaseSeries as PhaseSeries
     from debye.speckle.dynamics.learnable import RadialNetwork as RadialNetwork
     from debye.speckle.dynamics.learnable import RadialSpline as RadialSpline
     from debye.speckle.dynamics.learnable import RoundFlow as RoundFlow
+    from debye.speckle.dynamics.learnable import Smooth as Smooth
+    from debye.speckle.dynamics.particles import LennardJones as LennardJones
+    from debye.speckle.dynamics.particles import Morse as Morse
+    from debye.speckle.dynamics.particles import Particles as Particles
+    from debye.speckle.dynamics.particles import Yukawa as Yukawa
     from debye.speckle.dynamics.solver import SolveError as SolveError
     from debye.speckle.dynamics.solver import Solver as Solver
     from debye.speckle.dynamics.solver import Trajectory as Trajectory
     from debye.speckle.dynamics.solver import solve as solve
+    from debye.speckle.dynamics.splines import PairSpline as PairSpline
+    from debye.speckle.dynamics.splines import SplineFlow as SplineFlow
+    from debye.speckle.dynamics.splines import SplineReaction as SplineReaction
     from debye.speckle.dynamics.systems import Drift as Drift
     from debye.speckle.dynamics.systems import Kuramoto as Kuramoto
     from debye.speckle.dynamics.systems import ReactionDiffusion as ReactionDiffusion
+    from debye.speckle.dynamics.systems import RigidMotion as RigidMotion
     from debye.speckle.dynamics.systems import Swarm as Swarm
     from debye.speckle.dynamics.systems import Swarmalator as Swarmalator
     from debye.speckle.dynamics.systems import System as System
@@ -109,6 +121,7 @@ _HOMES = {
     "data.read_results": ("Results", "read_results"),
     "data.results": ("write_results",),
     "data.stack": ("Stack",),
+    "dynamics.couplings": ("Harmonics", "Kernel", "PhaseSeries", "Sites"),
     "dynamics.known": (
         "GrayScott",
         "LotkaVolterra",
@@ -119,20 +132,23 @@ _HOMES = {
         "Turing",
     ),
     "dynamics.learnable": (
+        "Constant",
         "Flow",
         "FlowNetwork",
-        "Kernel",
         "Learnable",
-        "PhaseSeries",
         "RadialNetwork",
         "RadialSpline",
         "RoundFlow",
+        "Smooth",
     ),
+    "dynamics.particles": ("LennardJones", "Morse", "Particles", "Yukawa"),
     "dynamics.solver": ("SolveError", "Solver", "Trajectory", "solve"),
+    "dynamics.splines": ("PairSpline", "SplineFlow", "SplineReaction"),
     "dynamics.systems": (
         "Drift",
         "Kuramoto",
         "ReactionDiffusion",
+        "RigidMotion",
         "Swarm",
         "Swarmalator",
         "System",

@@ -1,23 +1,27 @@
 """Describe an experiment in JSON, and build it again: constructor arguments are the description.
 
 `describe` turns a system, a scattering model or a detector into its class name and arguments,
-and sets tensors among the arguments aside; `build` makes it anew. Only the classes listed here
-can be built, so that a file cannot name any other code.
+and sets tensors among the arguments aside; `build` makes it anew. The classes listed here are
+built without a question. A class or function of your own is named by its import path,
+``package.module:Name``, and importing it runs its code: that needs a word of consent.
 """
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.dynamics import known, learnable, systems
+from debye.speckle.dynamics import couplings, known, learnable, particles, splines, systems
 from debye.speckle.scattering import models, optics
 from debye.speckle.values import arguments
 
 _ROOMS = {
-    systems: ("Drift", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
+    systems: ("Drift", "RigidMotion", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
+    particles: ("Particles", "Yukawa", "Morse", "LennardJones"),
     known: (
         "SwarmForce",
         "PhaseCoupling",
@@ -30,12 +34,13 @@ _ROOMS = {
     learnable: (
         "RadialSpline",
         "RadialNetwork",
-        "Kernel",
-        "PhaseSeries",
+        "Constant",
         "Flow",
         "FlowNetwork",
         "RoundFlow",
     ),
+    couplings: ("Harmonics", "Kernel", "PhaseSeries", "Sites"),
+    splines: ("PairSpline", "SplineFlow", "SplineReaction"),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
     models: ("Lattice", "Cloud", "RigidCloud", "Scan"),
 }
@@ -51,12 +56,14 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
     """The class and arguments of a thing, as JSON.
 
     Args:
-        thing: Of a class in `CLASSES`, or a plain value.
+        thing: Of a class in `CLASSES`, a module or function that can be imported, or a plain
+            value.
         tensors: Receives the tensors among the arguments, by their path.
         at: Path of the thing itself.
 
     Raises:
-        InputError: A class is not known, so the file could not be read back.
+        InputError: A class cannot be imported, or does not keep what it was made with, so the
+            file could not be read back.
 
     Example:
         >>> describe(optics.Detector(n=16, dq=0.5, L=2.0))
@@ -73,43 +80,121 @@ def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = 
             )
         tensors[at.lstrip(".")] = thing
         return {"tensor": at.lstrip(".")}
+    if not isinstance(thing, nn.Module) and hasattr(thing, "__qualname__"):
+        return {"function": import_path(thing)}
     name = type(thing).__name__
     if CLASSES.get(name) is not type(thing):
+        name = import_path(type(thing))
+    try:
+        given = arguments(thing)
+    except AttributeError as error:
         raise InputError(
-            f"cannot save a {name}",
-            why="only the classes of debye can be named in a file",
-            fix="keep your own class in code, and save its state with debye.core.checkpoint.save",
-        )
-    made = {k: describe(v, tensors, f"{at}.{k}") for k, v in arguments(thing).items()}
+            f"cannot save a {type(thing).__name__}",
+            why=f"it does not keep what it was made with: {error}",
+            fix="let every constructor argument be an attribute of the same name",
+        ) from error
+    made = {k: describe(v, tensors, f"{at}.{k}") for k, v in given.items()}
     return {"class": name, "arguments": made}
 
 
-def build(plan: Any, tensors: dict[str, Tensor] | None = None) -> Any:  # noqa: ANN401
-    """The thing that `describe` described.
+def import_path(thing: Any) -> str:  # noqa: ANN401 - a class or a function
+    """Where a class or function can be imported from, ``package.module:Name``.
 
     Raises:
-        InputError: The plan names an unknown class, or its arguments do not fit.
+        InputError: Nowhere: it was made in a script, a notebook or another function.
+
+    Example:
+        >>> import_path(optics.sphere)
+        'debye.speckle.scattering.optics:sphere'
+    """
+    module, name = thing.__module__, thing.__qualname__
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not thing:
+        raise InputError(
+            f"cannot save a {name.rpartition('.')[2]}",
+            why=f"nobody else can import it from {module}",
+            fix="put it into a module, a .py file that can be imported, under its own name",
+        )
+    return f"{module}:{name}"
+
+
+def imported(path: str, consent: bool) -> Any:  # noqa: ANN401 - a class or a function
+    """The class or function at an import path.
+
+    Raises:
+        InputError: Nobody has consented, or it is not there.
+    """
+    if not consent:
+        raise InputError(
+            f"this file needs {path}, which is not debye's",
+            why="to import it is to run its code",
+            fix="if you know that code, say imports=True, or --imports on the command line",
+        )
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"cannot import {path}",
+            why=str(error),
+            fix="put the module that holds it on PYTHONPATH, or install it",
+        ) from error
+
+
+def is_own(plan: Any) -> bool:  # noqa: ANN401 - JSON
+    """Whether a description names code that is not debye's.
+
+    Example:
+        >>> is_own([{"class": "Swarm", "arguments": {"interaction": {"function": "mine:pull"}}}])
+        True
+    """
+    if isinstance(plan, list):
+        return any(map(is_own, plan))
+    if not isinstance(plan, dict):
+        return False
+    named = "function" in plan or ":" in str(plan.get("class", ""))
+    return named or any(map(is_own, plan.get("arguments", {}).values()))
+
+
+def build(
+    plan: Any,  # noqa: ANN401 - JSON
+    tensors: dict[str, Tensor] | None = None,
+    *,
+    imports: bool = False,
+) -> Any:  # noqa: ANN401
+    """The thing that `describe` described.
+
+    Args:
+        plan: The description.
+        tensors: What was set aside.
+        imports: Whether code that is not debye's may be imported.
+
+    Raises:
+        InputError: The plan names an unknown class, or code that may not or cannot be imported,
+            or its arguments do not fit.
 
     Example:
         >>> build({"class": "Detector", "arguments": {"n": 16, "dq": 0.5, "L": 2.0}}).pixels
         32
     """
     if isinstance(plan, list):
-        return [build(x, tensors) for x in plan]
+        return [build(x, tensors, imports=imports) for x in plan]
     if not isinstance(plan, dict):
         return plan
     if "tensor" in plan:
         return (tensors or {})[plan["tensor"]]
-    name = plan.get("class")
-    if name not in CLASSES:
+    if "function" in plan:
+        return imported(plan["function"], imports)
+    name = str(plan.get("class"))
+    made = CLASSES.get(name) or (imported(name, imports) if ":" in name else None)
+    if made is None:
         raise InputError(
             f"cannot build {name!r}",
             why=f"known are {', '.join(sorted(CLASSES))}",
             fix="check the file, or install the debye that wrote it",
         )
-    made = {OLD.get(k, k): build(v, tensors) for k, v in plan.get("arguments", {}).items()}
+    given = plan.get("arguments", {}).items()
     try:
-        return CLASSES[name](**made)
+        return made(**{OLD.get(k, k): build(v, tensors, imports=imports) for k, v in given})
     except TypeError as error:
         raise InputError(
             f"cannot build a {name}", why=str(error), fix="check the arguments in the file"

@@ -88,7 +88,7 @@ def same(a: object, b: object) -> bool:
     """Whether two things mean the same: tensors by their numbers, modules by what they hold.
 
     Example:
-        >>> from debye.speckle.dynamics.learnable import Kernel
+        >>> from debye.speckle.dynamics.couplings import Kernel
         >>> same(torch.ones(3), torch.ones(3)), same(Kernel(5), Kernel(5)), same(Kernel(5), 5)
         (True, True, False)
     """

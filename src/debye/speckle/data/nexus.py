@@ -40,10 +40,11 @@ from debye.speckle.data.hdf5 import (
 from debye.speckle.data.locate import DETECTOR, find_frames, split_name
 from debye.speckle.data.quality import Quality, examine
 from debye.speckle.data.saturation import full_at, full_of
-from debye.speckle.serialize import build, describe
+from debye.speckle.serialize import build, describe, is_own
 from debye.speckle.values import positive
 
 SAMPLE, PROCESS = "/entry/sample", "/entry/process"
+MODEL = ("system", "scattering")
 
 
 def save_frames(path: str | os.PathLike[str], frames: Frames) -> None:
@@ -227,8 +228,8 @@ def read_process(file: h5py.File) -> dict[str, Any]:
         known = [k for k in ("gain", "photons") if f"{PROCESS}/{k}" in file]
         numbers = {k: float(array(file, f"{PROCESS}/{k}", ndim=(0,))) for k in known}
         return {
-            "system": build(plan["system"], arrays),
-            "scattering": build(plan["scattering"], arrays),
+            # Frames are of use without the code of somebody who made them.
+            **{k: None if is_own(plan[k]) else build(plan[k], arrays) for k in MODEL},
             "about": dict(plan["about"]),
             **numbers,
         }

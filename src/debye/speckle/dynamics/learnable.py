@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.radial import RadialMLP, smooth_cutoff
-from debye.errors import InputError
 from debye.speckle.values import OneLine
 
 
@@ -26,14 +25,39 @@ class Learnable(OneLine, nn.Module):
         """How many numbers it has.
 
         Example:
-            >>> Kernel(5).size_in_words
-            '24 coefficients'
+            >>> RadialSpline(12).size_in_words
+            '13 coefficients'
         """
         return f"{sum(p.numel() for p in self.parameters())} coefficients"
 
     @abstractmethod
     def formula(self) -> str:
         """The term in a line, with its numbers where they are few."""
+
+
+AFFINE = 10.0
+"""How much larger than the rest a mean or a slope may be, before the frames are seen."""
+
+
+class Smooth(Learnable):
+    """A term that is smooth before anything is seen: c ~ N(0, prior(strength, length)).
+
+    Strength and length of the prior are chosen from the frames.
+    """
+
+    @abstractmethod
+    def prior(self, strength: float, length: float) -> Tensor:
+        """Covariance (P, P) of its coefficients, in the order of ``parameters()``.
+
+        Args:
+            strength: Size σ of what it describes; the covariance is proportional to σ².
+            length: Over what distance ℓ it may change.
+        """
+
+    @property
+    @abstractmethod
+    def lengths(self) -> tuple[float, float]:
+        """The shortest and the longest length that make sense."""
 
 
 def polynomial(values: Sequence[float], names: Sequence[str]) -> str:
@@ -58,6 +82,35 @@ def bspline(x: Tensor) -> Tensor:
     far = (2 - x.abs()).clamp(min=0)
     near = (1 - x.abs()).clamp(min=0)
     return (far**3 - 4 * near**3) / 6
+
+
+class Constant(Learnable):
+    """A learned number, or several: a common frequency, a turning, a constant drift.
+
+    Args:
+        size: How many numbers; 1 has no axis of its own.
+        start: Where to start from.
+
+    Example:
+        >>> Constant(start=0.5)().item()
+        0.5
+    """
+
+    def __init__(self, size: int = 1, start: float = 0.0) -> None:
+        super().__init__()
+        self.size, self.start = size, start
+        shape = () if size == 1 else (size,)
+        self.value = nn.Parameter(torch.full(shape, start, dtype=torch.float64))
+
+    def forward(self, x: Tensor | None = None) -> Tensor:
+        """The number(s); at positions (…, D) one for each."""
+        if x is None:
+            return self.value + 0
+        return self.value.to(x.dtype).expand(*x.shape[:-1], *self.value.shape)
+
+    def formula(self) -> str:
+        """The numbers."""
+        return ", ".join(f"{v:.4g}" for v in self.value.flatten().tolist()).replace("-", "−")
 
 
 class RadialSpline(Learnable):
@@ -124,91 +177,6 @@ class RadialNetwork(Learnable):
     def formula(self) -> str:
         """The function in words, and its cutoff."""
         return f"h(r) = g(r)/r, g a network of {self.size_in_words} to r = {self.cutoff:.4g}"
-
-
-class Kernel(Learnable):
-    """A convolution kernel of free weights, its centre 0 (an oscillator does not pull itself).
-
-    Args:
-        size: Points along each axis, odd.
-        axes: 2 or 3 dimensions.
-        symmetric: Share one weight among all offsets of equal length, which makes the kernel
-            invariant under the rotations and reflections of the lattice.
-
-    Raises:
-        InputError: The size is even or below 3.
-
-    Example:
-        >>> free, round_ = Kernel(11), Kernel(11, symmetric=True)
-        >>> free.weights.numel(), round_.weights.numel()
-        (120, 19)
-    """
-
-    def __init__(self, size: int = 11, axes: int = 2, *, symmetric: bool = False) -> None:
-        super().__init__()
-        if size % 2 == 0 or size < 3:
-            raise InputError(
-                f"a kernel cannot have {size} points a side",
-                why="it needs a middle",
-                fix="use an odd size of at least 3",
-            )
-        self.size, self.axes, self.symmetric = size, axes, symmetric
-        d = torch.arange(size) - size // 2
-        d2 = torch.stack(torch.meshgrid(*[d] * axes, indexing="ij")).square().sum(0).flatten()
-        if symmetric:
-            _, shell = torch.unique(d2, return_inverse=True)
-        else:
-            away = (d2 > 0).long()
-            shell = away.cumsum(0) * away
-        self.shell: Tensor
-        self.register_buffer("shell", shell, persistent=False)
-        self.weights = nn.Parameter(torch.zeros(int(shell.max()), dtype=torch.float64))
-
-    def forward(self) -> Tensor:
-        """The kernel (size, …, size)."""
-        table = torch.cat([self.weights.new_zeros(1), self.weights])
-        return table.index_select(0, self.shell).view(*[self.size] * self.axes)
-
-    def formula(self) -> str:
-        """The kernel's size and sum."""
-        shape = " × ".join([str(self.size)] * self.axes)
-        total = f"{float(self().detach().sum()):.4g}".replace("-", "−")
-        return f"k: {shape} points of {self.size_in_words}, Σk = {total}"
-
-
-class PhaseSeries(Learnable):
-    """A coupling of phases as Fourier series, the pair (a, b) of a swarmalator.
-
-    a(Δ) = 1 + Σ_k α_k cos kΔ,  b(Δ) = Σ_k β_k sin kΔ,  k = 1 … order
-
-    Even and odd by construction, so that action is reaction.
-
-    Args:
-        order: Highest harmonic.
-
-    Example:
-        >>> PhaseSeries(2)(torch.zeros(3)).shape
-        torch.Size([3, 2])
-    """
-
-    def __init__(self, order: int = 3) -> None:
-        super().__init__()
-        self.order = order
-        self.even = nn.Parameter(torch.zeros(order, dtype=torch.float64))
-        self.odd = nn.Parameter(torch.zeros(order, dtype=torch.float64))
-
-    def forward(self, difference: Tensor) -> Tensor:
-        """The columns a and b (P, 2) at phase differences (P,)."""
-        k = torch.arange(1, self.order + 1, dtype=difference.dtype, device=difference.device)
-        angle = difference[..., None] * k
-        a = 1 + angle.cos() @ self.even.to(difference.dtype)
-        return torch.stack([a, angle.sin() @ self.odd.to(difference.dtype)], dim=-1)
-
-    def formula(self) -> str:
-        """Both series in numbers."""
-        angles = ["Δ", *(f"{k}Δ" for k in range(2, self.order + 1))]
-        even = polynomial([1.0, *self.even.tolist()], ["", *(f"cos {x}" for x in angles)])
-        return f"a = {even}, b = {polynomial(self.odd.tolist(), [f'sin {x}' for x in angles])}"
 
 
 class Flow(Learnable):

@@ -45,6 +45,12 @@ class System(OneLine, nn.Module):
         """What fills the equation."""
         return getattr(self, self.term_name)
 
+    @property
+    def terms(self) -> dict[str, Any]:
+        """Every argument that is a module, by name, the term first: what may be learned."""
+        named = {self.term_name: self.term}
+        return named | {k: v for k, v in self.named_children() if k != self.term_name}
+
     @abstractmethod
     def vector_field(self) -> RightHandSide:
         """The right-hand side, with all that does not depend on the state worked out."""
@@ -80,6 +86,41 @@ class Drift(System):
     def vector_field(self) -> RightHandSide:
         """The velocity itself."""
         return lambda t, x: self.velocity(x)
+
+
+class RigidMotion(System):
+    """A rigid object that drifts and turns: dx/dt = velocity(x), dφ/dt = spin(x).
+
+    The state is (…, 3): the centre and the angle in radians. `RigidCloud` shows it.
+
+    Args:
+        velocity: The term: (…, 2) positions to (…, 2).
+        spin: How fast it turns there: (…, 2) positions to (…).
+
+    Example:
+        >>> still = lambda x: torch.zeros_like(x)
+        >>> RigidMotion(still, lambda x: 0 * x[..., 0] + 2)(0.0, torch.zeros(3))
+        tensor([0., 0., 2.])
+    """
+
+    equation = "dx/dt = v(x), dφ/dt = ω(x)"
+    term_name = "velocity"
+    state_axes = 1
+
+    def __init__(self, velocity: Term, spin: Term) -> None:
+        super().__init__()
+        self.velocity, self.spin = velocity, spin
+
+    def vector_field(self) -> RightHandSide:
+        """Velocity and spin at the centre."""
+
+        def rhs(t: float, y: Tensor) -> Tensor:
+            x = y[..., :2]
+            turn = self.spin(x)
+            turn = turn if turn.ndim == x.ndim else turn[..., None]
+            return torch.cat([self.velocity(x), turn.to(x.dtype)], dim=-1)
+
+        return rhs
 
 
 class Swarm(System):
@@ -153,7 +194,7 @@ def tabulated(
     gradient to the parameters of ``function``.
 
     Args:
-        function: Maps (P,) distances to (P,).
+        function: Maps (P,) distances to (P,) or (P, column).
         cutoff: Last distance of the table.
         size: Number of intervals.
 
@@ -175,7 +216,8 @@ def tabulated(
         x = r * scale
         k = x.detach().long().clamp(max=size - 1)
         low = table[0].index_select(0, k)
-        return torch.lerp(low, table[0].index_select(0, k + 1), x - k)
+        part = (x - k).view(-1, *[1] * (low.ndim - 1))
+        return torch.lerp(low, table[0].index_select(0, k + 1), part)
 
     return interpolate
 
@@ -229,16 +271,20 @@ class Swarmalator(System):
 class Kuramoto(System):
     """Phase oscillators on a periodic lattice, coupled through a kernel.
 
-    dθ/dt = ω + K Σ_d k_d sin(θ_{i+d} − θ_i) = ω + K Im[e^{−iθ} (k ⋆ e^{iθ})]
+    dθ/dt = ω + K Σ_d k_d Γ(θ_{i+d} − θ_i),  Γ = sin if not told otherwise
 
-    The sum over the kernel is a product in Fourier space, for any size of kernel.
+    The sum over the kernel is a product in Fourier space, for any size of kernel:
+    Σ_d k_d sin m(θ_{i+d} − θ_i) = Im[e^{−imθ} (k ⋆ e^{imθ})], and the cosine is its real part.
 
     Args:
         coupling: The term: a function of nothing that returns the kernel (…, m, m), m odd, offset
             0 in its middle; as many axes as the lattice has.
         K: Strength.
-        omega: Natural frequency.
+        omega: Natural frequency: a number, or a term, a function of nothing that returns one
+            number (`Constant`) or one for each site (`Sites`).
         axes: Axes of the lattice, 2 or 3.
+        harmonics: Phase lag and harmonics of Γ: a term, a function of nothing that returns
+            (order, 2) factors of sines and cosines (`Harmonics`); the sine alone if None.
 
     Example:
         >>> from debye.speckle.dynamics.known import MexicanHat
@@ -247,19 +293,28 @@ class Kuramoto(System):
         tensor(True)
     """
 
-    equation = "dθ_i/dt = ω + K Σ_d k_d sin(θ_{i+d} − θ_i)"
+    equation = "dθ_i/dt = ω + K Σ_d k_d Γ(θ_{i+d} − θ_i)"
     term_name = "coupling"
 
     def __init__(
-        self, coupling: Term, *, K: float = 20.0, omega: float = 0.0, axes: int = 2
+        self,
+        coupling: Term,
+        *,
+        K: float = 20.0,
+        omega: float | Term = 0.0,
+        axes: int = 2,
+        harmonics: Term | None = None,
     ) -> None:
         super().__init__()
         self.coupling, self.K, self.omega, self.axes = coupling, K, omega, axes
+        self.harmonics = harmonics
         self.state_axes = axes
 
     def vector_field(self) -> RightHandSide:
         """The kernel transformed once per lattice size."""
         kernel = self.coupling()
+        omega = self.omega() if callable(self.omega) else self.omega
+        series = ((1.0, 0.0),) if self.harmonics is None else self.harmonics()
         axes = tuple(range(-self.state_axes, 0))
         transfers: dict[torch.Size, Tensor] = {}
 
@@ -267,9 +322,13 @@ class Kuramoto(System):
             shape = theta.shape[-self.state_axes :]
             if shape not in transfers:
                 transfers[shape] = transfer_function(kernel.to(theta.dtype), shape)
-            wave = torch.polar(torch.ones_like(theta), theta)
-            mean = torch.fft.ifftn(torch.fft.fftn(wave, dim=axes) * transfers[shape], dim=axes)
-            return self.omega + self.K * (wave.conj() * mean).imag
+            rate = (theta.new_zeros(()) + omega).to(theta.dtype)
+            for m, (sine, cosine) in enumerate(series, 1):
+                wave = torch.polar(torch.ones_like(theta), m * theta)
+                mean = torch.fft.ifftn(torch.fft.fftn(wave, dim=axes) * transfers[shape], dim=axes)
+                pull = wave.conj() * mean
+                rate = rate + self.K * (sine * pull.imag + cosine * pull.real)
+            return rate
 
         return rhs
 

@@ -61,13 +61,13 @@ class FittedSystem(ByValue, Displayed):
     path: Path | None = field(default=None, compare=False)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FittedSystem:
-        """Read a file of `save`.
+    def load(cls, path: str | os.PathLike[str], *, imports: bool = False) -> FittedSystem:
+        """Read a file of `save`; ``imports`` consents to code of your own that it names.
 
         Raises:
-            InputError: The file holds something else, or is damaged.
+            InputError: The file holds something else, is damaged, or names such code.
         """
-        return load(path)
+        return load(path, imports=imports)
 
     @classmethod
     def of(cls, fitting: Fitting, **card: Any) -> FittedSystem:  # noqa: ANN401 - JSON
@@ -274,17 +274,25 @@ def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: A
     checkpoint.save(Path(path).expanduser(), whole, tensors)
 
 
-def load(path: str | os.PathLike[str]) -> FittedSystem:
+def load(path: str | os.PathLike[str], *, imports: bool = False) -> FittedSystem:
     """Read a fitted system that `save` wrote, or 0.1.0.
 
+    Args:
+        path: The file.
+        imports: Whether systems and terms that are not debye's may be imported, which runs their
+            code.
+
     Raises:
-        InputError: The file holds something else, or is damaged.
+        InputError: The file holds something else, is damaged, or names code that may not or
+            cannot be imported.
     """
     path = Path(path).expanduser()
     card, tensors = read(path)
     try:
         plan, arrays = card.pop("plan"), under(tensors, "plan.")
-        system, scattering = (build(plan[k], arrays) for k in ("system", "scattering"))
+        system, scattering = (
+            build(plan[k], arrays, imports=imports) for k in ("system", "scattering")
+        )
         system.load_state_dict(under(tensors, "system."))
         solver, gain = Solver(**plan["solver"]), float(card.pop("gain"))
     except (RuntimeError, KeyError, TypeError) as error:

@@ -236,6 +236,8 @@ class Cloud(Scattering):
 class RigidCloud(Cloud):
     """A cloud that moves as one: the state is its displacement (…, 2), the specimen its points.
 
+    A third coordinate of the state is the angle by which the cloud has turned about its origin.
+
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
         >>> model = RigidCloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.07)
@@ -244,7 +246,7 @@ class RigidCloud(Cloud):
     """
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
-        """Intensity (run, time, qy, qx) of displacements (run, time, 2).
+        """Intensity (run, time, qy, qx) of displacements (run, time, 2 or 3).
 
         Raises:
             InputError: The points of the cloud are missing.
@@ -255,7 +257,12 @@ class RigidCloud(Cloud):
                 why="no specimen was given",
                 fix="pass the (run, particle, 2) points of the clouds",
             )
-        return super().forward(specimen[:, None].to(state.dtype) + state[..., None, :])
+        points = specimen[:, None].to(state.dtype)
+        if state.shape[-1] == 3:
+            c, s = state[..., 2:].cos(), state[..., 2:].sin()
+            x, y = points.unbind(-1)
+            points = torch.stack([c * x - s * y, s * x + c * y], dim=-1)
+        return super().forward(points + state[..., None, :2])
 
 
 class Scan(Scattering):

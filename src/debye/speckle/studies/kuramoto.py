@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import MexicanHat
-from debye.speckle.dynamics.learnable import Kernel
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto, System, transfer_function
 from debye.speckle.fitting.fit import Plan, Stage
