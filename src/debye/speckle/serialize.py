@@ -50,6 +50,8 @@ CLASSES: dict[str, type] = {
 """Every class that a file may name."""
 OLD = {"reach": "cutoff"}
 """Arguments that 0.1.0 called otherwise."""
+FORMER = {name: {"illumination": "centres"} for name in ("Cloud", "RigidCloud")}
+"""What was meant before there were these arguments, by class: a file names all that there are."""
 
 
 def describe(thing: object, tensors: dict[str, Tensor] | None = None, at: str = "") -> Any:  # noqa: ANN401
@@ -192,9 +194,9 @@ def build(
             why=f"known are {', '.join(sorted(CLASSES))}",
             fix="check the file, or install the debye that wrote it",
         )
-    given = plan.get("arguments", {}).items()
+    given = FORMER.get(name, {}) | plan.get("arguments", {})
     try:
-        return made(**{OLD.get(k, k): build(v, tensors, imports=imports) for k, v in given})
+        return made(**{OLD.get(k, k): build(v, tensors, imports=imports) for k, v in given.items()})
     except TypeError as error:
         raise InputError(
             f"cannot build a {name}", why=str(error), fix="check the arguments in the file"

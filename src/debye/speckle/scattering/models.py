@@ -1,8 +1,4 @@
-"""Amplitudes of a lattice, a cloud and a scanned object, and the intensities they give.
-
-The plane wave factorises on a square detector, e^{−iQ·r} = e^{−iq_y y}·e^{−iq_x x}, so a lattice's
-amplitude is E f Eᵀ and a cloud's is E_yᵀ diag(f) E_x. The detector is symmetric about q = 0, so
-only cos|q|x and sin|q|x on half an axis are worked out, in real numbers: `half_waves`, `unfold`.
+"""What the detector sees of a lattice, a cloud and a scanned object.
 
 A scanned object: a probe that is moved over it, seen through its diffraction.
 
@@ -16,97 +12,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.scattering.optics import Detector, coordinates, sphere
+from debye.speckle.scattering.illumination import Convolution, exact, published
+from debye.speckle.scattering.optics import Detector, GaussianProbe, coordinates, sphere
+from debye.speckle.scattering.waves import (
+    cloud_amplitude,
+    cloud_sums,
+    lattice_amplitude,
+    parts,
+    squared,
+)
 from debye.speckle.values import OneLine
-
-
-def half_waves(x: Tensor, q: Tensor) -> Tensor:
-    """cos(|q|x) and sin(|q|x) on the half axis |q| = 0 … |q_0|.
-
-    Args:
-        x: (…) coordinates.
-        q: (m,) wave numbers of a whole axis, symmetric but for its first.
-
-    Returns:
-        (…, m + 2): the m/2 + 1 cosines, then the sines.
-    """
-    half = q[: len(q) // 2 + 1].flip(0).abs().to(x.dtype)
-    phase = x[..., None] * half  # [..., |q|]
-    return torch.cat([phase.cos(), phase.sin()], dim=-1)
-
-
-def unfold(half: Tensor) -> Tensor:
-    """The amplitude on the whole detector, from sums over cosines and sines on half axes.
-
-    Multiplies out e^{−iqx} = cos|q|x − i sign(q) sin|q|x along both axes.
-
-    Args:
-        half: (…, m + 2, m + 2), Σ w · waves(y) ⊗ waves(x), real or (for a complex w) complex.
-
-    Returns:
-        (…, qy, qx) complex amplitude on m × m pixels.
-    """
-    pixels = half.shape[-1] - 2
-    axis = torch.arange(pixels, device=half.device) - pixels // 2
-    sign, near = axis.sign().to(half.real.dtype), axis.abs()
-    far = near + pixels // 2 + 1
-    cos, sin = half.index_select(-2, near), half.index_select(-2, far) * sign[:, None]
-    even = cos.index_select(-1, near) - sin.index_select(-1, far) * sign
-    odd = cos.index_select(-1, far) * sign + sin.index_select(-1, near)
-    return even - 1j * odd if half.is_complex() else torch.complex(even, -odd)
-
-
-def lattice_amplitude(f: Tensor, q: Tensor, L: float) -> Tensor:
-    """A(Q) = Σ_r f(r) e^{−iQ·r} of values on a lattice.
-
-    Args:
-        f: (…, y, x) real or complex, at x_j = −L/2 + jL/N.
-        q: (m,) wave numbers of one detector axis.
-        L: Side of the box.
-
-    Returns:
-        (…, qy, qx) complex.
-
-    Example:
-        >>> q = Detector(n=4, dq=1.0, L=2.0).q
-        >>> flat = lattice_amplitude(torch.ones(4, 4, dtype=torch.float64), q, 2.0)
-        >>> flat.abs().round()[2]  # an even lattice diffracts only forward
-        tensor([ 0.,  0., 16.,  0.], dtype=torch.float64)
-    """
-    E_y, E_x = (half_waves(coordinates(n, L).to(f.device), q).to(f.dtype) for n in f.shape[-2:])
-    return unfold(E_y.mT @ f @ E_x)
-
-
-def cloud_amplitude(points: Tensor, f: Tensor, q: Tensor) -> Tensor:
-    """A(Q) = Σ_j f_j e^{−iQ·r_j} of a cloud of points.
-
-    Args:
-        points: (…, particle, 2), ordered x, y.
-        f: (…, particle) weights, real or complex.
-        q: (m,) wave numbers of one detector axis.
-
-    Returns:
-        (…, qy, qx) complex.
-
-    Example:
-        >>> q = Detector(n=4, dq=1.0, L=2.0).q
-        >>> cloud_amplitude(torch.tensor([[0.5, 0.0]]), torch.ones(1), q)[2].real[[0, 2]]
-        tensor([-1.,  1.])
-    """
-    E = half_waves(points, q)  # [..., particle, xy, wave]
-    E_x, E_y = E[..., 0, :], E[..., 1, :]
-    return unfold(E_y.mT.to(f.dtype) @ (f[..., None] * E_x))
-
-
-def squared(amplitude: Tensor) -> Tensor:
-    """|A|², without the square root that abs() would take and differentiate badly at 0."""
-    return amplitude.real.square() + amplitude.imag.square()
 
 
 class Scattering(OneLine, nn.Module):
@@ -136,16 +57,23 @@ FORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Lattice(Scattering):
-    """Coherent scattering of a lattice, I(Q) = Σ_modes |Σ_r p(r) f(r) e^{−iQ·r}|².
+    """Coherent scattering of a lattice, of its moments and of its charge.
+
+    I(Q) = Σ_modes c_m |Σ_r p(r) f(r) e^{−iQ·r}|² + c_c |Σ_r p(r) e^{−iQ·r}|²
 
     Args:
         detector: Its wave numbers and beamstop.
         probe: Amplitude of the illumination, `GaussianProbe` or `GridProbe`.
         points: Lattice points a side.
         form: What scatters, one of `FORMS`.
+        mixing: k of f = (1 − k) cos θ + k (sin³θ + cos³θ), for moments alone.
+        charge: c_c, the part that the moments do not change.
+        magnetic: c_m.
+        weights: Of channels, where states are (…, channel, y, x): their f add up before the
+            modulus is taken.
 
     Raises:
-        InputError: The form is unknown, or the detector aliases the lattice.
+        InputError: The form is unknown or cannot be mixed, or the detector aliases the lattice.
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
@@ -155,39 +83,82 @@ class Lattice(Scattering):
     """
 
     window: Tensor
+    still: Tensor
 
     def __init__(
-        self, detector: Detector, probe: nn.Module, points: int, form: str = "moments"
+        self,
+        detector: Detector,
+        probe: nn.Module,
+        points: int,
+        form: str = "moments",
+        *,
+        mixing: float = 0.0,
+        charge: float = 0.0,
+        magnetic: float = 1.0,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if form not in FORMS:
-            raise InputError(
-                f"unknown form {form!r}",
-                why=f"the forms are {', '.join(FORMS)}",
-                fix="use one of them",
-            )
+        _check_form(form, mixing)
         detector.fits_lattice(points)
         self.detector, self.probe, self.points, self.form = detector, probe, points, form
+        self.mixing, self.charge, self.magnetic = mixing, charge, magnetic
+        self.weights = None if weights is None else tuple(weights)
         x = coordinates(points, detector.L)
         y, x = torch.meshgrid(x, x, indexing="ij")
         self.register_buffer("q", detector.q, persistent=False)
         self.register_buffer("mask", detector.open, persistent=False)
         with torch.no_grad():
             window = probe(torch.stack([x, y], dim=-1))  # [mode, y, x]
+            still = squared(lattice_amplitude(window, detector.q, detector.L)).sum(dim=-3)
         self.register_buffer("window", window, persistent=False)
+        self.register_buffer("still", charge * still, persistent=False)
+
+    def scatterers(self, state: Tensor) -> Tensor:
+        """F (…, y, x) of states."""
+        f = FORMS[self.form](state)
+        if self.mixing:
+            f = (1 - self.mixing) * f + self.mixing * (state.sin() ** 3 + state.cos() ** 3)
+        if self.weights is None:
+            return f
+        return torch.einsum("...cyx,c->...yx", f, f.new_tensor(self.weights))
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of lattice states."""
-        f = FORMS[self.form](state)[..., None, :, :]  # [..., mode, y, x]
+        f = self.scatterers(state)[..., None, :, :]  # [..., mode, y, x]
         window = self.window.to(f.dtype.to_complex() if self.window.is_complex() else f.dtype)
-        amplitude = lattice_amplitude(window * f, self.q, self.detector.L)
-        return squared(amplitude).sum(dim=-3) * self.mask
+        seen = squared(lattice_amplitude(window * f, self.q, self.detector.L)).sum(dim=-3)
+        return (self.magnetic * seen + self.still.to(seen.dtype)) * self.mask
+
+
+def _check_form(form: str, mixing: float) -> None:
+    """Refuse an unknown form, and one that is no moment and shall be mixed."""
+    if form not in FORMS:
+        raise InputError(
+            f"unknown form {form!r}",
+            why=f"the forms are {', '.join(FORMS)}",
+            fix="use one of them",
+        )
+    if mixing and form != "moments":
+        raise InputError(
+            f"cannot mix form factors of {form!r}",
+            why="sin³θ + cos³θ is of moments on a plane",
+            fix="use form='moments', or mixing=0",
+        )
+
+
+ILLUMINATIONS = ("published", "exact", "centres")
+"""How a probe lights spheres."""
 
 
 class Cloud(Scattering):
-    """Coherent scattering of spheres, I(Q) = F(|Q|)² Σ_modes |Σ_j p(r_j) e^{−iQ·r_j}|².
+    """Coherent scattering of spheres, with their form factor F within the probe's convolution.
 
-    Of a cloud in three dimensions the projection along z is seen.
+    I(Q) = Σ_modes c_c |P ∗ (F·A)|² + c_m |P ∗ A_m|²,  A = Σ_j e^{−iQ·r_j},
+    A_m = Σ_j cos θ_j e^{−iQ·r_j}
+
+    P ∗ A is Σ_j p(r_j) e^{−iQ·r_j}, but P ∗ (F·A) is not F times that: where the probe changes
+    across a sphere, the sphere is lit unevenly. Of a cloud in three dimensions the projection
+    along z is seen.
 
     Args:
         detector: Its wave numbers and beamstop.
@@ -196,6 +167,16 @@ class Cloud(Scattering):
         form: (qy, qx) form factor instead of the sphere's, such as `core_shell`.
         aperture: Drop particles at |r| ≥ L/2, as published. A particle that crosses this edge
             makes the frame jump, which no derivative sees; the probe alone is smooth.
+        illumination: ``published`` convolves on the pixels of the detector, as the public code
+            does, which repeats the probe at L/dq and knows no amplitude beyond the detector's
+            edge; ``exact`` on a grid fine and wide enough; ``centres`` takes F out of the
+            convolution, |P ∗ (F·A)|² ≈ F²|P ∗ A|², which lights all of a sphere as its centre
+            is. None takes ``exact``, but ``centres`` with a form factor of your own.
+        charge: c_c, of the spheres.
+        magnetic: c_m, of moments at their centres; θ is the last number of each particle's state.
+
+    Raises:
+        InputError: There is no such illumination, or it does not go with the rest.
 
     Example:
         >>> from debye.speckle.scattering.optics import GaussianProbe
@@ -205,6 +186,9 @@ class Cloud(Scattering):
     """
 
     factor: Tensor
+    Q: Tensor
+    along_y: Tensor
+    along_x: Tensor
 
     def __init__(
         self,
@@ -214,23 +198,88 @@ class Cloud(Scattering):
         form: Tensor | None = None,
         *,
         aperture: bool = True,
+        illumination: str | None = None,
+        charge: float = 1.0,
+        magnetic: float = 0.0,
     ) -> None:
         super().__init__()
         self.detector, self.probe, self.R, self.form = detector, probe, R, form
-        self.aperture = aperture
-        factor = sphere(detector.Q * R) if form is None else form.double()
+        self.aperture, self.charge, self.magnetic = aperture, charge, magnetic
+        self.illumination = illumination
+        made = _convolution(illumination or ("exact" if form is None else "centres"), self)
+        self.period = math.inf if made is None else made.period
+        Q = detector.q if made is None else made.Q
+        factor = sphere(torch.hypot(Q[:, None], Q) * R) if form is None else form.double()
         self.register_buffer("q", detector.q, persistent=False)
         self.register_buffer("mask", detector.open, persistent=False)
-        self.register_buffer("factor", factor.square() * detector.open, persistent=False)
+        self.register_buffer("Q", Q, persistent=False)
+        self.register_buffer("factor", factor, persistent=False)
+        for name in ("along_y", "along_x"):
+            self.register_buffer(name, getattr(made, name, None), persistent=False)
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
-        """Intensity (…, qy, qx) of clouds (…, particle, coordinate)."""
+        """Intensity (…, qy, qx) of clouds (…, particle, coordinate).
+
+        Raises:
+            InputError: Moments are to scatter, and the states hold no angle.
+        """
+        if self.magnetic and state.shape[-1] < 3:
+            raise InputError(
+                "moments cannot scatter",
+                why=f"each particle has {state.shape[-1]} numbers, and no angle after x and y",
+                fix="give states (…, particle, 3), or magnetic=0",
+            )
         r = state[..., :2]  # a third coordinate or a phase does not scatter
-        p = self.probe(r)  # [mode, ..., particle]
+        seen = self.charge * self.modulus(r, r.new_ones(r.shape[:-1]), self.factor.to(r.dtype))
+        if self.magnetic:
+            seen = seen + self.magnetic * self.modulus(r, state[..., -1].cos(), r.new_ones(()))
+        return seen * self.mask
+
+    def modulus(self, r: Tensor, f: Tensor, factor: Tensor) -> Tensor:
+        """Σ_modes |P ∗ (factor · Σ_j f_j e^{−iQ·r_j})|², (…, qy, qx).
+
+        Args:
+            r: (…, particle, 2).
+            f: (…, particle) weights.
+            factor: (M, M) form factor at the wave numbers ``Q``, or a number.
+        """
         if self.aperture:
-            p = p * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
-        amplitude = cloud_amplitude(r, p, self.q)  # [mode, ..., qy, qx]
-        return squared(amplitude).sum(dim=0) * self.factor.to(r.dtype)
+            f = f * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
+        if self.along_x is None:
+            amplitude = cloud_amplitude(r, f * self.probe(r), self.q)  # [mode, ..., qy, qx]
+            return squared(amplitude).sum(dim=0) * factor.square()
+        f = f * (r.abs().amax(-1) < self.period / 2)  # beyond, the probe is dark
+        both = torch.stack(parts(cloud_sums(r, f, self.Q)), -3) * factor  # [..., even/odd, Q, Q]
+        U, V = (x.to(r.dtype.to_complex() if x.is_complex() else r.dtype) for x in self.lines)
+        lit = (U @ both[..., None, None, :, :].to(U.dtype) @ V.mT).sum(-3)  # over ranks
+        even, odd = lit.unbind(-4)  # [..., mode, qy, qx]
+        whole = squared(even - 1j * odd) if lit.is_complex() else even.square() + odd.square()
+        return whole.sum(-3)
+
+    @property
+    def lines(self) -> tuple[Tensor, Tensor]:
+        """The matrices along y and x of `Convolution`."""
+        return self.along_y, self.along_x
+
+
+def _convolution(how: str, cloud: Cloud) -> Convolution | None:
+    """The probe's convolution, or None where spheres are lit as their centres are."""
+    probe, form, aperture = cloud.probe, cloud.form, cloud.aperture
+    if how == "centres":
+        return None
+    if how == "published" and aperture and isinstance(probe, GaussianProbe):
+        return published(cloud.detector, probe)
+    if how == "exact" and form is None:
+        return exact(
+            cloud.detector, probe, cloud.detector.L / 2 + cloud.R if aperture else math.inf
+        )
+    why = {
+        "published": "the published convolution is of a Gaussian probe and a cloud in an aperture",
+        "exact": "a form factor of your own is known at the detector's pixels alone",
+    }.get(how, f"there are {', '.join(ILLUMINATIONS)}")
+    raise InputError(
+        f"cannot light spheres by illumination={how!r}", why=why, fix="leave it out, or use another"
+    )
 
 
 class RigidCloud(Cloud):

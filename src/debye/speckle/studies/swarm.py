@@ -45,7 +45,9 @@ def model() -> Swarm:
 
 def scattering() -> Cloud:
     """The published spheres, probe and detector."""
-    return Cloud(Detector(48, 0.75, 5.0, 0.05), GaussianProbe(0.25, 5.0), R=0.15)
+    return Cloud(
+        Detector(48, 0.75, 5.0, 0.05), GaussianProbe(0.25, 5.0), R=0.15, illumination="centres"
+    )
 
 
 def disc_of_particles(runs: int, generator: torch.Generator) -> tuple[Tensor, None]:
