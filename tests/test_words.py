@@ -128,7 +128,11 @@ NO_ENGLISH = re.compile(
     r"|campaigns?|rehearse[ds]?|rehearsal|engines?|novelty|cautions?"
     r"|(the|a|its|their|whose|of|within|same) (reach|holes?))\b"
 )
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+BUILT = {"_build", "generated"}
+PAGES = [
+    REPOSITORY / "README.md",
+    *(p for p in sorted((REPOSITORY / "docs").rglob("*.md")) if not BUILT & {*p.parts}),
+]
 
 
 def lines_with_old_words(text):

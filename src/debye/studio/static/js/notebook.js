@@ -51,4 +51,8 @@ export function show(place, { about, current, bands, modes }) {
       current.warnings.map((line) => h("li", {}, line)),
     ),
   );
+  // In a frame of a notebook, as high as it is: narrow columns stack the panels.
+  const frame = window.frameElement;
+  const fit = () => (frame.style.height = `${Math.ceil(place.getBoundingClientRect().bottom)}px`);
+  if (frame) new ResizeObserver(fit).observe(place);
 }
