@@ -209,8 +209,8 @@ def sum_onto(index: Tensor, values: Tensor, size: int) -> Tensor:
     return values.new_zeros(size, *values.shape[1:]).index_add(0, index, values)
 
 
-def half_pairs(positions: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
-    """Every unordered pair within ``cutoff`` once, for a batch of clouds with open boundaries.
+def half_pairs(positions: Tensor, cutoff: float, box: float | None = None) -> tuple[Tensor, Tensor]:
+    """Every unordered pair within ``cutoff`` once, for a batch of clouds.
 
     All pairs are looked at, which for clouds of up to a thousand particles is as fast as a
     search by cells and stays on the tensor's device.
@@ -218,6 +218,8 @@ def half_pairs(positions: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
     Args:
         positions: (B, N, D); pairs are sought within each of the B clouds.
         cutoff: Cutoff distance.
+        box: Side of the periodic box, in which a pair is as near as its nearest images; open
+            boundaries if None.
 
     Returns:
         Two (P,) index tensors into the flattened (B·N) particles. A pair within rounding of
@@ -228,11 +230,20 @@ def half_pairs(positions: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
         >>> i, j = half_pairs(torch.tensor([[[0.0], [1.0], [3.0]]]), cutoff=1.5)
         >>> i, j
         (tensor([0]), tensor([1]))
+        >>> half_pairs(torch.tensor([[[0.0], [1.0], [3.0]]]), cutoff=1.5, box=4.0)[1]
+        tensor([1, 2])
     """
     size = positions.shape[1]
-    # Centred, because |a|² + |b|² − 2a·b cancels badly far from the origin.
-    r = positions.detach() - positions.detach().mean(dim=1, keepdim=True)
-    square = r.square().sum(-1)  # [batch, particle]
-    apart = (square[:, :, None] + square[:, None, :]).baddbmm(r, r.mT, alpha=-2)  # [batch, i, j]
+    r = positions.detach()
+    if box is None:
+        # Centred, because |a|² + |b|² − 2a·b cancels badly far from the origin.
+        r = r - r.mean(dim=1, keepdim=True)
+        square = r.square().sum(-1)  # [batch, particle]
+        apart = (square[:, :, None] + square[:, None, :]).baddbmm(
+            r, r.mT, alpha=-2
+        )  # [batch, i, j]
+    else:
+        d = r[:, :, None] - r[:, None]
+        apart = (d - box * (d / box).round()).square().sum(-1)
     b, i, j = (apart < cutoff**2).triu_(1).nonzero(as_tuple=True)
     return b * size + i, b * size + j

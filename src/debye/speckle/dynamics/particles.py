@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from debye.core.neighbors import half_pairs
 from debye.errors import InputError
+from debye.speckle.dynamics.pairs import PairList, on_both_ends, tabulated
 from debye.speckle.dynamics.solver import RightHandSide
-from debye.speckle.dynamics.systems import System, Term, tabulated
+from debye.speckle.dynamics.systems import System, Term
 from debye.speckle.values import OneLine
 
 
@@ -30,9 +30,11 @@ class Particles(System):
         field: What moves every particle: (…, D) positions to (…, D) velocities.
         wall: Force of a wall at a distance: (P,) to (P,), positive pushes away from it. The walls
             are the sides of the box.
-        L: Side of the box, centred, where there are walls.
+        L: Side of the box, centred, where there are walls or it is periodic.
         species: How many particles are of each species, in their order; all of one if empty.
         table: Number of tabulated distances.
+        periodic: Whether the box is repeated: what leaves on one side comes back on the other,
+            and a pair feels its nearest images. The cutoff must be below L/2.
 
     Example:
         >>> from debye.speckle.dynamics.particles import Yukawa
@@ -55,10 +57,11 @@ class Particles(System):
         L: float = 5.0,
         species: Sequence[int] = (),
         table: int = 2048,
+        periodic: bool = False,
     ) -> None:
         super().__init__()
         self.force, self.field, self.wall = force, field, wall
-        self.L, self.species, self.table = L, tuple(species), table
+        self.L, self.species, self.table, self.periodic = L, tuple(species), table, periodic
 
     def kinds(self, count: int) -> Tensor:
         """(count,) the species of each particle.
@@ -77,21 +80,19 @@ class Particles(System):
     def vector_field(self) -> RightHandSide:
         """The force tabulated, then summed over the pairs within the cutoff."""
         cutoff = float(self.force.cutoff)
-        push = tabulated(self.force, cutoff, self.table) if self.table else self.force
+        push = tabulated(self.force, cutoff, self.table)
+        near = PairList(cutoff, self.L if self.periodic else None)
 
         def rhs(t: float, y: Tensor) -> Tensor:
             r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
-            i, j = half_pairs(r, cutoff)  # [pair]
-            flat = r.flatten(0, 1)  # [batch*particle, xy]
-            d = flat.index_select(0, i) - flat.index_select(0, j)  # [pair, xy]
+            i, j, d = near(r)  # [pair] [pair] [pair, xy]
             apart = d.square().sum(-1).clamp(min=1e-12).sqrt()
             f = push(apart)  # [pair] or [pair, column]
             if f.ndim > 1:
                 kind = self.kinds(r.shape[1]).to(i.device).repeat(len(r))
                 f = f.gather(1, column(kind[i], kind[j])[:, None])[:, 0]
-            force = d * (f / apart)[:, None]
-            total = torch.zeros_like(flat).index_add(0, i, force).index_add(0, j, -force)
-            return self.outside(r, total.view_as(r)).view_as(y)
+            total = on_both_ends(d * (-f / apart)[:, None], i, j, r)
+            return self.outside(r, total).view_as(y)
 
         return rhs
 

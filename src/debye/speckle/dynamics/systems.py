@@ -14,14 +14,13 @@ Fields on a lattice: coupled phases, reaction and diffusion.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from debye.core.neighbors import half_pairs
 from debye.errors import InputError
+from debye.speckle.dynamics.pairs import PairList, on_both_ends, tabulated
 from debye.speckle.dynamics.solver import RightHandSide
 from debye.speckle.values import OneLine
 
@@ -170,56 +169,16 @@ class Swarm(System):
     def vector_field(self) -> RightHandSide:
         """The pair law tabulated, then summed over the pairs within the cutoff."""
         cutoff = float(self.interaction.cutoff)
-        pull = tabulated(self.pull, cutoff, self.table) if self.table else self.pull
+        scale, near = (2 / self.L) ** self.D, PairList(cutoff)
+        pull = tabulated(lambda r: scale * self.pull(r), cutoff, self.table)
 
         def rhs(t: float, y: Tensor) -> Tensor:
-            r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
-            i, j = half_pairs(r, cutoff)  # [pair]
-            flat = r.flatten(0, 1)  # [batch*particle, xy]
-            d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy]
+            i, j, d = near(y.reshape(-1, *y.shape[-2:]))  # [pair] [pair] [pair, xy]
             d2 = d.square().sum(-1).clamp(min=1e-12)  # two particles in one place feel nothing
             force = d * (pull(d2.sqrt()) / d2)[:, None]
-            total = torch.zeros_like(flat).index_add(0, i, force).index_add(0, j, -force)
-            return (2 / self.L) ** self.D * total.view_as(y)
+            return on_both_ends(force, i, j, y)
 
         return rhs
-
-
-def tabulated(
-    function: Callable[[Tensor], Tensor], cutoff: float, size: int
-) -> Callable[[Tensor], Tensor]:
-    """Replace a function of a distance by linear interpolation in a table on [0, cutoff].
-
-    The table is worked out at the first distances met, in their precision, and carries the
-    gradient to the parameters of ``function``.
-
-    Args:
-        function: Maps (P,) distances to (P,) or (P, column).
-        cutoff: Last distance of the table.
-        size: Number of intervals.
-
-    Returns:
-        The interpolation, exact at the table's distances.
-
-    Example:
-        >>> square = tabulated(torch.square, 1.0, 1000)
-        >>> square(torch.tensor([0.5, 0.25]))
-        tensor([0.2500, 0.0625])
-    """
-    table: list[Tensor] = []
-    scale = size / cutoff
-
-    def interpolate(r: Tensor) -> Tensor:
-        if not table:
-            knots = torch.arange(size + 1, dtype=r.dtype, device=r.device) / scale
-            table.append(function(knots.clamp(min=1e-6 * cutoff)))
-        x = r * scale
-        k = x.detach().long().clamp(max=size - 1)
-        low = table[0].index_select(0, k)
-        part = (x - k).view(-1, *[1] * (low.ndim - 1))
-        return torch.lerp(low, table[0].index_select(0, k + 1), part)
-
-    return interpolate
 
 
 class Swarmalator(System):
@@ -249,17 +208,18 @@ class Swarmalator(System):
     def vector_field(self) -> RightHandSide:
         """Each pair is met once; a is taken even and b as it comes, from both ends."""
         cutoff = float(self.interaction.cutoff)
+        interaction, near = tabulated(self.interaction, cutoff, 0), PairList(cutoff)
 
         def rhs(t: float, y: Tensor) -> Tensor:
             state = y.reshape(-1, *y.shape[-2:])
-            i, j = half_pairs(state[..., : self.D], cutoff)
-            i, j = torch.cat([i, j]), torch.cat([j, i])  # a learned coupling need not be odd
+            i, j, d = near(state[..., : self.D])
+            # A learned coupling need not be odd: both ends of a pair are worked out.
+            i, j, d = torch.cat([i, j]), torch.cat([j, i]), torch.cat([d, -d])
             flat = state.flatten(0, 1)
-            d = flat.index_select(0, j) - flat.index_select(0, i)  # [pair, xy θ]
-            r = d[:, : self.D].square().sum(-1).clamp(min=1e-12).sqrt()
-            h = self.interaction(r)
-            a, b = self.coupling(d[:, self.D]).unbind(-1)
-            move = d[:, : self.D] * (h * (a - h ** (self.D - 1)))[:, None]
+            turn = (flat.index_select(0, j) - flat.index_select(0, i))[:, self.D]
+            h = interaction(d.square().sum(-1).clamp(min=1e-12).sqrt())
+            a, b = self.coupling(turn).unbind(-1)
+            move = d * (h * (a - h ** (self.D - 1)))[:, None]
             change = torch.cat([move, (h * b)[:, None]], dim=-1)
             return (2 / self.L) ** self.D * torch.zeros_like(flat).index_add(0, i, change).view_as(
                 y
