@@ -22,10 +22,14 @@ def stack(tmp_path_factory):
 def fitted(tmp_path_factory):
     """A system fitted to simulated frames, and the frames."""
     folder = tmp_path_factory.mktemp("fitted")
-    frames = speckle.study("drift").frames(runs=1)
+    frames = speckle.study("drift").frames(runs=1, photons=1000)
     speckle.save_frames(folder / "drift.h5", frames)
-    system = speckle.Drift(speckle.RoundFlow())
-    made = speckle.FittedSystem(system, frames.scattering, speckle.Solver(), frames.gain or 1.0)
+    flow = speckle.Flow(degree=2)
+    known = [[-1 / 3, 0], [-2 / 3, 0], [-1 / 3, 0.5], [0, 0], [-2 / 3, 0.5], [0, 0]]
+    flow.coefficients.data = 0.99 * torch.tensor(known, dtype=torch.float64)
+    errors = 1e-4 * torch.eye(12, dtype=torch.float64)
+    system = speckle.Drift(flow), frames.scattering, speckle.Solver(), frames.gain or 1.0
+    made = speckle.FittedSystem(*system, covariance=errors)
     made.save(folder / "law.safetensors")
     return folder / "drift.h5", folder / "law.safetensors"
 
@@ -53,10 +57,7 @@ def correlated(page):
 
 
 def pixels(page):
-    return page.eval_on_selector(
-        "canvas.frame",
-        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]",
-    )
+    return page.eval_on_selector("canvas.frame", "c => c.toDataURL()")
 
 
 def test_frames_are_those_of_the_file(page):
@@ -166,6 +167,18 @@ def test_a_fitted_system_stands_beside_its_data(page, fitted):
     line = torch.tensor([[x, 0.0] for x in profile["x"]], dtype=torch.float64)
     np.testing.assert_allclose(profile["y"], term(line)[:, 1].detach(), atol=1e-9)
     look(page, "fitted")
+
+
+def test_a_link_restores_a_fitted_system_at_its_time(browser, page):
+    page.click("#tabs >> text=Fitted")
+    page.wait_for_selector("#beside canvas")
+    page.fill("[aria-label='Time']", "11")
+    page.wait_for_selector(".mark.beyond")
+    page.click("#share")
+    page.wait_for_function("() => location.hash.length > 10")
+    with looked_at(browser, page.url, ready=".mark") as other:
+        other.wait_for_selector(".mark.beyond")
+        assert other.inner_text(".mark") == page.inner_text(".mark")
 
 
 def test_stacks_that_are_not_there_are_404(page, speckled):

@@ -62,6 +62,36 @@ def test_screening_view(browser, screened):
         look(page, "screening")
 
 
+def test_a_brush_chooses_and_a_link_keeps_it(browser, screened):
+    within = "() => document.querySelector('.screening .facts').textContent"
+    with looked_at(browser, screened) as page:
+        page.click("#tabs >> text=Screening")
+        page.wait_for_selector("#screening circle")
+        box = page.locator("#screening svg").bounding_box()
+        page.mouse.move(box["x"] + 70, box["y"] + 15)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.up()
+        chosen = page.evaluate(within)
+        assert 0 < int(chosen.split()[0]) < 11
+        assert "within the brush" in chosen
+        page.click("#share")
+        page.wait_for_function("() => location.hash.length > 10")
+        with looked_at(browser, page.url, ready="#screening circle") as other:
+            assert other.evaluate(within) == chosen
+
+
+def test_long_work_can_be_cancelled_on_the_page(browser, tmp_path):
+    large = debye.read_crystal(debye.DEMO / "quartz.cif") * (4, 4, 3)
+    held = large.write(tmp_path / "large.cif")
+    with studio() as found, looked_at(browser, found) as page:
+        page.set_input_files("input[type=file] >> nth=0", held)
+        page.click("#busy >> text=Cancel")
+        page.wait_for_selector("#busy", state="hidden")
+        assert store(page, "now.items.length") == 0
+        opened(page, "silicon.vasp")  # the worker was replaced
+
+
 def test_first_page_is_small(browser, address):
     """Below 80 kB before data, as the network carries it."""
     context = browser.new_context()

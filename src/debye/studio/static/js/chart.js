@@ -92,7 +92,8 @@ export class Chart {
       const half = 3.6 * label.length;
       if (at - half < end) continue;
       end = at + half + 4;
-      parts.push(s("text", { x: at, y: y0 + 17, "text-anchor": "middle" }, label));
+      const within = Math.min(at, this.width - half);
+      parts.push(s("text", { x: within, y: y0 + 17, "text-anchor": "middle" }, label));
     }
     for (const [value, label] of this.#levels()) {
       const at = this.scaleY(value);

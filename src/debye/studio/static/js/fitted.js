@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { VIRIDIS, contrast, joined, ofNumber } from "./colours.js";
 import { h, panel, tell } from "./dom.js";
 import { Player, unpacked } from "./player.js";
-import { number } from "./units.js";
+import { number, withError } from "./units.js";
 
 export async function view(store) {
   const about = store.get("about");
@@ -23,15 +23,21 @@ export async function view(store) {
       .filter(([, i]) => about.with_states[i])
       .map(([name, i]) => h("option", { value: i }, name)),
   );
-  const load = async () => {
+  const load = async (frame = 0) => {
     try {
       const found = await get(`/api/fitted/${law.value}?stack=${data.value}`);
-      stage.replaceChildren(...panels(store, found));
+      const names = { law: about.fitted[law.value], data: about.stacks[data.value] };
+      stage.replaceChildren(...panels(store, found, names, frame));
     } catch (error) {
       tell(error);
     }
   };
-  if (about.with_states.some(Boolean)) await load();
+  const before = store.get("restoring")?.fitted;
+  if (before) {
+    law.value = Math.max(0, about.fitted.indexOf(before.law));
+    if (about.with_states[about.stacks.indexOf(before.data)]) data.value = about.stacks.indexOf(before.data);
+  }
+  if (about.with_states.some(Boolean)) await load(Number(before?.frame) || 0);
   else
     stage.append(
       h(
@@ -48,7 +54,7 @@ export async function view(store) {
   );
 }
 
-function panels(store, found) {
+function panels(store, found, names, first) {
   const [tall, wide] = found.shown;
   const total = found.times.length;
   const player = (text, count, label) => {
@@ -98,6 +104,7 @@ function panels(store, found) {
   };
   async function show(i) {
     slider.value = i;
+    store.set({ fitted: { ...names, frame: i } });
     const beyond = i >= found.measured;
     mark.textContent = `t = ${number(found.times[i])}: ${beyond ? "extrapolated, beyond the data" : "measured and predicted"}`;
     mark.classList.toggle("beyond", beyond);
@@ -109,16 +116,19 @@ function panels(store, found) {
     drawErrors(errors, found, i);
   }
   predicted.range = null;
-  show(0)
+  show(0) // measured, so that both have its range
     .then(() => predicted.set({ range: measured.range }))
+    .then(() => first > 0 && first < total && show(first))
     .catch(tell);
   const coefficients = new Chart({
     label: "The learned term with its standard errors",
     height: 230,
   });
-  if (found.profile) drawProfile(coefficients, found.profile);
-  else drawTerm(coefficients, found.term);
-  store.on(["theme"], () => [errors, coefficients].forEach((chart) => chart.render()));
+  store.on(["theme"], () => {
+    drawErrors(errors, found, Number(slider.value));
+    if (found.profile) drawProfile(coefficients, found.profile);
+    else drawTerm(coefficients, found.term);
+  });
   return [
     panel(
       "Measured and predicted",
@@ -200,7 +210,7 @@ function drawProfile(chart, { x, label, curves }) {
       const i = nearest(x, at);
       const rows = curves.map(({ name, y, error }, n) => [
         name,
-        `${number(y[i])} ± ${number(error[i], 2)}`,
+        withError(y[i], error[i]),
         ofNumber(n),
       ]);
       return {
@@ -232,7 +242,7 @@ function drawTerm(chart, term) {
     ],
     read: (at) => {
       const one = term[Math.min(term.length - 1, Math.max(0, Math.round(at) - 1))];
-      return { lines: [[one.name, `${number(one.value)} ± ${number(one.error, 2)}`]] };
+      return { lines: [[one.name, withError(one.value, one.error)]] };
     },
   });
 }
@@ -250,6 +260,16 @@ function goodness(found) {
       found.photons
         ? "Mean squared residual over the photons' own, by ring (rows, from the middle) and frame: 1 where the system is right"
         : "Squared residual over the mean square, by ring (rows, from the middle) and frame",
+    ),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, "t"),
+        rows[0].map((_, i) => h("th", { scope: "col" }, number(found.times[i], 3))),
+      ),
     ),
     h(
       "tbody",

@@ -3,7 +3,7 @@
 import { Chart } from "./chart.js";
 import { ofNumber } from "./colours.js";
 import { h, panel } from "./dom.js";
-import { number } from "./units.js";
+import { number, withError } from "./units.js";
 
 const spread = (values, log) => {
   const finite = values.filter((v) => Number.isFinite(v) && (!log || v > 0));
@@ -97,12 +97,12 @@ function row(correlation, q, n) {
   const tau =
     fit.tau?.[n] == null
       ? "–"
-      : `${number(fit.tau[n])} ± ${number(fit.tau_error[n], 2)} ${correlation.delay_unit}`;
+      : `${withError(fit.tau[n], fit.tau_error[n])} ${correlation.delay_unit}`;
   return h(
     "tr",
     {},
     h("th", { scope: "row" }, where(correlation, q)),
-    h("td", {}, `${number(correlation.contrast[n], 3)} ± ${number(correlation.contrast_error[n], 2)}`),
+    h("td", {}, withError(correlation.contrast[n], correlation.contrast_error[n])),
     h("td", {}, tau),
     h("td", {}, number(fit.p_value?.[n], 2)),
   );
@@ -139,7 +139,7 @@ function drawG2(chart, correlation, hidden) {
             .slice(0, 10)
             .map((n) => [
               where(correlation, q[n]),
-              `${number(g2[n][i])} ± ${number(error[n][i], 2)}`,
+              withError(g2[n][i], error[n][i]),
               ofNumber(n),
             ]),
         ],
@@ -191,7 +191,7 @@ function drawTau(chart, correlation) {
         near && {
           lines: [
             ["q", where(correlation, near[0])],
-            ["τ", `${number(near[1])} ± ${number(near[2], 2)} ${time}`],
+            ["τ", `${withError(near[1], near[2])} ${time}`],
           ],
           dots: [{ x: near[0], y: near[1] }],
         }

@@ -1,6 +1,6 @@
 // A link that restores the view: what is open and how it is looked at, packed behind the #.
 
-const KEPT = ["unit", "partial", "T", "cells", "view", "spectrum", "speckle"];
+const KEPT = ["unit", "partial", "T", "cells", "view", "spectrum", "speckle", "fitted", "screening"];
 const MOST = 4_000_000; // characters of what a link unpacks to
 
 /** The view as a short text. */

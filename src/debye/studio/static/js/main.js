@@ -18,7 +18,7 @@ async function start() {
   const state = await unpacked(location.hash).catch((error) => tell(error));
   const theme =
     localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  const store = new Store({ about, unit: "cm-1", theme: null, restoring: state ?? null });
+  const store = new Store({ about, unit: state?.unit in UNITS ? state.unit : "cm-1", theme: null, restoring: state ?? null });
   const unit = document.getElementById("unit");
   unit.append(...Object.entries(UNITS).map(([value, { label }]) => h("option", { value }, label)));
   unit.addEventListener("change", () => store.set({ unit: unit.value }));

@@ -14,10 +14,12 @@ const QUANTITIES = {
   "zero-point-energy-per-atom": "Zero-point energy (kJ/mol of atoms)",
 };
 const MOST_LINES = 200;
+const FAR = 1e12; // beyond all values; infinity is no number of JSON
 
 export async function view(store) {
   const { screenings } = store.get("about");
   let found = null;
+  const before = store.get("restoring")?.screening ?? {};
   let brush = null;
   const folder = h(
     "select",
@@ -111,6 +113,7 @@ export async function view(store) {
       ],
       read: (_, at) => at && nearest(rows, at, chart),
     });
+    store.set({ screening: { folder: screenings[folder.value], quantity: quantity.value, brush } });
     const lines = chosen();
     count.textContent = `${lines.length} of ${rows.length} structures${brush ? " within the brush" : ""}; ${found.failed} failed. Orange: with warnings.`;
     body.replaceChildren(
@@ -121,10 +124,10 @@ export async function view(store) {
             "tr",
             {},
             h("th", { scope: "row" }, formula(row.formula)),
-            h("td", {}, row.id),
+            h("td", { className: "name" }, row.id),
             h("td", {}, number(row.mass)),
             h("td", {}, number(row.value)),
-            h("td", {}, row.warnings.join("; ")),
+            h("td", { className: "words" }, row.warnings.join("; ")),
           ),
         ),
     );
@@ -134,14 +137,14 @@ export async function view(store) {
     brush =
       low == null && high == null
         ? null
-        : { x: [-Infinity, Infinity], y: [low ?? -Infinity, high ?? Infinity] };
+        : { x: [-FAR, FAR], y: [low ?? -FAR, high ?? FAR] };
     draw();
   }
-  async function load() {
+  async function load(kept = null) {
     try {
       found = await get(`/api/screenings/${folder.value}?by=${quantity.value}`);
       for (const row of found.rows) row.value *= factor();
-      brush = null;
+      brush = kept;
       draw();
     } catch (error) {
       tell(error);
@@ -153,7 +156,9 @@ export async function view(store) {
   });
   store.on(["theme"], () => found && draw());
   store.on(["unit"], () => found && load());
-  await load();
+  if (screenings.includes(before.folder)) folder.value = screenings.indexOf(before.folder);
+  if (before.quantity in QUANTITIES) quantity.value = before.quantity;
+  await load(before.brush);
   return h(
     "div",
     { className: "screening" },

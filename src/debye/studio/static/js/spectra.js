@@ -4,7 +4,7 @@ import { drawBands, nearest, pick, walk } from "./bands.js";
 import { Chart } from "./chart.js";
 import { ofNumber, visible } from "./colours.js";
 import { h, panel } from "./dom.js";
-import { UNITS, interpolated, number } from "./units.js";
+import { UNITS, formula, interpolated, number } from "./units.js";
 
 const SEEN = 2e-3; // of the highest peak: below it a density is taken to have ended
 
@@ -223,7 +223,7 @@ function drawLegend(legend, store) {
         "span",
         { className: "other" },
         swatch,
-        `${other.formula} (per ${number(now.current.n_atoms)} atoms)`,
+        `${formula(other.formula)} (per ${number(now.current.n_atoms)} atoms)`,
       );
     }),
   );

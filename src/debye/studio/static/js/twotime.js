@@ -16,12 +16,14 @@ export class TwoTimeMap {
       width: 1,
       height: 1,
     });
+    this.span = h("p", { className: "facts" });
     this.told = h("p", { className: "facts", role: "status" });
     this.element = h(
       "div",
       { className: "map-box" },
       this.canvas,
       h("p", { className: "facts" }, "c(t₁, t₂): t₁ to the right, t₂ upwards. Click to see the frame at t₁."),
+      this.span,
       this.told,
     );
     this.canvas.addEventListener("click", (event) => {
@@ -46,6 +48,9 @@ export class TwoTimeMap {
     this.values = unpacked(found.map, Float32Array);
     this.at = null;
     this.range = limits(this.values);
+    const { first, step } = found;
+    const [from, to] = this.range.map((v) => number(v, 3));
+    this.span.textContent = `Frames ${first} to ${first + (this.rows - 1) * step}; colours from ${from} (dark) to ${to} (light).`;
     this.draw();
   }
 

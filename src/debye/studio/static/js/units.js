@@ -20,6 +20,19 @@ export function number(value, digits = 4) {
   return text.replace("-", "−");
 }
 
+/** A value and its error, both to the error's two digits: 0.0124 ± 0.0006. */
+export function withError(value, error) {
+  if (!Number.isFinite(value) || !Number.isFinite(error) || !(error > 0))
+    return `${number(value)} ± ${number(error, 2)}`;
+  const power = Math.floor(Math.log10(error));
+  const size = Math.floor(Math.log10(Math.max(Math.abs(value), error)));
+  const scaled = size < -3 || size > 5;
+  const unit = scaled ? 10 ** size : 1;
+  const places = Math.min(9, Math.max(0, 1 - power + (scaled ? size : 0)));
+  const pair = [value, error].map((v) => (v / unit).toFixed(places)).join(" ± ").replaceAll("-", "−");
+  return scaled ? `(${pair}) × 10${raised(size)}` : pair;
+}
+
 export const raised = (text) => [...String(text)].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("");
 const lowered = (text) => [...text].map((c) => "₀₁₂₃₄₅₆₇₈₉"[c] ?? c).join("");
 
