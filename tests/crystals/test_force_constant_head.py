@@ -81,8 +81,8 @@ def test_force_constants_do_not_know_their_ends(net):
     i, j, n = graph.center[pair], graph.other[pair], graph.vector[pair]
     r = n.norm(dim=-1)
     n = n / r.unsqueeze(-1)
-    there = decoder.values(features, graph, i, j, n, r)
-    back = decoder.values(features, graph, j, i, -n, r)
+    there = decoder.decoded(features, graph, decoder.pairs(i, j, n, r))
+    back = decoder.decoded(features, graph, decoder.pairs(j, i, -n, r))
     torch.testing.assert_close(there, back.mT, rtol=1e-4, atol=1e-6)
 
 
@@ -91,10 +91,10 @@ def test_force_constants_vanish_smoothly_at_the_cutoff(net):
     features = net._features(graph)
     i, j = torch.tensor([0]), torch.tensor([1])
     n = torch.tensor([[0.6, 0.0, 0.8]])
-    reach = net.force_constant_head.decoder.cutoff
+    decoder = net.force_constant_head.decoder
     at, near = (
-        net.force_constant_head.decoder.values(features, graph, i, j, n, torch.tensor([r]))
-        for r in (reach, reach - 0.01)
+        decoder.decoded(features, graph, decoder.pairs(i, j, n, torch.tensor([r])))
+        for r in (decoder.cutoff, decoder.cutoff - 0.01)
     )
     assert at.abs().max() == 0
     assert 0 < near.abs().max() < 1e-4

@@ -20,7 +20,7 @@ none pushes and no mode is imaginary; 10 to 40 % of true force constants are of 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,39 @@ TENSORS = 8
 """Tensors a site offers to its force constants, and vectors."""
 STRENGTH = 3.0
 """Weights of order one make force constants of so many eV/Å² at a distance of 2 Å."""
+
+
+PAIRS_AT_ONCE = 512
+"""Pairs decoded together when predicting; more would fall out of the cache."""
+
+
+class SiteOffers(NamedTuple):
+    """What the N sites of a batch bring into their pairs."""
+
+    ends: Tensor
+    """(N, m, 2 · hidden): harmonics of a direction times this are what a site is as the near end
+    of a pair in that direction, and as the far end."""
+    vectors: Tensor
+    """(N, 3, TENSORS)."""
+    tensors: Tensor
+    """(N, 3, 3, TENSORS), traceless and symmetric."""
+
+
+class Pairs(NamedTuple):
+    """P pairs of sites."""
+
+    i: Tensor
+    j: Tensor
+    n: Tensor
+    """(P, 3) unit vectors from i to j."""
+    r: Tensor
+    """(P,) distances, Å."""
+    waves: Tensor
+    """(P, hidden) what the perceptron takes of the distances."""
+
+    def part(self, part: slice) -> Pairs:
+        """Some of them."""
+        return Pairs(*(each[part] for each in self))
 
 
 class PairDecoder(nn.Module):
@@ -89,40 +122,74 @@ class PairDecoder(nn.Module):
         pair = graph.one_way()
         i, j, vector = graph.center[pair], graph.other[pair], graph.vector[pair]
         r = vector.norm(dim=-1)
-        K = self.values(features, graph, i, j, vector / r.unsqueeze(-1), r)
+        K = self.decoded(features, graph, self.pairs(i, j, vector / r.unsqueeze(-1), r))
         into_steps = torch.linalg.inv(graph.cell)[graph.crystal[i]]  # [pair, xyz, cell vector]
         step = (vector.unsqueeze(-2) @ into_steps).squeeze(-2)
         return ForceConstants(graph.crystal, graph.site_mass, i, j, step, K, graph.n_crystals)
 
-    def values(
-        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
-    ) -> Tensor:
-        """K (P, 3, 3) of pairs i, j with the direction n from i to j and distance r, eV/Å²."""
+    def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:
+        """K (P, 3, 3) of pairs, eV/Å²."""
         raise NotImplementedError
 
-    def both_ends(
-        self, features: Features, i: Tensor, j: Tensor, n: Tensor, r: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What a pair is, (P, hidden), with i as the near end and with j."""
-        Y = spherical_harmonics(n, self.l_max)
-        seen_i = self._along(features.tensors[i], Y)
-        seen_j = self._along(features.tensors[j], Y * self.parity)
-        scalars = self.dropout(features.scalars)
-        near, far = self.near(scalars), self.far(scalars)
-        distance = on_distinct(lambda x: self.distance(bessel_basis(x, self.cutoff, self.basis)), r)
-        from_i = near[i] + far[j] + self.seen_near(seen_i) + self.seen_far(seen_j) + distance
-        from_j = near[j] + far[i] + self.seen_near(seen_j) + self.seen_far(seen_i) + distance
-        return from_i, from_j
+    def finished(self, K: Tensor, pairs: Pairs, graph: Graph) -> Tensor:
+        """The K of all pairs of a batch, put right together."""
+        del pairs, graph
+        return K
 
-    def _along(self, h: Tensor, Y: Tensor) -> Tensor:
-        """h·Y for every order above 0: what a site is like in a direction, (P, l_max·C)."""
-        products = by_order(h * Y.unsqueeze(-1), self.l_max)[1:]
-        return torch.cat([block.sum(1) for block in products], dim=-1)
+    def pairs(self, i: Tensor, j: Tensor, n: Tensor, r: Tensor) -> Pairs:
+        """Pairs (P,) of sites, with the unit vectors n (P, 3) from i to j and distances r, Å."""
+        return Pairs(i, j, n, r, on_distinct(self._waves, r))
+
+    def decoded(self, features: Features, graph: Graph, pairs: Pairs) -> Tensor:
+        """K (P, 3, 3) of all pairs of a batch, a piece at a time where no gradient is wanted."""
+        sites, piece = self._offers(features), max(len(pairs.r), 1)
+        if not torch.is_grad_enabled():
+            piece = PAIRS_AT_ONCE
+        starts = range(0, max(len(pairs.r), 1), piece)
+        K = [self.values(sites, pairs.part(slice(at, at + piece))) for at in starts]
+        return self.finished(torch.cat(K), pairs, graph)
+
+    def _offers(self, features: Features) -> SiteOffers:
+        """The part of the decoding that is of each site alone.
+
+        The perceptron's first layer is linear in what a site sees along the bond, h·Y(n): its
+        weights are applied before the direction is known.
+        """
+        scalars, h = self.dropout(features.scalars), features.tensors
+        _, *blocks = by_order(h, self.l_max)
+        maps = zip(
+            self.seen_near.weight.chunk(self.l_max, 1),
+            self.seen_far.weight.chunk(self.l_max, 1),
+            strict=True,
+        )
+        known = torch.cat([self.near(scalars), self.far(scalars)], -1).unsqueeze(1)
+        seen = [block @ torch.cat(both).mT for block, both in zip(blocks, maps, strict=True)]
+        vectors, tensors = self.vectors(blocks[0]), self.tensors(blocks[1])
+        T = torch.einsum("abm,nmt->nabt", self.basis_2, tensors)
+        return SiteOffers(torch.cat([known, *seen], dim=1), vectors, T)
+
+    def both_ends(self, sites: SiteOffers, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """What pairs are, (P, hidden), with i as the near end and with j."""
+        Y = spherical_harmonics(pairs.n, self.l_max)
+        near_i, far_i = _along(sites.ends.index_select(0, pairs.i), Y).chunk(2, dim=-1)
+        near_j, far_j = _along(sites.ends.index_select(0, pairs.j), Y * self.parity).chunk(
+            2, dim=-1
+        )
+        return near_i + far_j + pairs.waves, near_j + far_i + pairs.waves
+
+    def _waves(self, r: Tensor) -> Tensor:
+        waves: Tensor = self.distance(bessel_basis(r, self.cutoff, self.basis))
+        return waves
 
     def _perceptron(self, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
         return nn.Sequential(
             nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
+
+
+def _along(h: Tensor, Y: Tensor) -> Tensor:
+    """Σ_m h_m Y_m: (P, m, C), (P, m) → (P, C)."""
+    return (Y.unsqueeze(-2) @ h).squeeze(-2)
 
 
 class FreePairs(PairDecoder):
@@ -133,30 +200,23 @@ class FreePairs(PairDecoder):
         hidden, dropout = args[-2:]
         self.weights = self._perceptron(hidden, 2 + 5 * TENSORS, dropout)
 
-    def values(
-        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
-    ) -> Tensor:
-        """K (P, 3, 3), balanced at every site."""
-        ends = torch.stack(self.both_ends(features, i, j, n, r))
+    def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:
+        """K (P, 3, 3), not yet balanced."""
+        i, j, n, r, _ = pairs
+        ends = torch.stack(self.both_ends(sites, pairs))
         from_i, from_j = self.weights(nn.functional.silu(ends))
-        offers = self._offers(features.tensors)
-        M = self._matrix(offers, i, n, from_i) + self._matrix(offers, j, -n, from_j).mT
-        strength = self._envelope(r)
-        return balanced(strength[:, None, None] * M, strength, i, j, graph)
+        M = self._matrix(sites, i, n, from_i) + self._matrix(sites, j, -n, from_j).mT
+        return self._envelope(r)[:, None, None] * M
 
-    def _offers(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (N, 3, TENSORS) and traceless symmetric tensors (N, 3, 3, TENSORS) of sites."""
-        _, h1, h2, *_ = by_order(h, self.l_max)
-        return self.vectors(h1), torch.einsum("abm,nmt->nabt", self.basis_2, self.tensors(h2))
+    def finished(self, K: Tensor, pairs: Pairs, graph: Graph) -> Tensor:
+        """K (P, 3, 3), balanced at every site."""
+        return balanced(K, self._envelope(pairs.r), pairs.i, pairs.j, graph)
 
-    def _matrix(
-        self, offers: tuple[Tensor, Tensor], i: Tensor, n: Tensor, weights: Tensor
-    ) -> Tensor:
+    def _matrix(self, sites: SiteOffers, i: Tensor, n: Tensor, weights: Tensor) -> Tensor:
         """M (P, 3, 3) of pairs seen from their ends i, along n."""
-        vectors, tensors = offers
-        T = tensors[i]
+        T, v = sites.tensors.index_select(0, i), sites.vectors.index_select(0, i)
         a, b, c, *bound = weights.split([1, 1] + 5 * [TENSORS], dim=-1)
-        v, u = vectors[i], torch.einsum("pabt,pb->pat", T, n)
+        u = torch.einsum("pabt,pb->pat", T, n)
         left = torch.einsum("pat,pt->pa", v, bound[0]) + torch.einsum("pat,pt->pa", u, bound[1])
         right = torch.einsum("pat,pt->pa", v, bound[2]) + torch.einsum("pat,pt->pa", u, bound[3])
         M = torch.einsum("pabt,pt->pab", T, c)
@@ -180,21 +240,18 @@ class PositivePairs(PairDecoder):
         hidden, dropout = args[-2:]
         self.strength = self._perceptron(hidden, 2 + 2 * TENSORS, dropout)
 
-    def values(
-        self, features: Features, graph: Graph, i: Tensor, j: Tensor, n: Tensor, r: Tensor
-    ) -> Tensor:
+    def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:
         """K = w(r) S², (P, 3, 3)."""
-        a, b, of_tensors, of_vectors = self._strengths(features, i, j, n, r)
+        n = pairs.n
+        a, b, of_tensors, of_vectors = self._strengths(sites, pairs)
         along = n.unsqueeze(-1) * n.unsqueeze(-2)  # [pair, xyz, xyz]
         S = a * along + b * (torch.eye(3).to(along) - along)
-        S = S + self._tensor(features.tensors, i, j, n, of_tensors, of_vectors)
-        return self._envelope(r)[:, None, None] * (S @ S)
+        S = S + self._tensor(sites, pairs, of_tensors, of_vectors)
+        return self._envelope(pairs.r)[:, None, None] * (S @ S)
 
-    def _strengths(
-        self, features: Features, i: Tensor, j: Tensor, n: Tensor, r: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _strengths(self, sites: SiteOffers, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Square roots a and b (P, 1, 1), and the weights of tensors and vectors (P, TENSORS)."""
-        from_i, from_j = self.both_ends(features, i, j, n, r)
+        from_i, from_j = self.both_ends(sites, pairs)
         # The sum of the two does not know which is which.
         both = nn.functional.silu(from_i) + nn.functional.silu(from_j)
         a, b, *weights = self.strength(both).split([1, 1, TENSORS, TENSORS], dim=-1)
@@ -203,18 +260,17 @@ class PositivePairs(PairDecoder):
         return stretch.unsqueeze(-1), bend.unsqueeze(-1), *weights
 
     def _tensor(
-        self, h: Tensor, i: Tensor, j: Tensor, n: Tensor, of_tensors: Tensor, of_vectors: Tensor
+        self, sites: SiteOffers, pairs: Pairs, of_tensors: Tensor, of_vectors: Tensor
     ) -> Tensor:
         """T (P, 3, 3): tensors of both ends, and vectors of both ends bound to the direction.
 
         A vector of the far end counts the other way, as the direction seen from there does.
         """
-        _, h1, h2, *_ = by_order(h, self.l_max)
-        tensors, vectors = self.tensors(h2), self.vectors(h1)
-        order_2 = ((tensors[i] + tensors[j]) * of_tensors.unsqueeze(1)).sum(-1)
-        vector = ((vectors[i] - vectors[j]) * of_vectors.unsqueeze(1)).sum(-1)
+        i, j, n = pairs[:3]
+        order_2 = torch.einsum("pabt,pt->pab", sites.tensors[i] + sites.tensors[j], of_tensors)
+        vector = ((sites.vectors[i] - sites.vectors[j]) * of_vectors.unsqueeze(1)).sum(-1)
         bound = n.unsqueeze(-1) * vector.unsqueeze(-2)
-        return 0.3 * (torch.einsum("abm,pm->pab", self.basis_2, order_2) + bound + bound.mT)
+        return 0.3 * (order_2 + bound + bound.mT)
 
     def _envelope(self, r: Tensor) -> Tensor:
         """w(r) = e^{−1.2 (r − 2 Å)/Å} (1 − (r/cutoff)²)²: force constants weaken with length."""

@@ -30,7 +30,7 @@ HEADS = ("density", "force_constants")
 EMPTY = 2e-3
 """States that a bin without modes counts as, of one, so that the density may fill it."""
 N_ELEMENTS = 119
-EDGES_AT_ONCE = 4096
+EDGES_AT_ONCE = 1024
 """Edges whose messages are held together when predicting; more would fall out of the cache."""
 MASS_SCALE = 100.0
 """Masses enter in hundreds of u, so that the inputs are of order one."""
