@@ -77,17 +77,33 @@ class LatticeLabel:
             folded: Force constants of a crystal.
             density: (51,) its spectrum in the published view, if there is one. Where that of the
                 force constants is another, by a mean squared error above `AGREEING`, the crystal
-                counts in inverse proportion.
+                counts in inverse proportion. Imaginary modes are made real where the
+                spectrum says so.
             seed: Of the wave vectors.
 
         Raises:
             InputError: A mode is impossibly fast, or none lies within the view of the spectrum.
         """
+        weight = 1.0
+        if density is not None:
+            error, folded = _as_the_spectrum_says(folded, density)
+            weight = min(1.0, AGREEING / max(error, 1e-9))
         pairs = folded.unfolded()
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
         square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
-        weight = 1.0 if density is None else min(1.0, AGREEING / max(apart(pairs, density), 1e-9))
         return cls(folded, q.float(), square.float(), weight)
+
+
+def _as_the_spectrum_says(
+    folded: FoldedForceConstants, density: Tensor
+) -> tuple[float, FoldedForceConstants]:
+    """Force constants, their imaginary modes made real or not, and how far `apart` they are."""
+    real = folded.with_real_modes()
+    error = apart(folded.unfolded(), density)
+    if real.values.equal(folded.values):
+        return error, folded
+    if_real = apart(real.unfolded(), density)
+    return (if_real, real) if if_real < error else (error, folded)
 
 
 def _wave_vectors(exact: Tensor, rng: np.random.Generator) -> Tensor:

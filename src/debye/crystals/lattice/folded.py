@@ -12,7 +12,7 @@ Rev. Lett. 78, 4063 (1997)), as phonopy does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -25,9 +25,12 @@ from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import MASSES
 from debye.errors import InputError
+from debye.units import FORCE_CONSTANT_TO_CM1
 
 SAME = 1e-4
 """Å by which the lengths of equally near images may differ."""
+REAL = (1.0 / FORCE_CONSTANT_TO_CM1) ** 2
+"""ω² of 1 cm⁻¹, eV/(Å² u): an imaginary mode slower than that is noise."""
 UNBALANCED = 1e-2
 """Force on an atom when all move alike, of the largest force constant, that is refused."""
 
@@ -115,6 +118,33 @@ class FoldedForceConstants:
     def unfolded(self) -> ForceConstants:
         """Each pair at its nearest image, in double precision; natural masses."""
         return unfolded(self)
+
+    def with_real_modes(self) -> FoldedForceConstants:
+        """The same but for imaginary modes at the exact wave vectors, made as fast and real.
+
+        D + 2 Σ_k |λ_k| e_k e_kᴴ over the modes with λ_k = ω_k² < 0.
+
+        Example:
+            >>> crystal, up = Crystal(["H"], [[0, 0, 0]], np.eye(3)), torch.eye(3).double()
+            >>> blocks = torch.stack([-up, up])[None, None]
+            >>> given = FoldedForceConstants(crystal, (2, 1, 1), blocks)
+            >>> given.with_real_modes().values[0, 0, :, 0, 0].tolist()
+            [1.0, -1.0]
+        """
+        n, cells = self.crystal.n_sites, self.values.shape[2]
+        root = torch.tensor([_mass(site) for site in self.crystal.species]).double().sqrt()
+        scale = root[:, None, None, None] * root[:, None]  # [i, xyz, j, xyz]
+        turn = self.commensurate @ torch.tensor(_corners(self.supercell).copy()).double().T
+        wave = torch.polar(torch.ones_like(turn), 2 * torch.pi * turn)  # [q, cell]
+        blocks = self.values.double().to(wave.dtype)
+        D = torch.einsum("qc,ijcab->qiajb", wave, blocks) / scale
+        square, vectors = torch.linalg.eigh(D.reshape(-1, 3 * n, 3 * n))
+        if float(square.min()) > -REAL:
+            return self
+        added = (vectors * (-2 * square.clamp(max=0)).unsqueeze(1)) @ vectors.mH
+        added = added.view(-1, n, 3, n, 3) * scale
+        back = torch.einsum("qc,qiajb->ijcab", wave.conj(), added).real / cells
+        return replace(self, values=self.values + back.to(self.values))
 
     @property
     def commensurate(self) -> Tensor:
