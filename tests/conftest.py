@@ -12,7 +12,7 @@ from salts import PAIRS, binary, labelled_row, write_rows
 from debye.core import checkpoint
 from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.predictor import model_card
+from debye.crystals.predict.model_files import model_card
 
 DEPTH = sys.getrecursionlimit()
 

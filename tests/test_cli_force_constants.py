@@ -11,7 +11,7 @@ from test_cli_bands import refused
 from debye.core import checkpoint
 from debye.crystals.model.ensemble import Ensemble
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.predictor import model_card
+from debye.crystals.predict.model_files import model_card
 
 GRID = [20.0 * i for i in range(51)]
 

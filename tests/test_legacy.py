@@ -14,7 +14,8 @@ from verbs import refused
 from debye.core import checkpoint
 from debye.crystals.inversion.rank import screened
 from debye.crystals.model.ensemble import upgraded
-from debye.crystals.predict.predictor import SHIPPED, Predictor, probe_crystal
+from debye.crystals.predict.model_files import SHIPPED, probe_crystal
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.training.crossval import load_final, load_out_of_fold
 from debye.speckle.fitting.fitted import load
 

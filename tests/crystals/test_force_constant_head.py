@@ -8,7 +8,7 @@ from ase.build import bulk
 from lattices import squares
 
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.force_constants import site_states
+from debye.crystals.lattice.site_states import site_states
 from debye.crystals.model.network import PhononNet
 from debye.crystals.structure.crystal import Crystal
 

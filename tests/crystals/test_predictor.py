@@ -7,8 +7,9 @@ import torch
 from debye.core import checkpoint
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import entropy, heat_capacity, zero_point_energy
+from debye.crystals.predict.model_files import model_card
 from debye.crystals.predict.prediction import Prediction
-from debye.crystals.predict.predictor import Predictor, model_card
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.predict.record import record, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import FailedInput

@@ -14,7 +14,8 @@ from debye.crystals.dos.distances import wasserstein
 from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.inversion.rank import predicted, screened
-from debye.crystals.predict.predictor import Predictor, model_card
+from debye.crystals.predict.model_files import model_card
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.predict.record import record, table_header, table_row
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.read import read_crystals, write_structures

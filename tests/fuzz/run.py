@@ -125,7 +125,7 @@ def force_constants(path: Path) -> None:
 
 def charges(path: Path) -> None:
     from debye.crystals.data.born import read_born
-    from debye.crystals.predict.predictor import probe_crystal
+    from debye.crystals.predict.model_files import probe_crystal
 
     finite([read_born(path, probe_crystal()).charges])
 
@@ -170,7 +170,8 @@ def stack(path: Path) -> None:
 
 
 def model(path: Path) -> None:
-    from debye.crystals.predict.predictor import Predictor, probe_crystal
+    from debye.crystals.predict.model_files import probe_crystal
+    from debye.crystals.predict.predictor import Predictor
 
     finite([Predictor.load(path).predict(probe_crystal()).total.density])
 

@@ -159,7 +159,7 @@ class Predictions:
         model: Model file, or None for the shipped one.
         device: Where to compute.
         born: The Born charges of the one crystal.
-        smooth: Whether spectra of force constants are smoothed as the labels were.
+        smooth: Whether spectra are smoothed as the labels were.
         lattice: What cells the structures come in.
     """
 
@@ -174,6 +174,7 @@ class Predictions:
         lattice: str = "given",
     ) -> None:
         self.files, self.predictor = files, load_predictor(model, device).on(lattice)
+        self.predictor = self.predictor.as_labels() if smooth else self.predictor
         self.born, self.smooth = born, smooth
         self.good = self.bad = 0
 

@@ -236,7 +236,7 @@ def model(file: opt.ModelArgument = None) -> None:
     Of the calibration of its uncertainty, only what a reader understands.
     """
     from debye.core.checkpoint import read_card
-    from debye.crystals.predict.predictor import model_path
+    from debye.crystals.predict.model_files import model_path
 
     card = read_card(model_path(file))
     if "calibration" in card:
@@ -307,10 +307,12 @@ def _draw_alloy(
     from debye.crystals.dos.spectrum import Spectrum
     from debye.plot.crystals import waterfall_figure
 
+    axis = torch.cat([p.total.frequency for p in predictions]).unique()
+    totals = [p.total.resample(axis) for p in predictions]
     spectra = Spectrum(
-        predictions[0].total.frequency,
-        torch.stack([p.total.density for p in predictions]),
-        torch.stack([p.total.n_atoms for p in predictions]),
+        axis,
+        torch.stack([total.density for total in totals]),
+        torch.stack([total.n_atoms for total in totals]),
     )
     ends = predictions[0].crystal.formula, predictions[-1].crystal.formula
     figure = waterfall_figure(

@@ -245,7 +245,7 @@ def _known(prediction: Prediction, level: float) -> dict[str, Any]:
     return {
         "band": prediction.band(level),
         "band_name": f"{100 * level:g} % interval at each frequency",
-        "range_end": prediction.total.frequency[-1].item(),
+        "range_end": prediction.range_end,
     }
 
 

@@ -266,7 +266,7 @@ def _proposal(
     error: ModelError,
     level: float,
 ) -> Proposal:
-    prediction = predictor.predict(free_parameters.crystal(values))
+    prediction = predictor.as_labels().predict(free_parameters.crystal(values))
     value, lower, upper = _interval(prediction, target, error, level)
     fractions = (values + torch.tensor([p.offset for p in free_parameters.parameters])).tolist()
     names = [p.name.removeprefix("fraction of ") for p in free_parameters.parameters]

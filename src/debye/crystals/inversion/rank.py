@@ -81,7 +81,7 @@ def predicted(
     """
     good: list[tuple[Prediction, Tensor]] = []
     bad: list[FailedInput] = []
-    for item in predictor(structures):
+    for item in predictor.as_labels()(structures):
         if isinstance(item, FailedInput):
             bad.append(item)
             continue

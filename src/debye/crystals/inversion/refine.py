@@ -273,7 +273,7 @@ def refined_over(
         ComputationError: No beginning leads to a finite posterior.
     """
     start = torch.zeros(len(free_parameters.parameters), dtype=torch.float64)
-    uncertainty = predictor.predict(free_parameters.crystal(start)).uncertainty
+    uncertainty = predictor.as_labels().predict(free_parameters.crystal(start)).uncertainty
     if error is not None and uncertainty is not None:
         error = error.scaled(uncertainty.size.item())
     grid = torch.tensor(predictor.model.frequency, dtype=torch.float64)

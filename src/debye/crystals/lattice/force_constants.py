@@ -8,24 +8,14 @@ Only displacements of one atom against another cost energy, so the acoustic sum 
 D_ii carries Σ_j K_ij, and three frequencies vanish at q = 0. Every pair stands once, so D is
 Hermitian by construction.
 
-Many wave vectors are solved in bounded memory, with errors that name the wave vector; the density
-of states of each site is differentiable also where modes are degenerate:
-
-    g_i(ω) = Σ_k |e_ki|² h(ω; ω_k) = Tr[P_i h(ω; D)]        P_i projects on the motions of site i
-
-The right-hand side does not mention eigenvectors, whose derivatives have poles at degeneracies: it
-is a smooth function of D, and its derivative is that of Daleckii and Krein (1965),
-
-    dTr[P f(D)] = Σ_ab f[λ_a, λ_b] ⟨b|P|a⟩ ⟨a|dD|b⟩,
-
-with f[x, y] = (f(x) − f(y)) / (x − y) and f[x, x] = f′(x).
+Many wave vectors are solved in bounded memory, with errors that name the wave vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -356,85 +346,3 @@ def _unsolved(q: Tensor, why: str) -> ComputationError:
         why=why,
         fix="check the force constants: they may be far too large",
     )
-
-
-FLOOR = 2e-4
-"""Added to ω², eV/(Å² u), so that the root has a slope at rest; 7 cm⁻¹."""
-
-
-def site_states(D: Tensor, sites: int, points: int) -> Tensor:
-    """States of each site on 0, 1, 2 … cm⁻¹, summed over wave vectors.
-
-    A mode between two points is shared between them; one beyond the last counts there, an
-    imaginary one at the first.
-
-    Args:
-        D: (B, Q, 3n, 3n) dynamical matrices, eV/(Å² u).
-        sites: n.
-        points: G.
-
-    Returns:
-        (B, n, G); each site's states add up to 3 Q.
-
-    Example:
-        >>> D = torch.diag(torch.tensor([0.01, 0.01, 0.01])).to(torch.complex64).expand(1, 1, 3, 3)
-        >>> states = site_states(D, sites=1, points=100)
-        >>> states.sum().item(), states.argmax().item()  # 521.47 · √(0.01 + 0.0002)
-        (3.0, 53)
-    """
-    states: Tensor = _SiteStates.apply(D, sites, points)
-    return states
-
-
-class _SiteStates(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, D: Tensor, sites: int, points: int) -> Tensor:  # noqa: ANN401
-        square, vectors = torch.linalg.eigh(D)
-        low, beyond, slope = _bracketed(square, points)
-        part = vectors.abs().square().unflatten(-2, (sites, 3)).sum(-2).mT  # [b, q, mode, site]
-        at = _cell(low, sites, points)
-        states = part.new_zeros(len(D) * sites * points)
-        upper = part * beyond.unsqueeze(-1)
-        states.index_add_(0, at.flatten(), (part - upper).flatten())
-        states.index_add_(0, at.flatten() + 1, upper.flatten())
-        ctx.save_for_backward(square, vectors, at, beyond, slope)
-        return states.view(len(D), sites, points)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, wanted: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        square, vectors, at, beyond, slope = ctx.saved_tensors
-        flat = wanted.flatten()
-        low, high = flat[at], flat[at + 1]  # [b, q, mode, site]
-        value = torch.lerp(low, high, beyond.unsqueeze(-1).expand_as(low))  # f_i(λ_a)
-        rate = (high - low) * slope.unsqueeze(-1)  # f_i'(λ_a)
-        apart = square.unsqueeze(-1) - square.unsqueeze(-2)  # λ_a − λ_b
-        close = apart.abs() < torch.finfo(square.dtype).eps ** (2 / 3) * square.abs().amax(
-            -1, keepdim=True
-        ).unsqueeze(-1)
-        A, B = (_weighed(vectors, x) for x in (value, rate))
-        M = torch.where(close, (B + B.mH) / 2, (A - A.mH) / apart.masked_fill(close, 1.0))
-        return vectors @ M @ vectors.mH, None, None
-
-
-def _bracketed(square: Tensor, points: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The point below each mode, how far beyond it the mode lies, and dω/dω²."""
-    bounded = square.clamp(min=0) + FLOOR
-    omega = FORCE_CONSTANT_TO_CM1 * bounded.sqrt()
-    inside = (square > 0) & (omega < points - 1.01)
-    slope = torch.where(inside, omega / (2 * bounded), 0.0)
-    omega = omega.clamp(max=points - 1.01)
-    low = omega.floor()
-    return low.long(), omega - low, slope
-
-
-def _cell(low: Tensor, sites: int, points: int) -> Tensor:
-    """Where in (B·n·G) each mode's lower point lies for each site, [b, q, mode, site]."""
-    row = torch.arange(len(low) * sites, device=low.device).view(len(low), 1, 1, sites)
-    return row * points + low.unsqueeze(-1)
-
-
-def _weighed(vectors: Tensor, of_site: Tensor) -> Tensor:
-    """Σ_i f_i(λ_a) ⟨a|P_i|b⟩, (…, a, b)."""
-    weights = of_site.mT.repeat_interleave(3, dim=-2)  # [b, q, site xyz, mode]
-    return (vectors * weights).mH @ vectors

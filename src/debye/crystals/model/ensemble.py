@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from debye.core.checkpoint import Card, arguments_of, digest
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.model.modes import ModesOf
 from debye.crystals.model.network import PhononNet, SiteDensities
 from debye.errors import InputError
 
@@ -85,6 +86,11 @@ class Ensemble(nn.Module):
     def head_outputs(self, graph: Graph) -> Tensor:
         """What each head of each member says of each full site, (R, N, F)."""
         return torch.cat([net.head_outputs(graph) for net in self._each()])
+
+    def with_modes(self, graph: Graph) -> tuple[Tensor, list[ModesOf]]:
+        """`head_outputs`, and the modes that each member that has some finds."""
+        outputs, modes = zip(*(net.with_modes(graph) for net in self._each()), strict=True)
+        return torch.cat(outputs), [each for each in modes if each]
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Mean densities of every site and crystal of a batch."""

@@ -1,7 +1,4 @@
-"""ForceConstantHead: features of sites → force constants → modes → densities of states.
-
-    D(q) = M^{-½} Φ(q) M^{-½},   D e = ω² e                     `ForceConstants`
-    g_i(ω) ∝ Σ_qk |e_i|² Σ_w π_w L_w(ω, ω_qk)                   what a label shows of the modes
+"""Features of sites → the force constants of the pairs between them.
 
 Two classes of force constants K_ij of a pair can be decoded, from what both ends are and see of
 each other along n, the direction between them. `FreePairs` are general 3 × 3 matrices,
@@ -26,20 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from debye.core.radial import bessel_basis, on_distinct
-from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.dos import line_shapes, low_discrepancy
-from debye.crystals.lattice.force_constants import ForceConstants, site_states
+from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.layers import Features, by_order, coupling, spherical_harmonics
 
-WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
-"""Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
 TENSORS = 8
 """Tensors a site offers to its force constants, and vectors."""
 STRENGTH = 3.0
 """Weights of order one make force constants of so many eV/Å² at a distance of 2 Å."""
-
-
 PAIRS_AT_ONCE = 512
 """Pairs decoded together when predicting; more would fall out of the cache."""
 
@@ -337,58 +328,3 @@ def _potential(
         phi = torch.linalg.solve(L, source[sites].unflatten(0, (-1, size)))
         found = found.index_add(0, sites, phi.flatten(0, 1))
     return found
-
-
-class ForceConstantHead(nn.Module):
-    """Force constants and features of the sites → density of states of each, by way of modes.
-
-    Each site mixes its line shape from Gaussians of `WIDTHS`, each seen through the filter that
-    smoothed the labels (`line_shapes`). A density is non-negative and integrates to exactly 3;
-    modes beyond the grid count at its end.
-
-    Args:
-        decoder: Predicts force constants.
-        inputs: Number of scalars of a site.
-        frequency: The grid ω, cm⁻¹.
-        q_points: Wave vectors times sites of a crystal; random ones in training.
-    """
-
-    shapes: Tensor
-    cell: Tensor
-
-    def __init__(
-        self, decoder: PairDecoder, inputs: int, frequency: list[float], q_points: int
-    ) -> None:
-        super().__init__()
-        self.decoder, self.q_points = decoder, q_points
-        self.mixture = nn.Linear(inputs, len(WIDTHS))
-        nn.init.zeros_(self.mixture.weight)
-        nn.init.zeros_(self.mixture.bias)
-        self.register_buffer("shapes", line_shapes(tuple(frequency), WIDTHS), persistent=False)
-        self.register_buffer("cell", trapezoid_weights(torch.tensor(frequency)), persistent=False)
-
-    def forward(self, force_constants: ForceConstants, features: Features) -> Tensor:
-        """(N, F) states per cm⁻¹."""
-        mixture = torch.softmax(self.mixture(features.scalars), dim=-1)  # [site, width]
-        density = mixture.new_zeros(len(mixture), self.shapes.shape[-1])
-        for _, sites, of_size in force_constants.by_size():
-            states = self._states(of_size)
-            seen = (states @ self.shapes.flatten(1)).unflatten(-1, self.shapes.shape[1:])
-            mixed = (mixture[sites].unsqueeze(1) @ seen).squeeze(1)
-            density = density.index_add(0, sites, mixed)
-        density = density.clamp(min=0) + 1e-9  # the filter rings below zero
-        return 3 * density / (density * self.cell).sum(-1, keepdim=True)
-
-    def _states(self, part: ForceConstants) -> Tensor:
-        """States of each site on 0, 1, 2 … cm⁻¹, (N, G), for crystals of one size."""
-        sites = len(part.mass) // part.n_crystals
-        q = self._wave_vectors(part.n_crystals, sites).to(part.values)
-        D = part.dynamical_matrix(q)
-        return site_states(D, sites, len(self.shapes)).flatten(0, 1)
-
-    def _wave_vectors(self, crystals: int, sites: int) -> Tensor:
-        """(B, Q, 3): new ones at each step of a training, the same ones ever after."""
-        count = max(1, round(self.q_points / sites))
-        if self.training:
-            return (low_discrepancy(count) + torch.rand(crystals, 1, 3)) % 1.0
-        return low_discrepancy(count).expand(crystals, -1, -1)

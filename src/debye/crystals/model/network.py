@@ -20,8 +20,9 @@ from debye.core.radial import RadialMLP, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.force_constants import ForceConstantHead, FreePairs, PositivePairs
+from debye.crystals.model.force_constants import FreePairs, PositivePairs
 from debye.crystals.model.layers import Convolution, Features, Gate, Linear, spherical_harmonics
+from debye.crystals.model.modes import ForceConstantHead, ModesOf
 from debye.crystals.structure.elements import descriptors
 from debye.errors import InputError
 
@@ -307,6 +308,19 @@ class PhononNet(nn.Module):
         if self.density:
             said["density"] = self.density(features, said.get("force_constants"))
         return torch.stack([said[name] for name in self.heads]), found
+
+    def with_modes(self, graph: Graph) -> tuple[Tensor, ModesOf | None]:
+        """`head_outputs`, and the modes that one of them came from, without gradients."""
+        head = self.force_constant_head
+        if not head:
+            return self.head_outputs(graph), None
+        features = self._features(graph)
+        modes = head.modes(head.decoder(features, graph))
+        said = {"force_constants": head.view(modes, features)}
+        if self.density:
+            said["density"] = self.density(features, said["force_constants"])
+        outputs = torch.stack([said[name] for name in self.heads])
+        return outputs, ModesOf(modes, head.mixtures(features))
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Densities of every site and crystal of a batch, as the last head has them."""

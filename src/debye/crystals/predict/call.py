@@ -13,7 +13,8 @@ from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.predict.harmonic import polar, smooth_of
-from debye.crystals.predict.predictor import Predictor, model_path
+from debye.crystals.predict.model_files import model_path
+from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure_io.anything import crystals_and
 from debye.crystals.structure_io.read import FailedInput, attempt
@@ -56,7 +57,8 @@ def predict(
         born: phonopy's BORN of the one crystal's primitive cell; a file or its
             content. The spectrum is then that of its force constants, with the dipoles of these
             charges.
-        smooth: Whether spectra of force constants are smoothed as the published labels were.
+        smooth: Whether spectra are smoothed as the published labels were, on 51 points to
+            1000 cm⁻¹, predicted ones and those of force constants.
         lattice: What cells the crystals come in: ``pbe``, ``lda`` or ``measured``, whose lengths
             are put right; see `debye.crystals.structure.functional`.
         model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
@@ -76,6 +78,7 @@ def predict(
         ['FailedInput', 'Prediction']
     """
     predictor = predictor_of(model, device).on(lattice)
+    predictor = predictor.as_labels() if smooth else predictor
     crystals, many = crystals_and(force_constants_in, given)
     items = crystals if born is None else polar(predictor, crystals, born)
     found = list(predictor(map(smooth_of, items) if smooth else items))

@@ -56,6 +56,9 @@ class Prediction(Displayed):
         given: The crystal with force constants that this follows from, instead of a model.
         lattice: What cell the crystal came in, ``pbe``, ``lda`` or ``measured``, if its lengths
             were put right; see `debye.crystals.structure.functional`.
+        label_view: The sites as the published labels show them, if ``sites`` are shown finely.
+        lowest: The lowest mode that each network finds, cm⁻¹, imaginary ones negative; None where
+            none was asked for its modes.
 
     Example:
         >>> import debye
@@ -76,6 +79,8 @@ class Prediction(Displayed):
     force_constants_of: Callable[[Crystal], Sequence[ForceConstants]] | None = None
     given: HarmonicCrystal | None = None
     lattice: str = "given"
+    label_view: Spectrum | None = None
+    lowest: Tensor | None = None
 
     @classmethod
     def of_force_constants(cls, given: HarmonicCrystal) -> Prediction:
@@ -150,6 +155,21 @@ class Prediction(Displayed):
     def elements(self) -> Spectrum:
         """Partial density of each element, (elements, F); a mixed site is shared by fraction."""
         return by_element(self.crystal, self.sites)
+
+    @cached_property
+    def published(self) -> Spectrum:
+        """The sites as the published labels show them: smoothed, on 51 points to 1000 cm⁻¹."""
+        if self.label_view is not None:
+            return self.label_view
+        if self.given is None or self.given.smooth:
+            return self.sites
+        return smoothed(self.sites, np.array(FREQUENCY))
+
+    @property
+    def range_end(self) -> float | None:
+        """Where the spectrum is cut off, cm⁻¹; None if it reaches to the highest mode."""
+        whole = self.label_view is not None or (self.given is not None and not self.given.smooth)
+        return None if whole else self.sites.frequency[-1].item()
 
     def band(self, level: float = LEVEL) -> Interval | None:
         """Lower and upper density of the cell around ``total``; None if not calibrated."""

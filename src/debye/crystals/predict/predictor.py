@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from debye.core import VERSION, checkpoint
+from debye.core import checkpoint
 from debye.core.device import pick_device
 from debye.crystals.data.born import Given, charged
 from debye.crystals.data.phonopy_files import force_constants_in
@@ -26,25 +24,20 @@ from debye.crystals.graph import Graph
 from debye.crystals.lattice.bands import Bands, predicted_bands
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.lattice.site_states import UNSTABLE
 from debye.crystals.model.ensemble import Ensemble, upgraded
+from debye.crystals.model.modes import FineSites, fine_sites
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.model_files import TAUGHT, calibration_of, check_card, model_path
 from debye.crystals.predict.prediction import Prediction, site_labels
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import ATOMIC_NUMBERS, SYMBOLS
 from debye.crystals.structure.functional import check_lattice, to_pbesol
 from debye.crystals.structure_io.anything import crystals_and
 from debye.crystals.structure_io.read import FailedInput, attempt
-from debye.crystals.uncertainty.calibration import Calibration
 from debye.crystals.uncertainty.features import HeadOutputs
 from debye.crystals.uncertainty.uncertainty import WithWarnings, uncertainties
 from debye.errors import DebyeError, InputError
-
-DATA = Path(__file__).parents[2] / "data"
-SHIPPED = DATA / "phonon-ensemble.safetensors"
-"""The ensemble that comes with debye."""
-FAST = DATA / "phonon-fast.safetensors"
-"""The single network that comes with debye: less accurate, uncalibrated, several times faster."""
-NAMED = {"ensemble": SHIPPED, "fast": FAST}
 
 EDGES_AT_ONCE = 60_000
 """Edges of a batch, which bound its memory: about 150 MB."""
@@ -69,6 +62,7 @@ class Predictor:
     Attributes:
         edges_at_once: Edges of a batch; 0 predicts crystals one by one.
         lattice: What cells crystals come in, see `on`.
+        fine: Whether spectra are those of the modes, see `as_labels`.
 
     Raises:
         InputError: The card holds the calibration of another model.
@@ -86,9 +80,9 @@ class Predictor:
     ) -> None:
         ensemble = model if isinstance(model, Ensemble) else Ensemble.of([model])
         self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
-        self.edges_at_once, self.lattice = EDGES_AT_ONCE, "given"
+        self.edges_at_once, self.lattice, self.fine = EDGES_AT_ONCE, "given", True
         self.seen = frozenset(self.card["elements"])
-        self.calibration = _calibration(self.model, card)
+        self.calibration = calibration_of(self.model, card)
 
     def __repr__(self) -> str:
         members = len(self.model.members)
@@ -117,7 +111,7 @@ class Predictor:
         path = model_path(path)
         model: PhononNet | Ensemble
         model, card = checkpoint.load_model(path, PhononNet, Ensemble, upgrade=upgraded)
-        _check_card(model, card, path)
+        check_card(model, card, path)
         return cls(model, card, device)
 
     def on(self, lattice: str) -> Predictor:
@@ -133,6 +127,16 @@ class Predictor:
         check_lattice(lattice)
         found = copy(self)
         found.lattice = lattice
+        return found
+
+    def as_labels(self) -> Predictor:
+        """The same predictor, whose spectra are as the published labels show them.
+
+        A network that finds modes tells of them finely, on 5 cm⁻¹ up to the highest. Labels were
+        smoothed and end at 1000 cm⁻¹; what is compared with them must be seen as they were.
+        """
+        found = copy(self)
+        found.fine = False
         return found
 
     @overload
@@ -224,14 +228,15 @@ class Predictor:
     def _predict(self, crystals: list[Crystal], graphs: list[Graph]) -> list[Prediction]:
         here = Graph.batch(graphs)
         batch = here.to(self.device)
-        head_outputs = self.model.head_outputs(batch)
-        mean = batch.occupancy.unsqueeze(-1) * head_outputs[self.model.answers].mean(0)
-        sites = mean.cpu().split([g.n_sites for g in graphs])
+        head_outputs, modes = self.model.with_modes(batch)
+        answer = head_outputs[self.model.answers].mean(0)
+        fine: list[FineSites] | list[None] = [None] * len(crystals)
+        if self.fine and modes:
+            fine = fine_sites(modes, answer, tuple(self.model.frequency))
+        each = answer.cpu().split([g.n_sites for g in graphs])
         totals = batch.totals(head_outputs).transpose(0, 1).cpu()
         found = self._uncertainties(crystals, here, totals)
-        return [
-            self._prediction(*each) for each in zip(crystals, sites, totals, found, strict=True)
-        ]
+        return list(map(self._prediction, crystals, each, fine, totals, found))
 
     def _uncertainties(
         self, crystals: list[Crystal], batch: Graph, totals: Tensor
@@ -243,26 +248,32 @@ class Predictor:
         return uncertainties(self.calibration, crystals, batch, head_outputs)
 
     def _prediction(
-        self, crystal: Crystal, sites: Tensor, head_outputs: Tensor, known: WithWarnings
+        self,
+        crystal: Crystal,
+        answer: Tensor,
+        fine: FineSites | None,
+        head_outputs: Tensor,
+        known: WithWarnings,
     ) -> Prediction:
-        spectrum = Spectrum(
-            self.model.frequency,
-            sites,
-            torch.from_numpy(crystal.occupancies),
-            labels=site_labels(crystal),
-        )
+        uncertainty, words = known
+        sites = view = _sites(crystal, torch.tensor(self.model.frequency), answer)
         unseen = tuple(sorted({s for s in map(_element, crystal.elements) if s not in self.seen}))
-        warnings = (*self._warnings(crystal, sites, unseen), *known[1])
+        warnings = (*self._warnings(crystal, sites, fine, unseen), *words)
+        if fine is not None:
+            sites = _sites(crystal, fine.frequency, fine.density.cpu())
+            uncertainty = uncertainty and uncertainty.on(sites.sum())
         return Prediction(
             crystal,
-            spectrum,
+            sites,
             head_outputs,
             self.model.kinds,
             unseen,
             warnings,
-            known[0],
+            uncertainty,
             self.force_constants,
             lattice=self.lattice,
+            label_view=None if fine is None else view,
+            lowest=None if fine is None else fine.lowest.cpu(),
         )
 
     def bands(
@@ -302,7 +313,7 @@ class Predictor:
             points,
             velocities=velocities,
             warnings=self.warnings_of_modes(crystal),
-            range_end=self._end,
+            range_end=None if self.card.get("data", {}).get(TAUGHT) else self._end,
             progress=progress,
         )
 
@@ -327,16 +338,23 @@ class Predictor:
         """The warnings of a prediction, but for those that are of the range of its spectrum."""
         return [w for w in self.predict(crystal).warnings if w != self._cut_off]
 
-    def _warnings(self, crystal: Crystal, sites: Tensor, unseen: tuple[str, ...]) -> Iterator[str]:
+    def _warnings(
+        self, crystal: Crystal, view: Spectrum, fine: FineSites | None, unseen: tuple[str, ...]
+    ) -> Iterator[str]:
         yield from crystal.notes
         if unseen:
             yield (
                 f"no training structure contained {', '.join(unseen)}: "
                 "the prediction is a guess from neighbouring elements"
             )
-        total = sites.sum(0)
-        if total[-1] > EDGE_OF_RANGE * total.max():
+        total = view.density.sum(0)
+        if fine is None and total[-1] > EDGE_OF_RANGE * total.max():
             yield self._cut_off
+        if fine is not None and (lowest := fine.lowest.median().item()) < UNSTABLE:
+            yield (
+                f"predicted to be unstable: its softest mode is imaginary, {lowest:.0f} cm⁻¹ "
+                f"({int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks say so)"
+            )
 
     @property
     def _end(self) -> float:
@@ -362,89 +380,13 @@ def _followed(
     return attempt(label, lambda: Prediction.of_force_constants(known.as_computed(lattice)))
 
 
-def model_path(given: str | os.PathLike[str] | None) -> Path:
-    """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
-
-    Raises:
-        InputError: It is the name of none.
-
-    Example:
-        >>> model_path("fast").name, model_path("run/best.safetensors").name
-        ('phonon-fast.safetensors', 'best.safetensors')
-    """
-    if given is None:
-        return SHIPPED
-    name = os.fspath(given)
-    path = NAMED.get(name, Path(name).expanduser())
-    if not path.exists() and not path.suffix:
-        raise InputError(
-            f"there is no model {name!r}",
-            why=f"it is neither a file nor one of those that come with debye: {', '.join(NAMED)}",
-            fix="give the path of a .safetensors file, or one of these names",
-        )
-    return path
-
-
-def grid(card: Mapping[str, Any]) -> list[float]:
-    """Frequencies of the model of a card, cm⁻¹."""
-    arguments = card["arguments"]
-    return list(arguments.get("members", [arguments])[0]["frequency"])
-
-
 def _element(symbol: str) -> str:
     """Deuterium and tritium are hydrogen to the model."""
     return SYMBOLS[ATOMIC_NUMBERS[symbol]]
 
 
-def probe_crystal() -> Crystal:
-    """A small crystal on which a model's predictions are compared with those of its maker."""
-    cell = 2.8201 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
-    return Crystal(["Na", "Cl"], [[0.0, 0.0, 0.0], [2.8201, 2.8201, 2.8201]], cell, name="probe")
-
-
-@torch.no_grad()
-def probe(model: PhononNet | Ensemble) -> float:
-    """Mean frequency predicted for the probe crystal, cm⁻¹.
-
-    Raises:
-        InputError: The model's cutoff leaves its sites without neighbours.
-    """
-    total = model.eval()(Graph.of(probe_crystal(), model.cutoff)).total[0].cpu()
-    return Spectrum(model.frequency, total, 2.0).mean_frequency.item()
-
-
-def _calibration(model: Ensemble, card: Mapping[str, Any]) -> Calibration | None:
-    """The calibration in a card, if there is one."""
-    if "calibration" not in card:
-        return None
-    return Calibration.from_card(card["calibration"], checkpoint.fingerprint(model))
-
-
-def _check_card(model: PhononNet | Ensemble, card: Mapping[str, Any], path: Path) -> None:
-    expected, found = card.get("probe_mean_frequency_cm-1"), probe(model)
-    if "elements" not in card or not isinstance(expected, float):
-        why = "its card names no elements, or no probe prediction"
-    elif abs(found - expected) <= 1e-3 * expected:
-        return
-    else:
-        why = f"its probe prediction is {found:.2f} cm⁻¹ where its maker had {expected:.2f} cm⁻¹"
-    raise InputError(
-        f"will not use the model {path}",
-        why=why,
-        fix="use it with the debye version named in its card, or train it again",
-    )
-
-
-def model_card(model: PhononNet | Ensemble, **facts: object) -> dict[str, Any]:
-    """The card of a model: what was trained on what, and a probe prediction to check it by.
-
-    Raises:
-        InputError: The model's cutoff leaves the probe's sites without neighbours.
-    """
-    return {
-        **facts,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "frequency_unit": "cm-1",
-        "debye_version": VERSION,
-        "probe_mean_frequency_cm-1": probe(model),
-    }
+def _sites(crystal: Crystal, frequency: Tensor, density: Tensor) -> Spectrum:
+    """The sites of a crystal from densities (n, F) of full ones."""
+    occupancies = torch.from_numpy(crystal.occupancies)
+    occupied = occupancies.to(density).unsqueeze(-1) * density
+    return Spectrum(frequency, occupied, occupancies, labels=site_labels(crystal))

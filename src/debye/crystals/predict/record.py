@@ -7,6 +7,7 @@ All three take their numbers from one function, `numbers`, and their names and u
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -213,14 +214,14 @@ def row(
         "n_atoms": crystal.n_atoms,
         "elements": crystal.elements,
         "mass_per_atom_u": crystal.mass / crystal.n_atoms,
-        "dos": prediction.total.density.numpy(),
+        "dos": prediction.published.sum().density.numpy(),
         "elements_unseen": prediction.elements_unseen,
         "warnings": prediction.warnings,
         **numbers(prediction, PROPERTIES.values(), temperatures, level=level, several=True),
     }
     if prediction.uncertainty is not None:
         found |= expected_error(prediction.uncertainty)
-    parts = split(prediction, partial)
+    parts = split(replace(prediction, sites=prediction.published), partial)
     if parts is not None:
         found["partial_dos"] = list(zip(parts.labels, parts.density.numpy(), strict=True))
     return found

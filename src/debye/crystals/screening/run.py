@@ -27,7 +27,7 @@ from debye.core.device import pick_device
 from debye.core.executors import ExecutorPool
 from debye.core.files import folder
 from debye.crystals.dos.quantities import kelvins
-from debye.crystals.predict.predictor import grid, model_path
+from debye.crystals.predict.model_files import grid, model_path
 from debye.crystals.screening import store
 from debye.crystals.screening.alone import killers
 from debye.crystals.screening.rank import Query, top

@@ -38,7 +38,7 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.ensemble import Ensemble, head_of_today, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.predictor import model_card
+from debye.crystals.predict.model_files import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import summary

@@ -257,7 +257,7 @@ def evaluate(
         InputError: The model, the data or the split cannot be used, or no row can be predicted.
 
     Example:
-        >>> from debye.crystals.predict.predictor import probe_crystal
+        >>> from debye.crystals.predict.model_files import probe_crystal
         >>> predictor = Predictor.load("fast")
         >>> own = predictor.predict(probe_crystal()).total
         >>> labels = Spectrum(own.frequency, own.density[None], 2.0).to("max")
@@ -265,6 +265,7 @@ def evaluate(
         Evaluation(1 row, MSE 0, MAE 0)
     """
     predictor = model if isinstance(model, Predictor) else Predictor.load(model, device)
+    predictor = predictor.as_labels()
     labelled = read_labelled(data, split)
     if subset and not labelled.split:
         raise InputError(
@@ -328,7 +329,8 @@ def calibrate(
         InputError: The model, the data or the split cannot be used, or there are too few rows.
         ComputationError: The disk is full or failed while writing.
     """
-    predictor, labelled = Predictor.load(model, device), read_labelled(data, split)
+    predictor = Predictor.load(model, device).as_labels()
+    labelled = read_labelled(data, split)
     if not labelled.split:
         raise InputError(
             "cannot calibrate without a split",

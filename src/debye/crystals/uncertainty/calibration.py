@@ -3,8 +3,8 @@
     s(ω) = c₀ gap + c₁ σ |∂ĝ/∂ω| + (σ/ω̄) (c₂ ⟨ĝ⟩₅ + c₃ ⟨ĝ⟩₁₃ + c₄ ⟨ĝ⟩₃₁)
 
 How far the head outputs lie apart; what a shift by the expected error σ would do; and the level of
-the density in windows of so many points, because a peak that is missed must come from somewhere
-near. Each term scales with the density, so a band does as well.
+the density in windows of so many points of 20 cm⁻¹, because a peak that is missed must come from
+somewhere near. Each term scales with the density, so a band does as well.
 
 Calibration: what a model's errors on rows it had not seen say of its next prediction.
 
@@ -30,8 +30,8 @@ from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
 from debye.crystals.uncertainty.features import ExpectedError, HeadOutputs, UncertaintyFeatures
 from debye.errors import DebyeError, InputError
 
-WINDOWS = (5, 13, 31)
-"""Points; 80, 240 and 600 cm⁻¹ wide on the published grid."""
+NEAR, WINDOWS = 60.0, (100.0, 260.0, 620.0)
+"""Widths of windows, cm⁻¹: 3, and 5, 13 and 31 points of the published grid."""
 CARRYING = 5e-3
 """Fraction of the peak above which a density counts as present."""
 
@@ -44,10 +44,12 @@ def band_terms(features: UncertaintyFeatures, error: Tensor) -> Tensor:
         error: (B,) expected errors, cm⁻¹.
     """
     frequency, density = features.spectra
-    near, slope, *levels = _operators(frequency)
+    axis = torch.tensor(frequency, dtype=torch.float64)
     relative = (error / features.spectra.value("mean_frequency"))[..., None]
-    terms = [features.gap @ near, error[..., None] * (density @ slope).abs()]
-    return torch.stack([*terms, *(relative * (density @ level) for level in levels)], dim=-1)
+    slope = torch.gradient(density, spacing=(axis,), dim=-1)[0]
+    terms = [_smoothed(features.gap, axis, NEAR), error[..., None] * slope.abs()]
+    levels = [relative * _smoothed(density, axis, width) for width in WINDOWS]
+    return torch.stack([*terms, *levels], dim=-1)
 
 
 def fit_band(features: UncertaintyFeatures, error: Tensor, truth: Tensor) -> Tensor:
@@ -79,19 +81,17 @@ def carrying(density: Tensor, truth: Tensor) -> Tensor:
     return upto / upto.sum(-1, keepdim=True)
 
 
-@lru_cache(maxsize=8)
-def _operators(frequency: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Matrices that a density is multiplied by: mean of 3 points, slope, and means of `WINDOWS`."""
-    axis = torch.tensor(frequency, dtype=torch.float64)
-    hats = torch.eye(len(axis), dtype=torch.float64)
-    slope = torch.gradient(hats, spacing=(axis,), dim=-1)[0]
-    return _smoothed(hats, 3), slope, *(_smoothed(hats, width) for width in WINDOWS)
-
-
-def _smoothed(rows: Tensor, width: int) -> Tensor:
-    """Mean over a window of points, which is cut at the ends of the axis."""
-    pool = torch.nn.functional.avg_pool1d
-    return pool(rows[:, None], width, stride=1, padding=width // 2, count_include_pad=False)[:, 0]
+def _smoothed(rows: Tensor, axis: Tensor, width: float) -> Tensor:
+    """Mean of (…, F) over a window, cm⁻¹, which is cut at the ends of the even axis."""
+    half = round(width / float(axis[1] - axis[0])) // 2
+    pooled = torch.nn.functional.avg_pool1d(
+        rows.reshape(-1, 1, len(axis)),
+        2 * half + 1,
+        stride=1,
+        padding=half,
+        count_include_pad=False,
+    )
+    return pooled.view_as(rows)
 
 
 VERSION = 1

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,6 +102,17 @@ class UncertaintyFeatures(NamedTuple):
         spectra = OnGrid(each[0].spectra.frequency, density)
         values = torch.stack([one.values for one in each])
         return UncertaintyFeatures(spectra, torch.stack([one.gap for one in each]), values)
+
+    def on(self, spectra: OnGrid) -> UncertaintyFeatures:
+        """The same of predictions on another grid, (B, F'), such as a finer one.
+
+        Args:
+            spectra: The predictions, per atom.
+        """
+        old, new = (np.array(grid) for grid in (self.spectra.frequency, spectra.frequency))
+        rows = [np.interp(new, old, row, right=0.0) for row in self.gap.reshape(-1, len(old))]
+        gap = torch.from_numpy(np.array(rows)).view(*self.gap.shape[:-1], -1)
+        return self._replace(spectra=spectra, gap=gap)
 
     def take(self, rows: Tensor | int) -> UncertaintyFeatures:
         """Some of the predictions, or one of them without the leading axis."""

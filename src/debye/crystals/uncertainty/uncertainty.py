@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid, kelvins
+from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.uncertainty.applicability import (
@@ -79,6 +80,15 @@ class Uncertainty:
         """That of several predictions of one model, as a batch."""
         features = UncertaintyFeatures.stack([one.features for one in each])
         return cls(each[0].calibration, features, torch.stack([u.expected_error for u in each]))
+
+    def on(self, spectrum: Spectrum) -> Uncertainty:
+        """The same of one prediction on another grid.
+
+        Args:
+            spectrum: The prediction.
+        """
+        axis, density = spectrum.frequency.tolist(), spectrum.to("3").density.cpu().double()
+        return replace(self, features=self.features.on(OnGrid(tuple(axis), density)))
 
     @property
     def rank(self) -> float:
