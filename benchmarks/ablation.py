@@ -27,9 +27,9 @@ from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.model.network import Features, PhononNet, SpeciesEmbedding
 from debye.crystals.training.config import Settings
-from debye.crystals.training.crossval import head_outputs_of
 from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.examples import LabelledGraph
+from debye.crystals.training.out_of_fold import head_outputs_of
 from debye.crystals.training.run import FINAL, LAST, TrainingRun
 
 EPOCHS = 24

@@ -25,7 +25,7 @@ from torch import Tensor
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.quantities import OnGrid
-from debye.crystals.training.crossval import OutOfFold, load_out_of_fold
+from debye.crystals.training.out_of_fold import OutOfFold, load_out_of_fold
 from debye.crystals.uncertainty.applicability import TrainingSet
 from debye.crystals.uncertainty.calibration import Calibration, distance, truth_of
 from debye.crystals.uncertainty.features import FEATURES, HeadOutputs, UncertaintyFeatures

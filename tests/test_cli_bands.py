@@ -17,7 +17,7 @@ from debye.crystals.structure_io.read import write_structures
 @pytest.fixture(autouse=True)
 def force_constants_by_formula(model_file, monkeypatch):
     """The tests are of the command: a formula stands for what a network learned."""
-    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.model_files.SHIPPED", model_file)
     monkeypatch.setattr(
         Predictor,
         "force_constants",

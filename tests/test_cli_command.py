@@ -31,7 +31,7 @@ CALLS = [
 @pytest.fixture(autouse=True)
 def small_model_by_default(model_file, monkeypatch):
     """The tests are of the command, whatever the shipped weights."""
-    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.model_files.SHIPPED", model_file)
 
 
 @pytest.fixture
@@ -282,9 +282,9 @@ CLOSED = """
 import json, os, sys
 from pathlib import Path
 from debye.cli.command import app
-from debye.crystals.predict import predictor
+from debye.crystals.predict import model_files
 
-predictor.SHIPPED, codes = Path(sys.argv[1]), []
+model_files.SHIPPED, codes = Path(sys.argv[1]), []
 for words in json.loads(sys.argv[2]):
     read, write = os.pipe()
     os.close(read)

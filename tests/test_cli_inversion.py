@@ -22,7 +22,7 @@ CSCL = frame("Cs 0 0 0", "Cl 2 2 2", lattice="4.2 0 0 0 4.2 0 0 0 4.2")
 
 @pytest.fixture
 def small_model(model_file, monkeypatch):
-    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.model_files.SHIPPED", model_file)
 
 
 def text_of(energy, intensity, error=None, header="# energy (meV)"):

@@ -21,7 +21,7 @@ DEMO = Path(package.__file__).parent / "data" / "demo"
 @pytest.fixture(autouse=True)
 def small_model_by_default(model_file, monkeypatch):
     """The tests are of the command, whatever the shipped weights."""
-    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.model_files.SHIPPED", model_file)
 
 
 def frame(*rows, lattice="4 0 0 0 4 0 0 0 4"):

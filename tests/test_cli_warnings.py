@@ -31,7 +31,7 @@ DESIGN = ("--replace", "Na=K", "--target", "mean-frequency", "--value", 150)
 
 @pytest.fixture
 def files(tmp_path, model_file, monkeypatch):
-    monkeypatch.setattr("debye.crystals.predict.predictor.SHIPPED", model_file)
+    monkeypatch.setattr("debye.crystals.predict.model_files.SHIPPED", model_file)
     for name, metal in (("a", "Na"), ("b", "K")):
         text = NUMBER_ONLY.format(name=name, metal=metal)
         (tmp_path / f"{name}.cif").write_text(text)

@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.lattice import all_variants
 from lattices import CRYSTALS, FCC, emt, force_constants_of, omega, random_q
 
-from debye.crystals.lattice.bands import NOT_TRAINED, Bands, predicted_bands
+from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import by_element, mesh_for, site_densities
 from debye.crystals.lattice.elastic import (
     debye_temperature,
@@ -20,6 +20,7 @@ from debye.crystals.lattice.elastic import (
 from debye.crystals.lattice.force_constants import solved
 from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.lattice.velocity import group_velocities, reciprocal_steps, sound
+from debye.crystals.predict.bands import NOT_TRAINED, predicted_bands
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import ComputationError, InputError

@@ -7,8 +7,9 @@ from salts import PAIRS, labelled_row, write_rows
 
 from debye.crystals.data.dataset import read_collection, read_labelled
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.training.crossval import cross_validate, load_out_of_fold
+from debye.crystals.training.crossval import cross_validate
 from debye.crystals.training.evaluate import calibrate, evaluate, summary
+from debye.crystals.training.out_of_fold import load_out_of_fold
 from debye.errors import ComputationError, InputError
 
 SPLIT = {"train": list(PAIRS[:8]), "valid": list(PAIRS[8:])}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import pi
 from pathlib import Path
@@ -34,16 +34,11 @@ from debye.crystals.lattice.force_constants import (
 from debye.crystals.lattice.path import QPath
 from debye.crystals.lattice.velocity import group_velocities
 from debye.crystals.structure.crystal import Crystal
-from debye.crystals.structure.symmetry import primitive
 from debye.errors import InputError
 from debye.units import FREQUENCY_UNITS, frequency_factor
 
 IMAGINARY = 0.5
 """cm⁻¹; modes further below zero are imaginary, nearer ones are zero but for rounding."""
-NOT_TRAINED = (
-    "the bands follow from what was learned of densities of states alone: no branch, wave vector "
-    "or velocity was ever trained on"
-)
 NO_SPLITTING = "polar crystals lack the splitting of LO and TO modes near Γ"
 
 
@@ -78,13 +73,16 @@ class Bands(Displayed):
     velocity: Tensor | None = None
     """(Q, 3n, 3) group velocities, km/s; see `group_velocities`."""
     range: tuple[Tensor, Tensor] | None = None
-    """(Q, 3n) lowest and highest frequency of each branch among several sets of force constants."""
+    """(Q, 3n) lowest and highest frequency of each branch: among several sets of force constants,
+    or the ends of its interval."""
     notes: tuple[str, ...] = ()
     """What a reader of the bands should know."""
     range_end: float | None = None
     """Highest frequency of the spectra that the force constants were learned from, cm⁻¹."""
     members: tuple[ForceConstants, ...] = ()
     """The estimates whose mean the force constants are; none if there is one."""
+    level: float | None = None
+    """How often the truth lies in the range; None if that is only where the estimates lie."""
 
     @classmethod
     def of(
@@ -233,58 +231,6 @@ class Bands(Displayed):
         return self.frequency[self.path.labels.index(label)]
 
 
-def predicted_bands(
-    crystal: Crystal,
-    force_constants_of: Callable[[Crystal], Sequence[ForceConstants]],
-    path: str = "auto",
-    points: int = 300,
-    *,
-    velocities: bool = False,
-    warnings: Sequence[str] = (),
-    range_end: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Bands:
-    """The bands of a crystal in its primitive cell, from predicted force constants.
-
-    Args:
-        crystal: In whatever cell.
-        force_constants_of: The estimates of a crystal's force constants, such as
-            `Predictor.force_constants`; it is given the primitive cell.
-        path: ``auto`` for the lattice's standard path, ``seekpath`` for the space group's, or
-            labels such as ``G X W | L G``.
-        points: About how many.
-        velocities: Whether to find group velocities too.
-        warnings: What is known of the prediction.
-        range_end: Highest frequency of the spectra that the force constants were learned from.
-        progress: Is told how many wave vectors are done, and of how many.
-
-    Raises:
-        InputError: The lattice has no such path, or what ``force_constants_of`` raises.
-        ComputationError: See `solved`.
-    """
-    cell = primitive(crystal)
-    way, members = QPath.of_crystal(cell, path, points), force_constants_of(cell)
-    total = len(way.q) * (1 + velocities + (len(members) if len(members) > 1 else 0))
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress:
-            progress(done, total)
-
-    notes = (NOT_TRAINED, *warnings)
-    how: dict[str, Any] = {"velocities": velocities, "notes": notes, "range_end": range_end}
-    bands = Bands.of(cell, members, way, progress=advance, **how)
-    if cell.n_sites == crystal.n_sites:
-        return bands
-    smaller = (
-        f"the cell holds {crystal.n_sites} sites, the primitive one {cell.n_sites}: "
-        "the bands are those of the primitive cell"
-    )
-    return replace(bands, notes=(*bands.notes, smaller))
-
-
 def _frequencies(force_constants: ForceConstants, path: QPath, progress: Progress | None) -> Tensor:
     return torch.cat(
         [
@@ -337,6 +283,7 @@ def bands_record(bands: Bands, unit: str = "cm-1") -> dict[str, Any]:
         record[f"lowest_{unit}"], record[f"highest_{unit}"] = (
             (edge * factor).tolist() for edge in (low, high)
         )
+        record |= {} if bands.level is None else {"interval_level": bands.level}
     if bands.velocity is not None:
         record["group_velocity_km_per_s"] = bands.velocity.tolist()
         record |= bands.elasticity.to_record()

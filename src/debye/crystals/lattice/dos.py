@@ -80,12 +80,16 @@ PLASTIC = 1.2207440846057596
 """The real root of x⁴ = x + 1."""
 
 
-def low_discrepancy(count: int) -> Tensor:
+def low_discrepancy(count: int, start: int = 0) -> Tensor:
     """Wave vectors that fill the zone evenly, whatever their number.
 
     q_k = frac(½ + k α), α = (g⁻¹, g⁻², g⁻³) with g⁴ = g + 1: the additive recurrence of Roberts
     (2018), a Kronecker sequence. No point is special, so bands are sampled in general position and
     the error of a mean falls nearly as 1/count.
+
+    Args:
+        count: How many.
+        start: How many of the sequence come before them.
 
     Returns:
         (count, 3), in units of the reciprocal lattice vectors.
@@ -95,7 +99,7 @@ def low_discrepancy(count: int) -> Tensor:
         tensor(True)
     """
     alpha = PLASTIC ** -torch.arange(1.0, 4.0, dtype=torch.float64)
-    k = torch.arange(1, count + 1, dtype=torch.float64)
+    k = torch.arange(start + 1, start + count + 1, dtype=torch.float64)
     return ((0.5 + k.unsqueeze(-1) * alpha) % 1.0).float()
 
 

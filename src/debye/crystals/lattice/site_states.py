@@ -9,8 +9,8 @@ is a smooth function of D, and its derivative is that of Daleckii and Krein (196
 
 with f[x, y] = (f(x) − f(y)) / (x − y) and f[x, x] = f′(x).
 
-Sound lives at short wave vectors, of which an even mesh holds few: `Mesh` is finer and finer
-towards q = 0, where ω² of the low modes is what a heat capacity at a few kelvins is made of.
+Sound lives at short wave vectors, of which an even mesh holds few, and a heat capacity at a few
+kelvins is made of nothing else: there modes are followed along rays from q = 0.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,10 +32,10 @@ SPACING = 5.0
 """cm⁻¹ between the points of a fine density of states."""
 UNSTABLE = -30.0
 """cm⁻¹: an imaginary mode slower than that counts as real, for it is as likely to be so."""
-SMALLER = 1 / 3
-"""Edge of each cube of wave vectors around q = 0, of the one around it."""
-CUBES, IN_EACH = 2, 3
-"""How many of them, and wave vectors in each."""
+CENTRE = 1 / 3
+"""Edge of the cube of wave vectors around q = 0 where modes are followed along rays."""
+RADII = 8
+"""Nodes along a ray."""
 
 
 def site_states(D: Tensor, sites: int, points: int) -> Tensor:
@@ -130,55 +131,8 @@ def _weighed(vectors: Tensor, of_site: Tensor) -> Tensor:
     return (vectors * weights).mH @ vectors
 
 
-class Mesh(NamedTuple):
-    """Wave vectors of the zone, and what fraction of it each stands for."""
-
-    q: Tensor
-    """(Q, 3) in units of the reciprocal lattice vectors."""
-    weight: Tensor
-    """(Q,), adds up to 1."""
-    even: int
-    """The first so many of them fill the zone evenly."""
-
-    @classmethod
-    def of(cls, count: int, inner: int = IN_EACH) -> Mesh:
-        """An even mesh, and more wave vectors in `CUBES` cubes around q = 0.
-
-        Those of the even mesh that lie in a cube give way to the ones put there.
-
-        Args:
-            count: Of the even mesh.
-            inner: In each cube; 0 for the even mesh alone.
-
-        Example:
-            >>> mesh = Mesh.of(20)
-            >>> len(mesh.q), mesh.weight.sum().item(), mesh.q[-1].sub(0.5).abs().max() > 0.44
-            (26, 1.0, tensor(True))
-        """
-        even = low_discrepancy(count)
-        if not inner:
-            return cls(even, torch.full((count,), 1 / count), count)
-        outside = (even - even.round()).abs().amax(-1) > SMALLER / 2
-        volume = [SMALLER ** (3 * k) for k in range(CUBES + 1)]
-        weight = outside * (1 - volume[1]) / outside.sum().clamp(min=1)
-        shells, weights = [even], [weight]
-        for k in range(1, CUBES + 1):
-            within = volume[k] - (volume[k + 1] if k < CUBES else 0.0)
-            hollow = SMALLER if k < CUBES else 0.0
-            shells.append(_hollow_cube(inner, hollow) * SMALLER**k % 1.0)
-            weights.append(torch.full((inner,), within / inner))
-        every = torch.cat(weights)
-        return cls(torch.cat(shells), every / every.sum(), count)
-
-
-def _hollow_cube(count: int, hollow: float) -> Tensor:
-    """(count, 3) points of the cube −½ … ½ that do not lie in a smaller one, spread evenly."""
-    found = low_discrepancy(8 * count + 8) - 0.5
-    return found[found.abs().amax(-1) >= hollow / 2][:count]
-
-
 class SiteModes(NamedTuple):
-    """The modes of B crystals of n sites each, by wave vector."""
+    """The modes of B crystals of n sites each, at Q wave vectors."""
 
     crystals: Tensor
     """(B,) which of the batch."""
@@ -188,29 +142,56 @@ class SiteModes(NamedTuple):
     """(B, Q, 3n) ω², eV/(Å² u)."""
     part: Tensor
     """(B, Q, 3n, n) of each mode, how much is the motion of each site."""
-    mesh: Mesh
+    weight: Tensor
+    """(Q,) what fraction of the zone each wave vector stands for."""
 
     @classmethod
-    def of(cls, force_constants: ForceConstants, q_points: int) -> Iterator[SiteModes]:
-        """Those of a batch, crystals of one size at a time.
+    def even(
+        cls, force_constants: ForceConstants, q_points: int, start: int = 0
+    ) -> Iterator[SiteModes]:
+        """Those of a batch on meshes that fill the zone evenly, crystals of one size at a time.
+
+        Wave vectors of the central cube weigh nothing where `central` modes are to stand for it.
 
         Args:
             force_constants: Of the batch.
-            q_points: Wave vectors of the even mesh times sites, about.
+            q_points: Wave vectors times sites, about.
+            start: Where the meshes begin in the sequence of wave vectors.
         """
         for crystals, sites, of_size in force_constants.by_size():
             n = len(of_size.mass) // of_size.n_crystals
-            inner = min(IN_EACH, q_points // (4 * n))
-            mesh = Mesh.of(max(1, round(q_points / n)), inner)
-            q = mesh.q.to(of_size.values).expand(len(crystals), -1, -1)
-            square, vectors = torch.linalg.eigh(of_size.dynamical_matrix(q))
-            yield cls(crystals, sites, square, _parts(vectors, n), mesh)
+            q = low_discrepancy(max(1, round(q_points / n)), start)
+            weight = torch.ones(len(q))
+            if rays_for(n, q_points):
+                weight = ((q - q.round()).abs().amax(-1) > CENTRE / 2).float()
+                weight = weight * (1 - CENTRE**3) / weight.sum().clamp(min=1)
+            found = _solved(of_size, q.expand(len(crystals), -1, -1))
+            yield cls(crystals, sites, *found, weight / (1 if weight.sum() < 1 else len(q)))
+
+    @classmethod
+    def central(cls, force_constants: ForceConstants, q_points: int) -> list[SiteModes | None]:
+        """Those of the central cube of wave vectors, on rays from q = 0.
+
+        ω² = A + B t² + C t⁴ along a ray, by the modes at t = 0, ½ and 1, the cube's face. States
+        go as 3 t² dt, so that sound's ω² comes out smooth from a few directions.
+
+        Args:
+            force_constants: Of the batch.
+            q_points: As of `even`.
+
+        Returns:
+            By size, as `even` has them; None for cells too large to need it.
+        """
+        found: list[SiteModes | None] = []
+        for crystals, sites, of_size in force_constants.by_size():
+            rays = rays_for(len(of_size.mass) // of_size.n_crystals, q_points)
+            found.append(_along_rays(crystals, sites, of_size, rays) if rays else None)
+        return found
 
     def on_wavenumbers(self, points: int) -> Tensor:
-        """`site_states` of the even mesh, (B, n, G)."""
-        even = slice(self.mesh.even)
-        low, beyond, _ = _bracketed(self.square[:, even], points)
-        return _counted(self.part[:, even], low, beyond, points)
+        """`site_states` of these modes, each wave vector as good as the other, (B, n, G)."""
+        low, beyond, _ = _bracketed(self.square, points)
+        return _counted(self.part, low, beyond, points)
 
     @property
     def omega(self) -> Tensor:
@@ -219,7 +200,7 @@ class SiteModes(NamedTuple):
         return torch.where(omega < UNSTABLE, omega, omega.abs())
 
     def fine(self, points: int, *, imaginary: bool = False) -> Tensor:
-        """States per unit of the zone on 0, 5, 10 … cm⁻¹, (B, n, G); a real mode, or not.
+        """States on 0, 5, 10 … cm⁻¹, (B, n, G), of real modes or of imaginary ones.
 
         Args:
             points: G, beyond the highest mode.
@@ -229,5 +210,42 @@ class SiteModes(NamedTuple):
         counts = (omega < 0) if imaginary else (omega >= 0)
         x = (omega.abs() / SPACING).clamp(max=points - 1.01)
         low = x.floor()
-        weight = self.mesh.weight.to(x).unsqueeze(-1) * counts
+        weight = self.weight.to(x).unsqueeze(-1) * counts
         return _counted(self.part * weight.unsqueeze(-1), low.long(), x - low, points)
+
+
+def rays_for(sites: int, q_points: int) -> int:
+    """Rays to each face of the central cube, of cells of so many sites; 0 for large cells."""
+    return 0 if q_points < 3 * sites else min(12, max(1, round(q_points / (4 * sites))))
+
+
+def _solved(force_constants: ForceConstants, q: Tensor) -> tuple[Tensor, Tensor]:
+    """ω² and parts of crystals of one size at (B, Q, 3)."""
+    square, vectors = torch.linalg.eigh(
+        force_constants.dynamical_matrix(q.to(force_constants.values))
+    )
+    return square, _parts(vectors, len(force_constants.mass) // force_constants.n_crystals)
+
+
+def _along_rays(
+    crystals: Tensor, sites: Tensor, force_constants: ForceConstants, rays: int
+) -> SiteModes:
+    flat = (low_discrepancy(3 * rays)[:, :2] - 0.5).split(rays)
+    edge = torch.full((rays, 1), 0.5)
+    faces = [torch.cat([uv[:, :k], edge, uv[:, k:]], -1) for k, uv in enumerate(flat)]
+    way = CENTRE * torch.cat(faces)  # [ray, xyz], to the faces of the cube; −q has the same modes
+    q = torch.cat([torch.zeros(1, 3), way / 2, way])
+    square, part = _solved(force_constants, q.expand(len(crystals), -1, -1))
+    (first, half, whole), (_, part_half, part_whole) = (
+        x.split([1, len(way), len(way)], dim=1) for x in (square, part)
+    )
+    first = torch.cat([torch.zeros_like(first[..., :3]), first[..., 3:]], -1)  # sound
+    B, C = (16 * half - whole - 15 * first) / 3, (4 * whole - 16 * half + 12 * first) / 3
+    node, weight = np.polynomial.legendre.leggauss(RADII)
+    squares, parts = [], []
+    for t in (node + 1) / 2:
+        squares.append(first + B * t**2 + C * t**4)
+        parts.append(torch.lerp(part_half, part_whole, float(max(2 * t - 1, 0.0))))
+    of_node = torch.tensor(3 * ((node + 1) / 2) ** 2 * weight / 2 * CENTRE**3 / len(way))
+    weights = of_node.float().repeat_interleave(len(way))
+    return SiteModes(crystals, sites, torch.cat(squares, 1), torch.cat(parts, 1), weights)

@@ -4,7 +4,7 @@
 
 A label ends at 1000 cm⁻¹ and was smoothed over a hundred of them, so a network that is taught by
 labels answers in their view. The fine density is made of the same modes, to the highest of them,
-with lines as narrow as ω/12, and times whatever factor the answer differs by from what a label
+with lines as narrow as ω/15, and times whatever factor the answer differs by from what a label
 would show of it: the density head's corrections carry over.
 """
 
@@ -20,17 +20,20 @@ from torch import Tensor, nn
 
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.lattice.dos import line_shapes, low_discrepancy, smoother
-from debye.crystals.lattice.force_constants import ForceConstants
+from debye.crystals.lattice.force_constants import ForceConstants, mean_force_constants
 from debye.crystals.lattice.site_states import SPACING, SiteModes, site_states
 from debye.crystals.model.force_constants import PairDecoder
 from debye.crystals.model.layers import Features
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
-NARROW, LEAST = 12.0, 3.0
-"""A line of the fine density is at most ω/12 wide, and at least 3 cm⁻¹ (standard deviations)."""
+NARROW, LEAST = 15.0, 0.5
+"""A line of the fine density is at most ω/15 wide (standard deviation), and at least 0.5 cm⁻¹."""
 CORRECTED = 10.0
 """Largest factor by which the answer may change the fine density, and its inverse."""
+SLOW = 0.33
+"""Of a site's mean frequency: below it force constants alone count, above twice it the answer too.
+A label of states so few and slow is mostly made of its smoothing."""
 NOTHING = 2e-4
 """States per cm⁻¹ that are taken for none when two densities are compared."""
 TOLD = 1e-3
@@ -51,16 +54,23 @@ class ForceConstantHead(nn.Module):
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         q_points: Wave vectors times sites of a crystal; random ones in training.
+        q_start: Where those of a prediction begin in the sequence of `low_discrepancy`: members of
+            an ensemble look at different ones.
     """
 
     shapes: Tensor
     cell: Tensor
 
     def __init__(
-        self, decoder: PairDecoder, inputs: int, frequency: list[float], q_points: int
+        self,
+        decoder: PairDecoder,
+        inputs: int,
+        frequency: list[float],
+        q_points: int,
+        q_start: int = 0,
     ) -> None:
         super().__init__()
-        self.decoder, self.q_points = decoder, q_points
+        self.decoder, self.q_points, self.q_start = decoder, q_points, q_start
         self.mixture = nn.Linear(inputs, len(WIDTHS))
         nn.init.zeros_(self.mixture.weight)
         nn.init.zeros_(self.mixture.bias)
@@ -86,7 +96,7 @@ class ForceConstantHead(nn.Module):
 
     def modes(self, force_constants: ForceConstants) -> list[SiteModes]:
         """The modes of a batch, crystals of one size together."""
-        return list(SiteModes.of(force_constants, self.q_points))
+        return list(SiteModes.even(force_constants, self.q_points, self.q_start))
 
     def mixtures(self, features: Features) -> Tensor:
         """(N, W) how much of each width of `WIDTHS` the line shape of each site holds."""
@@ -113,7 +123,7 @@ class ForceConstantHead(nn.Module):
         count = max(1, round(self.q_points / sites))
         if self.training:
             return (low_discrepancy(count) + torch.rand(crystals, 1, 3)) % 1.0
-        return low_discrepancy(count).expand(crystals, -1, -1)
+        return low_discrepancy(count, self.q_start).expand(crystals, -1, -1)
 
 
 class FineSites(NamedTuple):
@@ -130,9 +140,12 @@ class FineSites(NamedTuple):
 class ModesOf(NamedTuple):
     """What one network says of a batch by way of modes."""
 
+    force_constants: ForceConstants
     modes: list[SiteModes]
+    """On even meshes, by size of crystal."""
     mixtures: Tensor
     """(N, W) line shapes."""
+    q_points: int
 
 
 def fine_sites(
@@ -151,27 +164,40 @@ def fine_sites(
         In the order of the crystals.
     """
     found: dict[int, FineSites] = {}
-    for k in range(len(members[0].modes)):
+    mean = mean_force_constants([member.force_constants for member in members])
+    for k, centre in enumerate(SiteModes.central(mean, members[0].q_points)):
         group = [member.modes[k] for member in members]
         lines = [member.mixtures[group[0].sites] for member in members]
         crystals = group[0].crystals.tolist()
-        each = _of_one_size(group, lines, answer[group[0].sites], frequency)
+        each = _of_one_size(group, centre, lines, answer[group[0].sites], frequency)
         found |= dict(zip(crystals, each, strict=True))
     return [found[k] for k in sorted(found)]
 
 
 def _of_one_size(
-    group: Sequence[SiteModes], lines: Sequence[Tensor], answer: Tensor, view: tuple[float, ...]
+    group: Sequence[SiteModes],
+    centre: SiteModes | None,
+    lines: Sequence[Tensor],
+    answer: Tensor,
+    view: tuple[float, ...],
 ) -> list[FineSites]:
-    highest = max(float(modes.omega.abs().max()) for modes in group)
+    every = [*group, centre] if centre else group
+    highest = max(float(modes.omega.abs().max()) for modes in every)
     points = _points(1.1 * highest + STEP)
     shapes = fine_shapes(_points(1000 * np.ceil(SPACING * points / 1000)))[:points, :, :points]
     crystals = len(group[0].crystals)
-    above = torch.stack([modes.fine(points) for modes in group])  # [member, b, n, g]
     lowest = torch.stack([modes.omega.flatten(1).amin(-1) for modes in group], dim=-1)
+    if centre:
+        lowest = torch.minimum(lowest, centre.omega.flatten(1).amin(-1, keepdim=True))
+
+    def states(*, imaginary: bool = False) -> Tensor:  # [member, b, n, g]
+        of_members = torch.stack([modes.fine(points, imaginary=imaginary) for modes in group])
+        return of_members + centre.fine(points, imaginary=imaginary) if centre else of_members
+
+    above = states()
     shown, imaginary = torch.zeros(crystals, dtype=torch.bool), torch.zeros_like(above[0])
     if lowest.min() < 0:
-        below = torch.stack([modes.fine(points, imaginary=True) for modes in group])
+        below = states(imaginary=True)
         shown = below.mean(0).sum((1, 2)) / below.shape[2] >= 3 * TOLD  # [b]
         above = torch.where(shown[:, None, None], above, above + below)
         if shown.any():
@@ -204,7 +230,7 @@ def fine_shapes(points: int) -> Tensor:
     axis = SPACING * torch.arange(points, dtype=torch.float32)
     shapes = []
     for width in WIDTHS:
-        sigma = (axis / NARROW).clamp(max=max(width, 4.0)).clamp(min=LEAST).unsqueeze(-1)
+        sigma = (axis / NARROW).clamp(min=LEAST, max=max(width, 4.0)).unsqueeze(-1)
         line = torch.exp(-0.5 * ((axis - axis.unsqueeze(-1)) / sigma).square())
         shapes.append(line / (line @ trapezoid_weights(axis)).unsqueeze(-1))
     return torch.stack(shapes, dim=1)
@@ -228,11 +254,12 @@ def _corrected(density: Tensor, answer: Tensor, view: tuple[float, ...]) -> Tens
     seen = (density @ _viewing(len(axis), view).to(density)).clamp(min=0)
     seen = 3 * seen / (seen @ trapezoid_weights(grid)).clamp(min=NOTHING).unsqueeze(-1)
     ratio = ((answer + NOTHING) / (seen + NOTHING)).clamp(1 / CORRECTED, CORRECTED)
-    ratio[:, 0] = 1.0  # sound is what the force constants say
     right = torch.searchsorted(grid, axis.float()).clamp(1, len(grid) - 1)
     along = ((axis - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0, 1)
     factor = torch.lerp(ratio[:, right - 1], ratio[:, right], along.to(ratio))
-    return density * torch.where(axis > grid[-1], 1.0, factor)
+    mean = (density @ (axis * trapezoid_weights(axis))).unsqueeze(-1) / 3
+    known = ((axis / mean - SLOW) / SLOW).clamp(0, 1) * (axis <= grid[-1])
+    return density * torch.lerp(torch.ones_like(factor), factor, known)
 
 
 def _trimmed(real: Tensor, imaginary: Tensor | None, lowest: Tensor) -> FineSites:

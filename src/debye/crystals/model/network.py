@@ -254,6 +254,8 @@ class PhononNet(nn.Module):
         hidden: Width of the heads.
         dropout: Share of units silenced in training.
         q_points: Wave vectors times sites at which force constants are asked for their modes.
+        q_start: Where the wave vectors of predictions begin in their sequence, so that members of
+            an ensemble look at different ones.
     """
 
     def __init__(
@@ -272,6 +274,7 @@ class PhononNet(nn.Module):
         hidden: int = 128,
         dropout: float = 0.15,
         q_points: int = 128,
+        q_start: int = 0,
     ) -> None:
         super().__init__()
         self.frequency, self.heads = list(frequency), list(heads)
@@ -279,7 +282,7 @@ class PhononNet(nn.Module):
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
         self.r_pairs, self.positive = r_pairs, positive
         self.cutoff = max(r_max, r_pairs) if "force_constants" in heads else r_max
-        self.hidden, self.dropout, self.q_points = hidden, dropout, q_points
+        self.hidden, self.dropout, self.q_points, self.q_start = hidden, dropout, q_points, q_start
         scalars, l_out = channels * (layers + 1), l_max if "force_constants" in heads else 0
         self.encoder = Encoder(channels, layers, l_max, l_out, r_max, basis, neighbours)
         self.force_constant_head: ForceConstantHead | None = None
@@ -289,7 +292,9 @@ class PhononNet(nn.Module):
             # Noise of free force constants adds up: nothing pushes it back.
             silenced = dropout if positive else 0.0
             decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, silenced)
-            self.force_constant_head = ForceConstantHead(decoder, scalars, self.frequency, q_points)
+            self.force_constant_head = ForceConstantHead(
+                decoder, scalars, self.frequency, q_points, q_start
+            )
         if "density" in heads:
             corrects = "force_constants" in heads
             self.density = DensityHead(scalars, self.frequency, hidden, dropout, corrects)
@@ -315,12 +320,13 @@ class PhononNet(nn.Module):
         if not head:
             return self.head_outputs(graph), None
         features = self._features(graph)
-        modes = head.modes(head.decoder(features, graph))
+        force_constants = head.decoder(features, graph)
+        modes = head.modes(force_constants)
         said = {"force_constants": head.view(modes, features)}
         if self.density:
             said["density"] = self.density(features, said["force_constants"])
         outputs = torch.stack([said[name] for name in self.heads])
-        return outputs, ModesOf(modes, head.mixtures(features))
+        return outputs, ModesOf(force_constants, modes, head.mixtures(features), self.q_points)
 
     def forward(self, graph: Graph) -> SiteDensities:
         """Densities of every site and crystal of a batch, as the last head has them."""

@@ -17,10 +17,11 @@ from debye.crystals.data.labels import FREQUENCY
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.dos.thermo import b_factor
 from debye.crystals.dos.thermo_table import Thermodynamics, thermodynamics
-from debye.crystals.lattice.bands import Bands, predicted_bands
+from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.dos import by_element, smoothed
 from debye.crystals.lattice.force_constants import ForceConstants, mean_force_constants
 from debye.crystals.lattice.harmonic import HarmonicCrystal
+from debye.crystals.predict.bands import predicted_bands
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
@@ -56,6 +57,7 @@ class Prediction(Displayed):
         given: The crystal with force constants that this follows from, instead of a model.
         lattice: What cell the crystal came in, ``pbe``, ``lda`` or ``measured``, if its lengths
             were put right; see `debye.crystals.structure.functional`.
+        taught: Whether force constants were among what the model learned from.
         label_view: The sites as the published labels show them, if ``sites`` are shown finely.
         lowest: The lowest mode that each network finds, cm⁻¹, imaginary ones negative; None where
             none was asked for its modes.
@@ -79,6 +81,7 @@ class Prediction(Displayed):
     force_constants_of: Callable[[Crystal], Sequence[ForceConstants]] | None = None
     given: HarmonicCrystal | None = None
     lattice: str = "given"
+    taught: bool = False
     label_view: Spectrum | None = None
     lowest: Tensor | None = None
 
@@ -170,6 +173,14 @@ class Prediction(Displayed):
         """Where the spectrum is cut off, cm⁻¹; None if it reaches to the highest mode."""
         whole = self.label_view is not None or (self.given is not None and not self.given.smooth)
         return None if whole else self.sites.frequency[-1].item()
+
+    @property
+    def unstable(self) -> float | None:
+        """How likely a mode is imaginary beyond −30 cm⁻¹; None if the model cannot tell."""
+        known = self.uncertainty and self.uncertainty.calibration.modes
+        if not known or self.lowest is None:
+            return None
+        return known.unstable(self.lowest.median().item())
 
     def band(self, level: float = LEVEL) -> Interval | None:
         """Lower and upper density of the cell around ``total``; None if not calibrated."""
@@ -264,6 +275,8 @@ class Prediction(Displayed):
             points,
             velocities=velocities,
             warnings=self.warnings,
+            taught=self.taught,
+            known=self.uncertainty,
         )
 
     def view(self, points: int = 60) -> Any:  # noqa: ANN401 - a View, which knows this class

@@ -21,13 +21,14 @@ from debye.crystals.data.born import Given, charged
 from debye.crystals.data.phonopy_files import force_constants_in
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
-from debye.crystals.lattice.bands import Bands, predicted_bands
+from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.lattice.site_states import UNSTABLE
 from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.modes import FineSites, fine_sites
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.bands import predicted_bands
 from debye.crystals.predict.model_files import TAUGHT, calibration_of, check_card, model_path
 from debye.crystals.predict.prediction import Prediction, site_labels
 from debye.crystals.structure.crystal import Crystal
@@ -63,6 +64,7 @@ class Predictor:
         edges_at_once: Edges of a batch; 0 predicts crystals one by one.
         lattice: What cells crystals come in, see `on`.
         fine: Whether spectra are those of the modes, see `as_labels`.
+        taught: Whether force constants were among what the model learned from.
 
     Raises:
         InputError: The card holds the calibration of another model.
@@ -82,6 +84,7 @@ class Predictor:
         self.model, self.card, self.device = ensemble.to(device).eval(), dict(card), device
         self.edges_at_once, self.lattice, self.fine = EDGES_AT_ONCE, "given", True
         self.seen = frozenset(self.card["elements"])
+        self.taught = bool(self.card.get("data", {}).get(TAUGHT))
         self.calibration = calibration_of(self.model, card)
 
     def __repr__(self) -> str:
@@ -272,6 +275,7 @@ class Predictor:
             uncertainty,
             self.force_constants,
             lattice=self.lattice,
+            taught=self.taught,
             label_view=None if fine is None else view,
             lowest=None if fine is None else fine.lowest.cpu(),
         )
@@ -306,14 +310,17 @@ class Predictor:
             known = crystal.as_computed(self.lattice)
             known = known if born is None else charged(known, born)
             return known.bands(path, points, velocities=velocities, progress=progress)
+        found = self.predict(crystal)
         return predicted_bands(
             to_pbesol(crystal, self.lattice),
             self.force_constants if born is None else partial(self._charged, born),
             path,
             points,
             velocities=velocities,
-            warnings=self.warnings_of_modes(crystal),
-            range_end=None if self.card.get("data", {}).get(TAUGHT) else self._end,
+            warnings=self._of_modes(found),
+            range_end=None if self.taught else self._end,
+            taught=self.taught,
+            known=found.uncertainty,
             progress=progress,
         )
 
@@ -336,7 +343,10 @@ class Predictor:
 
     def warnings_of_modes(self, crystal: Crystal) -> list[str]:
         """The warnings of a prediction, but for those that are of the range of its spectrum."""
-        return [w for w in self.predict(crystal).warnings if w != self._cut_off]
+        return self._of_modes(self.predict(crystal))
+
+    def _of_modes(self, found: Prediction) -> list[str]:
+        return [w for w in found.warnings if w != self._cut_off]
 
     def _warnings(
         self, crystal: Crystal, view: Spectrum, fine: FineSites | None, unseen: tuple[str, ...]
@@ -351,9 +361,12 @@ class Predictor:
         if fine is None and total[-1] > EDGE_OF_RANGE * total.max():
             yield self._cut_off
         if fine is not None and (lowest := fine.lowest.median().item()) < UNSTABLE:
+            members = f"{int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks"
+            known = self.calibration and self.calibration.modes
+            chance = f", probability {known.unstable(lowest):.0%}" if known else ""
             yield (
                 f"predicted to be unstable: its softest mode is imaginary, {lowest:.0f} cm⁻¹ "
-                f"({int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks say so)"
+                f"({members} say so{chance})"
             )
 
     @property

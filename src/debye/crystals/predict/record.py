@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 EXPECTED_ERROR = "expected_error_cm-1"
 """Column of the Wasserstein distance to expect between spectrum and truth; null if unknown."""
+UNSTABLE = "unstable_probability"
+"""Column of how likely a mode is imaginary; null if the model cannot tell."""
 OF_RECORDS = tuple(
     PROPERTIES[name]
     for name in (
@@ -132,6 +134,7 @@ def record(
     band = prediction.band(level)
     if prediction.uncertainty is not None and band is not None:
         found |= {"interval_level": level, **expected_error(prediction.uncertainty)}
+        found |= {} if prediction.unstable is None else {UNSTABLE: round(prediction.unstable, 3)}
         for name, edge in zip(bounds_of("dos"), band, strict=True):
             found[name] = significants((edge * frequency_factor(unit, "cm-1")).tolist())
     parts = split(prediction, partial)
@@ -220,7 +223,7 @@ def row(
         **numbers(prediction, PROPERTIES.values(), temperatures, level=level, several=True),
     }
     if prediction.uncertainty is not None:
-        found |= expected_error(prediction.uncertainty)
+        found |= expected_error(prediction.uncertainty) | {UNSTABLE: prediction.unstable}
     parts = split(replace(prediction, sites=prediction.published), partial)
     if parts is not None:
         found["partial_dos"] = list(zip(parts.labels, parts.density.numpy(), strict=True))
@@ -252,6 +255,7 @@ def schema(temperatures: Sequence[float], partial: str) -> pa.Schema:
         **{name: number for column in quantities for name in (column, *bounds_of(column))},
         EXPECTED_ERROR: number,
         "expected_error_rank": number,
+        UNSTABLE: number,
         "nearest_training_formula": text,
         "nearest_training_distance": number,
         "elements_unseen": pa.list_(text),

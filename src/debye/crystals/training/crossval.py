@@ -19,14 +19,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, stdev
 from typing import IO, Any
-
-import torch
-from torch import Tensor
 
 from debye.core import checkpoint
 from debye.core.files import folder, read_toml
@@ -34,15 +30,20 @@ from debye.crystals.data.dataset import Split, read_labelled, write_split
 from debye.crystals.data.dataset import folds as make_folds
 from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
 from debye.crystals.data.labels import Collection
-from debye.crystals.dos.spectrum import Spectrum
-from debye.crystals.graph import Graph
-from debye.crystals.model.ensemble import Ensemble, head_of_today, upgraded
+from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
-from debye.crystals.training.evaluate import summary
 from debye.crystals.training.examples import connected, fingerprint
+from debye.crystals.training.out_of_fold import (
+    OutOfFold,
+    calibrated,
+    left_out,
+    left_out_modes,
+    over_folds,
+    save_out_of_fold,
+)
 from debye.crystals.training.run import (
     FINAL,
     SPLIT,
@@ -50,36 +51,12 @@ from debye.crystals.training.run import (
     clear,
     holds_run,
 )
-from debye.crystals.uncertainty.calibration import calibrate
 from debye.crystals.uncertainty.conformal import LEAST_ROWS
-from debye.crystals.uncertainty.features import HeadOutputs
 from debye.errors import ComputationError, InputError
 
 ENSEMBLE, OUT_OF_FOLD = "ensemble.safetensors", "out-of-fold.safetensors"
 WATCH = 0.2
 """Seconds between looks at whether a stop is wanted, while a process trains."""
-AT_ONCE = 64
-"""Crystals of a batch when predicting."""
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """What networks said of rows they never saw."""
-
-    names: tuple[str, ...]
-    fold: Tensor
-    """(rows,) from 0."""
-    kinds: tuple[str, ...]
-    """The head of each output."""
-    head_outputs: Tensor
-    """(rows, R, F) total densities, 3 × the atoms."""
-    answers: tuple[int, ...]
-    """Which head_outputs are the answers of the networks."""
-
-    def spectra(self, rows: Collection) -> Spectrum:
-        """The mean answer for each row."""
-        density = self.head_outputs[:, list(self.answers)].mean(1)
-        return Spectrum(rows.spectra.frequency, density, rows.spectra.n_atoms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +143,8 @@ def cross_validate(
     _train_all(words, runs, jobs, stopping, report)
     loaded = [load_final(run) for run, _, _ in runs]
     nets, size = [net for net, _ in loaded], len(kinds)
-    found = left_out(rows, splits, [nets[k : k + size] for k in range(0, len(nets), size)])
+    of_fold = [nets[k : k + size] for k in range(0, len(nets), size)]
+    found = left_out(rows, splits, of_fold)
     save_out_of_fold(output / OUT_OF_FOLD, found)
     held, model = rows.take(found.names), Ensemble.of(nets)
     facts = {"split": f"{folds} folds, each left out of some members"}
@@ -174,7 +152,11 @@ def cross_validate(
     if len(held) < LEAST_ROWS:
         report(f"not calibrated: {len(held)} rows are too few, {LEAST_ROWS} are needed")
     else:
-        card["calibration"] = calibrated(found, held, model)
+        modes = None
+        if force_constants is not None:
+            labels, _ = read_force_constants(force_constants, held)
+            modes = left_out_modes(found, held, of_fold, labels)
+        card["calibration"] = calibrated(found, held, model, modes)
     checkpoint.save_model(output / ENSEMBLE, model, card)
     return CrossValidation(held, found, output / ENSEMBLE, failed)
 
@@ -312,72 +294,6 @@ def _ended(command: Sequence[str], log: IO[str], stopping: Callable[[], bool]) -
     return process.returncode
 
 
-@torch.no_grad()
-def head_outputs_of(model: PhononNet | Ensemble, rows: Collection) -> Tensor:
-    """Total densities that every head predicts, (rows, R, F), 3 × the atoms.
-
-    Raises:
-        InputError: A row has a site without neighbours.
-    """
-    parts = []
-    for start in range(0, len(rows), AT_ONCE):
-        crystals = rows.crystals[start : start + AT_ONCE]
-        batch = Graph.batch([Graph.of(crystal, model.cutoff) for crystal in crystals])
-        parts.append(batch.totals(model.head_outputs(batch)).transpose(0, 1))
-    return torch.cat(parts)
-
-
-def left_out(
-    rows: Collection, splits: Sequence[Split], nets: Sequence[Sequence[PhononNet]]
-) -> OutOfFold:
-    """Predict every row by the networks of its fold.
-
-    Args:
-        rows: Labelled crystals.
-        splits: One a fold.
-        nets: The networks of each fold, in one order of configs.
-
-    Raises:
-        InputError: A row is in no fold's data, or has a site without neighbours.
-    """
-    names: list[str] = []
-    fold: list[int] = []
-    head_outputs: list[Tensor] = []
-    for k, (split, of_fold) in enumerate(zip(splits, nets, strict=True)):
-        held = rows.take(split["valid"])
-        head_outputs.append(torch.cat([head_outputs_of(net, held) for net in of_fold], dim=1))
-        names += held.names
-        fold += [k] * len(held)
-    like = Ensemble.of(nets[0])
-    return OutOfFold(
-        tuple(names), torch.tensor(fold), like.kinds, torch.cat(head_outputs), tuple(like.answers)
-    )
-
-
-def over_folds(result: OutOfFold, rows: Collection) -> dict[str, dict[str, float]]:
-    """Every number of ``debye evaluate``: the mean over the folds, and their standard deviation.
-
-    Args:
-        result: Predictions of rows left out.
-        rows: Their labels, in the same order.
-
-    Raises:
-        InputError: The frequencies of the networks are not those of the labels.
-    """
-    of_fold = []
-    for k in result.fold.unique():
-        held = rows.take(
-            [name for name, f in zip(result.names, result.fold, strict=True) if f == k]
-        )
-        part = replace(result, head_outputs=result.head_outputs[result.fold == k])
-        of_fold.append(summary(part.spectra(held), held.spectra))
-    return {
-        name: {"mean": mean(each), "spread": stdev(each)}
-        for name in of_fold[0]
-        for each in ([numbers[name] for numbers in of_fold],)
-    }
-
-
 def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
     """The network a finished run ended with.
 
@@ -389,56 +305,3 @@ def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:
             f"the run {folder} is not finished", why=f"it holds no {FINAL}", fix="go on with it"
         )
     return checkpoint.load_model(folder / FINAL, PhononNet, upgrade=upgraded)
-
-
-def save_out_of_fold(path: Path, result: OutOfFold) -> None:
-    """Keep the predictions of a cross-validation for `load_out_of_fold`.
-
-    Raises:
-        InputError: The file cannot be written there.
-        ComputationError: The disk is full or failed while writing.
-    """
-    card = {
-        "names": list(result.names),
-        "kinds": list(result.kinds),
-        "answers": list(result.answers),
-    }
-    checkpoint.save(path, card, {"fold": result.fold, "head_outputs": result.head_outputs})
-
-
-def load_out_of_fold(path: Path) -> OutOfFold:
-    """Read what `save_out_of_fold` wrote.
-
-    Raises:
-        InputError: It is no such file.
-    """
-    card, tensors = checkpoint.load(path)
-    if not {"names", "kinds", "answers"} <= card.keys():
-        raise InputError(
-            f"{path} holds no cross-validation",
-            why="its card names no rows",
-            fix="give the out-of-fold.safetensors of a `debye ensemble`",
-        )
-    return OutOfFold(
-        tuple(card["names"]),
-        tensors["fold"],
-        tuple(head_of_today(kind) for kind in card["kinds"]),
-        tensors["readings" if card["format"] == 1 else "head_outputs"],
-        tuple(card["answers"]),
-    )
-
-
-def calibrated(result: OutOfFold, rows: Collection, model: Ensemble) -> dict[str, Any]:
-    """The calibration of an ensemble by the rows that its members had left out, for its card.
-
-    Args:
-        result: What they said of the rows.
-        rows: The rows, in the same order.
-        model: The ensemble.
-
-    Raises:
-        InputError: There are fewer than 99 rows.
-    """
-    head_outputs = HeadOutputs(result.head_outputs, result.kinds, result.answers)
-    calibration = calibrate(head_outputs, rows, cutoff=model.cutoff)
-    return calibration.to_card(checkpoint.fingerprint(model))

@@ -14,7 +14,7 @@ It is fitted once, travels in the model's card as plain JSON, and belongs to tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +26,9 @@ from debye.crystals.dos.distances import wasserstein
 from debye.crystals.dos.quantities import QUANTITIES, WITH_INTERVALS, OnGrid
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.uncertainty.applicability import TrainingSet
-from debye.crystals.uncertainty.conformal import conformal_quantiles, row_of
+from debye.crystals.uncertainty.conformal import LEAST_ROWS, conformal_quantiles, row_of
 from debye.crystals.uncertainty.features import ExpectedError, HeadOutputs, UncertaintyFeatures
+from debye.crystals.uncertainty.modes import FoundModes, ModesCalibration
 from debye.errors import DebyeError, InputError
 
 NEAR, WINDOWS = 60.0, (100.0, 260.0, 620.0)
@@ -152,6 +153,7 @@ class Calibration:
         quantiles: By how much to multiply it, for each of `conformal.LEVELS`.
         typical: 101 quantiles of the rows' expected errors, cm⁻¹.
         training: What the model was trained on.
+        modes: Of single frequencies; None where no force constants were taught.
     """
 
     frequency: tuple[float, ...]
@@ -161,6 +163,7 @@ class Calibration:
     quantiles: Quantiles
     typical: Tensor
     training: TrainingSet
+    modes: ModesCalibration | None = None
 
     @classmethod
     def fit(
@@ -242,6 +245,7 @@ class Calibration:
             "typical_error": _short(self.typical.tolist()),
             "quantiles": {n: _short(q.tolist()) for n, q in self.quantiles.items()},
             "training": self.training.to_card(),
+            **({"modes": self.modes.to_card()} if self.modes else {}),
         }
 
     @classmethod
@@ -264,6 +268,7 @@ class Calibration:
                 {name: _tensor(rows) for name, rows in card["quantiles"].items()},
                 _tensor(card["typical_error"]),
                 TrainingSet.from_card(card["training"]),
+                ModesCalibration.from_card(card["modes"]) if "modes" in card else None,
             )
         except DebyeError:
             raise
@@ -277,6 +282,7 @@ def calibrate(
     *,
     cutoff: float,
     training: Collection | None = None,
+    modes: Mapping[int, FoundModes] | None = None,
 ) -> Calibration:
     """Fit a calibration to what a model said of labelled rows before it had seen them.
 
@@ -286,6 +292,7 @@ def calibrate(
         cutoff: The model's cutoff, Å.
         training: What the model was trained on, if it is not these rows themselves: then the
             head outputs come from a cross-validation, and each row is compared with the others.
+        modes: Of the rows whose force constants are known, by their number, their frequencies.
 
     Raises:
         InputError: There are too few rows, or the head outputs are not theirs.
@@ -305,7 +312,11 @@ def calibrate(
         for row, crystal in enumerate(rows.crystals)
     ]
     features = UncertaintyFeatures.of(head_outputs, frequency, applicabilities)
-    return Calibration.fit(features, truth_of(rows.spectra), known, head_outputs.kinds)
+    fitted = Calibration.fit(features, truth_of(rows.spectra), known, head_outputs.kinds)
+    if modes is None or len(modes) < LEAST_ROWS:
+        return fitted
+    error = fitted.scales.error(features.values[list(modes)])
+    return replace(fitted, modes=ModesCalibration.fit([*modes.values()], error))
 
 
 def truth_of(labels: Spectrum) -> OnGrid:
