@@ -29,8 +29,8 @@ WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
 NARROW, LEAST = 15.0, 0.5
 """A line of the fine density is at most ω/15 wide (standard deviation), and at least 0.5 cm⁻¹."""
-CORRECTED = 10.0
-"""Largest factor by which the answer may change the fine density, and its inverse."""
+ROUNDS, CORRECTED = 3, 10.0
+"""Rounds of correction, and the largest factor of one, and its inverse."""
 SLOW = 0.33
 """Of a site's mean frequency: below it force constants alone count, above twice it the answer too.
 A label of states so few and slow is mostly made of its smoothing."""
@@ -249,17 +249,24 @@ def _viewing(points: int, view: tuple[float, ...]) -> Tensor:
 
 
 def _corrected(density: Tensor, answer: Tensor, view: tuple[float, ...]) -> Tensor:
-    """The fine density (N, G), corrected by what labels would show of it, (N, F)."""
+    """The fine density (N, G), corrected by what labels would show of it, (N, F).
+
+    Smoothing hides what a factor must be, so it is sought in a few rounds: those of W. Richardson
+    (J. Opt. Soc. Am. 62, 55, 1972) and L. Lucy, with the ratio itself laid between the points.
+    """
     grid, axis = torch.tensor(view), SPACING * torch.arange(density.shape[-1])
-    seen = (density @ _viewing(len(axis), view).to(density)).clamp(min=0)
-    seen = 3 * seen / (seen @ trapezoid_weights(grid)).clamp(min=NOTHING).unsqueeze(-1)
-    ratio = ((answer + NOTHING) / (seen + NOTHING)).clamp(1 / CORRECTED, CORRECTED)
+    viewing = _viewing(len(axis), view).to(density)
     right = torch.searchsorted(grid, axis.float()).clamp(1, len(grid) - 1)
-    along = ((axis - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0, 1)
-    factor = torch.lerp(ratio[:, right - 1], ratio[:, right], along.to(ratio))
+    along = ((axis - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0, 1).to(density)
     mean = (density @ (axis * trapezoid_weights(axis))).unsqueeze(-1) / 3
     known = ((axis / mean - SLOW) / SLOW).clamp(0, 1) * (axis <= grid[-1])
-    return density * torch.lerp(torch.ones_like(factor), factor, known)
+    for _ in range(ROUNDS):
+        seen = (density @ viewing).clamp(min=0)
+        seen = 3 * seen / (seen @ trapezoid_weights(grid)).clamp(min=NOTHING).unsqueeze(-1)
+        ratio = ((answer + NOTHING) / (seen + NOTHING)).clamp(1 / CORRECTED, CORRECTED)
+        factor = torch.lerp(ratio[:, right - 1], ratio[:, right], along)
+        density = density * torch.lerp(torch.ones_like(factor), factor, known)
+    return density
 
 
 def _trimmed(real: Tensor, imaginary: Tensor | None, lowest: Tensor) -> FineSites:
