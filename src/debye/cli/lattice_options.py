@@ -43,6 +43,22 @@ Smooth = Annotated[
     bool,
     typer.Option("--smooth", help="As the published labels are: smoothed, 51 points to 1000 cm⁻¹."),
 ]
+Grid = Annotated[
+    float | None,
+    typer.Option(
+        "--grid",
+        help="Spacing of the spectrum, cm⁻¹; 20 with --max 1000 is the view of the labels.",
+        show_default="5, or as the model has it",
+    ),
+]
+Max = Annotated[
+    float | None,
+    typer.Option(
+        "--max", help="Where the spectrum ends, cm⁻¹.", show_default="behind the highest mode"
+    ),
+]
+PUBLISHED = (20.0, 1000.0)
+"""Spacing and end of the published labels' view."""
 Velocities = Annotated[
     bool, typer.Option("--velocities", help="Group velocities, sound, elastic constants too.")
 ]

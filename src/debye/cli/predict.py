@@ -34,6 +34,8 @@ def dos(
     files: opt.Files,
     born: ol.Born = None,
     smooth: ol.Smooth = False,
+    grid: ol.Grid = None,
+    end: ol.Max = None,
     lattice: ol.LatticeName = ol.Lattice.GIVEN,
     model: opt.ModelFile = None,
     unit: opt.UnitName = opt.Unit.WAVENUMBER,
@@ -61,9 +63,14 @@ def dos(
     from debye.crystals.predict.record import record, table_header, table_row
 
     check_range(temperature, "--temperature", least=0)
+    for value, name in ((grid, "--grid"), (end, "--max")):
+        check_range(1.0 if value is None else value, name, least=0.1, most=1e5)
     check_range(level, "--level", least=0.5, most=0.99)
     files_out, figure = Output(output, single=(".csv", ".json", ".dat")), writable(plot, *PLOT)
     beside = read_reference(reference, plot)
+    axis = (grid, end)
+    if axis == ol.PUBLISHED:
+        smooth, axis = True, (None, None)
     predictions = Predictions(files, model, device, born, smooth=smooth, lattice=lattice.value)
     shown = level if predictions.calibrated else None
     header = table_header(temperature, unit.value, shown)
@@ -78,15 +85,17 @@ def dos(
                 partial=partial.value,
                 temperature=temperature,
                 level=level,
+                axis=axis,
             )
             printer.add(partial_of(table_row, prediction, temperature, unit.value, shown), made)
+            drawn = prediction if axis == (None, None) else prediction.on_axis(*axis)
             files_out.add(
-                prediction.crystal,
-                partial_of(_write_spectrum, prediction, partial.value, unit.value, level),
+                drawn.crystal,
+                partial_of(_write_spectrum, drawn, partial.value, unit.value, level),
                 made,
             )
             if figure:
-                kept.append(prediction)
+                kept.append(drawn)
     if figure and kept:
         _draw_spectra(kept, figure, unit.value, beside, sideways=sideways, level=level)
     return predictions.exit_code

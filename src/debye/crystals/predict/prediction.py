@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,8 @@ from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
 from debye.units import FORCE_CONSTANT_TO_CM1
 
+MOST = 1e5
+"""cm⁻¹; no axis of frequencies is longer."""
 NOTED = 1e-3
 """Fraction of imaginary modes from which on it is told."""
 
@@ -161,7 +163,11 @@ class Prediction(Displayed):
 
     @cached_property
     def published(self) -> Spectrum:
-        """The sites as the published labels show them: smoothed, on 51 points to 1000 cm⁻¹."""
+        """The sites as the published labels show them: smoothed, on 51 points to 1000 cm⁻¹.
+
+        Raises:
+            InputError: No mode of the force constants given lies within them.
+        """
         if self.label_view is not None:
             return self.label_view
         if self.given is None or self.given.smooth:
@@ -181,6 +187,41 @@ class Prediction(Displayed):
         if not known or self.lowest is None:
             return None
         return known.unstable(self.lowest.median().item())
+
+    def on_axis(self, spacing: float | None = None, end: float | None = None) -> Prediction:
+        """The same on another axis; each point holds the states of its cell.
+
+        Args:
+            spacing: Between the points, cm⁻¹; as it is if None.
+            end: Where the axis ends, cm⁻¹: what lies beyond is cut off, and told; as it is if None.
+
+        Raises:
+            InputError: A number is not above 0, or nothing lies within the axis.
+
+        Example:
+            >>> import debye
+            >>> found = debye.predict(debye.DEMO / "silicon.vasp").on_axis(20, 400)
+            >>> found.total, found.warnings[-1]
+            (Spectrum(21 points 0..400 cm⁻¹, shape (), normalisation '3N'), '... cut off')
+        """
+        for name, value in (("spacing", spacing), ("end", end)):
+            if value is not None and not 0 < value < MOST:
+                why, fix = f"{name} is {value:g} cm⁻¹", f"give one above 0 and below {MOST:g}"
+                raise InputError("cannot lay the spectrum on this axis", why=why, fix=fix)
+        sites, warnings = self.sites, self.warnings
+        if end is not None and end < sites.frequency[-1]:
+            sites, _ = sites.clip(upper=end)
+            lost = 1 - (sites.sum().integral / self.total.integral).item()
+            warnings = (
+                *warnings,
+                f"{100 * lost:.2g} % of the states lie above {end:g} cm⁻¹, cut off",
+            )
+        axis = sites.frequency
+        step = spacing or (axis[-1] - axis[-2]).item()
+        first, last = np.floor(axis[0].item() / step), (end or axis[-1].item()) / step
+        sites = sites.resample(step * np.arange(first, np.ceil(last - 1e-6) + 1))
+        known = self.uncertainty and self.uncertainty.on(sites.sum())
+        return replace(self, sites=sites, warnings=warnings, uncertainty=known)
 
     def band(self, level: float = LEVEL) -> Interval | None:
         """Lower and upper density of the cell around ``total``; None if not calibrated."""

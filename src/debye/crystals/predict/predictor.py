@@ -70,6 +70,7 @@ class Predictor:
         InputError: The card holds the calibration of another model.
 
     Example:
+        >>> import numpy as np
         >>> cell = 2.715 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
         >>> silicon = Crystal(["Si", "Si"], [[0, 0, 0], [1.3575, 1.3575, 1.3575]], cell)
         >>> prediction = Predictor.load().predict(silicon)

@@ -107,6 +107,7 @@ def record(
     partial: str = "none",
     temperature: float = 300.0,
     level: float = LEVEL,
+    axis: tuple[float | None, float | None] = (None, None),
 ) -> dict[str, Any]:
     """A prediction as numbers and text for JSON, units in the names of the keys.
 
@@ -116,14 +117,17 @@ def record(
         partial: ``element`` or ``site`` adds ``partial_dos``, whose rows add up to ``dos``.
         temperature: Of the heat capacity and the entropy, K.
         level: Of the intervals, which a calibrated model gives.
+        axis: Spacing and end of the spectrum, see `Prediction.on_axis`; the quantities are of the
+            whole one.
 
     Raises:
-        InputError: A bad temperature, an unknown unit, or a level that is not tabulated.
+        InputError: A bad temperature, axis or unit, or a level that is not tabulated.
     """
-    frequency, density = prediction.total.in_unit(unit)
+    shown = prediction if axis == (None, None) else prediction.on_axis(*axis)
+    frequency, density = shown.total.in_unit(unit)
     found = {
         "schema": SCHEMA,
-        **described(prediction),
+        **described(shown),
         "unit": unit,
         "normalisation": "3N",
         "frequency": significants(frequency.tolist()),
@@ -131,13 +135,13 @@ def record(
         "temperature_K": temperature,
         **numbers(prediction, OF_RECORDS, [temperature], unit=unit, level=level),
     }
-    band = prediction.band(level)
+    band = shown.band(level)
     if prediction.uncertainty is not None and band is not None:
         found |= {"interval_level": level, **expected_error(prediction.uncertainty)}
         found |= {} if prediction.unstable is None else {UNSTABLE: round(prediction.unstable, 3)}
         for name, edge in zip(bounds_of("dos"), band, strict=True):
             found[name] = significants((edge * frequency_factor(unit, "cm-1")).tolist())
-    parts = split(prediction, partial)
+    parts = split(shown, partial)
     if parts is not None:
         rows = parts.in_unit(unit)[1].tolist()
         found["partial_dos"] = dict(zip(parts.labels, map(significants, rows), strict=True))
