@@ -22,9 +22,10 @@ from debye.speckle.dynamics.known import MexicanHat
 from debye.speckle.dynamics.learnable import RadialNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto, Swarm
-from debye.speckle.fitting.fit import Experiment, Plan, Stage
+from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.fitted import fit
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Lattice, RigidCloud
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.scattering.optics import Detector, GaussianProbe

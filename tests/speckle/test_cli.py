@@ -113,7 +113,7 @@ def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
 
 
 def test_study_writes_its_page_and_movie(tmp_path, monkeypatch):
-    from debye.speckle.fitting.fit import Plan, Stage
+    from debye.speckle.fitting.plan import Plan, Stage
     from debye.speckle.studies import run
 
     small = replace(

@@ -18,8 +18,8 @@ from debye.speckle.dynamics.known import SwarmForce
 from debye.speckle.dynamics.learnable import RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Swarm
-from debye.speckle.fitting.fit import Plan, Stage
 from debye.speckle.fitting.fitted import fit
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud, Scattering
 from debye.speckle.scattering.optics import (
     Detector,

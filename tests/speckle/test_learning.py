@@ -14,10 +14,12 @@ from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCouplin
 from debye.speckle.dynamics.learnable import Flow, FlowNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
+from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.extrapolate import extrapolate
-from debye.speckle.fitting.fit import Experiment, Plan, Stage, prepare
+from debye.speckle.fitting.fit import prepare
 from debye.speckle.fitting.fitted import FittedSystem, fit, load, resume, save
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.scattering.models import Cloud, Lattice, RigidCloud
 from debye.speckle.scattering.noise import EXACT
 from debye.speckle.scattering.optics import Detector, GaussianProbe

@@ -202,7 +202,7 @@ def test_reactions_are_finite(reaction):
 
 
 def test_spiral_law_follows_the_fermat_spiral():
-    from debye.speckle.scattering.models import fermat_spiral
+    from debye.speckle.scattering.scan import fermat_spiral
 
     want = fermat_spiral(40, a=2.0, w=4.0)
     law = Spiral(a=2.0, w=4.0)

@@ -19,9 +19,10 @@ from debye.speckle.dynamics.learnable import (
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm
 from debye.speckle.dynamics.tableaux import DOPRI5
-from debye.speckle.scattering.models import Cloud, Lattice, Scan
+from debye.speckle.scattering.models import Cloud, Lattice
 from debye.speckle.scattering.noise import LIKELIHOODS
 from debye.speckle.scattering.optics import Detector, GaussianProbe, GridProbe
+from debye.speckle.scattering.scan import Scan
 from debye.speckle.values import same
 
 DETECTOR = Detector(n=16, dq=0.5, L=2.0)

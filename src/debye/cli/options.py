@@ -203,6 +203,14 @@ Imports = Annotated[
     bool,
     typer.Option("--imports", help="Import systems and terms of your own that the file names."),
 ]
+InstrumentToo = Annotated[
+    bool | None,
+    typer.Option(
+        "--instrument/--no-instrument",
+        help="Fit the instrument too, or take it as written.",
+        show_default="of measured frames",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="No notes or progress; warnings and errors remain.")
 ]

@@ -9,6 +9,7 @@ from debye.cli import options as opt
 from debye.cli.console import (
     DONE,
     FAILED,
+    SOME_FAILED,
     interrupted,
     progress_bar,
     show,
@@ -25,6 +26,7 @@ from debye.errors import InputError
 if TYPE_CHECKING:
     from debye.speckle.data.quality import Quality
     from debye.speckle.fitting.fit import Fitting
+    from debye.speckle.fitting.fitted import FittedSystem
     from debye.speckle.studies.study import Report
 
 
@@ -69,16 +71,23 @@ def learn(
     system: opt.System = None,
     method: opt.MethodName = opt.Method.GAUSS_NEWTON,
     likelihood: opt.Likelihood = None,
+    instrument: opt.InstrumentToo = None,
     quick: opt.Quick = False,
     config: opt.Config = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     device: opt.Device = "cpu",
+    as_json: opt.Json = False,
 ) -> int:
     """Learn the unknown term of an equation of motion from frames.
 
     The fitted system is written to OUTPUT, a .safetensors file, after every
     step. The config is TOML: any fields of the plan, with [[stages]].
+
+    Of measured frames the instrument is fitted too: its gain, backgrounds,
+    beam centre, scale of q, probe width and contrast. At the end debye says
+    whether the fitted system describes the frames; where it does not, what to
+    try, and the exit code is 3.
 
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped. A file that another command has written is refused, unless
@@ -86,6 +95,7 @@ def learn(
     """
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
+    from debye.speckle.fitting.fitted import FittedSystem
     from debye.speckle.studies.run import study as find
     from debye.speckle.studies.study import as_study
 
@@ -101,7 +111,7 @@ def learn(
     changes = (read_toml(config) if config else {}) | {k: v for k, v in flags.items() if v}
     plan = (case.quick if quick else case.plan).changed(changes)
     going_on = resume or (output.exists() and not overwrite)
-    fitting = case.fitting(data.to(where), plan, guess=not going_on)
+    fitting = case.fitting(data.to(where), plan, guess=not going_on, instrument=instrument)
     facts: dict[str, Any] = {
         "study": case.name,
         "frames": str(frames).removeprefix(f"{_file_of(frames).parent}/"),
@@ -110,7 +120,16 @@ def learn(
         facts["left_out"] = data.quality.frames
     if not _follow(fitting, output, going_on, facts):
         return interrupted()
-    show(str(output))
+    return _tell_outcome(FittedSystem.of(fitting, **facts), output, as_json)
+
+
+def _tell_outcome(fitted: FittedSystem, output: Path, as_json: bool) -> int:
+    """Print what was learned and how well it describes the frames; 3 where it does not."""
+    record = {**fitted.as_json(), "output": str(output)}
+    show(to_json(record) if as_json else "\n".join([*fitted.lines(), str(output)]), needed=False)
+    if fitted.goodness and fitted.goodness.fits is False:
+        warn(fitted.goodness.lines()[0])
+        return SOME_FAILED
     return DONE
 
 

@@ -72,25 +72,27 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
     from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
     from debye.speckle.fitting.fit import Fitting as Fitting
-    from debye.speckle.fitting.fit import Plan as Plan
-    from debye.speckle.fitting.fit import Stage as Stage
     from debye.speckle.fitting.fit import prepare as prepare
     from debye.speckle.fitting.fitted import FittedSystem as FittedSystem
     from debye.speckle.fitting.fitted import fit as fit
     from debye.speckle.fitting.fitted import load as load
     from debye.speckle.fitting.fitted import resume as resume
     from debye.speckle.fitting.fitted import save as save
+    from debye.speckle.fitting.goodness import Goodness as Goodness
+    from debye.speckle.fitting.instrument import Instrument as Instrument
+    from debye.speckle.fitting.plan import Plan as Plan
+    from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
     from debye.speckle.scattering.models import Cloud as Cloud
     from debye.speckle.scattering.models import Lattice as Lattice
     from debye.speckle.scattering.models import RigidCloud as RigidCloud
-    from debye.speckle.scattering.models import Scan as Scan
     from debye.speckle.scattering.models import Scattering as Scattering
     from debye.speckle.scattering.optics import Detector as Detector
     from debye.speckle.scattering.optics import GaussianProbe as GaussianProbe
     from debye.speckle.scattering.optics import GridProbe as GridProbe
     from debye.speckle.scattering.optics import core_shell as core_shell
     from debye.speckle.scattering.optics import sphere as sphere
+    from debye.speckle.scattering.scan import Scan as Scan
     from debye.speckle.studies.run import run_study as run_study
     from debye.speckle.studies.run import study as study
     from debye.speckle.studies.study import Case as Case
@@ -154,11 +156,15 @@ _HOMES = {
         "System",
     ),
     "fitting.extrapolate": ("Extrapolation", "extrapolate"),
-    "fitting.fit": ("Fitting", "Plan", "Stage", "prepare"),
+    "fitting.fit": ("Fitting", "prepare"),
+    "fitting.goodness": ("Goodness",),
+    "fitting.instrument": ("Instrument",),
+    "fitting.plan": ("Plan", "Stage"),
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
     "fitting.positions": ("fit_positions",),
-    "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scan", "Scattering"),
+    "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
+    "scattering.scan": ("Scan",),
     "studies.run": ("run_study", "study"),
     "studies.study": ("Case", "Report", "Study"),
     "xpcs.average": ("average",),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from debye.errors import InputError
 from debye.speckle.dynamics import couplings, known, learnable, particles, splines, systems
-from debye.speckle.scattering import models, optics
+from debye.speckle.scattering import models, optics, scan
 from debye.speckle.values import arguments
 
 _ROOMS = {
@@ -42,7 +42,8 @@ _ROOMS = {
     couplings: ("Harmonics", "Kernel", "PhaseSeries", "Sites"),
     splines: ("PairSpline", "SplineFlow", "SplineReaction"),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
-    models: ("Lattice", "Cloud", "RigidCloud", "Scan"),
+    models: ("Lattice", "Cloud", "RigidCloud"),
+    scan: ("Scan",),
 }
 CLASSES: dict[str, type] = {
     name: getattr(room, name) for room, names in _ROOMS.items() for name in names

@@ -33,6 +33,14 @@ class Window(OneLine, ByValue):
     times: Tensor  # [time]
     frames: Tensor  # [run, time, qy, qx]
     specimen: Tensor | None = None  # [run, ...]
+    frame: int = 0  # number of the first frame
+    run: int = 0  # number of the first run
+    first: bool = True  # whether the frame at the first time is the one recorded there
+
+    @property
+    def name(self) -> str:
+        """Which window it is."""
+        return f"frame {self.frame} run {self.run}"
 
 
 class Recorded(NamedTuple):
@@ -227,7 +235,8 @@ class Frames(ByValue, Displayed):
         rows = [min(bisect_left(kept, t), len(kept) - 1) for t in (start, *later)]
         specimen = None if self.specimen is None else self.specimen[runs]
         there = times[[start, *later]]
-        return Window(states[runs, start], there, self.data[runs][:, rows], specimen)
+        shots, run = self.data[runs][:, rows], runs.start or 0
+        return Window(states[runs, start], there, shots, specimen, start, run, start in kept)
 
     @property
     def count(self) -> int:

@@ -28,7 +28,7 @@ from debye.speckle.data.hdf5 import MAX_BYTES, array, open_hdf5, tensor
 from debye.speckle.data.locate import split_name
 from debye.speckle.data.nexus import read_frames
 from debye.speckle.data.quality import Quality, examine, usable
-from debye.speckle.scattering.models import Scan
+from debye.speckle.scattering.scan import Scan
 from debye.speckle.values import ByValue, OneLine
 
 

@@ -1,209 +1,38 @@
-"""How to fit, and a fit in progress: from frames to the system behind them.
+"""A fit in progress: from frames to the system behind them.
 
-A `Plan` walks from short windows to long ones: over a short window any start leads downhill, over
-a long one small errors of the system have grown large enough to see. A `Fitting` fits whatever is
-learnable in a system, so that the frames it predicts agree with the frames recorded, and can be
-watched, stopped and taken up again between any two steps.
+A `Fitting` fits whatever is learnable in a system, and whatever is unknown of the instrument, so
+that the frames it predicts agree with the frames recorded. It can be watched, stopped and taken up
+again between any two steps, and says at its end how well the frames are described.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from debye.core.training import Recipe, Step, Training, check_numbers
+from debye.core.training import Recipe, Step, Training
 from debye.errors import InputError
 from debye.speckle.data.frames import MODELS, Frames, Window, fitted_gain
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
+from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, set_vector, to_vector
-from debye.speckle.fitting.prior import Prior, ridge
+from debye.speckle.fitting.instrument import Instrument
+from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.fitting.prior import Prior, joined, ridge
+from debye.speckle.fitting.residuals import Outcome, examine_counts, examine_prediction
+from debye.speckle.fitting.settle import settle
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import likelihood, masked_mean
-from debye.speckle.values import OneLine, expect, optional
+from debye.speckle.values import expect, optional
 
-METHODS = ("gauss-newton", "lbfgs", "adam")
-"""Gauss–Newton for systems of tens of coefficients, Adam for networks, L-BFGS in between."""
-
-RANGES: dict[str, tuple[float, float]] = {
-    "frames": (2, 1_000_000),
-    "runs": (1, 1_000_000),
-    "starts": (1, 1_000_000),
-    "iterations": (1, 1_000_000),
-    "portion": (1, 1_000_000),
-    "rate": (1e-12, 1e3),
-    "ridge": (0.0, 1e12),
-    "seed": (0, 2**32 - 1),
-}
-"""What each number of a `Stage` and a `Plan` may be."""
-
-
-@dataclass(frozen=True, repr=False)
-class Stage(OneLine):
-    """One rung of the curriculum.
-
-    Attributes:
-        frames: Frames in a window, the given first one included.
-        runs: Runs used, from the first.
-        starts: Windows cut from each run, spread evenly over its length.
-        iterations: Gauss–Newton or L-BFGS steps at most; epochs of Adam.
-        portion: Runs whose derivatives are worked out together; smaller takes less memory.
-
-    Raises:
-        InputError: A number is no whole number or out of range.
-    """
-
-    frames: int
-    runs: int
-    starts: int = 1
-    iterations: int = 10
-    portion: int = 2
-
-    def __post_init__(self) -> None:
-        check_numbers("[[stages]]", self, RANGES)
-
-    def first_frames(self, count: int) -> list[int]:
-        """First frames of the windows in a series of ``count``.
-
-        Example:
-            >>> Stage(frames=11, runs=2, starts=3).first_frames(101)
-            [0, 45, 90]
-        """
-        gap = max(count - self.frames, 0) / max(self.starts - 1, 1)
-        return sorted({round(i * gap) for i in range(self.starts)})
-
-    def last_frame(self, count: int) -> int:
-        """Index of the last frame this stage sees."""
-        return min(self.first_frames(count)[-1] + self.frames, count) - 1
-
-    def windows(self, data: Frames) -> list[Window]:
-        """The windows of this stage, a few runs in each.
-
-        Raises:
-            InputError: The states at their starts are not known.
-        """
-        runs = min(self.runs, len(data.data))
-        parts = [slice(i, min(i + self.portion, runs)) for i in range(0, runs, self.portion)]
-        starts = self.first_frames(data.count)
-        found = [data.window(s, self.frames, part) for s in starts for part in parts]
-        return [w for w in found if len(w.times) > 1]  # else no frame was left to compare with
-
-
-@dataclass(frozen=True, repr=False)
-class Plan(OneLine):
-    """How to fit; every field can stand in a config file.
-
-    Attributes:
-        stages: The curriculum.
-        method: ``gauss-newton`` for systems of tens of coefficients, ``lbfgs``, or ``adam`` for
-            networks.
-        likelihood: ``poisson``, ``amplitude``, ``exact`` or ``l1``; None takes ``poisson`` for
-            counts and ``exact`` for frames without noise.
-        rate: Highest learning rate of Adam.
-        ridge: Pull of Gauss–Newton's coefficients towards 0.
-        seed: Seed of the order of Adam's windows.
-
-    Raises:
-        InputError: The method is unknown, there are no stages, or a number is out of range.
-
-    Example:
-        >>> Plan((Stage(frames=3, runs=1), Stage(frames=6, runs=2)), method="lbfgs")
-        Plan(stages=(Stage(frames=3, runs=1), Stage(frames=6, runs=2)), method='lbfgs')
-    """
-
-    stages: tuple[Stage, ...]
-    method: str = "gauss-newton"
-    likelihood: str | None = None
-    rate: float = 1e-2
-    ridge: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(
-                f"unknown method {self.method!r}",
-                why="the methods are gauss-newton, lbfgs and adam",
-                fix="use one of them",
-            )
-        if not self.stages or not all(isinstance(stage, Stage) for stage in self.stages):
-            raise InputError(
-                "there is nothing to do", why="the plan has no stages", fix="add a Stage"
-            )
-        check_numbers("the plan's", self, RANGES)
-
-    @property
-    def iterations(self) -> int:
-        """Steps at most."""
-        return sum(stage.iterations for stage in self.stages)
-
-    def changed(self, changes: Mapping[str, Any]) -> Plan:
-        """This plan with some of its fields changed, as a config file names them.
-
-        Args:
-            changes: Values by field; ``stages`` are tables of the fields of `Stage`.
-
-        Raises:
-            InputError: There is no such field, or a value does not fit.
-
-        Example:
-            >>> Plan((Stage(3, 1),)).changed({"stages": [{"frames": 6, "runs": 2}], "ridge": 1.0})
-            Plan(stages=(Stage(frames=6, runs=2),), ridge=1.0)
-        """
-        try:
-            made = dict(changes)
-            if "stages" in made:
-                made["stages"] = tuple(Stage(**stage) for stage in made["stages"])
-            return replace(self, **made)
-        except TypeError as error:
-            raise InputError(
-                "cannot follow this plan", why=str(error), fix="use the fields of Plan and Stage"
-            ) from error
-
-
-def default_plan(data: Frames) -> Plan:
-    """Windows of three frames, then of twice as many, to 24 or the whole series.
-
-    Example:
-        >>> import torch
-        >>> [s.frames for s in default_plan(Frames(torch.ones(2, 10, 8, 8), range(10))).stages]
-        [3, 6, 10]
-    """
-    runs, count = data.data.shape[:2]
-    longest = min(count, 24)
-    lengths = [n for n in (3, 6, 12) if n < longest] + [longest]
-    return Plan(tuple(Stage(n, min(runs, 8), 1 if n == count else 2) for n in lengths))
-
-
-class Experiment(nn.Module):
-    """System, scattering and exposure in one: from a window's start to the counts expected.
-
-    Args:
-        system: The law of motion; its parameters are fitted.
-        scattering: What the detector sees of a state.
-        solver: How to integrate.
-        gain: Counts per unit of intensity.
-    """
-
-    def __init__(
-        self, system: System, scattering: Scattering, solver: Solver, gain: float = 1.0
-    ) -> None:
-        super().__init__()
-        self.system, self.solver, self.gain = system, solver, gain
-        self.scattering = scattering.requires_grad_(False)
-
-    def states(self, window: Window) -> Tensor:
-        """States (run, time, …) at the window's times after the first, which is given."""
-        path = self.solver.solve(self.system.vector_field(), window.start, window.times)
-        return path.states[1:].transpose(0, 1)
-
-    def forward(self, window: Window) -> Tensor:
-        """Expected counts (run, time, qy, qx) after the first frame."""
-        return self.gain * self.scattering(self.states(window), window.specimen)
+RESOLUTION = 0.05
+"""Of counts, the fall of the summed loss below which a step is the last: well within an error."""
 
 
 @dataclass(eq=False, repr=False)
@@ -216,8 +45,8 @@ class Fitting:
         experiment: Holds the system; fitted in place.
         data: The frames to fit.
         plan: How.
-        prior: What Gauss–Newton shall know of the parameters beforehand, in their order; the
-            plan's ridge if None.
+        prior: What Gauss–Newton shall know of the system's coefficients beforehand, in their
+            order; the plan's ridge if None.
 
     Raises:
         InputError: The likelihood is unknown.
@@ -233,7 +62,9 @@ class Fitting:
     """Steps done in that stage."""
     damping: float = 1e-3
     curvature: Tensor | None = field(default=None, repr=False)
-    """Information about the coefficients: the inverse of their covariance, if Gauss–Newton ran."""
+    """Information about all that is fitted: the inverse of its covariance, if Gauss–Newton ran."""
+    outcome: Outcome | None = field(default=None, repr=False)
+    """At the end, how well the frames are described and how sure all that was fitted is."""
     losses: list[tuple[int, float]] = field(default_factory=list, repr=False)
     """Stage and loss of every step so far."""
 
@@ -258,6 +89,8 @@ class Fitting:
             ComputationError: The system blows up in the first window, or a loss stays not finite.
         """
         walk = {"gauss-newton": self._gauss_newton, "lbfgs": self._lbfgs, "adam": self._adam}
+        if self.stage == self.done == 0:
+            self._settle()
         for number in range(self.stage, len(self.plan.stages)):
             stage = self.plan.stages[number]
             pieces = stage.windows(self.data)
@@ -266,15 +99,54 @@ class Fitting:
                 self.losses.append((number, step.loss))
                 yield replace(step, step=self.done, epoch=number)
             self.stage, self.done = number + 1, 0
+        self.outcome = self.examine()
+
+    def examine(self) -> Outcome:
+        """How well the frames of the last stage are described as it stands, and how surely.
+
+        Raises:
+            InputError: The states at the starts of its windows are not known.
+            ComputationError: The system does not last through a window.
+        """
+        windows = self.plan.stages[-1].windows(self.data)
+        counted = self.data.photons > 0
+        if counted and self.plan.method == "gauss-newton":
+            return examine_counts(self.experiment, windows, self.mask, self.known())
+        return Outcome(examine_prediction(self.experiment, windows, self.mask, counted=counted))
+
+    def known(self) -> Prior:
+        """What is known beforehand of all that is fitted, in the order of the parameters.
+
+        Raises:
+            InputError: The system has no parameters.
+        """
+        law = self.prior or ridge(self.plan.ridge, check_size(self.experiment.system))
+        instrument = self.experiment.instrument
+        if instrument is None or not instrument.free:
+            return law
+        return joined([law, instrument.prior(self._mean_count())])
+
+    def _mean_count(self) -> float:
+        """Of an open pixel; the unit of backgrounds, and never so small that they are nailed."""
+        return max(float(self.data.data[..., self.mask].mean()), 1e-3)
+
+    def _settle(self) -> None:
+        """Fit the instrument to the first frames, whose states are known, before any law."""
+        instrument = self.experiment.instrument
+        if instrument is None or not instrument.free:
+            return
+        windows = [w for w in self.plan.stages[-1].windows(self.data) if w.first]
+        settle(self.experiment, windows, self.mask, self.likelihood, self._mean_count())
 
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         fit: GaussNewton[Window] = GaussNewton(
             self.experiment,
-            lambda w: w.frames[:, 1:],
+            self.experiment.compared,
             self.mask,
             self.likelihood,
             damping=self.damping,
-            prior=self.prior or ridge(self.plan.ridge, check_size(self.experiment)),
+            prior=self.known(),
+            resolution=RESOLUTION if self.data.photons else inf,
         )
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
             self.damping, self.curvature = fit.damping, fit.curvature
@@ -283,7 +155,7 @@ class Fitting:
 
     def loss(self, model: nn.Module, window: Window) -> dict[str, Tensor]:
         """Mean loss per open pixel, by name, as the training loop wants it."""
-        value = self.likelihood.loss(model(window), window.frames[:, 1:])
+        value = self.likelihood.loss(model(window), self.experiment.compared(window))
         return {"frames": masked_mean(value, self.mask)}
 
     def _adam(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
@@ -348,7 +220,9 @@ class Fitting:
             "plan": asdict(self.plan),
             "losses": [(stage, loss) for stage, loss in self.losses if isfinite(loss)],
         }
-        tensors = {f"system.{k}": v for k, v in self.experiment.system.state_dict().items()}
+        parts = ("system.", "instrument.", "starts.")
+        held = self.experiment.state_dict().items()
+        tensors = {k: v for k, v in held if k.startswith(parts)}
         if self.curvature is not None:
             tensors["curvature"] = self.curvature
         if self.training is not None:
@@ -379,7 +253,10 @@ class Fitting:
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
         self.losses = [(int(stage), float(loss)) for stage, loss in numbers.get("losses", ())]
         try:
-            self.experiment.system.load_state_dict(under(tensors, "system."))
+            for part in ("system", "instrument", "starts"):
+                module = getattr(self.experiment, part)
+                if module is not None:
+                    module.load_state_dict(under(tensors, f"{part}."))
         except RuntimeError as error:
             raise InputError(
                 "cannot resume this fit",
@@ -402,6 +279,7 @@ def prepare(
     *,
     solver: Solver | None = None,
     scattering: Scattering | None = None,
+    instrument: Instrument | bool | None = None,
 ) -> Fitting:
     """A `Fitting` that has not begun: iterate its ``run()`` to watch, stop or save.
 
@@ -413,11 +291,14 @@ def prepare(
         plan: The curriculum and the method.
         solver: How to integrate; adaptively if None.
         scattering: What the detector sees; the frames' own by default.
+        instrument: What may be otherwise than the scattering model says, and is fitted too; True
+            for all that can be, False for nothing. None fits all of it for measured frames, whose
+            system nobody wrote down, where the method is Gauss–Newton.
 
     Raises:
         InputError: Something is of the wrong kind, the system has no parameters, the likelihood
-            is unknown, the frames name no scattering model and none is given, or it has another
-            detector than they.
+            is unknown, the frames name no scattering model and none is given, it has another
+            detector than they, or the method cannot fit an instrument.
     """
     expect(system, System, "system")  # type: ignore[type-abstract]  # any subclass will do
     expect(data, Frames, "frames"), expect(plan, Plan, "plan")
@@ -433,4 +314,24 @@ def prepare(
     model, system = model.to(data.data.device), system.to(data.data.device)
     gain = fitted_gain(data, model) if data.gain is None else data.gain
     how = optional(solver, Solver, "solver") or Solver()
-    return Fitting(Experiment(system, model, how, gain), data, plan)
+    unknown = _instrument(instrument, data, plan, model)
+    return Fitting(Experiment(system, model, how, gain, unknown), data, plan)
+
+
+def _instrument(
+    given: Instrument | bool | None, data: Frames, plan: Plan, model: nn.Module
+) -> Instrument | None:
+    """The instrument to fit, if any."""
+    able = plan.method == "gauss-newton"
+    if given is None:
+        given = able and data.system is None
+    if not given:
+        return None
+    if not able:
+        raise InputError(
+            f"cannot fit the instrument by {plan.method}",
+            why="its priors and bounds are those of Gauss–Newton steps",
+            fix="use method='gauss-newton', or instrument=False",
+        )
+    made = Instrument.of(model) if given is True else expect(given, Instrument, "instrument")
+    return made.to(data.data.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -13,13 +14,19 @@ import torch
 from torch import Tensor
 
 from debye.core import VERSION, checkpoint
+from debye.core.records import SCHEMA
 from debye.core.upward import Displayed
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.learnable import Learnable
 from debye.speckle.dynamics.solver import SolveError, Solver, Trajectory
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Fitting, Plan, default_plan, prepare, under
+from debye.speckle.fitting.fit import Fitting, prepare, under
+from debye.speckle.fitting.gauss_newton import check_size
+from debye.speckle.fitting.goodness import Goodness
+from debye.speckle.fitting.instrument import UNKNOWNS, Instrument
+from debye.speckle.fitting.plan import Plan, default_plan
+from debye.speckle.fitting.residuals import covariance_of
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import build, describe
 from debye.speckle.values import ByValue, Numbers, Table, expect, table, to_tensor
@@ -37,8 +44,12 @@ class FittedSystem(ByValue, Displayed):
         scattering: The scattering model.
         solver: How it was integrated.
         gain: Counts per unit of intensity in the frames it was fitted to.
-        covariance: (P, P) of its coefficients, in the order of ``system.parameters()``; None
-            where it was not fitted by Gauss–Newton.
+        covariance: (P, P) of its coefficients, in the order of ``system.parameters()``, whatever
+            else was fitted marginalised; None where it was not fitted by Gauss–Newton.
+        instrument: What differs from what is written of it.
+        nuisance: Of each unknown of the instrument that was fitted, its error, and how far the
+            law's coefficients together go with it (the multiple correlation, 0 to 1).
+        goodness: How well it describes the frames; None of a fit under way.
         card: What else is known: the study, the frames.
         path: The file it was read from.
 
@@ -57,6 +68,9 @@ class FittedSystem(ByValue, Displayed):
     solver: Solver
     gain: float = 1.0
     covariance: Tensor | None = None
+    instrument: Instrument | None = None
+    nuisance: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    goodness: Goodness | None = None
     card: dict[str, Any] = field(default_factory=dict, compare=False)
     path: Path | None = field(default=None, compare=False)
 
@@ -71,10 +85,22 @@ class FittedSystem(ByValue, Displayed):
 
     @classmethod
     def of(cls, fitting: Fitting, **card: Any) -> FittedSystem:  # noqa: ANN401 - JSON
-        """A fit as it stands now."""
-        made = fitting.experiment
-        spread = None if fitting.curvature is None else covariance_of(fitting.curvature)
-        return cls(made.system, made.scattering, made.solver, made.gain, spread, card)
+        """A fit as it stands now.
+
+        Raises:
+            InputError: The system has no parameters.
+        """
+        made, ended = fitting.experiment, fitting.outcome
+        spread = ended.covariance if ended else None
+        if spread is None and fitting.curvature is not None:
+            spread = covariance_of(fitting.curvature)
+        law, nuisance = None, {}
+        if spread is not None:
+            size = check_size(made.system)
+            law, nuisance = spread[:size, :size], nuisances(made.instrument, spread, size)
+        goodness = ended.goodness if ended else None
+        parts = (made.system, made.scattering, made.solver, made.gain)
+        return cls(*parts, law, made.instrument, nuisance, goodness, card)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as a file.
@@ -171,7 +197,40 @@ class FittedSystem(ByValue, Displayed):
     def frames(self, states: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Expected counts (…, qy, qx) of states (…)."""
         with torch.no_grad():
-            return self.gain * self.scattering(states, specimen)
+            if self.instrument is None:
+                return self.gain * self.scattering(states, specimen)
+            return self.instrument.counts(self.scattering, states, specimen, self.gain)
+
+    def as_json(self) -> dict[str, Any]:
+        """The formula, every coefficient with its error, the instrument, and how well it fits."""
+        named, errors = dict(self.system.named_parameters()), self.errors
+        made: dict[str, Any] = {
+            "schema": SCHEMA,
+            "formula": self.formula,
+            "coefficients": {k: p.detach().flatten().tolist() for k, p in named.items()},
+            "errors": {k: e.flatten().tolist() for k, e in errors.items()},
+            "gain": self.gain,
+        }
+        if self.instrument:
+            values = self.instrument.values
+            made["instrument"] = {
+                k: {"value": v, "unit": UNKNOWNS[k].unit, **self.nuisance.get(k, {})}
+                for k, v in values.items()
+            }
+        if self.goodness:
+            made["goodness"] = self.goodness.as_json()
+        return made
+
+    def lines(self) -> list[str]:
+        """The formula, the instrument, and in plain sentences how well the frames are described."""
+        said = [self.formula]
+        for name, values in (self.instrument.values if self.instrument else {}).items():
+            told = self.nuisance.get(name)
+            errors = told["error"] if told else [math.nan] * len(values)
+            pairs = zip(values, errors, strict=True)
+            size = ", ".join(f"{v:.5g} ± {e:.1g}" for v, e in pairs)
+            said.append(f"{UNKNOWNS[name].words}: {size} {UNKNOWNS[name].unit}")
+        return said + (self.goodness.lines() if self.goodness else [])
 
 
 def fit(
@@ -181,6 +240,7 @@ def fit(
     *,
     solver: Solver | None = None,
     scattering: Scattering | None = None,
+    instrument: Instrument | bool | None = None,
 ) -> FittedSystem:
     """Fit the term of a system to frames, to the end of a plan.
 
@@ -190,6 +250,9 @@ def fit(
         plan: The curriculum and the method; windows of 3, 6, 12, 24 frames by default.
         solver: How to integrate; adaptively if None.
         scattering: What the detector sees; the frames' own by default.
+        instrument: What may be otherwise than the scattering model says, and is fitted too; True
+            for all that can be, False for nothing. None fits all of it for measured frames, whose
+            system nobody wrote down, where the method is Gauss–Newton.
 
     Returns:
         The fitted system, with the covariance of its coefficients if Gauss–Newton found them.
@@ -213,27 +276,40 @@ def fit(
     """
     expect(frames, Frames, "frames")
     fitting = prepare(
-        system, frames, plan or default_plan(frames), solver=solver, scattering=scattering
+        system,
+        frames,
+        plan or default_plan(frames),
+        solver=solver,
+        scattering=scattering,
+        instrument=instrument,
     )
     for _ in fitting.run():
         pass
     return FittedSystem.of(fitting)
 
 
-def covariance_of(curvature: Tensor) -> Tensor:
-    """Covariance of the coefficients from the curvature of the likelihood at its end.
+def nuisances(
+    instrument: Instrument | None, covariance: Tensor, size: int
+) -> dict[str, dict[str, list[float]]]:
+    """Errors of what was fitted of an instrument, and its multiple correlation with the law.
 
-    For counts the likelihood is in natural units and the inverse curvature is the Cramér–Rao
-    bound. Directions the data leave open are given the smallest curvature that rounding can tell
-    from 0, so their error bars are long rather than wrong.
-
-    Example:
-        >>> covariance_of(torch.tensor([[4.0, 0.0], [0.0, 1.0]]))
-        tensor([[0.2500, 0.0000],
-                [0.0000, 1.0000]])
+    Args:
+        instrument: Its free unknowns follow the law in the covariance.
+        covariance: Of all that was fitted.
+        size: How many coefficients the law has.
     """
-    values, vectors = torch.linalg.eigh(curvature)
-    return (vectors / values.clamp(min=1e-12 * float(values.max()))) @ vectors.T
+    if instrument is None or not instrument.free:
+        return {}
+    named = [n for n, p in instrument.named_parameters() if p.requires_grad]
+    sizes = [instrument.get_parameter(n).numel() for n in named]
+    C = covariance[:size, :size]
+    cross = covariance[size : size + sum(sizes), :size]
+    variance = covariance.diagonal()[size : size + sum(sizes)].clamp(min=1e-300)
+    shared = (cross * (torch.linalg.pinv(C, hermitian=True) @ cross.T).T).sum(-1) / variance
+    parts = zip(
+        named, variance.sqrt().split(sizes), shared.clamp(0, 1).sqrt().split(sizes), strict=True
+    )
+    return {n: {"error": e.tolist(), "correlation": r.tolist()} for n, e, r in parts}
 
 
 def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: Any) -> None:  # noqa: ANN401 - JSON
@@ -258,6 +334,9 @@ def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: A
         "class": KIND[0],
         "version": VERSION,
         "gain": made.gain,
+        **({"instrument": made.instrument.as_json()} if made.instrument else {}),
+        **({"nuisance": made.nuisance} if made.nuisance else {}),
+        **({"goodness": made.goodness.as_json()} if made.goodness else {}),
         "plan": {
             "system": describe(made.system, tensors, "system"),
             "scattering": describe(made.scattering, tensors, "scattering"),
@@ -269,7 +348,7 @@ def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: A
     if going:
         whole["fitting"], state = going.state()
         tensors |= {f"fitting.{k}": v for k, v in state.items() if not k.startswith("system.")}
-    elif made.covariance is not None:
+    if made.covariance is not None and not (going and going.outcome is None):
         tensors["covariance"] = made.covariance
     checkpoint.save(Path(path).expanduser(), whole, tensors)
 
@@ -295,6 +374,10 @@ def load(path: str | os.PathLike[str], *, imports: bool = False) -> FittedSystem
         )
         system.load_state_dict(under(tensors, "system."))
         solver, gain = Solver(**plan["solver"]), float(card.pop("gain"))
+        stated = card.pop("instrument", None)
+        instrument = Instrument(**stated) if stated else None
+        told = card.pop("goodness", None)
+        goodness = Goodness.from_json(told) if told else None
     except (RuntimeError, KeyError, TypeError) as error:
         raise InputError(
             f"cannot load {path}",
@@ -303,9 +386,12 @@ def load(path: str | os.PathLike[str], *, imports: bool = False) -> FittedSystem
         ) from error
     spread = tensors.get("covariance")
     if spread is None and "fitting.curvature" in tensors:
-        spread = covariance_of(tensors["fitting.curvature"])
+        size = check_size(system)
+        spread = covariance_of(tensors["fitting.curvature"])[:size, :size]
+    nuisance = card.pop("nuisance", {})
     kept = {k: v for k, v in card.items() if k not in ("class", "fitting", "format", "sha256")}
-    return FittedSystem(system, scattering, solver, gain, spread, kept, path)
+    parts = (system, scattering, solver, gain, spread)
+    return FittedSystem(*parts, instrument, nuisance, goodness, kept, path)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

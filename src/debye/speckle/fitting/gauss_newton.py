@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import torch
@@ -34,16 +35,23 @@ def quiet_torch() -> Iterator[None]:
         yield
 
 
+def free(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """The parameters of a model that are to be fitted, by name."""
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
 def to_vector(model: nn.Module) -> Tensor:
-    """All parameters of a model, one after the other, float64."""
-    return torch.cat([p.detach().double().flatten() for p in model.parameters()])
+    """All parameters of a model that are to be fitted, one after the other, float64."""
+    return torch.cat([p.detach().double().flatten() for _, p in free(model)])
 
 
 def from_vector(model: nn.Module, vector: Tensor) -> dict[str, Tensor]:
     """Parameters by name from `to_vector`'s vector, in their own shapes and types."""
-    parts = vector.split([p.numel() for p in model.parameters()])
-    named = zip(model.named_parameters(), parts, strict=True)
-    return {name: part.view(p.shape).to(p.dtype) for (name, p), part in named}
+    named = free(model)
+    parts = vector.split([p.numel() for _, p in named])
+    return {
+        name: part.view(p.shape).to(p.dtype) for (name, p), part in zip(named, parts, strict=True)
+    }
 
 
 @torch.no_grad()
@@ -59,7 +67,7 @@ def check_size(model: nn.Module, most: float = math.inf) -> int:
     Raises:
         InputError: None, or more than ``most``.
     """
-    size = sum(p.numel() for p in model.parameters())
+    size = sum(p.numel() for _, p in free(model))
     if size == 0:
         raise InputError(
             "there is nothing to fit",
@@ -88,6 +96,7 @@ class GaussNewton(Generic[Piece]):
         chunk: Coefficients differentiated together; smaller takes less memory.
         prior: What is known of the parameters beforehand, in the order of `to_vector`; flat if
             None. Its cost adds to the summed loss, which of counts is in natural units.
+        resolution: A step that lowers the summed loss by more than this is not the last.
 
     Raises:
         InputError: The model has no parameters, or too many.
@@ -109,6 +118,7 @@ class GaussNewton(Generic[Piece]):
     damping: float = 1e-3
     chunk: int = 32
     prior: Prior | None = None
+    resolution: float = math.inf
     curvature: Tensor = field(init=False)
     """JᵀJ summed over all pixels at the last step, and the prior's precision: the inverse of the
     coefficients' covariance."""
@@ -122,6 +132,10 @@ class GaussNewton(Generic[Piece]):
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
         """λ of a piece with the coefficients ``vector``."""
         return functional_call(self.model, from_vector(self.model, vector), (piece,))
+
+    def pixels(self, pieces: Sequence[Piece]) -> int:
+        """How many open pixels the pieces have."""
+        return sum(int(self.mask.expand_as(self.target(piece)).sum()) for piece in pieces)
 
     @torch.no_grad()
     def loss(self, vector: Tensor, pieces: Sequence[Piece]) -> float:
@@ -141,16 +155,11 @@ class GaussNewton(Generic[Piece]):
     def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
         """Curvature JᵀJ and gradient Jᵀr of the summed loss, prior included."""
         H, g = self.known.precision.to(vector), self.known.slope(vector)
-        basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
         for piece in pieces:
-
-            def slope(direction: Tensor, piece: Piece = piece) -> Tensor:
-                return jvp(lambda v: self.predict(v, piece), (vector,), (direction,))[1]
-
-            with quiet_torch():
-                J = vmap(slope, chunk_size=self.chunk)(basis)  # [coefficient, ...]
             rate, n = self.predict(vector, piece).double(), self.target(piece).double()
-            J = (J * (self.likelihood.weight(rate, n) * self.mask)).flatten(1).double()
+            J = forward_slopes(partial(self.predict, piece=piece), vector, self.chunk)
+            J = J * (self.likelihood.weight(rate, n) * self.mask)
+            J = J.flatten(1).double()
             r = (self.likelihood.residual(rate, n) * self.mask).flatten()
             H, g = H + J @ J.T, g + J @ r
         return H, g
@@ -178,20 +187,16 @@ class GaussNewton(Generic[Piece]):
                 why="the system to start from blows up within the window",
                 fix="use shorter windows, or start from weaker coefficients",
             )
+        least = self.resolution / self.pixels(pieces)
         for i in range(iterations):
             H, g = self.linearise(vector, pieces)
             self.curvature = H
-            if not float(H.diagonal().max()) > 0:
-                raise ComputationError(
-                    "cannot fit these frames",
-                    why="no pixel depends on any coefficient of the system",
-                    fix="check that the equation fits the frames: its cutoff, units and system",
-                )
+            check_curvature(H, free(self.model))
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
             set_vector(self.model, vector)
             self.steps += 1
-            done = gain <= rtol * loss or i == iterations - 1
+            done = gain <= min(rtol * loss, least) or i == iterations - 1
             yield Step(self.steps, 0, done, loss, {}, self.damping, float(g.norm()), tries > 1)
             if done:
                 return
@@ -200,12 +205,55 @@ class GaussNewton(Generic[Piece]):
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
         """Damp more and more until the loss falls; stay where it never does."""
-        scale = H.diagonal().clamp(min=1e-12 * float(H.diagonal().max()))
         for tries in range(1, 12):
-            step, singular = torch.linalg.solve_ex(H + self.damping * scale.diag(), -g)
-            new = math.inf if singular else self.loss(vector + step, pieces)
+            step = damped_step(H, g, self.damping, self.known.held(vector, -g))
+            to = self.known.within(vector + step)
+            new = self.loss(to, pieces) if bool(step.isfinite().all()) else math.inf
             if new < loss:
                 self.damping = max(self.damping / 10, 1e-12)
-                return vector + step, new, tries
+                return to, new, tries
             self.damping = min(self.damping * 10, 1e6)
         return vector, loss, tries
+
+
+def forward_slopes(predict: Callable[[Tensor], Tensor], vector: Tensor, chunk: int) -> Tensor:
+    """(coefficient, …) derivative of a prediction with respect to every coefficient.
+
+    Example:
+        >>> forward_slopes(lambda v: v**2, torch.tensor([1.0, 3.0]), chunk=32)
+        tensor([[2., 0.],
+                [0., 6.]])
+    """
+    basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
+    with quiet_torch():
+        return vmap(lambda e: jvp(predict, (vector,), (e,))[1], chunk_size=chunk)(basis)
+
+
+def damped_step(H: Tensor, g: Tensor, damping: float, held: Tensor) -> Tensor:
+    """−(H + damping·diag H)⁻¹ g among the coefficients that are not held; NaN where singular."""
+    scale = H.diagonal().clamp(min=1e-12 * float(H.diagonal().max()))
+    A = (H + damping * scale.diag()).masked_fill(held | held[:, None], 0.0) + held.double().diag()
+    step, singular = torch.linalg.solve_ex(A, -g.masked_fill(held, 0.0))
+    return step if not singular else torch.full_like(g, torch.nan)
+
+
+def check_curvature(H: Tensor, named: Sequence[tuple[str, nn.Parameter]]) -> None:
+    """Refuse a curvature that tells nothing.
+
+    Raises:
+        ComputationError: It is not finite, or 0.
+    """
+    if not bool(H.isfinite().all()):
+        owners = [name for name, p in named for _ in range(p.numel())]
+        bad = sorted({owners[i] for i in (~H.isfinite()).any(0).nonzero()[:, 0].tolist()})
+        raise ComputationError(
+            "cannot fit these frames",
+            why=f"what they say of {', '.join(bad)} is not finite: a derivative overflows",
+            fix="start from weaker coefficients, use shorter windows, or check the states' units",
+        )
+    if not float(H.diagonal().max()) > 0:
+        raise ComputationError(
+            "cannot fit these frames",
+            why="no pixel depends on any coefficient of the system",
+            fix="check that the equation fits the frames: its cutoff, units and system",
+        )

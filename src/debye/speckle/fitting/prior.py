@@ -16,6 +16,8 @@ class Prior(NamedTuple):
         precision: (P, P) the inverse P of its covariance; a 0 on the diagonal leaves that
             parameter free.
         mean: (P,) the mean m.
+        least: (P,) below which a parameter cannot be; no bound if None.
+        most: (P,) above which it cannot be.
 
     Example:
         >>> known = Prior(torch.eye(2).double() / 0.1**2, torch.tensor([1.0, 2.0]).double())
@@ -25,6 +27,18 @@ class Prior(NamedTuple):
 
     precision: Tensor
     mean: Tensor
+    least: Tensor | None = None
+    most: Tensor | None = None
+
+    def within(self, vector: Tensor) -> Tensor:
+        """The parameters, moved to the nearest bound where they are beyond one."""
+        for bound, nearest in ((self.least, torch.maximum), (self.most, torch.minimum)):
+            vector = vector if bound is None else nearest(vector, bound.to(vector))
+        return vector
+
+    def held(self, vector: Tensor, downhill: Tensor) -> Tensor:
+        """(P,) True where a parameter stands at a bound and would go beyond it."""
+        return self.within(vector + 1e-9 * downhill.sign()) != vector + 1e-9 * downhill.sign()
 
     def slope(self, vector: Tensor) -> Tensor:
         """(P,) P (c − m), the gradient of the cost."""
@@ -68,5 +82,12 @@ def joined(priors: Sequence[Prior]) -> Prior:
         tensor([1., 1., 3.], dtype=torch.float64)
     """
     return Prior(
-        torch.block_diag(*(p.precision for p in priors)), torch.cat([p.mean for p in priors])
+        torch.block_diag(*(p.precision for p in priors)),
+        torch.cat([p.mean for p in priors]),
+        torch.cat([_bound(p.mean, p.least, -torch.inf) for p in priors]),
+        torch.cat([_bound(p.mean, p.most, torch.inf) for p in priors]),
     )
+
+
+def _bound(like: Tensor, bound: Tensor | None, none: float) -> Tensor:
+    return torch.full_like(like, none) if bound is None else bound

@@ -21,6 +21,8 @@ from debye.speckle.scattering.optics import Detector, GaussianProbe, GridProbe
 
 FAINT = 1e-5
 """Part of the probe's largest amplitude that may be missed, or lit where it should be dark."""
+SAMPLES = 400
+"""Points at which a continued probe is held to its values."""
 FINEST = 6
 """Grid points for each pixel at most."""
 
@@ -32,11 +34,15 @@ class Convolution(NamedTuple):
         Q: (M,) wave numbers along one axis at which the amplitude is to be worked out.
         along_y: (mode, rank, m, M) the matrices U.
         along_x: (mode, rank, m, M) the matrices V.
+        extent: Of a Gaussian probe, how far out it is continued exactly.
+        continued: Of a Gaussian probe, the cosines of its line from its values up to there.
     """
 
     Q: Tensor
     along_y: Tensor
     along_x: Tensor
+    extent: float = math.inf
+    continued: Tensor | None = None
 
     @property
     def period(self) -> float:
@@ -85,17 +91,28 @@ def exact(detector: Detector, probe: nn.Module, extent: float = math.inf) -> Con
         >>> len(made.Q)  # of 64 pixels, and 9 beyond either edge
         82
     """
-    step = float(detector.q[1] - detector.q[0])
+    step, continued = float(detector.q[1] - detector.q[0]), None
     if isinstance(probe, GaussianProbe):
-        finer, line = _continued(detector, probe, extent)
-        lines = line.expand(1, 1, 2, -1)
+        extent = min(extent, probe.f_probe * probe.L * math.sqrt(-2 * math.log(FAINT)))  # then dark
+        finer, continued = _continued(detector, probe, extent)
+        lines = continued_line(probe, extent, continued).expand(1, 1, 2, -1)
     else:
         finer = 1 if isinstance(probe, GridProbe) else 2  # a grid is dark outside the box
         lines = _sampled(probe, step / finer, detector.pixels * finer)
     size = detector.pixels * finer + lines.shape[-1] - 1
     matrices = toeplitz(lines, detector.pixels, size, finer)
     Q = step / finer * (torch.arange(size) - size // 2).double()
-    return Convolution(Q, matrices[:, :, 0], matrices[:, :, 1])
+    return Convolution(Q, matrices[:, :, 0], matrices[:, :, 1], extent, continued)
+
+
+def continued_line(
+    probe: GaussianProbe, extent: float, continued: Tensor, wider: Tensor | float = 1.0
+) -> Tensor:
+    """(2h + 1,) the line of a Gaussian probe that is ``wider`` times as wide, by `Convolution`."""
+    x = torch.linspace(0, extent, SAMPLES, dtype=torch.float64, device=continued.device)
+    found = continued @ torch.exp(-((x / wider) ** 2) / (2 * (probe.f_probe * probe.L) ** 2))
+    right = found[1:] / 2
+    return torch.cat([right.flip(0), found[:1], right])
 
 
 def toeplitz(line: Tensor, rows: int, columns: int, stride: int) -> Tensor:
@@ -118,22 +135,23 @@ def toeplitz(line: Tensor, rows: int, columns: int, stride: int) -> Tensor:
     return line[..., (apart + half).clamp(0, 2 * half)] * (apart.abs() <= half)
 
 
-def gaussian_line(probe: GaussianProbe, step: float, half: int) -> Tensor:
+def gaussian_line(
+    probe: GaussianProbe, step: float, half: int, wider: Tensor | float = 1.0
+) -> Tensor:
     """(2·half + 1,) transform of a Gaussian along one axis, times the step of Q′."""
-    width = probe.f_probe * probe.L
+    width = probe.f_probe * probe.L * wider
     Q = step * torch.arange(-half, half + 1).double()
     return torch.exp(-((Q * width) ** 2) / 2) * (width * step / math.sqrt(2 * math.pi))
 
 
 def _continued(detector: Detector, probe: GaussianProbe, extent: float) -> tuple[int, Tensor]:
-    """Grid points for each pixel, and the shortest line that is the probe wherever something lies.
+    """Grid points for each pixel, and how the fewest cosines follow from the probe up to there.
 
     Σ_k P_k cos(kθ) with θ = x·dQ is to be p(x) for |x| ≤ extent alone. How it goes on from there
     to the end of its period is left free, and so it needs few terms.
     """
     width, step = probe.f_probe * probe.L, float(detector.q[1] - detector.q[0])
-    extent = min(extent, width * math.sqrt(-2 * math.log(FAINT)))  # beyond, it is dark
-    x = torch.linspace(0, extent, 400, dtype=torch.float64)
+    x = torch.linspace(0, extent, SAMPLES, dtype=torch.float64)
     p = torch.exp(-(x**2) / (2 * width**2))
     best: tuple[int, int, Tensor] | None = None
     for finer in range(1, FINEST + 1):
@@ -142,10 +160,9 @@ def _continued(detector: Detector, probe: GaussianProbe, extent: float) -> tuple
             if best is not None and size >= best[0]:
                 break
             cosines = (x[:, None] * (step / finer) * torch.arange(half + 1)).cos()
-            found = torch.linalg.lstsq(cosines, p[:, None], rcond=1e-10, driver="gelsd").solution
-            if float((cosines @ found - p[:, None]).abs().max()) < FAINT:
-                right = found[1:, 0] / 2
-                best = size, finer, torch.cat([right.flip(0), found[:1, 0], right])
+            inverse = torch.linalg.pinv(cosines, rtol=1e-10)
+            if float((cosines @ (inverse @ p) - p).abs().max()) < FAINT:
+                best = size, finer, inverse
                 break
     if best is None:
         raise InputError(

@@ -1,12 +1,4 @@
-"""What the detector sees of a lattice, a cloud and a scanned object.
-
-A scanned object: a probe that is moved over it, seen through its diffraction.
-
-    I(Q; x) = Σ_modes |FFT[ probe_m(r) · O(r + x) ]|²
-
-Positions are in pixels of the object, ordered x, y, and measured from its centre
-((height − 1)/2, (width − 1)/2); the probe's own centre lies at ((side − 1)/2, (side − 1)/2).
-"""
+"""What the detector sees of a lattice and of a cloud."""
 
 from __future__ import annotations
 
@@ -18,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.scattering.illumination import Convolution, exact, published
-from debye.speckle.scattering.optics import Detector, GaussianProbe, coordinates, sphere
+from debye.speckle.scattering.illumination import (
+    Convolution,
+    continued_line,
+    exact,
+    gaussian_line,
+    published,
+    toeplitz,
+)
+from debye.speckle.scattering.optics import Detector, GaussianProbe, Setting, coordinates, sphere
 from debye.speckle.scattering.waves import (
     cloud_amplitude,
     cloud_sums,
@@ -38,6 +37,9 @@ class Scattering(OneLine, nn.Module):
     mask: Tensor
     """(qy, qx) True where a pixel counts."""
 
+    adjustable: tuple[str, ...] = ()
+    """Which parts of a `Setting` its ``intensity`` heeds."""
+
     @abstractmethod
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of states (…); masked pixels hold 0.
@@ -45,6 +47,12 @@ class Scattering(OneLine, nn.Module):
         ``specimen`` is what does not move with the state but differs from run to run, such as
         the random cloud that a source illuminates.
         """
+
+    def intensity(
+        self, state: Tensor, specimen: Tensor | None = None, setting: Setting | None = None
+    ) -> Tensor:
+        """Intensity (…, qy, qx), behind the beamstop too, of an instrument set as it is."""
+        return self(state, specimen)
 
 
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -122,12 +130,31 @@ class Lattice(Scattering):
             return f
         return torch.einsum("...cyx,c->...yx", f, f.new_tensor(self.weights))
 
+    adjustable = ("centre", "q_scale", "width")
+
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of lattice states."""
+        return self.intensity(state, specimen) * self.mask
+
+    def intensity(
+        self, state: Tensor, specimen: Tensor | None = None, setting: Setting | None = None
+    ) -> Tensor:
+        """The same, behind the beamstop too, of an instrument set as it is."""
         f = self.scatterers(state)[..., None, :, :]  # [..., mode, y, x]
-        window = self.window.to(f.dtype.to_complex() if self.window.is_complex() else f.dtype)
-        seen = squared(lattice_amplitude(window * f, self.q, self.detector.L)).sum(dim=-3)
-        return (self.magnetic * seen + self.still.to(seen.dtype)) * self.mask
+        window, q, still, L = self.window, self.q, self.still, self.detector.L
+        if setting is not None:
+            window, q = self.window_of(setting), q * (1 + setting.q_scale)
+            still = self.charge * squared(lattice_amplitude(window, q, L)).sum(dim=-3)
+        window = window.to(f.dtype.to_complex() if window.is_complex() else f.dtype)
+        seen = squared(lattice_amplitude(window * f, q, L)).sum(dim=-3)
+        return self.magnetic * seen + still.to(seen.dtype)
+
+    def window_of(self, setting: Setting) -> Tensor:
+        """(mode, y, x) the probe of an instrument set as it is, with the phase of its centre."""
+        x = coordinates(self.points, self.detector.L).to(self.q)
+        r = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)
+        lit = self.probe(r / (1 + setting.width))
+        return lit * setting.ramp(r * (1 + setting.q_scale), self.detector)
 
 
 def _check_form(form: str, mixing: float) -> None:
@@ -148,6 +175,8 @@ def _check_form(form: str, mixing: float) -> None:
 
 ILLUMINATIONS = ("published", "exact", "centres")
 """How a probe lights spheres."""
+ROOM = 1.1
+"""How much further a probe is known than the aperture, for wave numbers that may be stretched."""
 
 
 class Cloud(Scattering):
@@ -189,6 +218,7 @@ class Cloud(Scattering):
     Q: Tensor
     along_y: Tensor
     along_x: Tensor
+    continued: Tensor | None
 
     def __init__(
         self,
@@ -207,6 +237,7 @@ class Cloud(Scattering):
         self.aperture, self.charge, self.magnetic = aperture, charge, magnetic
         self.illumination = illumination
         made = _convolution(illumination or ("exact" if form is None else "centres"), self)
+        self.extent = math.inf if made is None else made.extent
         self.period = math.inf if made is None else made.period
         Q = detector.q if made is None else made.Q
         factor = sphere(torch.hypot(Q[:, None], Q) * R) if form is None else form.double()
@@ -214,11 +245,39 @@ class Cloud(Scattering):
         self.register_buffer("mask", detector.open, persistent=False)
         self.register_buffer("Q", Q, persistent=False)
         self.register_buffer("factor", factor, persistent=False)
-        for name in ("along_y", "along_x"):
+        for name in ("along_y", "along_x", "continued"):
             self.register_buffer(name, getattr(made, name, None), persistent=False)
+
+    @property
+    def adjustable(self) -> tuple[str, ...]:  # type: ignore[override]  # a probe may forbid some
+        """Which parts of a `Setting` it heeds: all, unless the probe is known as a grid alone."""
+        able = self.along_x is None or isinstance(self.probe, GaussianProbe)
+        return ("centre", "q_scale", "width") if able else ("centre",)
 
     def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
         """Intensity (…, qy, qx) of clouds (…, particle, coordinate).
+
+        Raises:
+            InputError: Moments are to scatter, and the states hold no angle.
+        """
+        return self.intensity(state, specimen) * self.mask
+
+    def intensity(
+        self, state: Tensor, specimen: Tensor | None = None, setting: Setting | None = None
+    ) -> Tensor:
+        """The same, behind the beamstop too, of an instrument set as it is.
+
+        Raises:
+            InputError: Moments are to scatter, and the states hold no angle.
+        """
+        seen = state.new_zeros(())
+        for weight, f, form in self.channels(state):
+            amplitude = self.amplitude(state[..., :2], f, setting, form=form)
+            seen = seen + weight * squared(amplitude).sum(dim=0)
+        return seen
+
+    def channels(self, state: Tensor) -> list[tuple[float, Tensor, bool]]:
+        """Of charge and moments, the weight, what scatters (…, particle), and if as spheres.
 
         Raises:
             InputError: Moments are to scatter, and the states hold no angle.
@@ -229,37 +288,65 @@ class Cloud(Scattering):
                 why=f"each particle has {state.shape[-1]} numbers, and no angle after x and y",
                 fix="give states (…, particle, 3), or magnetic=0",
             )
-        r = state[..., :2]  # a third coordinate or a phase does not scatter
-        seen = self.charge * self.modulus(r, r.new_ones(r.shape[:-1]), self.factor.to(r.dtype))
-        if self.magnetic:
-            seen = seen + self.magnetic * self.modulus(r, state[..., -1].cos(), r.new_ones(()))
-        return seen * self.mask
+        charge = (self.charge, state.new_ones(state.shape[:-1]), True)
+        return [charge, *([(self.magnetic, state[..., -1].cos(), False)] if self.magnetic else [])]
 
-    def modulus(self, r: Tensor, f: Tensor, factor: Tensor) -> Tensor:
-        """Σ_modes |P ∗ (factor · Σ_j f_j e^{−iQ·r_j})|², (…, qy, qx).
+    def amplitude(
+        self, r: Tensor, f: Tensor, setting: Setting | None = None, *, form: bool = True
+    ) -> Tensor:
+        """(mode, …, qy, qx) P ∗ (F · Σ_j f_j e^{−iQ·r_j}), each particle by itself and added up.
 
         Args:
             r: (…, particle, 2).
             f: (…, particle) weights.
-            factor: (M, M) form factor at the wave numbers ``Q``, or a number.
+            setting: How the instrument stands.
+            form: Whether F is that of the spheres, or 1.
         """
         if self.aperture:
             f = f * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
         if self.along_x is None:
-            amplitude = cloud_amplitude(r, f * self.probe(r), self.q)  # [mode, ..., qy, qx]
-            return squared(amplitude).sum(dim=0) * factor.square()
-        f = f * (r.abs().amax(-1) < self.period / 2)  # beyond, the probe is dark
+            f = f * self.probe(r if setting is None else r / (1 + setting.width))
+        else:
+            f = f * (r.abs().amax(-1) < self.period / 2)  # beyond, the probe is dark
+        if setting is not None:  # pixels that see larger wave numbers see a larger cloud
+            r = r * (1 + setting.q_scale)
+            f = f * setting.ramp(r, self.detector)
+        factor = self.factor_of(setting).to(r.dtype) if form else r.new_ones(())
+        if self.along_x is None:
+            return cloud_amplitude(r, f, self.q) * factor
         both = torch.stack(parts(cloud_sums(r, f, self.Q)), -3) * factor  # [..., even/odd, Q, Q]
-        U, V = (x.to(r.dtype.to_complex() if x.is_complex() else r.dtype) for x in self.lines)
+        U, V = (self.as_in(both, x) for x in self.lines_of(setting))
         lit = (U @ both[..., None, None, :, :].to(U.dtype) @ V.mT).sum(-3)  # over ranks
-        even, odd = lit.unbind(-4)  # [..., mode, qy, qx]
-        whole = squared(even - 1j * odd) if lit.is_complex() else even.square() + odd.square()
-        return whole.sum(-3)
+        even, odd = lit.movedim(-3, 0).unbind(-3)  # [mode, ..., qy, qx]
+        return even - 1j * odd if lit.is_complex() else torch.complex(even, -odd)
 
-    @property
-    def lines(self) -> tuple[Tensor, Tensor]:
-        """The matrices along y and x of `Convolution`."""
-        return self.along_y, self.along_x
+    @staticmethod
+    def as_in(values: Tensor, line: Tensor) -> Tensor:
+        """A line in the precision of what it meets, complex if either is."""
+        complex_ = line.is_complex() or values.is_complex()
+        return line.to(values.real.dtype.to_complex() if complex_ else values.dtype)
+
+    def factor_of(self, setting: Setting | None) -> Tensor:
+        """(M, M) form factor at the wave numbers ``Q`` of an instrument set as it is."""
+        if setting is None or self.form is not None:
+            return self.factor
+        return sphere(setting.seen(self.Q, self.detector) * self.R)
+
+    def lines_of(self, setting: Setting | None) -> tuple[Tensor, Tensor]:
+        """The matrices along y and x of `Convolution`, of an instrument set as it is."""
+        probe = self.probe
+        if setting is None or not isinstance(probe, GaussianProbe):
+            return self.along_y, self.along_x
+        wider = (1 + setting.width) * (1 + setting.q_scale)
+        if self.continued is None:
+            step = float(self.Q[1] - self.Q[0])
+            line = gaussian_line(probe, step, len(self.Q) - 1, wider)
+        else:
+            line = continued_line(probe, self.extent, self.continued, wider)
+        rows, columns = self.along_x.shape[-2:]
+        finer = round(float((self.q[1] - self.q[0]) / (self.Q[1] - self.Q[0])))
+        matrix = toeplitz(line, rows, columns, finer) * (self.along_x != 0)
+        return matrix, matrix
 
 
 def _convolution(how: str, cloud: Cloud) -> Convolution | None:
@@ -271,7 +358,7 @@ def _convolution(how: str, cloud: Cloud) -> Convolution | None:
         return published(cloud.detector, probe)
     if how == "exact" and form is None:
         return exact(
-            cloud.detector, probe, cloud.detector.L / 2 + cloud.R if aperture else math.inf
+            cloud.detector, probe, ROOM * cloud.detector.L / 2 + cloud.R if aperture else math.inf
         )
     why = {
         "published": "the published convolution is of a Gaussian probe and a cloud in an aperture",
@@ -294,7 +381,9 @@ class RigidCloud(Cloud):
         torch.Size([3, 9, 32, 32])
     """
 
-    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
+    def intensity(
+        self, state: Tensor, specimen: Tensor | None = None, setting: Setting | None = None
+    ) -> Tensor:
         """Intensity (run, time, qy, qx) of displacements (run, time, 2 or 3).
 
         Raises:
@@ -311,111 +400,4 @@ class RigidCloud(Cloud):
             c, s = state[..., 2:].cos(), state[..., 2:].sin()
             x, y = points.unbind(-1)
             points = torch.stack([c * x - s * y, s * x + c * y], dim=-1)
-        return super().forward(points + state[..., None, :2])
-
-
-class Scan(Scattering):
-    """Far-field intensities of an object under a moved probe.
-
-    Args:
-        specimen: (rows, columns) complex transmission of the object.
-        modes: (mode, side, side) complex probe, incoherent modes.
-        stop: Radius of the beamstop in detector pixels; negative for none.
-        shift: ``bilinear`` interpolates the object between its pixels; ``fourier`` shifts it by
-            a phase ramp, exact for a band-limited object.
-
-    Raises:
-        InputError: The shapes do not fit.
-
-    Example:
-        >>> thing = torch.ones(24, 24, dtype=torch.complex64)
-        >>> scan = Scan(thing, torch.ones(1, 8, 8, dtype=torch.complex64), stop=-1.0)
-        >>> pattern = scan(torch.zeros(5, 2))
-        >>> pattern.shape, round(pattern.sum().item() / 5)  # no photon is lost
-        (torch.Size([5, 8, 8]), 64)
-    """
-
-    specimen: Tensor
-    modes: Tensor
-
-    def __init__(
-        self, specimen: Tensor, modes: Tensor, stop: float = 0.0, shift: str = "bilinear"
-    ) -> None:
-        super().__init__()
-        side = modes.shape[-1]
-        if modes.ndim != 3 or modes.shape[-2] != side or min(specimen.shape) <= side:
-            raise InputError(
-                "cannot scan this object with this probe",
-                why=f"the object is {tuple(specimen.shape)} and the probe {tuple(modes.shape)}",
-                fix="give a probe (mode, side, side) smaller than the object (rows, columns)",
-            )
-        if shift not in ("bilinear", "fourier"):
-            raise InputError(
-                f"unknown shift {shift!r}", why="it is 'bilinear' or 'fourier'", fix="use one"
-            )
-        self.stop, self.shift = stop, shift
-        self.register_buffer("specimen", specimen, persistent=False)
-        self.register_buffer("modes", modes, persistent=False)
-        k = torch.arange(side) - side // 2
-        mask = torch.hypot(k[:, None].double(), k[None, :].double()) > stop
-        self.register_buffer("mask", mask, persistent=False)
-
-    @property
-    def room(self) -> float:
-        """How far, in pixels, the probe can move from the centre and stay on the object."""
-        return (min(self.specimen.shape) - self.modes.shape[-1]) / 2 - 1
-
-    def view(self, x: Tensor) -> Tensor:
-        """The part of the object under the probe (…, side, side) at positions (…, 2)."""
-        side = self.modes.shape[-1]
-        spare = x.new_tensor([n - side for n in reversed(self.specimen.shape)])
-        corner = x + spare / 2  # of the view, in pixel indices, ordered x, y
-        # One pixel is kept back for the interpolation's right and lower neighbour.
-        whole = corner.detach().floor().clamp(min=0).minimum(spare - 1)
-        pixel = torch.arange(side + 1, device=x.device)
-        columns = whole[..., 0, None].long() + pixel
-        rows = whole[..., 1, None].long() + pixel
-        patch = self.specimen[rows[..., :, None], columns[..., None, :]]  # [..., side+1, side+1]
-        fraction = (corner - whole)[..., None, None].to(patch.real.dtype)
-        return (between if self.shift == "bilinear" else ramped)(
-            patch, fraction[..., 1, :, :], fraction[..., 0, :, :]
-        )
-
-    def forward(self, state: Tensor, specimen: Tensor | None = None) -> Tensor:
-        """Intensity (…, side, side) at positions (…, 2); masked pixels hold 0."""
-        wave = self.view(state)[..., None, :, :] * self.modes  # [..., mode, y, x]
-        far = torch.fft.fftshift(torch.fft.fft2(wave, norm="ortho"), dim=(-2, -1))
-        return squared(far).sum(dim=-3).to(state.dtype) * self.mask
-
-
-def between(patch: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Bilinear shift of (…, n + 1, n + 1) patches by fractions of a pixel to (…, n, n).
-
-    Example:
-        >>> between(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor(0.5), torch.tensor(0.0))
-        tensor([[1.]])
-    """
-    row = patch[..., :-1, :] * (1 - y) + patch[..., 1:, :] * y
-    return row[..., :-1] * (1 - x) + row[..., 1:] * x
-
-
-def ramped(patch: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Shift by fractions of a pixel with a phase ramp in Fourier space, then drop the seam."""
-    k = torch.fft.fftfreq(patch.shape[-1], device=patch.device).to(x.dtype)
-    phase = 2 * math.pi * (k[:, None] * y + k[None, :] * x)
-    ramp = torch.polar(torch.ones_like(phase), phase)
-    return torch.fft.ifft2(torch.fft.fft2(patch) * ramp)[..., :-1, :-1]
-
-
-def fermat_spiral(count: int, a: float, w: float) -> Tensor:
-    """Positions r = a√t, φ = w√t at t = 1 … count.
-
-    Returns:
-        (count, 2) float64, in the unit of ``a``.
-
-    Example:
-        >>> fermat_spiral(9, a=2.0, w=4.0)[-1].norm().item()
-        6.0
-    """
-    z = torch.arange(1, count + 1, dtype=torch.float64).sqrt()
-    return a * z[:, None] * torch.stack([(w * z).cos(), (w * z).sin()], dim=-1)
+        return super().intensity(points + state[..., None, :2], None, setting)

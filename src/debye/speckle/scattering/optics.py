@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,44 @@ class Detector(OneLine):
                 "exceed N",
                 fix=f"use n ≤ {points}, or a finer lattice",
             )
+
+
+class Setting(NamedTuple):
+    """How an instrument stands against what is written of it.
+
+    A pixel written to be at q sees (1 + q_scale)(q − Δq·centre), Δq the step from pixel to pixel.
+
+    Attributes:
+        centre: (2,) pixels x, y by which the beam misses the pixel of q = 0.
+        q_scale: Part by which wave numbers are larger than written.
+        width: Part by which the probe is wider than written.
+
+    Example:
+        >>> detector = Detector(n=16, dq=0.5, L=2.0)
+        >>> one = Setting(torch.tensor([1.0, 0.0]), torch.tensor(0.0), torch.tensor(0.0))
+        >>> q = detector.q  # the beam meets the pixel to the right of the one written
+        >>> one.seen(q, detector)[16, 16:18].tolist()
+        [1.5707..., 1e-12]
+    """
+
+    centre: Tensor
+    q_scale: Tensor
+    width: Tensor
+
+    def offset(self, detector: Detector) -> Tensor:
+        """(2,) the wave numbers x, y that the beam misses, as written."""
+        return self.centre * (detector.dq * 2 * math.pi / detector.L)
+
+    def seen(self, q: Tensor, detector: Detector) -> Tensor:
+        """(y, x) modulus of the wave numbers seen where q (m,) is written on both axes."""
+        x, y = self.offset(detector)
+        square = (q[:, None].to(x) - y).square() + (q.to(x) - x).square()
+        return (1 + self.q_scale) * square.clamp(min=1e-24).sqrt()  # whose slope at 0 is finite
+
+    def ramp(self, r: Tensor, detector: Detector) -> Tensor:
+        """(…) the phase e^{iδ·r} at points r (…, 2) that moves a pattern by its offset δ."""
+        phase = (r * self.offset(detector).to(r)).sum(-1)
+        return torch.polar(torch.ones_like(phase), phase)
 
 
 def coordinates(points: int, L: float) -> Tensor:

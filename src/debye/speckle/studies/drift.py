@@ -12,7 +12,7 @@ from debye.speckle.dynamics.known import LotkaVolterra
 from debye.speckle.dynamics.learnable import Flow
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift
-from debye.speckle.fitting.fit import Plan, Stage
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.panels import Arrows, Curve, Curves, Points, Role, Strip
 from debye.speckle.scattering.models import RigidCloud
 from debye.speckle.scattering.optics import Detector, GaussianProbe

@@ -11,7 +11,7 @@ from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import MexicanHat
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Kuramoto, System, transfer_function
-from debye.speckle.fitting.fit import Plan, Stage
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.panels import Curve, Curves, Image, Strip
 from debye.speckle.scattering.models import Lattice
 from debye.speckle.scattering.optics import Detector, GaussianProbe

@@ -10,8 +10,9 @@ from torch import Tensor
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.extrapolate import frame_error
-from debye.speckle.fitting.fit import Fitting, Plan
+from debye.speckle.fitting.fit import Fitting
 from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.fitting.plan import Plan
 from debye.speckle.studies.drift import DRIFT
 from debye.speckle.studies.kuramoto import KURAMOTO
 from debye.speckle.studies.patterns import GRAY_SCOTT, TURING

@@ -17,10 +17,11 @@ from debye.speckle.dynamics.known import Spiral
 from debye.speckle.dynamics.learnable import RoundFlow
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift
-from debye.speckle.fitting.fit import Plan, Stage, prepare
+from debye.speckle.fitting.fit import prepare
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.fitting.positions import fit_positions, free_positions
 from debye.speckle.panels import Curve, Curves, Image, Mark, Points, Role, Strip
-from debye.speckle.scattering.models import Scan, fermat_spiral
+from debye.speckle.scattering.scan import Scan, fermat_spiral
 from debye.speckle.studies.page import error_panel, loss_panel, speckle_strip
 from debye.speckle.studies.study import Fitted, Report, Row, Study, Walk
 

@@ -21,8 +21,10 @@ from debye.errors import InputError
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.fit import Fitting, Plan, prepare
+from debye.speckle.fitting.fit import Fitting, prepare
 from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.fitting.instrument import Instrument
+from debye.speckle.fitting.plan import Plan
 from debye.speckle.panels import Scene, Strip
 from debye.speckle.scattering.models import Scattering
 
@@ -242,7 +244,14 @@ class Study(Case):
     runs_unseen: int = 5
     movie_until: float = float("inf")
 
-    def fitting(self, frames: Frames, plan: Plan | None = None, *, guess: bool = True) -> Fitting:
+    def fitting(
+        self,
+        frames: Frames,
+        plan: Plan | None = None,
+        *,
+        guess: bool = True,
+        instrument: Instrument | bool | None = None,
+    ) -> Fitting:
         """A fit of this study's model to anyone's frames, ready to run.
 
         Args:
@@ -250,6 +259,7 @@ class Study(Case):
                 the study's is taken.
             plan: How; the study's own plan if None.
             guess: Whether to begin from the study's first guess, if it has one.
+            instrument: What of the instrument is fitted too, as `prepare` takes it.
 
         Raises:
             InputError: The frames are of another kind of system, hold no states, or do not fit
@@ -259,7 +269,14 @@ class Study(Case):
         model, scattering = self.model(), self.geometry(frames)
         if guess and self.guess and frames.states is not None:
             self.guess(model, frames.states[0].cpu(), frames.times, self.solver)
-        return prepare(model, frames, plan or self.plan, solver=self.solver, scattering=scattering)
+        return prepare(
+            model,
+            frames,
+            plan or self.plan,
+            solver=self.solver,
+            scattering=scattering,
+            instrument=instrument,
+        )
 
     def geometry(self, frames: Frames) -> Scattering:
         """The frames' own scattering model, or the study's where they name none.
@@ -363,6 +380,7 @@ class Report(Displayed):
             "stopped": self.stopped or None,
             "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
             "error": {f"{t:g}": e for t, e in points},
+            **({"goodness": self.fitted.goodness.as_json()} if self.fitted.goodness else {}),
         }
 
     def lines(self) -> list[str]:

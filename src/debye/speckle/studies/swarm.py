@@ -16,7 +16,7 @@ from debye.speckle.dynamics.known import SwarmForce
 from debye.speckle.dynamics.learnable import RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Swarm
-from debye.speckle.fitting.fit import Plan, Stage
+from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.panels import Curve, Curves, Points, Strip
 from debye.speckle.scattering.models import Cloud
 from debye.speckle.scattering.optics import Detector, GaussianProbe
