@@ -55,7 +55,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
 nb_execution_in_temp = True
-smartquotes = False
+smartquotes_action = "D"  # dashes alone; quotes stay as they are typed
 
 default_role = "py:obj"
 autodoc_typehints_format = "short"

@@ -83,7 +83,7 @@ def _verb(name: str, verb: Any) -> str:
     usage = " ".join([name, *verb.collect_usage_pieces(context)])
     taken = [record for p in verb.params if (record := p.get_help_record(context))]
     rows = "\n".join(f"| {_code(option)} | {_cell(about)} |" for option, about in taken)
-    about = re.sub(r"([<>*])", r"\\\1", inspect.cleandoc(verb.help))
+    about = _text(inspect.cleandoc(verb.help))
     return f"### {name}\n\n```text\n{usage}\n```\n\n{about}\n\n| | |\n|---|---|\n{rows}\n"
 
 
@@ -92,8 +92,13 @@ def _code(option: str) -> str:
 
 
 def _cell(text: str) -> str:
-    text = re.sub(r"\s*\[required\]", "", text)
-    return re.sub(r"([<>*|])", r"\\\1", text).replace("[default: ", "[default\\: ")
+    return _text(re.sub(r"\s*\[required\]", "", text)).replace("[default: ", "[default\\: ")
+
+
+def _text(text: str) -> str:
+    """Help as Markdown: nothing in it is a mark, and options are code."""
+    text = re.sub(r"([<>*|])", r"\\\1", text)
+    return re.sub(r"(?<![\w`-])(--\w[\w-]*)", r"`\1`", text)
 
 
 # Python.

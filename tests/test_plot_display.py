@@ -144,6 +144,7 @@ def test_a_batch_is_told_in_words_and_not_drawn(name):
 
 def test_a_notebook_shows_axes_of_their_own():
     assert plotted(SHOWN["spectrum"])._repr_png_().startswith(b"\x89PNG")
+    assert new_figure()._repr_png_().startswith(b"\x89PNG")  # and pages
 
 
 def test_what_one_chooses_reaches_the_drawing():

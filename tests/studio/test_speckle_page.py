@@ -10,6 +10,7 @@ from stacks import FRAMES, simulated, write_master
 
 import debye
 from debye import speckle
+from debye.speckle.fitting.goodness import Group
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,9 @@ def fitted(tmp_path_factory):
     flow.coefficients.data = 0.99 * torch.tensor(known, dtype=torch.float64)
     errors = 1e-4 * torch.eye(12, dtype=torch.float64)
     system = speckle.Drift(flow), frames.scattering, speckle.Solver(), frames.gain or 1.0
-    made = speckle.FittedSystem(*system, covariance=errors)
+    parts = {"deviance": 120.0, "expected": 100.0, "p": 1e-5, "by_q": (Group("1 of 6", 5.0, 1e-6),)}
+    described = speckle.Goodness(pixels=100, misfit=0.1, **parts)
+    made = speckle.FittedSystem(*system, covariance=errors, goodness=described)
     made.save(folder / "law.safetensors")
     return folder / "drift.h5", folder / "law.safetensors"
 
@@ -166,6 +169,9 @@ def test_a_fitted_system_stands_beside_its_data(page, fitted):
     profile = page.eval_on_selector("#term svg", "svg => svg.chart.spec.layers.at(-1)")
     line = torch.tensor([[x, 0.0] for x in profile["x"]], dtype=torch.float64)
     np.testing.assert_allclose(profile["y"], term(line)[:, 1].detach(), atol=1e-9)
+    said = page.inner_text("#goodness ul")
+    assert "do not follow this law" in said
+    assert "1 of 6 (z = 5)" in said
     look(page, "fitted")
 
 

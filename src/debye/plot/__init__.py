@@ -78,6 +78,16 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(STYLE)
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows when a cell ends in it, with nothing switched on."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        with style():
+            self.savefig(stream, format="png", dpi=144)
+        return stream.getvalue()
+
+
 def new_figure(width: float = COLUMN, height: float | None = None) -> Figure:
     """An empty figure with constrained layout; make it and draw on it inside `style`.
 
@@ -89,7 +99,7 @@ def new_figure(width: float = COLUMN, height: float | None = None) -> Figure:
         >>> with style():
         ...     ax = new_figure().subplots()
     """
-    return Figure(figsize=(width, height or width / 1.5), layout="constrained")
+    return ShownFigure(figsize=(width, height or width / 1.5), layout="constrained")
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 200.0) -> Path:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import singledispatch
 from html import escape
@@ -20,7 +19,7 @@ from debye.crystals.lattice.bands import Bands
 from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.errors import InputError
-from debye.plot import new_figure, style
+from debye.plot import ShownFigure, new_figure, style
 from debye.plot.bands import draw_bands
 from debye.plot.crystals import draw_prediction
 from debye.plot.dos import draw_dos
@@ -50,10 +49,7 @@ class ShownAxes(Axes):
     """Axes on a figure of their own, which a notebook shows when a cell ends in them."""
 
     def _repr_png_(self) -> bytes:
-        stream = io.BytesIO()
-        with style():
-            cast("Figure", self.figure).savefig(stream, format="png", dpi=144)
-        return stream.getvalue()
+        return cast("ShownFigure", self.figure)._repr_png_()
 
 
 @singledispatch

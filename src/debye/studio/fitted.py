@@ -61,10 +61,18 @@ def compared(path: str, frames: str) -> dict[str, Any]:
         "stopped": found.stopped,
         "photons": measured.photons,
         "goodness": chi.tolist(),
+        "verdict": fitted.goodness.lines() if fitted.goodness else [],
+        "rings": _groups(fitted, "by_q"),
         "term": term(fitted),
         "profile": profile(fitted),
     }
     return dict(cleaned(told))
+
+
+def _groups(fitted: FittedSystem, kind: str) -> list[dict[str, Any]]:
+    """Groups of the frames it was fitted to, and how far each is from what it should be."""
+    found = getattr(fitted.goodness, kind, ())
+    return [{"where": group.where, "z": group.z, "p": group.p} for group in found]
 
 
 def term(fitted: FittedSystem) -> list[dict[str, Any]]:

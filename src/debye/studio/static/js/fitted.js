@@ -5,6 +5,7 @@ import { Chart } from "./chart.js";
 import { VIRIDIS, contrast, joined, ofNumber } from "./colours.js";
 import { h, panel, tell } from "./dom.js";
 import { Player, unpacked } from "./player.js";
+import { sentence } from "./trust.js";
 import { number, withError } from "./units.js";
 
 export async function view(store) {
@@ -249,6 +250,22 @@ function drawTerm(chart, term) {
 
 /** A map of rings and frames: what is left over what photons alone would make. */
 function goodness(found) {
+  return [verdict(found), residuals(found)];
+}
+
+/** What its own fit says, of the frames that it was fitted to. */
+function verdict({ verdict: lines, rings }) {
+  if (!lines.length) return null;
+  const worst = rings.filter(({ p }) => p < 1e-3).map(({ where, z }) => `${where} (z = ${number(z, 3)})`);
+  return h(
+    "ul",
+    { className: "warnings", ariaLabel: "What the fit says" },
+    lines.map((line) => h("li", {}, sentence(line))),
+    worst.length > 0 && h("li", {}, `Rings that do not fit, by |q|: ${worst.join(", ")}.`),
+  );
+}
+
+function residuals(found) {
   const rows = found.goodness;
   const top = Math.max(...rows.flat(), found.photons ? 2 : 1e-12);
   const table = h(
