@@ -79,7 +79,7 @@ def learn(
     device: opt.Device = "cpu",
     as_json: opt.Json = False,
 ) -> int:
-    """Learn the unknown term of an equation of motion from frames.
+    """Learn the unknown term of an equation of motion from frames, or from their correlations.
 
     The fitted system is written to OUTPUT, a .safetensors file, after every
     step. The config is TOML: any fields of the plan, with [[stages]].
@@ -89,18 +89,26 @@ def learn(
     whether the fitted system describes the frames; where it does not, what to
     try, and the exit code is 3.
 
+    Given a result file of `debye correlate`, a system under thermal noise is
+    fitted to g2 and the mean intensity, starts unknown; the config then
+    describes sample, detector and force.
+
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped. A file that another command has written is refused, unless
     --overwrite begins anew.
     """
+    from debye.cli.correlations import fit_results
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
+    from debye.speckle.data.results import holds_results
     from debye.speckle.fitting.fitted import FittedSystem
     from debye.speckle.studies.run import study as find
     from debye.speckle.studies.study import as_study
 
     check_one_way(resume=resume, overwrite=overwrite)
     writable(output, "--output")
+    if holds_results(frames):
+        return fit_results(frames, output, config, overwrite, as_json)
     where = pick_device(device, precise=True)
     data = load_frames(frames)
     _tell_left_out(data.quality)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from debye.speckle.data.readers import read_stack as read_stack
     from debye.speckle.data.results import write_results as write_results
     from debye.speckle.data.stack import Stack as Stack
+    from debye.speckle.dynamics.brownian import Brownian as Brownian
+    from debye.speckle.dynamics.brownian import SoftRepulsion as SoftRepulsion
     from debye.speckle.dynamics.couplings import Harmonics as Harmonics
     from debye.speckle.dynamics.couplings import Kernel as Kernel
     from debye.speckle.dynamics.couplings import PhaseSeries as PhaseSeries
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from debye.speckle.dynamics.systems import Swarm as Swarm
     from debye.speckle.dynamics.systems import Swarmalator as Swarmalator
     from debye.speckle.dynamics.systems import System as System
+    from debye.speckle.fitting.correlations import fit_correlations as fit_correlations
     from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
     from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
     from debye.speckle.fitting.fit import Fitting as Fitting
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.plan import Plan as Plan
     from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
+    from debye.speckle.fitting.suspension import Suspension as Suspension
     from debye.speckle.scattering.models import Cloud as Cloud
     from debye.speckle.scattering.models import Lattice as Lattice
     from debye.speckle.scattering.models import RigidCloud as RigidCloud
@@ -124,6 +128,7 @@ _HOMES = {
     "data.results": ("write_results",),
     "data.stack": ("Stack",),
     "dynamics.couplings": ("Harmonics", "Kernel", "PhaseSeries", "Sites"),
+    "dynamics.brownian": ("Brownian", "SoftRepulsion"),
     "dynamics.known": (
         "GrayScott",
         "LotkaVolterra",
@@ -155,6 +160,7 @@ _HOMES = {
         "Swarmalator",
         "System",
     ),
+    "fitting.correlations": ("fit_correlations",),
     "fitting.extrapolate": ("Extrapolation", "extrapolate"),
     "fitting.fit": ("Fitting", "prepare"),
     "fitting.goodness": ("Goodness",),
@@ -162,6 +168,7 @@ _HOMES = {
     "fitting.plan": ("Plan", "Stage"),
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
     "fitting.positions": ("fit_positions",),
+    "fitting.suspension": ("Suspension",),
     "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
     "scattering.scan": ("Scan",),

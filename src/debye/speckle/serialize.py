@@ -15,12 +15,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.dynamics import couplings, known, learnable, particles, splines, systems
+from debye.speckle.dynamics import (
+    brownian,
+    couplings,
+    known,
+    learnable,
+    particles,
+    splines,
+    systems,
+)
 from debye.speckle.scattering import models, optics, scan
 from debye.speckle.values import arguments
 
 _ROOMS = {
     systems: ("Drift", "RigidMotion", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
+    brownian: ("Brownian", "SoftRepulsion"),
     particles: ("Particles", "Yukawa", "Morse", "LennardJones"),
     known: (
         "SwarmForce",

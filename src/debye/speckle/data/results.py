@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from debye.errors import InputError
-from debye.speckle.data.hdf5 import write_hdf5
+from debye.speckle.data.hdf5 import open_hdf5, write_hdf5
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.fit import Fit
 from debye.speckle.xpcs.qmap import QMap
@@ -128,6 +128,25 @@ def write_fit(
         group["model"], group["unit"] = fitted.model, fitted.unit
         group["names"], group["notes"] = json.dumps(fitted.names), json.dumps(fitted.notes)
     return path
+
+
+def holds_results(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an HDF5 file of g2 and not of frames.
+
+    Args:
+        path: The file; what is no HDF5 file holds none.
+
+    Raises:
+        InputError: It is one, and damaged.
+    """
+    name = Path(path).expanduser()
+    if not name.is_file():
+        return False
+    with name.open("rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return False
+    with open_hdf5(name) as file:
+        return "/xpcs/multitau" in file or "/entry/data/g2" in file
 
 
 def _check_new(path: Path, overwrite: bool) -> None:

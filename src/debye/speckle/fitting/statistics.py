@@ -1,0 +1,191 @@
+"""Numbers that runs are compared by, and how parameters follow from them, with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from debye.errors import InputError
+from debye.speckle.xpcs.correlation import Correlation
+
+DELAYS = 12
+"""Delays of g2 that are compared, at most."""
+FEWEST = 3
+"""Runs below which their scatter says nothing, and that of the simulation stands for it."""
+DRAWS = 4000
+"""Residuals that are drawn to see how large they may be."""
+
+
+class Statistics(NamedTuple):
+    """Numbers that runs are compared by.
+
+    Attributes:
+        values: (run, S) ln I(q) less its mean over the N rings, then g2 − 1 at D delays, ring by
+            ring; S = N (1 + D).
+        bins: N.
+    """
+
+    values: Tensor
+    bins: int
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Where the numbers of each kind stand."""
+        n, size = self.bins, self.values.shape[-1] // self.bins - 1
+        g2 = {f"g2 of ring {k}": slice(n + k * size, n + (k + 1) * size) for k in range(n)}
+        return {"the mean intensity": slice(0, n)} | g2
+
+
+def statistics(runs: Sequence[Correlation], delays: Sequence[int]) -> Statistics:
+    """What runs are compared by.
+
+    Args:
+        runs: Of one q-map.
+        delays: In frames; each run must have them.
+    """
+    rows = []
+    for run in runs:
+        every = run.delay.tolist()
+        saxs = run.sector_saxs().double().log()
+        g2 = run.g2[:, [every.index(d) for d in delays]]
+        rows.append(torch.cat([saxs - saxs.mean(), (g2 - 1).flatten()]))
+    return Statistics(torch.stack(rows), len(runs[0].qmap))
+
+
+def compared_delays(runs: Sequence[Correlation], frames: int) -> list[int]:
+    """Delays that all runs have, to half of ``frames``, about evenly in their logarithm.
+
+    Args:
+        runs: Measured.
+        frames: Of a run that is simulated.
+
+    Raises:
+        InputError: There is none.
+    """
+    common = set.intersection(*(set(_known(run)) for run in runs))
+    there = sorted(d for d in common if d <= frames / 2)
+    if not there:
+        raise InputError(
+            "cannot compare these correlations",
+            why=f"no delay up to {frames // 2} frames has a g2 in every ring of every run",
+            fix="ask for fewer rings, or take more frames a run",
+        )
+    ratio = (there[-1] / there[0]) ** (1 / (DELAYS - 1))
+    wanted = [there[0] * ratio**k for k in range(DELAYS)]
+    return sorted({min(there, key=lambda d: abs(d - w)) for w in wanted})
+
+
+def _known(run: Correlation) -> list[int]:
+    """Delays at which every ring has a g2."""
+    return [d for d, ok in zip(run.delay.tolist(), run.g2.isfinite().all(0), strict=True) if ok]
+
+
+def shrunk(values: Tensor) -> Tensor:
+    """Covariance of rows (run, S), its correlations drawn towards 0 as far as few runs demand.
+
+    Reference:
+        Chen, Wiesel, Eldar & Hero, IEEE Trans. Signal Process. 58, 5016 (2010): OAS.
+
+    Example:
+        >>> many = torch.randn(50, 80, generator=torch.Generator().manual_seed(0)).double()
+        >>> bool(torch.linalg.cond(shrunk(many)) < 10)  # 50 runs of 80 numbers: of no rank
+        True
+    """
+    away = values - values.mean(0)
+    n, p = len(values) - 1, values.shape[1]
+    spread = (away.square().sum(0) / n).sqrt().clamp(min=1e-12)
+    R = (away / spread).T @ (away / spread) / n
+    both, trace = float(R.square().sum()), float(R.trace())
+    above = (1 - 2 / p) * both + trace**2
+    part = min(1.0, above / max((n + 1 - 2 / p) * (both - trace**2 / p), 1e-300))
+    mixed = (1 - part) * R + part * torch.eye(p).to(R)
+    return spread[:, None] * mixed * spread
+
+
+class Linear:
+    """Statistics about a point: their slopes, their scatter and what the data differ by.
+
+    Parameters follow the statistics as θ = θ₀ + G (s − m), G = (JᵀWJ)⁻¹ JᵀW. Their covariance is
+    G C Gᵀ whatever the weight W: C is the scatter of s − m from run to run, which is what drawing
+    the runs again and again (a bootstrap) would give.
+
+    W is taken from other runs than C is, or G would fit their chance correlations.
+
+    Args:
+        J: (S, P) slopes of the statistics.
+        nearby: (run, S) statistics of runs simulated near the point, each set less its mean.
+        simulated: (run, S) statistics of runs simulated at the point.
+        measured: (run, S) those of the data.
+        prior: (P, P) what is known of the parameters, an inverse covariance.
+        away: (P,) how far they are from where that holds them.
+    """
+
+    def __init__(
+        self,
+        J: Tensor,
+        nearby: Tensor,
+        simulated: Tensor,
+        measured: Tensor,
+        prior: Tensor,
+        away: Tensor,
+    ) -> None:
+        self.J, self.simulated, self.measured, self.prior = J, simulated, measured, prior
+        both = 1 / len(measured) + 1 / len(simulated)
+        self.weight = torch.linalg.inv(shrunk(nearby) * both)
+        self.residual = measured.mean(0) - simulated.mean(0)
+        self.information = J.T @ self.weight @ J + prior
+        self.gradient = J.T @ self.weight @ self.residual - prior @ away
+
+    def chi2(self, residual: Tensor) -> float:
+        """RᵀWr of a residual (S,)."""
+        return float(residual @ self.weight @ residual)
+
+    @property
+    def step(self) -> Tensor:
+        """(P,) to the least χ², were all linear."""
+        return torch.linalg.solve(self.information, self.gradient)
+
+    @cached_property
+    def gain(self) -> Tensor:
+        """(P, S) the matrix G."""
+        return torch.linalg.solve(self.information, self.J.T @ self.weight)
+
+    @cached_property
+    def scatter(self) -> Tensor:
+        """(S, S) the covariance C of the residual."""
+        runs = [self.simulated]
+        if len(self.measured) >= FEWEST:
+            runs.append(self.measured)
+        away = torch.cat([r - r.mean(0) for r in runs])
+        one = away.T @ away / (len(away) - len(runs))
+        return one * (1 / len(self.measured) + 1 / len(self.simulated))
+
+    @property
+    def covariance(self) -> Tensor:
+        """(P, P) of the parameters, what the prior leaves open included."""
+        open_still = torch.linalg.solve(self.information, self.prior)
+        left = open_still @ torch.linalg.inv(self.information)
+        return self.gain @ self.scatter @ self.gain.T + left
+
+    def p_values(self, residual: Tensor, parts: dict[str, slice]) -> dict[str, float]:
+        """How often each part of a residual would be as large if the law were true.
+
+        Args:
+            residual: (S,) left by the fitted parameters.
+            parts: Of the statistics.
+        """
+        left = torch.eye(len(self.residual)).to(self.J) - self.J @ self.gain
+        values, vectors = torch.linalg.eigh(left @ self.scatter @ left.T)
+        root = vectors * values.clamp(min=0).sqrt()
+        random = torch.Generator().manual_seed(0)
+        drawn = torch.randn(DRAWS, len(root), generator=random, dtype=root.dtype) @ root.T
+        size = drawn.std(0).clamp(min=1e-12)
+        known, found = (drawn / size).square(), (residual / size).square()
+        return {
+            name: (1 + int((known[:, k].sum(1) >= found[k].sum()).sum())) / (1 + DRAWS)
+            for name, k in parts.items()
+        }
