@@ -141,4 +141,4 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
     law = names["power_law"](names["fitted"])
     assert abs(law.power - 2) < 4 * law.power_error
     centre = names["find_centre"](names["found"].saxs_2d, names["qmap"].mask, names["geometry"])
-    assert abs(centre.x - 31.2) < 20
+    assert abs(centre.x - 31.2) < 2

@@ -234,5 +234,8 @@ def test_a_centre_that_is_nowhere_near_is_refused():
     mean = torch.from_numpy(counts.mean(0))
     with pytest.raises(InputError, match="the mean frame is dark"):
         find_centre(0 * mean, mask, CENTRE)
+    flat = 1 + 0.1 * torch.rand(mean.shape, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="as bright at every radius"):
+        find_centre(flat, mask, CENTRE)
     with pytest.raises(InputError, match="no place within 3 pixels"):
         find_centre(mean, mask, Geometry(x=70, y=10), within=3.0)

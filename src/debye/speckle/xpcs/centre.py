@@ -18,6 +18,8 @@ NOISE = (5, 6, 7, 8)
 """Harmonics in azimuth that a misplaced centre does not make: they say how large noise is."""
 UNEVEN = 0.01
 """Part of the baseline that is told."""
+SEEN = 3.0
+"""By how much more than noise the radius must explain of the mean frame; of flat ones up to 2.4."""
 
 
 def uneven(mean: Tensor, qmap: QMap) -> Tensor:
@@ -79,7 +81,7 @@ def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, within: float = 
         within: Pixels by which that may be off.
 
     Raises:
-        InputError: The frame is dark, or the least lies farther off.
+        InputError: The frame is dark, or as bright everywhere, or the least lies farther off.
 
     Example:
         >>> light = Geometry(x=44, y=36).modulus((81, 81)).clamp(min=1) ** -2
@@ -117,6 +119,13 @@ def find_centre(mean: Tensor, mask: Tensor, geometry: Geometry, within: float = 
             why=f"no place within {within:g} pixels of ({geometry.x:g}, {geometry.y:g}) fits",
             fix="give a better guess, or mask what is not round",
         )
+    radius = np.hypot(x - found[0], tall * (y - found[1]))
+    if _explained(radius, light) < SEEN * (radius.max() - radius.min() + 1) / len(light):
+        raise InputError(
+            "cannot find the centre",
+            why="the mean frame is as bright at every radius, as far as its noise lets see",
+            fix="give --centre, or more frames",
+        )
     return replace(geometry, x=float(found[0]), y=float(found[1]))
 
 
@@ -135,6 +144,16 @@ def centre_warnings(found: Correlation) -> tuple[str, ...]:
         f"{1 + float(raised[worst]):.3f} instead of 1; find the beam's centre, mask what is in the "
         "way, or part the rings in azimuth",
     )
+
+
+def _explained(radius: np.ndarray, light: np.ndarray) -> float:
+    """Part of the mean square of light about its mean that its radius explains."""
+    rest, whole = (
+        (light / np.maximum(level, 1e-300) - 1) ** 2
+        for level in (_expected(radius, light), light.mean())
+    )
+    rest, whole = (np.minimum(s, 9 * np.median(s) + 1e-30).mean() for s in (rest, whole))
+    return float(1 - rest / whole)
 
 
 def _expected(radius: np.ndarray, light: np.ndarray) -> np.ndarray:
