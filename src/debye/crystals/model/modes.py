@@ -224,7 +224,7 @@ def _broadened(states: Tensor, lines: Sequence[Tensor], shapes: Tensor) -> Tenso
     return density
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def fine_shapes(points: int) -> Tensor:
     """How a mode at 0, 5, 10 … cm⁻¹ appears on the same axis, for each of `WIDTHS`, (G, W, G)."""
     axis = SPACING * torch.arange(points, dtype=torch.float32)
