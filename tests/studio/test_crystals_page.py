@@ -41,9 +41,21 @@ def test_the_area_under_the_curve_counts_the_states_in_every_unit(page, unit):
 
 
 def test_where_bands_leave_the_axis_a_note_says_so(page):
-    opened(page, "rutile.cif")
-    assert page.locator("#spectra .note").is_hidden()
+    """They do where a model writes spectra down as the labels are, which end at 1000 cm⁻¹."""
     opened(page, "quartz.cif")
+    assert page.locator("#spectra .note").is_hidden()
+    page.evaluate("""() => {
+        const { store } = document.getElementById("view");
+        const { current } = store.values;
+        const count = current.frequency.findIndex((w) => w > 1000);
+        const cut = (x) => {
+            if (Array.isArray(x) && x.length === current.frequency.length) return x.slice(0, count);
+            if (Array.isArray(x)) return x.map(cut);
+            if (x === null || typeof x !== "object") return x;
+            return Object.fromEntries(Object.entries(x).map(([name, part]) => [name, cut(part)]));
+        };
+        store.set({ current: cut(current) });
+    }""")
     assert "1000 cm⁻¹" in page.locator("#spectra .note").inner_text()
 
 
