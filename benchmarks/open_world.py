@@ -4,30 +4,37 @@
     python benchmarks/open_world.py instrument
     python benchmarks/open_world.py starts
 
-Medians over seeds, one thread. The small swarm: 300 particles as dense as the published ones, 2
-runs of 6 frames, 1,000 photons in the brightest pixel, states given at the first frames alone.
+Five seeds, one thread. The small swarm: 300 particles as dense as the published ones, 2 runs of 6
+frames, 1,000 photons in the brightest pixel, states given at the first frames alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import time
 from dataclasses import replace
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from debye.speckle.data.frames import Frames, simulate
+from debye.speckle.dynamics.learnable import Flow, RadialSpline
 from debye.speckle.dynamics.solver import Solver
-from debye.speckle.dynamics.systems import Swarm
-from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.dynamics.systems import Drift, Swarm
+from debye.speckle.fitting.fitted import FittedSystem, fit
 from debye.speckle.fitting.instrument import Instrument
 from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.scattering.models import RigidCloud
+from debye.speckle.scattering.optics import Detector, GaussianProbe
 from debye.speckle.studies.study import relative
 from debye.speckle.studies.swarm import SWARM, pair_force
 
 SOLVER = Solver("tsit5", rtol=1e-5, atol=1e-6)
 TIMES = 0.2 * torch.arange(6).double()
 PLAN = Plan((Stage(3, 2, 1, 8, 1), Stage(6, 2, 1, 12, 1)))
+SEEDS = range(1, 6)
 DISTANCES = torch.linspace(0.1, 0.8, 141, dtype=torch.float64)
 
 
@@ -52,7 +59,7 @@ def swarm_frames(
         system, model, disc(2, 300, seed), TIMES, solver=SWARM.careful, photons=photons
     )
     seen = Instrument(values=values).counts(model, clean.states, gain=clean.gain)
-    counts = torch.poisson(seen.detach(), torch.Generator().manual_seed(seed + 7))
+    counts = torch.poisson(seen.detach(), torch.Generator().manual_seed(1_000_003 * seed))
     return replace(clean, data=counts, system=None)
 
 
@@ -62,3 +69,78 @@ def force_error(fitted: FittedSystem) -> tuple[float, float]:
     found, true = pair_force(h, DISTANCES).detach(), pair_force(h0, DISTANCES)
     bars = fitted.error_of(lambda: pair_force(h, DISTANCES))
     return relative(found, true), float(((found - true) / bars).square().mean().sqrt())
+
+
+ALL = {
+    "centre": [0.5, 0.0],
+    "background": [1.0],
+    "q_scale": [0.05],
+    "width": [0.05],
+    "incoherence": [0.5],
+}
+"""Everything that is wrong with the instrument of the table ``instrument``."""
+
+
+def swarm_fit(frames: Frames, **how: object) -> FittedSystem:
+    """A spline for a force, fitted to frames of the small swarm."""
+    return fit(Swarm(RadialSpline(16, 0.95)), frames, PLAN, solver=SOLVER, **how)
+
+
+def row(*cells: object) -> None:
+    """Print one row of a table."""
+    made = (f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells)
+    print("| " + " | ".join(made) + " |", flush=True)
+
+
+def head(*cells: str) -> None:
+    """Print the head of a table."""
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def instrument() -> None:
+    """Five errors of the instrument at once, against an instrument that is known."""
+    head("instrument", "seed", "force error", "rms z", "p", "centre found", "q found", "seconds")
+    errors: dict[str, list[float]] = {"known": [], "unknown": []}
+    for seed in SEEDS:
+        for name, values, too in (("known", {}, False), ("unknown", ALL, True)):
+            began = time.perf_counter()
+            fitted = swarm_fit(swarm_frames(seed, **values), instrument=too)
+            spent = time.perf_counter() - began
+            error, z = force_error(fitted)
+            errors[name].append(error)
+            made = fitted.instrument
+            found = (made.centre.tolist()[0], made.q_scale.tolist()[0]) if made else ("", "")
+            row(name, seed, error, z, fitted.goodness.p, *found, spent)
+    row("median", "", *(f"{k} {median(v):.3g}" for k, v in errors.items()), "", "", "")
+
+
+def alarms() -> None:
+    """How often good fits are called bad."""
+    head("photons in the brightest pixel", "fits", "p < 0.01", "p < 0.05", "p < 0.5", "seconds")
+    model = RigidCloud(Detector(16, 0.5, 2.0, 0.04), GaussianProbe(0.25, 2.0), R=0.07)
+    solver, times = Solver("rk4", step=0.25), 0.25 * torch.arange(8).double()
+    plan = Plan((Stage(3, 2, 1, 12), Stage(5, 2, 1, 12), Stage(8, 2, 1, 12)))
+    for photons in (10.0, 1000.0):
+        began, p = time.perf_counter(), []
+        for seed in range(100):
+            generator = torch.Generator().manual_seed(seed)
+            cloud = 0.8 * torch.rand(2, 40, 2, generator=generator, dtype=torch.float64) - 0.4
+            start = 0.5 * torch.rand(2, 2, generator=generator, dtype=torch.float64) - 0.25
+            turning = Drift(lambda x: torch.stack([x[..., 1], -x[..., 0]], -1))
+            frames = simulate(
+                turning, model, start, times, solver=solver, photons=photons, specimen=cloud,
+                seed=seed + 1_000_003,
+            )  # fmt: skip
+            p.append(fit(Drift(Flow(degree=1)), frames, plan, solver=solver).goodness.p)
+        counts = [sum(one < limit for one in p) for limit in (0.01, 0.05, 0.5)]
+        row(f"{photons:g}", len(p), *counts, time.perf_counter() - began)
+
+
+TABLES = {"alarms": alarms, "instrument": instrument}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=TABLES)
+    torch.set_num_threads(1)
+    TABLES[parser.parse_args().table]()
