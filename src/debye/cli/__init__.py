@@ -15,6 +15,7 @@ def main() -> None:
     """Entry point of the command ``debye``."""
     for number in (signal.SIGINT, signal.SIGTERM):  # at once, before anything is loaded
         signal.signal(number, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+    os.environ.pop("MPLBACKEND", None)  # a notebook's, which need not exist here; none is used
     if sys.argv[1:] == ["--version"]:
         from debye import __version__
         from debye.cli.console import show
