@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.fitted import save as save
     from debye.speckle.fitting.goodness import Goodness as Goodness
     from debye.speckle.fitting.instrument import Instrument as Instrument
+    from debye.speckle.fitting.next_measurement import Candidate as Candidate
+    from debye.speckle.fitting.next_measurement import rank_measurements as rank_measurements
     from debye.speckle.fitting.plan import Plan as Plan
     from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
@@ -165,6 +167,7 @@ _HOMES = {
     "fitting.fit": ("Fitting", "prepare"),
     "fitting.goodness": ("Goodness",),
     "fitting.instrument": ("Instrument",),
+    "fitting.next_measurement": ("Candidate", "rank_measurements"),
     "fitting.plan": ("Plan", "Stage"),
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
     "fitting.positions": ("fit_positions",),

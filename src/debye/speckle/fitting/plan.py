@@ -164,4 +164,4 @@ def default_plan(data: Frames) -> Plan:
     runs, count = data.data.shape[:2]
     longest = min(count, 24)
     lengths = [n for n in (3, 6, 12) if n < longest] + [longest]
-    return Plan(tuple(Stage(n, min(runs, 8), 1 if n == count else 2) for n in lengths))
+    return Plan(tuple(Stage(n, min(runs, 8), 1 if count < 2 * n - 1 else 2) for n in lengths))

@@ -184,8 +184,7 @@ class _Counts:
 
     def _residuals(self) -> None:
         """Second pass: every pixel's deviance, and products of neighbouring residuals."""
-        values, vectors = torch.linalg.eigh(self.C)
-        root = vectors * values.clamp(min=0).sqrt()  # C = root rootᵀ
+        root = root_of(self.C)
         self.times: dict[float, _Sums] = defaultdict(_Sums)
         self.runs: dict[int, _Sums] = defaultdict(_Sums)
         self.whole, self.by_ring = _Sums(), [_Sums() for _ in range(RINGS)]
@@ -311,8 +310,7 @@ class _Counts:
         phi = goodness.dispersion
         if goodness.p is None or goodness.p >= SANDWICH:
             return phi * self.C
-        values, vectors = torch.linalg.eigh(self.C)
-        root = vectors * values.clamp(min=0).sqrt()
+        root = root_of(self.C)
         scores = torch.stack(self.scores)[:, self.fitted] @ root
         spread, axes = torch.linalg.eigh(scores.T @ scores)
         wide = root @ axes
@@ -343,6 +341,12 @@ class _Counts:
                     f"{float(sigma[i]):.2g} that was thought possible: the geometry may be wrong"
                 )
         return tuple(said)
+
+
+def root_of(covariance: Tensor) -> Tensor:
+    """R with C = R Rᵀ."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt()
 
 
 def with_every_unknown(experiment: Experiment) -> Experiment:
