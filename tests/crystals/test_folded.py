@@ -9,11 +9,13 @@ import torch
 from ase.build import bulk
 from lattices import squares
 
+from debye.core import checkpoint
 from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.folded import FoldedForceConstants
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import Examples
@@ -331,6 +333,9 @@ def test_a_training_learns_force_constants(net, folder, rows, tmp_path):
         pass
     assert run.history[-1].train_loss < 0.3 * run.history[0].train_loss
     assert run.history[-1].valid_frequency > 0
+    data = checkpoint.read_card(tmp_path / "run" / "best.safetensors")["data"]
+    assert data[TAUGHT] == 1
+    assert data[TAUGHT_BEYOND] == [labels["wurtzite"].folded.crystal.formula]
     again = TrainingRun(train, valid, tmp_path / "run", settings, labels=labels, resume=True)
     assert again.finished
     with pytest.raises(InputError, match="the validation rows"):

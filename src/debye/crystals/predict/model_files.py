@@ -26,6 +26,8 @@ FAST = DATA / "phonon-fast.safetensors"
 """The single network that comes with debye: less accurate, uncalibrated, several times faster."""
 TAUGHT = "force_constants"
 """In a card's data: of how many crystals force constants were taught, which know no range."""
+TAUGHT_BEYOND = "force_constants_beyond_rows"
+"""In a card's data: formulas of the crystals among them that had no spectrum."""
 NAMED = {"ensemble": SHIPPED, "fast": FAST}
 
 

@@ -43,6 +43,7 @@ class Examples:
         graphs: Of all.
         target: (N, F) spectra in the max-1 view, NaN where there is none.
         taught: The force constants of each, None where there are none.
+        others: Formulas of those that have none, each once.
         failed: Those left out, for lack of neighbours.
         checksum: Of names, structures and labels.
     """
@@ -51,6 +52,7 @@ class Examples:
     graphs: tuple[Graph, ...]
     target: Tensor
     taught: tuple[Taught | None, ...]
+    others: tuple[str, ...]
     failed: tuple[FailedInput, ...]
     checksum: str
 
@@ -84,6 +86,7 @@ class Examples:
             tuple(every.values()),
             torch.cat([kept.spectra.density, none]),
             tuple(taught),
+            tuple(sorted({others[name].formula for name in more})),
             (*failed, *lonely),
             fingerprint(kept, {n: x for n, x in labels.items() if n in every}),
         )

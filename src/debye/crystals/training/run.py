@@ -31,7 +31,7 @@ from debye.crystals.data.force_constants import LatticeLabel
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.model_files import TAUGHT, model_card
+from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.examples import Examples, LabelledGraph
@@ -299,6 +299,7 @@ class TrainingRun:
     def _card(self, model: PhononNet) -> dict[str, Any]:
         chosen = self.history[-1]
         taught = sum(label is not None for label in self.examples.taught)
+        beyond = {TAUGHT: taught, TAUGHT_BEYOND: list(self.examples.others)} if taught else {}
         return model_card(
             model,
             elements=sorted(self.rows.elements),
@@ -307,7 +308,7 @@ class TrainingRun:
                 **self.data,
                 "train_rows": len(self.rows),
                 "valid_rows": len(self.valid),
-                **({TAUGHT: taught} if taught else {}),
+                **beyond,
             },
             metrics={
                 name: value
