@@ -50,7 +50,9 @@ def fit_results(
         raise InputError(
             f"cannot learn from {results} alone",
             why="it holds correlations, and nothing says what the sample is and how it was lit",
-            fix="give --config with the tables " + ", ".join(f"[{name}]" for name in TABLES),
+            fix="give --config with the tables "
+            + ", ".join(f"[{name}]" for name in TABLES)
+            + "; where particles only diffuse, debye fit --global --power 2 needs none",
         )
     if output.exists() and not overwrite:
         raise InputError(
