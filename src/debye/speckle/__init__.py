@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from debye.speckle.dynamics.learnable import RadialSpline as RadialSpline
     from debye.speckle.dynamics.learnable import RoundFlow as RoundFlow
     from debye.speckle.dynamics.learnable import Smooth as Smooth
+    from debye.speckle.dynamics.named import Named as Named
+    from debye.speckle.dynamics.named import NamedSum as NamedSum
     from debye.speckle.dynamics.particles import LennardJones as LennardJones
     from debye.speckle.dynamics.particles import Morse as Morse
     from debye.speckle.dynamics.particles import Particles as Particles
@@ -81,6 +83,8 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.fitted import load as load
     from debye.speckle.fitting.fitted import resume as resume
     from debye.speckle.fitting.fitted import save as save
+    from debye.speckle.fitting.formula import Formulas as Formulas
+    from debye.speckle.fitting.formula import find_formula as find_formula
     from debye.speckle.fitting.goodness import Goodness as Goodness
     from debye.speckle.fitting.instrument import Instrument as Instrument
     from debye.speckle.fitting.next_measurement import Candidate as Candidate
@@ -150,6 +154,7 @@ _HOMES = {
         "RoundFlow",
         "Smooth",
     ),
+    "dynamics.named": ("Named", "NamedSum"),
     "dynamics.particles": ("LennardJones", "Morse", "Particles", "Yukawa"),
     "dynamics.solver": ("SolveError", "Solver", "Trajectory", "solve"),
     "dynamics.splines": ("PairSpline", "SplineFlow", "SplineReaction"),
@@ -170,6 +175,7 @@ _HOMES = {
     "fitting.next_measurement": ("Candidate", "rank_measurements"),
     "fitting.plan": ("Plan", "Stage"),
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
+    "fitting.formula": ("Formulas", "find_formula"),
     "fitting.positions": ("fit_positions",),
     "fitting.suspension": ("Suspension",),
     "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),

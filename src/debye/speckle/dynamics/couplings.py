@@ -111,6 +111,11 @@ class PhaseSeries(Smooth):
         return strength**2 * torch.exp(-0.5 * (k * length) ** 2).repeat(2).diag()
 
     @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Even and odd harmonics."""
+        return torch.arange(2 * self.order).view(2, -1).unbind(0)
+
+    @property
     def lengths(self) -> tuple[float, float]:
         """From the finest harmonic to one only."""
         return 1 / self.order, 2.0

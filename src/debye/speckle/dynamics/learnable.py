@@ -59,6 +59,11 @@ class Smooth(Learnable):
     def lengths(self) -> tuple[float, float]:
         """The shortest and the longest length that make sense."""
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Which coefficients share a strength and a length; parts know nothing of each other."""
+        return (torch.arange(sum(p.numel() for p in self.parameters())),)
+
 
 def polynomial(values: Sequence[float], names: Sequence[str]) -> str:
     """A sum of named functions, those left out that round to 0.

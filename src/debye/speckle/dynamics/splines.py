@@ -112,6 +112,13 @@ class SplineFlow(Smooth):
         return strength**2 * torch.kron(one, torch.eye(self.coefficients.shape[-1]).double())
 
     @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The components."""
+        return (
+            torch.arange(self.coefficients.numel()).view(-1, self.coefficients.shape[-1]).unbind(1)
+        )
+
+    @property
     def lengths(self) -> tuple[float, float]:
         """The distance of two knots, and thrice the box."""
         sides = [b - a for a, b in zip(self.low, self.high, strict=True)]
@@ -207,6 +214,11 @@ class PairSpline(Smooth):
         known = whole[self.knots :, self.knots :] + 1e-6 * torch.eye(2).double()
         one = inner - end @ torch.linalg.solve(known, end.T)
         return strength**2 * torch.kron(torch.eye(self.columns).double(), one)
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The columns."""
+        return torch.arange(self.coefficients.numel()).view(self.columns, -1).unbind(0)
 
     @property
     def lengths(self) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from debye.speckle.data.frames import Window
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
 from debye.speckle.fitting.instrument import Instrument
+from debye.speckle.fitting.jacobian import experiment_slopes
 from debye.speckle.scattering.models import Scattering
 
 
@@ -69,6 +70,10 @@ class Experiment(nn.Module):
         if self.instrument is None:
             return self.gain * self.scattering(states, specimen)
         return self.instrument.counts(self.scattering, states, specimen, self.gain)
+
+    def slopes(self, vector: Tensor, window: Window, chunk: int = 32) -> Tensor:
+        """(P, run, time, qy, qx) derivative of what `forward` gives by every fitted parameter."""
+        return experiment_slopes(self, vector, window, chunk)
 
     def forward(self, window: Window) -> Tensor:
         """Expected counts (run, time, qy, qx) of the frames that are compared."""

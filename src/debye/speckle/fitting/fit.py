@@ -23,10 +23,11 @@ from debye.speckle.dynamics.systems import System
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, set_vector, to_vector
 from debye.speckle.fitting.instrument import Instrument
-from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.fitting.plan import Plan, Stage, low_q
 from debye.speckle.fitting.prior import Prior, joined, ridge
 from debye.speckle.fitting.residuals import Outcome, examine_counts, examine_prediction
 from debye.speckle.fitting.settle import settle
+from debye.speckle.fitting.smoothness import Smoother
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.values import expect, optional
@@ -74,6 +75,7 @@ class Fitting:
         name = self.plan.likelihood or ("poisson" if self.data.photons else "exact")
         self.likelihood = likelihood(name)
         self.mask = self.data.mask
+        self.smoother = self._smoother()
 
     def __repr__(self) -> str:
         stages = len(self.plan.stages)
@@ -115,16 +117,28 @@ class Fitting:
         return Outcome(examine_prediction(self.experiment, windows, self.mask, counted=counted))
 
     def known(self) -> Prior:
-        """What is known beforehand of all that is fitted, in the order of the parameters.
+        """What is known of all that is fitted, in the order of the parameters.
+
+        Of smooth terms that is the smoothness that the frames have chosen.
 
         Raises:
             InputError: The system has no parameters.
         """
+        return self.smoother.prior() if self.smoother else self._base()
+
+    def _base(self) -> Prior:
+        """What is known of everything beforehand."""
         law = self.prior or ridge(self.plan.ridge, check_size(self.experiment.system))
         instrument = self.experiment.instrument
         if instrument is None or not instrument.free:
             return law
         return joined([law, instrument.prior(self._mean_count())])
+
+    def _smoother(self) -> Smoother | None:
+        """What chooses the priors of smooth terms, where there are any and nobody has."""
+        wanted = self.plan.smooth and self.plan.method == "gauss-newton" and self.prior is None
+        found = Smoother(self.experiment, self._base(), exact=not self.data.photons)
+        return found if wanted and found.blocks else None
 
     def _mean_count(self) -> float:
         """Of an open pixel; the unit of backgrounds, and never so small that they are nailed."""
@@ -142,10 +156,11 @@ class Fitting:
         fit: GaussNewton[Window] = GaussNewton(
             self.experiment,
             self.experiment.compared,
-            self.mask,
+            low_q(self.mask, stage.q),
             self.likelihood,
             damping=self.damping,
             prior=self.known(),
+            adapt=self.smoother,
             resolution=RESOLUTION if self.data.photons else inf,
         )
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
@@ -223,6 +238,8 @@ class Fitting:
         parts = ("system.", "instrument.", "starts.")
         held = self.experiment.state_dict().items()
         tensors = {k: v for k, v in held if k.startswith(parts)}
+        if self.smoother:
+            numbers["smoothness"] = self.smoother.as_json()
         if self.curvature is not None:
             tensors["curvature"] = self.curvature
         if self.training is not None:
@@ -240,8 +257,8 @@ class Fitting:
         """
         plan = asdict(self.plan)
         plan["stages"] = [list(s.items()) for s in plan["stages"]]
-        old = dict(numbers["plan"])
-        old["stages"] = [list(s.items()) for s in old["stages"]]
+        old = {"smooth": False, **numbers["plan"]}  # 0.1.0 had neither this nor q
+        old["stages"] = [list({**s, "q": s.get("q", 1.0)}.items()) for s in old["stages"]]
         if old != plan:
             changed = ", ".join(sorted(k for k in plan if old.get(k) != plan[k]))
             raise InputError(
@@ -251,6 +268,8 @@ class Fitting:
             )
         self.stage, self.done = int(numbers["stage"]), int(numbers["done"])
         self.damping, self.curvature = float(numbers["damping"]), tensors.get("curvature")
+        if self.smoother:
+            self.smoother.restore(numbers.get("smoothness", {}))
         self.losses = [(int(stage), float(loss)) for stage, loss in numbers.get("losses", ())]
         try:
             for part in ("system", "instrument", "starts"):

@@ -99,6 +99,9 @@ class FittedSystem(ByValue, Displayed):
             size = check_size(made.system)
             law, nuisance = spread[:size, :size], nuisances(made.instrument, spread, size)
         goodness = ended.goodness if ended else None
+        if fitting.smoother:
+            chosen = fitting.smoother.as_json().items()
+            card["smoothness"] = {k.removeprefix("system."): v for k, v in chosen}
         parts = (made.system, made.scattering, made.solver, made.gain)
         return cls(*parts, law, made.instrument, nuisance, goodness, card)
 
@@ -278,7 +281,7 @@ def fit(
     fitting = prepare(
         system,
         frames,
-        plan or default_plan(frames),
+        plan or default_plan(frames, system),
         solver=solver,
         scattering=scattering,
         instrument=instrument,

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from types import MethodType
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +97,8 @@ class GaussNewton(Generic[Piece]):
         chunk: Coefficients differentiated together; smaller takes less memory.
         prior: What is known of the parameters beforehand, in the order of `to_vector`; flat if
             None. Its cost adds to the summed loss, which of counts is in natural units.
+        adapt: Chooses the prior anew at every step, from the parameters, the curvature and gradient
+            of the summed loss without any prior, and its mean.
         resolution: A step that lowers the summed loss by more than this is not the last.
 
     Raises:
@@ -118,6 +121,7 @@ class GaussNewton(Generic[Piece]):
     damping: float = 1e-3
     chunk: int = 32
     prior: Prior | None = None
+    adapt: Callable[[Tensor, Tensor, Tensor, float], Prior] | None = None
     resolution: float = math.inf
     curvature: Tensor = field(init=False)
     """JᵀJ summed over all pixels at the last step, and the prior's precision: the inverse of the
@@ -154,15 +158,27 @@ class GaussNewton(Generic[Piece]):
     @torch.no_grad()
     def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
         """Curvature JᵀJ and gradient Jᵀr of the summed loss, prior included."""
-        H, g = self.known.precision.to(vector), self.known.slope(vector)
+        H, g = self.linearised(vector, pieces)
+        return H + self.known.precision.to(vector), g + self.known.slope(vector)
+
+    @torch.no_grad()
+    def linearised(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
+        """Curvature and gradient of the summed loss without the prior."""
+        H, g = torch.zeros_like(vector.diag()), torch.zeros_like(vector)
         for piece in pieces:
             rate, n = self.predict(vector, piece).double(), self.target(piece).double()
-            J = forward_slopes(partial(self.predict, piece=piece), vector, self.chunk)
+            J = self.slopes(vector, piece)
             J = J * (self.likelihood.weight(rate, n) * self.mask)
             J = J.flatten(1).double()
             r = (self.likelihood.residual(rate, n) * self.mask).flatten()
             H, g = H + J @ J.T, g + J @ r
         return H, g
+
+    def slopes(self, vector: Tensor, piece: Piece) -> Tensor:
+        """(coefficient, …) derivative of λ, by the model's own way where it has one."""
+        if isinstance(own := getattr(self.model, "slopes", None), MethodType):
+            return cast(Tensor, own(vector, piece, self.chunk))
+        return forward_slopes(partial(self.predict, piece=piece), vector, self.chunk)
 
     def run(self, pieces: Sequence[Piece], iterations: int, rtol: float = 1e-4) -> Iterator[Step]:
         """Step until the loss stops falling.
@@ -189,9 +205,11 @@ class GaussNewton(Generic[Piece]):
             )
         least = self.resolution / self.pixels(pieces)
         for i in range(iterations):
-            H, g = self.linearise(vector, pieces)
-            self.curvature = H
+            H, g = self.linearised(vector, pieces)
             check_curvature(H, free(self.model))
+            if self.adapt is not None:
+                loss = self._adapted(vector, H, g, loss, pieces)
+            self.curvature = H + self.known.precision.to(H)
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
             set_vector(self.model, vector)
@@ -201,12 +219,23 @@ class GaussNewton(Generic[Piece]):
             if done:
                 return
 
+    def _adapted(
+        self, vector: Tensor, H: Tensor, g: Tensor, loss: float, pieces: Sequence[Piece]
+    ) -> float:
+        """Choose the prior anew; the loss under it."""
+        count = self.pixels(pieces)
+        alone = loss - self.known.cost(vector) / count
+        assert self.adapt is not None  # noqa: S101 - the caller saw to it
+        self.known = self.adapt(vector, H, g, alone)
+        return alone + self.known.cost(vector) / count
+
     def _descend(
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
         """Damp more and more until the loss falls; stay where it never does."""
+        P, g = self.known.precision.to(H), g + self.known.slope(vector)
         for tries in range(1, 12):
-            step = damped_step(H, g, self.damping, self.known.held(vector, -g))
+            step = damped_step(H, P, g, self.damping, self.known.held(vector, -g))
             to = self.known.within(vector + step)
             new = self.loss(to, pieces) if bool(step.isfinite().all()) else math.inf
             if new < loss:
@@ -229,10 +258,14 @@ def forward_slopes(predict: Callable[[Tensor], Tensor], vector: Tensor, chunk: i
         return vmap(lambda e: jvp(predict, (vector,), (e,))[1], chunk_size=chunk)(basis)
 
 
-def damped_step(H: Tensor, g: Tensor, damping: float, held: Tensor) -> Tensor:
-    """−(H + damping·diag H)⁻¹ g among the coefficients that are not held; NaN where singular."""
+def damped_step(H: Tensor, P: Tensor, g: Tensor, damping: float, held: Tensor) -> Tensor:
+    """−(H + P + damping·(diag H + P))⁻¹ g among coefficients that are not held; NaN if singular.
+
+    A prior is damped as a whole: the diagonal of a smooth one would damp what is smooth most.
+    """
     scale = H.diagonal().clamp(min=1e-12 * float(H.diagonal().max()))
-    A = (H + damping * scale.diag()).masked_fill(held | held[:, None], 0.0) + held.double().diag()
+    A = H + P + damping * (scale.diag() + P)
+    A = A.masked_fill(held | held[:, None], 0.0) + held.double().diag()
     step, singular = torch.linalg.solve_ex(A, -g.masked_fill(held, 0.0))
     return step if not singular else torch.full_like(g, torch.nan)
 

@@ -10,10 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from debye.core.training import check_numbers
 from debye.errors import InputError
 from debye.speckle.data.frames import Frames, Window
+from debye.speckle.dynamics.learnable import Smooth
+from debye.speckle.dynamics.particles import Particles
+from debye.speckle.dynamics.systems import Drift, RigidMotion, System
 from debye.speckle.values import OneLine
+
+MOVING = (Drift, RigidMotion, Particles)
+"""Systems of bodies, whose speckle changes wholly where they move by a speckle's resolution."""
 
 METHODS = ("gauss-newton", "lbfgs", "adam")
 """Gauss–Newton for systems of tens of coefficients, Adam for networks, L-BFGS in between."""
@@ -24,6 +33,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "starts": (1, 1_000_000),
     "iterations": (1, 1_000_000),
     "portion": (1, 1_000_000),
+    "q": (1e-3, 1.0),
     "rate": (1e-12, 1e3),
     "ridge": (0.0, 1e12),
     "seed": (0, 2**32 - 1),
@@ -41,6 +51,8 @@ class Stage(OneLine):
         starts: Windows cut from each run, spread evenly over its length.
         iterations: Gauss–Newton or L-BFGS steps at most; epochs of Adam.
         portion: Runs whose derivatives are worked out together; smaller takes less memory.
+        q: Fraction of the largest |q| along an axis up to which pixels are compared; 1 is all of
+            them. Low q forgives the large errors of a beginning, where speckle would mislead.
 
     Raises:
         InputError: A number is no whole number or out of range.
@@ -51,6 +63,7 @@ class Stage(OneLine):
     starts: int = 1
     iterations: int = 10
     portion: int = 2
+    q: float = 1.0
 
     def __post_init__(self) -> None:
         check_numbers("[[stages]]", self, RANGES)
@@ -95,6 +108,8 @@ class Plan(OneLine):
         rate: Highest learning rate of Adam.
         ridge: Pull of Gauss–Newton's coefficients towards 0.
         seed: Seed of the order of Adam's windows.
+        smooth: Whether Gauss–Newton gives smooth terms a smoothness prior, whose strength and
+            length the frames choose, instead of the ridge.
 
     Raises:
         InputError: The method is unknown, there are no stages, or a number is out of range.
@@ -110,6 +125,7 @@ class Plan(OneLine):
     rate: float = 1e-2
     ridge: float = 0.0
     seed: int = 0
+    smooth: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -153,8 +169,11 @@ class Plan(OneLine):
             ) from error
 
 
-def default_plan(data: Frames) -> Plan:
+def default_plan(data: Frames, system: System | None = None) -> Plan:
     """Windows of three frames, then of twice as many, to 24 or the whole series.
+
+    Of bodies that move under a spline, which is nothing to begin with, the first step is seen at
+    low q before.
 
     Example:
         >>> import torch
@@ -164,4 +183,22 @@ def default_plan(data: Frames) -> Plan:
     runs, count = data.data.shape[:2]
     longest = min(count, 24)
     lengths = [n for n in (3, 6, 12) if n < longest] + [longest]
-    return Plan(tuple(Stage(n, min(runs, 8), 1 if count < 2 * n - 1 else 2) for n in lengths))
+    moves = isinstance(system, MOVING) and isinstance(system.term, Smooth)
+    first = [(2, 0.2), (2, 0.4), (lengths[0], 0.4)] if moves else []
+    walk = [*first, *((n, 1.0) for n in lengths)]
+    return Plan(tuple(Stage(n, min(runs, 8), 1 if count < 2 * n - 1 else 2, q=q) for n, q in walk))
+
+
+def low_q(mask: Tensor, part: float) -> Tensor:
+    """The open pixels of a mask (qy, qx) up to a part of the largest |q| along an axis.
+
+    Example:
+        >>> import torch
+        >>> low_q(torch.ones(8, 8, dtype=torch.bool), 0.5).sum().item()
+        13
+    """
+    if part >= 1:
+        return mask
+    y, x = (torch.arange(n, device=mask.device) - n // 2 for n in mask.shape)
+    near = torch.hypot(y[:, None].double(), x[None].double()) <= part * min(mask.shape) / 2
+    return mask & near

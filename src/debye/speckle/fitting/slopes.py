@@ -10,7 +10,7 @@ from torch import Tensor
 
 from debye.speckle.data.frames import Window
 from debye.speckle.fitting.experiment import Experiment
-from debye.speckle.fitting.gauss_newton import forward_slopes, from_vector, to_vector
+from debye.speckle.fitting.gauss_newton import from_vector, to_vector
 
 
 class FrameSlopes(NamedTuple):
@@ -41,7 +41,7 @@ def frame_slopes(experiment: Experiment, window: Window, chunk: int = 32) -> Ite
     def predict(v: Tensor) -> Tensor:
         return torch.func.functional_call(experiment, from_vector(experiment, v), (window,))
 
-    rate, slopes = predict(vector), forward_slopes(predict, vector, chunk)
+    rate, slopes = predict(vector), experiment.slopes(vector, window, chunk)
     counts = experiment.compared(window)
     for t in range(rate.shape[1]):
         yield FrameSlopes(*(x.double() for x in (rate[:, t], counts[:, t], slopes[:, :, t])))

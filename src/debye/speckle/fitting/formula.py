@@ -1,0 +1,264 @@
+"""The law in words: which named functions, few of them, say the same as the fitted term.
+
+A fitted term and its covariance Σ are all that is left of the frames: without the prior's precision
+P they say bᵀ c − ½ cᵀ H c of the coefficients, H = Σ⁻¹ − P and b = Σ⁻¹ c. `debye.speckle.fitting.
+sparse` searches sums of few functions for each component; together they are then compared by
+
+    ln Z = ln L(θ) + ln p(θ) + ½ ln |2π Σ_θ|,   p(a) = N(0, S²), p(k) ∝ 1/k
+
+at their most probable amplitudes a and shapes k. Given the frames, ln L is that of the counts, to
+which every formula is fitted: that is far sharper.
+
+Reference: Brunton, Proctor & Kutz, PNAS 113, 3932 (2016), on sparse laws; MacKay, Neural Comput. 4,
+415 (1992), on their evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from debye.core.records import SCHEMA
+from debye.errors import ComputationError
+from debye.speckle.data.frames import Frames
+from debye.speckle.dynamics.named import Named, NamedSum
+from debye.speckle.dynamics.systems import System
+from debye.speckle.fitting.experiment import Experiment
+from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
+from debye.speckle.fitting.naming import (
+    Flexible,
+    Trial,
+    Weighed,
+    flexible,
+    library_of,
+    polished,
+    shortest,
+    sums_of,
+    trials_of,
+)
+from debye.speckle.fitting.plan import Stage
+from debye.speckle.scattering.noise import likelihood
+from debye.speckle.values import arguments, expect
+
+CERTAIN = 0.9
+"""Probability from which on a formula is the law's."""
+FINALISTS = 10
+"""Formulas that are fitted to frames, at most."""
+WITHIN = 30.0
+"""How much less ln Z a finalist may have than the best, by the fitted term alone."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Candidate:
+    """A formula for the term, and how probable it is.
+
+    Attributes:
+        term: The sum of named functions, its numbers those of the frames.
+        errors: Standard errors of its amplitudes, then shapes.
+        log_marginal: Logarithm of its evidence, up to a constant common to all.
+        misfit: 2 ln(likelihood of the flexible term / of the formula), χ² where the formula holds.
+        coefficients: How many coefficients of the flexible term the frames tell: what the misfit
+            is about where the formula holds.
+        odds: Probability among the candidates.
+    """
+
+    term: NamedSum
+    errors: Tensor
+    log_marginal: float
+    misfit: float
+    coefficients: float
+    odds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.text}, odds {self.odds:.3g})"
+
+    @property
+    def text(self) -> str:
+        """The formula with its errors."""
+        return self.term.written(self.errors)
+
+    @property
+    def latex(self) -> str:
+        """The formula for LaTeX, with its errors."""
+        return self.term.written(self.errors, latex=True)
+
+    @property
+    def p(self) -> float:
+        """How often a misfit as large would come by chance if the formula held."""
+        freedom = torch.tensor(max(self.coefficients - len(self.errors), 1.0)).double()
+        half = torch.tensor(max(self.misfit, 0.0) / 2).double()
+        return float(torch.special.gammaincc(freedom / 2, half))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Formulas:
+    """The formulas that may be the law, the most probable first.
+
+    Attributes:
+        candidates: The formulas.
+        refitted: Whether they were fitted to frames, not only to the fitted term.
+    """
+
+    candidates: tuple[Candidate, ...]
+    refitted: bool = False
+
+    def __repr__(self) -> str:
+        return f"Formulas({self.verdict})"
+
+    @property
+    def best(self) -> Candidate:
+        """The most probable one."""
+        return self.candidates[0]
+
+    @property
+    def named(self) -> bool:
+        """Whether one formula is the law's: far more probable than the others, and fitting."""
+        return self.best.odds >= CERTAIN and self.best.p >= 1e-3
+
+    @property
+    def verdict(self) -> str:
+        """One plain sentence."""
+        best = self.best
+        if best.p < 1e-3:
+            return (
+                "no sum of these functions is the law: the best, "
+                f"{best.text}, misfits by χ² = {best.misfit:.0f} of {best.coefficients:.0f}"
+            )
+        if not self.named:
+            several = "; or ".join(c.text for c in self.candidates[:3] if c.odds > 0.05)
+            return f"several formulas do as well: {several}"
+        return f"{best.text} (odds {best.odds:.3g})"
+
+    def lines(self) -> list[str]:
+        """The verdict, then every candidate with its odds and misfit."""
+        rows = [
+            f"{c.odds:8.3f}  {c.misfit:8.1f} of {c.coefficients:<5.0f}{c.text}"
+            for c in self.candidates
+        ]
+        return [self.verdict, "", "    odds    misfit of coefficients", *rows]
+
+    def as_json(self) -> dict[str, Any]:
+        """Every formula with its odds, errors and misfit."""
+        rows = [
+            {
+                "formula": c.text,
+                "latex": c.latex,
+                "odds": c.odds,
+                "misfit": c.misfit,
+                "coefficients": c.coefficients,
+                "p": c.p,
+            }
+            for c in self.candidates
+        ]
+        return {
+            "schema": SCHEMA,
+            "named": self.named,
+            "verdict": self.verdict,
+            "refitted": self.refitted,
+            "candidates": rows,
+        }
+
+
+def find_formula(
+    fitted: FittedSystem,
+    frames: Frames | None = None,
+    library: Sequence[str | Named] | None = None,
+    *,
+    windows: Stage | None = None,
+) -> Formulas:
+    """Put the fitted term of a system into words: sums of named functions, with their odds.
+
+    Args:
+        fitted: A system whose term, a `SplineFlow` or a `PairSpline`, was fitted to counts.
+        frames: What it was fitted to. Formulas are then fitted to them too, which tells apart
+            what the fitted term alone cannot.
+        library: The functions that may stand in a sum: names of `POSITIONS` or `DISTANCES`, or
+            `Named` of your own; all by default.
+        windows: Which frames; all runs from their first frame on, up to 24 frames, by default.
+
+    Returns:
+        The formulas, the most probable first, and whether one is the law's.
+
+    Raises:
+        InputError: The term is no spline, it has no covariance, or a function of the library is
+            unknown or stands in it twice.
+        ComputationError: No formula can be integrated through the frames.
+    """
+    term = flexible(expect(fitted, FittedSystem, "fitted"))
+    functions = library_of(term.term, library)
+    found = []
+    for trial in trials_of(term, sums_of(term, functions), len(functions)):
+        found.append(polished(term, trial))
+    found.sort(key=lambda w: -w.log_marginal)
+    top = term.gaussian.log_likelihood(term.mean)
+    if frames is not None:
+        least = found[0].log_marginal - WITHIN
+        found, top = _refitted(
+            fitted, frames, [w.trial for w in found[:FINALISTS] if w.log_marginal >= least], windows
+        )
+    return Formulas(_candidates(shortest(found), top, term), frames is not None)
+
+
+def _candidates(found: Sequence[Weighed], top: float, term: Flexible) -> tuple[Candidate, ...]:
+    """The formulas with their odds, the most probable first."""
+    values = torch.tensor([w.log_marginal for w in found], dtype=torch.float64)
+    odds = torch.softmax(values, 0)
+    made = []
+    for k in values.argsort(descending=True).tolist():
+        w = found[k]
+        covariance = torch.linalg.pinv(w.curvature, hermitian=True)
+        errors = covariance.diagonal().clamp(min=0).sqrt()
+        misfit = 2 * (top - w.log_likelihood)
+        made.append(
+            Candidate(w.trial.term, errors, float(values[k]), misfit, term.seen, float(odds[k]))
+        )
+    return tuple(made)
+
+
+def _refitted(
+    fitted: FittedSystem, frames: Frames, trials: Sequence[Trial], windows: Stage | None
+) -> tuple[list[Weighed], float]:
+    """The formulas fitted to frames, and ln L of the flexible term there.
+
+    Raises:
+        ComputationError: No formula can be integrated through them.
+    """
+    count = min(frames.count, 24)
+    pieces = (windows or Stage(count, len(frames.data))).windows(frames)
+    name = likelihood("poisson" if frames.photons else "exact")
+
+    def fit_of(system: System) -> GaussNewton[Any]:
+        experiment = Experiment(
+            system, fitted.scattering, fitted.solver, fitted.gain, fitted.instrument
+        )
+        for part in (experiment.instrument, experiment.scattering):
+            if part is not None:
+                part.requires_grad_(False)
+        return GaussNewton(experiment, experiment.compared, frames.mask, name)
+
+    whole = fit_of(fitted.system)
+    pixels = whole.pixels(pieces)
+    top = -whole.loss(to_vector(fitted.system), pieces) * pixels
+    found = []
+    for trial in trials:
+        given = arguments(fitted.system) | {fitted.system.term_name: trial.term}
+        fit = fit_of(type(fitted.system)(**given))
+        fit.known = trial.prior
+        try:
+            steps = list(fit.run(pieces, 8, rtol=1e-7))
+        except ComputationError:
+            continue  # it blows up in the frames, so it is not the law
+        cost = trial.prior.cost(to_vector(trial.term))
+        found.append(Weighed(trial, cost - steps[-1].loss * pixels, fit.curvature))
+    if not found:
+        raise ComputationError(
+            "no formula fits these frames",
+            why="each of them blows up within a window",
+            fix="give the frames that the system was fitted to, or shorter windows",
+        )
+    return found, top
