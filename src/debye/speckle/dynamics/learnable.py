@@ -35,7 +35,7 @@ class Learnable(OneLine, nn.Module):
         """The term in a line, with its numbers where they are few."""
 
 
-AFFINE = 10.0
+AFFINE = 3.0
 """How much larger than the rest a mean or a slope may be, before the frames are seen."""
 
 
