@@ -59,8 +59,13 @@ def correlated(page):
     page.wait_for_selector("#g2:not([hidden])")
 
 
-def pixels(page):
-    return page.eval_on_selector("canvas.frame", "c => c.toDataURL()")
+PIXELS = "document.querySelector('canvas.frame').toDataURL()"
+
+
+def repainted(page, before):
+    """The frame's pixels once they are others."""
+    page.wait_for_function(f"before => {PIXELS} !== before", arg=before)
+    return page.evaluate(PIXELS)
 
 
 def test_frames_are_those_of_the_file(page):
@@ -72,13 +77,13 @@ def test_frames_are_those_of_the_file(page):
 
 
 def test_log_and_range_change_pixels(page):
-    before = pixels(page)
+    page.wait_for_function(f"() => {PLAYER}.last")
+    before = page.evaluate(PIXELS)
     page.uncheck("#player >> text=Log")
-    linear = pixels(page)
-    assert linear != before
+    linear = repainted(page, before)
     page.fill("[aria-label='Most value of the colours']", "2")
     page.keyboard.press("Enter")
-    assert pixels(page) != linear
+    assert repainted(page, linear) != before
 
 
 def test_it_plays(page):
