@@ -1,8 +1,7 @@
 """Laws learned where instrument, first states or form are not known; one command a table.
 
-    python benchmarks/open_world.py goodness
     python benchmarks/open_world.py instrument
-    python benchmarks/open_world.py starts
+    python benchmarks/open_world.py alarms
 
 Five seeds, one thread. The small swarm: 300 particles as dense as the published ones, 2 runs of 6
 frames, 1,000 photons in the brightest pixel, states given at the first frames alone.
