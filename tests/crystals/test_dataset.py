@@ -151,6 +151,17 @@ def test_take_keeps_names_crystals_and_spectra_together(labelled):
     assert torch.equal(part.spectra.density[1], collection.spectra.density[PAIRS.index("KF")])
 
 
+@pytest.mark.parametrize(("count", "subsets"), [(1, 1), (2, 2), (3, 3), (9, 3), (24, 3)])
+def test_few_rows_leave_no_subset_empty(labelled, count, subsets):
+    """A training needs something to be validated on."""
+    collection, _ = read_collection(labelled)
+    some = collection.take(collection.names[:count])
+    split = element_balanced_split(some)
+    assert len(split) == subsets
+    assert sorted(n for names in split.values() for n in names) == sorted(some.names)
+    assert max(split, key=lambda part: len(split[part])) == "train"
+
+
 def test_balanced_split_places_each_row_once_and_shares_elements(labelled):
     rows = [labelled_row(p) | {"mp_id": f"{p}-{i}"} for i in range(20) for p in PAIRS]
     collection, _ = read_collection(write_rows(labelled.with_name("many.csv"), rows))

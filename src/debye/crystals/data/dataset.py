@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
@@ -308,6 +309,7 @@ def element_balanced_split(
 
     Elements are taken from the rarest on; the crystals that hold one and are not yet placed are
     shuffled and dealt out so that the element's count in each subset comes nearest to its part.
+    A subset that few rows leave empty gets one of common elements from the largest.
 
     Args:
         collection: What to split.
@@ -318,11 +320,22 @@ def element_balanced_split(
         Names by subset, in the order of the collection.
     """
     part_of = _placed(collection, parts, seed)
+    for at in range(len(parts)):
+        largest = max(set(part_of), key=part_of.count)
+        if parts[at] > 0 and at not in part_of and part_of.count(largest) > 1:
+            part_of[_commonest(collection, part_of, largest)] = at
     return {
         name: [row for row, k in zip(collection.names, part_of, strict=True) if k == at]
         for at, name in enumerate(SUBSETS)
         if at in part_of
     }
+
+
+def _commonest(collection: Collection, part_of: Sequence[int], part: int) -> int:
+    """The row of a part whose rarest element most rows hold."""
+    held = Counter(e for crystal in collection.crystals for e in crystal.elements)
+    rows = [i for i, k in enumerate(part_of) if k == part]
+    return max(rows, key=lambda i: min(held[e] for e in collection.crystals[i].elements))
 
 
 def folds(collection: Collection, count: int, seed: int = 12) -> list[Split]:
