@@ -10,7 +10,6 @@ from debye.speckle.scattering.models import (
     Cloud,
     Lattice,
     RigidCloud,
-    Scan,
     cloud_amplitude,
     lattice_amplitude,
     squared,
@@ -25,6 +24,7 @@ from debye.speckle.scattering.optics import (
     core_shell,
     sphere,
 )
+from debye.speckle.scattering.scan import Scan
 
 DETECTOR = Detector(n=16, dq=0.5, L=2.0, f_mask=0.06)
 

@@ -30,7 +30,7 @@ PATIENCE, PACE = 8.0, 1e7
 """Seconds that a child may take, and bytes a second besides."""
 SHARE = 2**25
 """Bytes for which another child is worth its start."""
-MOST, SMALL, HURRY = 5000, 2**16, 3.0
+MOST, SMALL, HURRY = 5000, 2**16, 1.5
 """Objects that are looked at beforehand, bytes of data that are read, and seconds for it."""
 
 
