@@ -161,12 +161,12 @@ class SiteModes(NamedTuple):
         for crystals, sites, of_size in force_constants.by_size():
             n = len(of_size.mass) // of_size.n_crystals
             q = low_discrepancy(max(1, round(q_points / n)), start)
-            weight = torch.ones(len(q))
+            counted, volume = torch.ones(len(q)), 1.0
             if rays_for(n, q_points):
-                weight = ((q - q.round()).abs().amax(-1) > CENTRE / 2).float()
-                weight = weight * (1 - CENTRE**3) / weight.sum().clamp(min=1)
+                counted = ((q - q.round()).abs().amax(-1) > CENTRE / 2).float()
+                volume -= CENTRE**3
             found = _solved(of_size, q.expand(len(crystals), -1, -1))
-            yield cls(crystals, sites, *found, weight / (1 if weight.sum() < 1 else len(q)))
+            yield cls(crystals, sites, *found, volume * counted / counted.sum().clamp(min=1))
 
     @classmethod
     def central(cls, force_constants: ForceConstants, q_points: int) -> list[SiteModes | None]:
