@@ -36,7 +36,7 @@ from debye.crystals.lattice.calculate import from_calculator
 from debye.crystals.lattice.dos import by_element, smoothed
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.predict.prediction import Prediction
-from debye.crystals.predict.record import EXPECTED_ERROR, bounds_of, numbers
+from debye.crystals.predict.record import EXPECTED_ERROR, UNSTABLE, bounds_of, numbers
 from debye.crystals.screening import store
 from debye.crystals.screening.worker import Job, Shard, source_of
 from debye.crystals.structure.crystal import Crystal
@@ -360,6 +360,7 @@ def _columns(
         "elements_unseen": [],
         EXPECTED_ERROR: None,
         "expected_error_rank": None,
+        UNSTABLE: None,
     }
     if job.partial != "none":
         parts = by_element(cell, sites) if job.partial == "element" else None
