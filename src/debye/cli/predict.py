@@ -78,6 +78,7 @@ def dos(
     kept: list[Prediction] = []
     with files_out:
         for prediction in predictions:
+            drawn = prediction if axis == (None, None) else prediction.on_axis(*axis)
             made = partial_of(
                 record,
                 prediction,
@@ -85,10 +86,9 @@ def dos(
                 partial=partial.value,
                 temperature=temperature,
                 level=level,
-                axis=axis,
+                shown=drawn,
             )
             printer.add(partial_of(table_row, prediction, temperature, unit.value, shown), made)
-            drawn = prediction if axis == (None, None) else prediction.on_axis(*axis)
             files_out.add(
                 drawn.crystal,
                 partial_of(_write_spectrum, drawn, partial.value, unit.value, level),

@@ -107,7 +107,7 @@ def record(
     partial: str = "none",
     temperature: float = 300.0,
     level: float = LEVEL,
-    axis: tuple[float | None, float | None] = (None, None),
+    shown: Prediction | None = None,
 ) -> dict[str, Any]:
     """A prediction as numbers and text for JSON, units in the names of the keys.
 
@@ -117,13 +117,13 @@ def record(
         partial: ``element`` or ``site`` adds ``partial_dos``, whose rows add up to ``dos``.
         temperature: Of the heat capacity and the entropy, K.
         level: Of the intervals, which a calibrated model gives.
-        axis: Spacing and end of the spectrum, see `Prediction.on_axis`; the quantities are of the
-            whole one.
+        shown: The same on another axis, `Prediction.on_axis`, whose spectrum is told; the
+            quantities are of the whole one.
 
     Raises:
-        InputError: A bad temperature, axis or unit, or a level that is not tabulated.
+        InputError: A bad temperature, an unknown unit, or a level that is not tabulated.
     """
-    shown = prediction if axis == (None, None) else prediction.on_axis(*axis)
+    shown = shown or prediction
     frequency, density = shown.total.in_unit(unit)
     found = {
         "schema": SCHEMA,
