@@ -4,8 +4,9 @@
     python tests/fuzz/run.py --only cif --from 4711 --count 1     # one input again, by its number
 
 An input is made of a seed of `seeds.py` and its number alone, so that a failure can be had again.
-A process of its own reads them; it may neither die nor take longer than `SECONDS` or more than
-`BYTES` for one. What is no `DebyeError` is a failure, and so is a result that holds NaN.
+A process of its own reads them; it may neither die nor take more than `SECONDS` of a processor,
+its children's among them, nor more than `BYTES` for one. What is no `DebyeError` is a failure, and
+so is a result that holds NaN.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import os
 import random
 import re
 import shutil
@@ -32,12 +34,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
+import psutil
 import seeds
 
 from debye.errors import DebyeError
 
 SECONDS, BYTES = 10.0, 2 * 2**30
-"""Bounds of one input."""
+"""Bounds of one input, of processor time and memory; a busy machine makes nothing hang."""
+ASLEEP = 20 * SECONDS
+"""Seconds by the clock after which what does nothing hangs too."""
 BATCH = 400
 """Inputs of one process."""
 WORDS = (
@@ -441,7 +446,7 @@ def work(name: str, numbers: range, at: Any, results: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in numbers:
             with at.get_lock():
-                at[0], at[1], at[2] = number, time.monotonic(), read
+                at[:] = number, time.monotonic(), sum(os.times()[:4]), read
             path = made(name, number, Path(folder))
             try:
                 TARGETS[name].read(path)
@@ -452,7 +457,7 @@ def work(name: str, numbers: range, at: Any, results: Any) -> None:
             except Exception:
                 results.put((number, traceback.format_exc()))
     with at.get_lock():
-        at[0], at[2] = -1, read
+        at[0], at[3] = -1, read
     results.put(None)
 
 
@@ -460,14 +465,17 @@ def batch(name: str, numbers: range, log: Log) -> None:
     """Have a process read some inputs; where it dies or hangs, another goes on behind."""
     context = multiprocessing.get_context("fork")
     while numbers:
-        at, results = context.Array("d", [numbers.start, time.monotonic(), 0]), context.Queue()
+        at, results = context.Array("d", [numbers.start, time.monotonic(), 0, 0]), context.Queue()
         process = context.Process(target=work, args=(name, numbers, at, results), daemon=True)
         process.start()
         why, ended = "", False
         while not ended:
             ended = bool(wait([process.sentinel], timeout=0.5))
-            number, since, read = int(at[0]), at[1], int(at[2])
-            late, large = time.monotonic() - since > SECONDS, resident(process.pid) > BYTES
+            with at.get_lock():
+                number, since, before, read = int(at[0]), at[1], at[2], int(at[3])
+                asleep = time.monotonic() - since > ASLEEP
+                late = asleep or busy(process.pid) - before > SECONDS
+            large = resident(process.pid) > BYTES
             if not ended and number >= 0 and (late or large):
                 why = "hang" if late else "memory"
                 process.kill()
@@ -490,6 +498,15 @@ def resident(pid: int | None) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
     except (OSError, IndexError):
         return 0
+
+
+def busy(pid: int | None) -> float:
+    """Seconds of a processor that a process and all its descendants have used."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:4]) for one in family)
+    return 0.0
 
 
 def fuzz(names: list[str], *, count: int | None, minutes: float, start: int = 0) -> Log:

@@ -29,6 +29,11 @@ def test_damaged_files_are_read_or_refused():
     assert 0.1 < log.read.total() / log.inputs.total() < 0.9, "too much damage, or too little"
 
 
+def test_a_string_of_gigabytes_is_refused_at_once(tmp_path):
+    with pytest.raises(DebyeError, match="more memory than there can be to read /entry/title"):
+        run.TARGETS["frames"].read(run.made("frames", 207, tmp_path))
+
+
 def test_an_input_is_had_again_by_its_number(tmp_path):
     one, other = (run.made("cif", 17, tmp_path).read_bytes() for _ in range(2))
     assert one == other != run.made("cif", 18, tmp_path).read_bytes()

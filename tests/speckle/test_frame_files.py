@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from debye.cli.command import app
 from debye.errors import InputError
 from debye.speckle import correlate, load_frames, read_stack
-from debye.speckle.data import guarded
+from debye.speckle.data import children, guarded
 from debye.speckle.data.hdf5 import array, open_hdf5
 from debye.speckle.data.stack import Stack
 
@@ -384,3 +384,30 @@ def test_a_file_that_ends_whoever_reads_it_is_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(guarded, "FORK", False)
     assert len(load_frames(path).times) == COUNT
+
+
+def spin():
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("work", "code"), [(lambda: bytearray(2**28), 1), (spin, -signal.SIGKILL), (int, 0)]
+)
+def test_a_child_has_bounds_of_memory_and_of_time(work, code):
+    if not guarded.FORK:
+        pytest.skip("nothing is forked here")
+    child = children.start(work, children.Limits(seconds=1, room=2**26))
+    assert children.wait(child, 60)[0] == code
+    children.end(child)
+
+
+def test_a_file_that_claims_all_memory_is_refused(tmp_path, monkeypatch):
+    def look(thing):
+        raise OSError("Can't synchronously read data (memory allocation failed for chunk)")
+
+    monkeypatch.setattr(guarded, "_data", look)
+    if not guarded.FORK:
+        pytest.skip("nothing is forked here")
+    with pytest.raises(InputError, match=r"f.h5\n.*more memory than there can be to read /"):
+        correlate(write(tmp_path / "f.h5"))

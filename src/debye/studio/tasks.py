@@ -127,7 +127,7 @@ class Bench:
 
     def about(self, progress: Progress, stacks: Sequence[str]) -> dict[str, Any]:
         """The model, what it has seen, how elements look, and which stacks hold states too."""
-        return describe.about(self.predictor) | {"with_states": [is_own(path) for path in stacks]}
+        return describe.about(self.predictor) | {"with_states": [_is_own(path) for path in stacks]}
 
     def predict(self, progress: Progress, item: Item) -> dict[str, Any]:
         """Each structure of an item with all that is shown of it at once."""
@@ -265,3 +265,11 @@ def _listed(found: Any) -> list[Prediction | FailedInput]:  # noqa: ANN401 - one
         why, fix = "nothing in it is a structure", "give a CIF, POSCAR or extxyz"
         raise InputError("there is no structure in this file", why=why, fix=fix)
     return several[:MOST_STRUCTURES]
+
+
+def _is_own(path: str) -> bool:
+    """Whether a stack is debye's own; whoever opens a damaged one will be told."""
+    try:
+        return is_own(path)
+    except InputError:
+        return False

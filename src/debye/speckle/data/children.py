@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 FORK = hasattr(os, "fork") and sys.platform != "darwin"
@@ -23,19 +24,31 @@ class Child(NamedTuple):
     ear: int
 
 
-def start(work: Callable[[], object]) -> Child:
-    """Do some work in a child, which has all that this process has."""
+class Limits(NamedTuple):
+    """Seconds of a processor, and bytes beyond those of its parent, that a child may use."""
+
+    seconds: int
+    room: int
+
+
+def start(work: Callable[[], object], limits: Limits | None = None) -> Child:
+    """Do some work in a child, which has all that this process has.
+
+    Args:
+        work: What to do.
+        limits: What it may use, however busy the machine is; anything if None.
+    """
     ear, mouth = os.pipe()
     with warnings.catch_warnings():  # the child needs no lock that other threads may hold
         warnings.simplefilter("ignore", DeprecationWarning)
         number = os.fork()
     if number == 0:
-        _do(work, mouth)
+        _do(work, mouth, limits)
     os.close(mouth)
     return Child(number, ear)
 
 
-def _do(work: Callable[[], object], mouth: int) -> NoReturn:
+def _do(work: Callable[[], object], mouth: int, limits: Limits | None) -> NoReturn:
     """What the child does; it never comes back."""
     import faulthandler
 
@@ -45,12 +58,23 @@ def _do(work: Callable[[], object], mouth: int) -> NoReturn:
         faulthandler.disable()  # its death is told by who started it
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        if limits is not None:
+            _limit(limits)
         work()
         code = 0
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         os.write(mouth, str(error).split("\n")[0][:500].encode())
     finally:
         os._exit(code)
+
+
+def _limit(limits: Limits) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.seconds, limits.seconds))
+    with suppress(OSError, ValueError):  # there is no /proc, or its own limit is lower
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + limits.room, used + limits.room))
 
 
 def _die_with_parent() -> None:
@@ -93,6 +117,6 @@ def signal_name(code: int) -> str:
         >>> signal_name(-11)
         'SIGSEGV'
     """
-    if code == -9:  # which Windows does not name
+    if code in (-9, -24):  # killed for its time; Windows names neither SIGKILL nor SIGXCPU
         return "no end in sight"
     return signal.Signals(-code).name if code < 0 else f"code {code:#x}"

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from debye.errors import InputError
-from debye.speckle.data.children import FORK, end, signal_name, start, wait
+from debye.speckle.data.children import FORK, Limits, end, signal_name, start, wait
 
 PATIENCE, PACE = 8.0, 1e7
 """Seconds that a child may take, and bytes a second besides."""
@@ -32,6 +32,9 @@ SHARE = 2**25
 """Bytes for which another child is worth its start."""
 MOST, SMALL, HURRY = 5000, 2**16, 1.5
 """Objects that are looked at beforehand, bytes of data that are read, and seconds for it."""
+MEMORY = "it would take more memory than there can be to read"
+BOUNDS = Limits(seconds=2, room=2**30)
+"""What it may cost to look at them: beyond it, what a file says of itself is taken for damage."""
 
 
 def check(path: Path) -> None:
@@ -41,18 +44,22 @@ def check(path: Path) -> None:
         InputError: The file ends a process, or keeps it busy for ever.
     """
     if FORK:
-        child = start(lambda: walk(path))
+        child = start(lambda: walk(path), BOUNDS)
         try:
-            code = wait(child, PATIENCE)[0]
+            code, said = wait(child, PATIENCE)
         finally:
             end(child)
     else:
-        code = _interpreter(str(path), patience=PATIENCE).returncode
+        code, said = _interpreter(str(path), patience=PATIENCE).returncode, ""
     if code < 0 or code > 255:  # a signal, or what Windows makes of one
         raise InputError(
             f"cannot read {path}",
             why=f"it is damaged: reading it ended a process with {signal_name(code)}",
             fix="copy the file again",
+        )
+    if said.startswith(MEMORY):
+        raise InputError(
+            f"cannot read {path}", why=f"it is damaged: {said}", fix="copy the file again"
         )
 
 
@@ -101,7 +108,12 @@ def _look(thing: h5py.HLObject) -> list[str]:
     for look in (_attributes, _links, _data):
         try:
             files += look(thing)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        except OSError as error:
+            if "memory allocation failed" in str(
+                error
+            ):  # it is not for what is read: that is small
+                raise MemoryError(f"{MEMORY} {thing.name}") from error
+        except (RuntimeError, KeyError, ValueError, TypeError):
             continue
     return files
 
