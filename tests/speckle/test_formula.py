@@ -4,8 +4,11 @@ import json
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from debye.cli.command import app
 from debye.errors import InputError
+from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.known import LotkaVolterra
 from debye.speckle.dynamics.learnable import Flow
 from debye.speckle.dynamics.named import POSITIONS, Named, NamedSum
@@ -21,6 +24,11 @@ from debye.speckle.fitting.smoothness import Smoother
 from debye.speckle.scattering.models import RigidCloud
 from debye.speckle.scattering.optics import Detector, GaussianProbe
 from debye.speckle.serialize import build, describe
+
+
+def debye(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
 
 SEEN = RigidCloud(Detector(16, 0.5, 2.0), GaussianProbe(0.25, 2.0), R=0.07)
 
@@ -71,6 +79,42 @@ def test_predator_and_prey_are_named():
     told = json.loads(json.dumps(found.as_json()))
     assert told["named"] is True
     assert told["candidates"][0]["odds"] > 0.9
+
+
+def test_the_verb_names_a_term_from_its_file(tmp_path):
+    law = tmp_path / "law.safetensors"
+    flow_seen(LotkaVolterra(L=2.0)).save(law)
+    done = debye("formula", law, "--alone", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["named"]
+    done = debye("formula", law, "--alone", "--latex")
+    assert done.stdout.startswith(r"v_x = (")
+    done = debye("formula", law, "--alone", "--function", "x", "--function", "sin ky")
+    assert done.exit_code == 3
+    assert "no sum of these functions is the law" in done.stderr
+    done = debye("formula", law)
+    assert done.exit_code == 2
+    assert "are not beside it" in done.stderr
+
+
+def test_frames_tell_apart_what_the_fitted_term_cannot():
+    generator = torch.Generator().manual_seed(0)
+    cloud = 0.6 * torch.rand(3, 20, 2, generator=generator) - 0.3
+    starts = 0.6 * torch.rand(3, 2, generator=generator).double() - 0.3
+    wave = lambda x: torch.stack([x[..., 1], -torch.sin(6 * x[..., 0])], -1)  # noqa: E731
+    solver, times = Solver("rk4", step=0.125), 0.5 * torch.arange(5).double()
+    seen = {"solver": solver, "specimen": cloud, "photons": 1000}
+    frames = simulate(Drift(wave), SEEN, starts, times, **seen)
+    flow = SplineFlow()
+    fitted = fitted_to(Drift(flow), flow, wave, points(0.3, 30), 0.02)
+    fitted.solver, fitted.gain = solver, frames.gain
+    found = find_formula(fitted, frames, ["y", "x³", "sin kx", "tanh kx"])
+    alone = find_formula(fitted, library=["y", "x³", "sin kx", "tanh kx"])
+    assert functions(alone.best) == [{"y"}, {"tanh kx"}]
+    assert functions(found.best) == [{"y"}, {"sin kx"}]
+    assert found.best.term.shapes.item() == pytest.approx(6, abs=0.1)
+    assert found.named
+    assert found.refitted
 
 
 def test_a_wave_is_named_with_its_wave_number():

@@ -423,3 +423,15 @@ From = Annotated[
         help="Frames whose first states to start from; those it was fitted to if none.",
     ),
 ]
+Functions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--function",
+        help='A function that may stand in it, such as "x y" or "sin kx"; may be repeated.',
+        show_default="all of the library",
+    ),
+]
+Alone = Annotated[
+    bool, typer.Option("--alone", help="Use what was fitted alone, without any frames.")
+]
+Latex = Annotated[bool, typer.Option("--latex", help="Print the formulas for LaTeX.")]

@@ -1,4 +1,4 @@
-"""Verbs of motion: simulate, learn, extrapolate, study, xpcs."""
+"""Verbs of motion: simulate, learn, extrapolate, formula, study."""
 
 from __future__ import annotations
 
@@ -216,6 +216,41 @@ def extrapolate(
     if found.stopped:
         warn(found.stopped)
     return FAILED if found.stopped else DONE
+
+
+def formula(
+    fitted: opt.Fitted,
+    source: opt.From = None,
+    functions: opt.Functions = None,
+    alone: opt.Alone = False,
+    latex: opt.Latex = False,
+    imports: opt.Imports = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Put the fitted term of a system into words: sums of named functions, with their odds.
+
+    The term is a spline, as `debye learn` fits to frames that no study names.
+    Formulas are fitted to the frames too, those that the system was fitted to
+    unless --from names others or --alone says none. Where several formulas do
+    as well, or none does, none is named, and the exit code is 3.
+    """
+    from debye.speckle.data.nexus import load_frames
+    from debye.speckle.fitting.extrapolate import frames_of
+    from debye.speckle.fitting.fitted import load
+    from debye.speckle.fitting.formula import find_formula
+
+    if alone and source:
+        raise InputError(
+            "cannot use frames and none", why="--from names some", fix="leave out --alone or --from"
+        )
+    law = load(fitted, imports=imports)
+    data = None if alone else load_frames(source or frames_of(law))
+    found = find_formula(law, data, functions)
+    rows = [c.latex for c in found.candidates] if latex else found.lines()
+    show(to_json(found.as_json()) if as_json else "\n".join(rows))
+    if not found.named:
+        warn(found.verdict)
+    return DONE if found.named else SOME_FAILED
 
 
 class _InterruptedError(Exception):

@@ -100,7 +100,7 @@ def extrapolate(
         InputError: There are no frames, they hold no states, or the time is not beyond them.
         ComputationError: The integration stops before the second frame.
     """
-    source = _frames_of(expect(fitted, FittedSystem, "fitted")) if frames is None else frames
+    source = frames_of(expect(fitted, FittedSystem, "fitted")) if frames is None else frames
     known = (source if isinstance(source, Frames) else load_frames(source)).runs(runs)
     start, times = known.known_states()[:, 0], _times_to(until, known)
     trajectory = fitted.follow(start, times)
@@ -178,8 +178,12 @@ def _file(frames: Path) -> Path:
     return Path(split_name(str(frames))[0])
 
 
-def _frames_of(fitted: FittedSystem) -> Path:
-    """The frames a system was fitted to, if they still lie beside its file or here."""
+def frames_of(fitted: FittedSystem) -> Path:
+    """The file of frames a system was fitted to, if it still lies beside the system's or here.
+
+    Raises:
+        InputError: It does not.
+    """
     name = str(fitted.card.get("frames") or "")
     folders = [Path()] if fitted.path is None else [fitted.path.parent, Path()]
     found = [folder / name for folder in folders if name and _file(folder / name).exists()]

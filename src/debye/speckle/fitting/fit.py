@@ -22,7 +22,7 @@ from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import System
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, set_vector, to_vector
-from debye.speckle.fitting.instrument import Instrument
+from debye.speckle.fitting.instrument import Instrument, mean_count
 from debye.speckle.fitting.plan import Plan, Stage, low_q
 from debye.speckle.fitting.prior import Prior, joined, ridge
 from debye.speckle.fitting.residuals import Outcome, examine_counts, examine_prediction
@@ -132,7 +132,7 @@ class Fitting:
         instrument = self.experiment.instrument
         if instrument is None or not instrument.free:
             return law
-        return joined([law, instrument.prior(self._mean_count())])
+        return joined([law, instrument.prior(mean_count(self.data.data, self.mask))])
 
     def _smoother(self) -> Smoother | None:
         """What chooses the priors of smooth terms, where there are any and nobody has."""
@@ -140,17 +140,19 @@ class Fitting:
         found = Smoother(self.experiment, self._base(), exact=not self.data.photons)
         return found if wanted and found.blocks else None
 
-    def _mean_count(self) -> float:
-        """Of an open pixel; the unit of backgrounds, and never so small that they are nailed."""
-        return max(float(self.data.data[..., self.mask].mean()), 1e-3)
-
     def _settle(self) -> None:
         """Fit the instrument to the first frames, whose states are known, before any law."""
         instrument = self.experiment.instrument
         if instrument is None or not instrument.free:
             return
         windows = [w for w in self.plan.stages[-1].windows(self.data) if w.first]
-        settle(self.experiment, windows, self.mask, self.likelihood, self._mean_count())
+        settle(
+            self.experiment,
+            windows,
+            self.mask,
+            self.likelihood,
+            mean_count(self.data.data, self.mask),
+        )
 
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         fit: GaussNewton[Window] = GaussNewton(

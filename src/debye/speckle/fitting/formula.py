@@ -7,7 +7,7 @@ sparse` searches sums of few functions for each component; together they are the
     ln Z = ln L(θ) + ln p(θ) + ½ ln |2π Σ_θ|,   p(a) = N(0, S²), p(k) ∝ 1/k
 
 at their most probable amplitudes a and shapes k. Given the frames, ln L is that of the counts, to
-which every formula is fitted: that is far sharper.
+which formulas are fitted, and from the best of which the search goes on: that is far sharper.
 
 Reference: Brunton, Proctor & Kutz, PNAS 113, 3932 (2016), on sparse laws; MacKay, Neural Comput. 4,
 415 (1992), on their evidence.
@@ -26,29 +26,29 @@ from debye.core.records import SCHEMA
 from debye.errors import ComputationError
 from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.named import Named, NamedSum
-from debye.speckle.dynamics.systems import System
-from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.fitted import FittedSystem
-from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector
 from debye.speckle.fitting.naming import (
     Flexible,
-    Trial,
     Weighed,
     flexible,
+    key,
     library_of,
     polished,
+    shorter,
     shortest,
     sums_of,
     trials_of,
 )
 from debye.speckle.fitting.plan import Stage
-from debye.speckle.scattering.noise import likelihood
-from debye.speckle.values import arguments, expect
+from debye.speckle.fitting.refit import Refit
+from debye.speckle.values import expect
 
 CERTAIN = 0.9
 """Probability from which on a formula is the law's."""
 FINALISTS = 10
-"""Formulas that are fitted to frames, at most."""
+"""Formulas that are fitted to frames at a time, at most."""
+LOOKS = 4
+"""How often the frames are looked at anew from the best formula so far, at most."""
 WITHIN = 30.0
 """How much less ln Z a finalist may have than the best, by the fitted term alone."""
 
@@ -191,17 +191,48 @@ def find_formula(
     """
     term = flexible(expect(fitted, FittedSystem, "fitted"))
     functions = library_of(term.term, library)
-    found = []
-    for trial in trials_of(term, sums_of(term, functions), len(functions)):
-        found.append(polished(term, trial))
-    found.sort(key=lambda w: -w.log_marginal)
-    top = term.gaussian.log_likelihood(term.mean)
-    if frames is not None:
+    found = _searched(term, functions)
+    if frames is None:
+        return Formulas(_candidates(found, term.gaussian.log_likelihood(term.mean), term))
+    refit = Refit(fitted, expect(frames, Frames, "frames"), windows)
+    found = _on_frames(refit, term, found, functions)
+    return Formulas(_candidates(shortest(found), refit.top(), term), refitted=True)
+
+
+def _searched(term: Flexible, functions: Sequence[Named]) -> list[Weighed]:
+    """The formulas that are like a fitted term, the most probable first."""
+    sums = sums_of(term, functions)
+    found = [polished(term, trial) for trial in trials_of(term, sums, len(functions))]
+    return sorted(shortest(found), key=lambda w: -w.log_marginal)
+
+
+def _on_frames(
+    refit: Refit, term: Flexible, found: Sequence[Weighed], functions: Sequence[Named]
+) -> list[Weighed]:
+    """Formulas fitted to frames, from the best of which the frames have no better one to tell.
+
+    Raises:
+        ComputationError: No formula can be integrated through them.
+    """
+    fitted = dict[str, Weighed]()
+    for _ in range(LOOKS):
         least = found[0].log_marginal - WITHIN
-        found, top = _refitted(
-            fitted, frames, [w.trial for w in found[:FINALISTS] if w.log_marginal >= least], windows
-        )
-    return Formulas(_candidates(shortest(found), top, term), frames is not None)
+        for w in found[:FINALISTS]:
+            trial = w.trial if w.log_marginal >= least else None
+            while trial and key(trial) not in fitted and (one := refit.weighed(trial)):
+                fitted[one.key] = one
+                trial = shorter(term, one, len(functions))
+        if not fitted:
+            raise ComputationError(
+                "no formula fits these frames",
+                why="each of them blows up within a window",
+                fix="give the frames that the system was fitted to, or shorter windows",
+            )
+        best = max(fitted.values(), key=lambda w: w.log_marginal)
+        found = _searched(refit.seen_from(term, best.trial), functions)
+        if found[0].key in fitted:
+            break
+    return list(fitted.values())
 
 
 def _candidates(found: Sequence[Weighed], top: float, term: Flexible) -> tuple[Candidate, ...]:
@@ -218,47 +249,3 @@ def _candidates(found: Sequence[Weighed], top: float, term: Flexible) -> tuple[C
             Candidate(w.trial.term, errors, float(values[k]), misfit, term.seen, float(odds[k]))
         )
     return tuple(made)
-
-
-def _refitted(
-    fitted: FittedSystem, frames: Frames, trials: Sequence[Trial], windows: Stage | None
-) -> tuple[list[Weighed], float]:
-    """The formulas fitted to frames, and ln L of the flexible term there.
-
-    Raises:
-        ComputationError: No formula can be integrated through them.
-    """
-    count = min(frames.count, 24)
-    pieces = (windows or Stage(count, len(frames.data))).windows(frames)
-    name = likelihood("poisson" if frames.photons else "exact")
-
-    def fit_of(system: System) -> GaussNewton[Any]:
-        experiment = Experiment(
-            system, fitted.scattering, fitted.solver, fitted.gain, fitted.instrument
-        )
-        for part in (experiment.instrument, experiment.scattering):
-            if part is not None:
-                part.requires_grad_(False)
-        return GaussNewton(experiment, experiment.compared, frames.mask, name)
-
-    whole = fit_of(fitted.system)
-    pixels = whole.pixels(pieces)
-    top = -whole.loss(to_vector(fitted.system), pieces) * pixels
-    found = []
-    for trial in trials:
-        given = arguments(fitted.system) | {fitted.system.term_name: trial.term}
-        fit = fit_of(type(fitted.system)(**given))
-        fit.known = trial.prior
-        try:
-            steps = list(fit.run(pieces, 8, rtol=1e-7))
-        except ComputationError:
-            continue  # it blows up in the frames, so it is not the law
-        cost = trial.prior.cost(to_vector(trial.term))
-        found.append(Weighed(trial, cost - steps[-1].loss * pixels, fit.curvature))
-    if not found:
-        raise ComputationError(
-            "no formula fits these frames",
-            why="each of them blows up within a window",
-            fix="give the frames that the system was fitted to, or shorter windows",
-        )
-    return found, top

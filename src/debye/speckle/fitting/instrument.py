@@ -164,6 +164,20 @@ class Instrument(OneLine, nn.Module):
         return {"free": list(self.free), "values": self.values}
 
 
+def mean_count(counts: Tensor, mask: Tensor) -> float:
+    """Of an open pixel; the unit of backgrounds, and never so small that they are nailed.
+
+    Args:
+        counts: (…, qy, qx).
+        mask: (qy, qx) open pixels.
+
+    Example:
+        >>> mean_count(torch.tensor([[2.0, 8.0]]), torch.tensor([[True, False]]))
+        2.0
+    """
+    return max(float(counts[..., mask].mean()), 1e-3)
+
+
 def mask_of(scattering: nn.Module) -> Tensor:
     """The open pixels of a scattering model; of somebody's own without a mask, all."""
     mask = getattr(scattering, "mask", None)

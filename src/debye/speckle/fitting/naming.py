@@ -38,7 +38,8 @@ from debye.speckle.fitting.sparse import (
 )
 
 KEPT = 4
-"""Sums of each component that are combined with those of the others."""
+"""Sums of each component that are combined with those of the others, and the best of each length:
+a short one that is true seems worse than many long ones of the same shape."""
 TRIED = 3
 """Sums of each length whose shapes are made the best before they are compared."""
 GAIN = 3.0
@@ -70,6 +71,8 @@ class Flexible(NamedTuple):
         points: (N, D), or (N,) distances, at which functions are compared with it.
         components: Its components.
         length: Its size.
+        root: (P, P) L.
+        at: (P,) which of the term's coefficients c are, in their order.
     """
 
     term: Smooth
@@ -78,6 +81,8 @@ class Flexible(NamedTuple):
     points: Tensor
     components: list[Component]
     length: float
+    root: Tensor
+    at: Tensor
 
     @property
     def seen(self) -> float:
@@ -114,7 +119,8 @@ def flexible(fitted: FittedSystem) -> Flexible:
         root, fitted.covariance[every[:, None], every], upper=False
     )
     white = torch.linalg.solve_triangular(root, half.mT, upper=False)
-    c = to_vector(term)[torch.cat([b.part for b in blocks])]
+    at = torch.cat([b.part for b in blocks])
+    c = to_vector(term)[at]
     z = torch.linalg.solve_triangular(root, c[:, None], upper=False)[:, 0]
     values, vectors = torch.linalg.eigh(0.5 * (white + white.mT))
     told = (1 / values.clamp(min=1e-12) - 1).clamp(min=0)
@@ -122,9 +128,8 @@ def flexible(fitted: FittedSystem) -> Flexible:
     H = (vectors * told) @ vectors.mT
     b = vectors @ (torch.where(told > 0, 1 + told, 0.0) * (vectors.mT @ z))
     points, length = points_of(term)
-    return Flexible(
-        term, Gaussian(H, b), z, points, components_of(term, blocks, roots, points), length
-    )
+    components = components_of(term, blocks, roots, points)
+    return Flexible(term, Gaussian(H, b), z, points, components, length, root, at)
 
 
 def points_of(term: Smooth) -> tuple[Tensor, float]:
@@ -195,8 +200,14 @@ def sums_of(flexible: Flexible, library: Sequence[Named]) -> list[list[Found]]:
         ]
         kept = {id(w) for w in shortest([w for _, w in tried])}
         best = sorted((t for t in tried if id(t[1]) in kept), key=lambda t: -t[1].log_marginal)
-        found.append([renewed(s, w) for s, w in best[:KEPT]])
+        found.append([renewed(s, w) for s, w in chosen_of(best)])
     return found
+
+
+def chosen_of(best: Sequence[tuple[Found, Weighed]]) -> list[tuple[Found, Weighed]]:
+    """The first of each length, and as many others as are kept."""
+    first = {len(s.functions): k for k, (s, _) in reversed(list(enumerate(best)))}
+    return [best[k] for k in sorted({*first.values(), *range(min(KEPT, len(best)))})]
 
 
 def renewed(found: Found, weighed: Weighed) -> Found:
@@ -256,9 +267,49 @@ class Weighed(NamedTuple):
     curvature: Tensor
 
     @property
+    def key(self) -> str:
+        """Which functions it holds."""
+        return key(self.trial)
+
+    @property
     def log_marginal(self) -> float:
         """Ln Z in Laplace's approximation."""
         return log_marginal(self.trial, self.log_likelihood, self.curvature)
+
+
+def key(trial: Trial) -> str:
+    """Which functions a formula holds, in whatever order."""
+    return "; ".join(" + ".join(sorted(map(repr, one))) for one in trial.term.functions)
+
+
+def less(flexible: Flexible, trial: Trial, leave: int, functions: int) -> Trial:
+    """A formula without one of its functions, its other numbers as they stand."""
+    amplitudes = trial.term.amplitudes.tolist()
+    shapes, scales = iter(trial.term.shapes.tolist()), (trial.widths / WIDTH).tolist()
+    numbers, chosen = iter(range(len(amplitudes))), list[Found]()
+    for one in trial.term.functions:
+        held = [(f, next(numbers), [next(shapes)] if f.shape else []) for f in one]
+        held = [h for h in held if h[1] != leave]
+        chosen.append(
+            Found(
+                tuple(f for f, _, _ in held),
+                tuple(k for _, _, shape in held for k in shape),
+                tuple(amplitudes[n] for _, n, _ in held),
+                tuple(scales[n] for _, n, _ in held),
+                0.0,
+            )
+        )
+    return trial_of(flexible, chosen, functions)
+
+
+def shorter(flexible: Flexible, found: Weighed, functions: int) -> Trial | None:
+    """A formula without the function that is missed least; None where each is worth its number."""
+    amplitudes = found.trial.term.amplitudes.detach()
+    variance = torch.linalg.pinv(found.curvature, hermitian=True).diagonal()
+    worth = 0.5 * amplitudes.square() / variance[: len(amplitudes)].clamp(min=1e-300)
+    if len(worth) < 2 or float(worth.min()) > GAIN:
+        return None
+    return less(flexible, found.trial, int(worth.argmin()), functions)
 
 
 def shortest(found: Sequence[Weighed]) -> list[Weighed]:
@@ -297,10 +348,10 @@ def polished(flexible: Flexible, trial: Trial, steps: int = 6) -> Weighed:
         A, g = H + prior.precision, g + prior.slope(vector)
         step = damped_step(H, prior.precision, g, 1e-9, prior.held(vector, -g))
         tried = [prior.within(vector + 0.5**n * step) for n in range(6)]
-        shorter = next((v for v in tried if cost(v) < best), None)
-        if shorter is None:
+        lower = next((v for v in tried if cost(v) < best), None)
+        if lower is None:
             break
-        vector, best = shorter, cost(shorter)
+        vector, best = lower, cost(lower)
     set_vector(trial.term, vector)
     return Weighed(trial, gaussian.log_likelihood(coefficients(vector)), A)
 
