@@ -211,6 +211,13 @@ InstrumentToo = Annotated[
         show_default="of measured frames",
     ),
 ]
+StartError = Annotated[
+    float | None,
+    typer.Option(
+        help="Fit first states too, whose numbers may be off by this, one standard deviation.",
+        show_default="0: they are exact",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="No notes or progress; warnings and errors remain.")
 ]

@@ -72,6 +72,7 @@ def learn(
     method: opt.MethodName = opt.Method.GAUSS_NEWTON,
     likelihood: opt.Likelihood = None,
     instrument: opt.InstrumentToo = None,
+    start_error: opt.StartError = None,
     quick: opt.Quick = False,
     config: opt.Config = None,
     resume: opt.Resume = False,
@@ -115,8 +116,9 @@ def learn(
     case = as_study(find(system.value if system else str(data.about.get("study", ""))))
     if data.scattering is None:
         tell(f"the file names no geometry: taking that of the {case.name} study")
-    flags = {"method": method.value, "likelihood": likelihood}
-    changes = (read_toml(config) if config else {}) | {k: v for k, v in flags.items() if v}
+    flags = {"method": method.value, "likelihood": likelihood, "start_error": start_error}
+    given = {k: v for k, v in flags.items() if v is not None}
+    changes = (read_toml(config) if config else {}) | given
     plan = (case.quick if quick else case.plan).changed(changes)
     going_on = resume or (output.exists() and not overwrite)
     fitting = case.fitting(data.to(where), plan, guess=not going_on, instrument=instrument)

@@ -38,9 +38,9 @@ class Window(OneLine, ByValue):
     first: bool = True  # whether the frame at the first time is the one recorded there
 
     @property
-    def name(self) -> str:
-        """Which window it is."""
-        return f"frame {self.frame} run {self.run}"
+    def names(self) -> list[str]:
+        """Of each run, where its stretch begins."""
+        return [f"frame {self.frame} run {self.run + k}" for k in range(len(self.start))]
 
 
 class Recorded(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.func import jvp
 
 from debye.core.neighbors import half_pairs
 
@@ -67,6 +68,71 @@ class PairList:
         if self.box is not None:
             d = d - self.box * (d / self.box).round()
         return not float(d.square().sum(-1).max()) < (0.5 * MARGIN * self.cutoff) ** 2
+
+
+class PairField:
+    """Right-hand side of particles that move each other in pairs, which knows its own Jacobian.
+
+    dr_i/dt = Σ_j F(r_j − r_i) + G(r_i)
+
+    Args:
+        near: The pairs.
+        force: F on the first of each pair, the second feels the opposite: the (P, D) vectors from
+            the first to the second, which they are (P,) (P,), and how many a cloud has, to (P, D).
+        outside: G: (B, N, D) positions to velocities; nothing if None.
+
+    Example:
+        >>> spring = PairField(PairList(cutoff=1.0), lambda d, i, j, count: d)
+        >>> spring.jacobian(0.0, torch.tensor([[[0.0, 0.0], [0.9, 0.0]]]))[0, 0]
+        tensor([-1.,  0.,  1.,  0.])
+    """
+
+    def __init__(
+        self,
+        near: PairList,
+        force: Callable[[Tensor, Tensor, Tensor, int], Tensor],
+        outside: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.near, self.force, self.outside = near, force, outside
+
+    def __call__(self, t: float, y: Tensor) -> Tensor:
+        """Velocities of particles (…, particle, coordinate)."""
+        r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
+        i, j, d = self.near(r)  # [pair] [pair] [pair, xy]
+        total = on_both_ends(self.force(d, i, j, r.shape[1]), i, j, r)
+        return (total if self.outside is None else total + self.outside(r)).view_as(y)
+
+    def jacobian(self, t: float, y: Tensor) -> Tensor:
+        """(B, N·D, N·D) derivative of the velocities of clouds (B, N, D) by their positions.
+
+        A pair is differentiated by the vector between its ends, which takes D derivatives and not
+        N·D.
+        """
+        clouds, count, axes = y.shape
+        i, j, d = self.near(y)
+        alone = torch.arange(clouds * count, device=y.device)
+        A = y.new_zeros(clouds * count * count, axes, axes)  # [particle pair, moved, by]
+        slopes = along_axes(lambda d: self.force(d, i, j, count), d)
+        for here, there in ((i, j), (j, i)):
+            A.index_add_(0, here * count + there % count, slopes)
+            A.index_add_(0, here * count + here % count, -slopes)
+        if self.outside is not None:
+            own = along_axes(self.outside, y).flatten(0, 1)
+            A.index_add_(0, alone * count + alone % count, own)
+        A = A.view(clouds, count, count, axes, axes)
+        return A.transpose(2, 3).reshape(clouds, count * axes, count * axes)
+
+
+def along_axes(function: Callable[[Tensor], Tensor], d: Tensor) -> Tensor:
+    """(…, D, D) derivative of a function of vectors (…, D), each by itself, by their coordinates.
+
+    Example:
+        >>> along_axes(torch.square, torch.tensor([[1.0, 3.0]]))
+        tensor([[[2., 0.],
+                 [0., 6.]]])
+    """
+    axes = torch.eye(d.shape[-1]).to(d)
+    return torch.stack([jvp(function, (d,), (e.expand_as(d),))[1] for e in axes], dim=-1)
 
 
 def on_both_ends(force: Tensor, i: Tensor, j: Tensor, state: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.dynamics.pairs import PairList, on_both_ends, tabulated
+from debye.speckle.dynamics.pairs import PairField, PairList, tabulated
 from debye.speckle.dynamics.solver import RightHandSide
 from debye.speckle.dynamics.systems import System, Term
 from debye.speckle.values import OneLine
@@ -83,23 +83,20 @@ class Particles(System):
         push = tabulated(self.force, cutoff, self.table)
         near = PairList(cutoff, self.L if self.periodic else None)
 
-        def rhs(t: float, y: Tensor) -> Tensor:
-            r = y.reshape(-1, *y.shape[-2:])  # [batch, particle, xy]
-            i, j, d = near(r)  # [pair] [pair] [pair, xy]
+        def force(d: Tensor, i: Tensor, j: Tensor, count: int) -> Tensor:
             apart = d.square().sum(-1).clamp(min=1e-12).sqrt()
             f = push(apart)  # [pair] or [pair, column]
             if f.ndim > 1:
-                kind = self.kinds(r.shape[1]).to(i.device).repeat(len(r))
-                f = f.gather(1, column(kind[i], kind[j])[:, None])[:, 0]
-            total = on_both_ends(d * (-f / apart)[:, None], i, j, r)
-            return self.outside(r, total).view_as(y)
+                kind = self.kinds(count).to(i.device)
+                f = f.gather(1, column(kind[i % count], kind[j % count])[:, None])[:, 0]
+            return d * (-f / apart)[:, None]
 
-        return rhs
+        alone = self.field is None and self.wall is None
+        return PairField(near, force, None if alone else self.outside)
 
-    def outside(self, r: Tensor, total: Tensor) -> Tensor:
-        """What does not come from the other particles is added to their push."""
-        if self.field is not None:
-            total = total + self.field(r)
+    def outside(self, r: Tensor) -> Tensor:
+        """Velocities that do not come from the other particles."""
+        total = torch.zeros_like(r) if self.field is None else self.field(r)
         if self.wall is not None:
             low, high = ((self.L / 2 + s * r).clamp(min=1e-6) for s in (1, -1))
             pushes = [self.wall(d.flatten()).view_as(d) for d in (low, high)]

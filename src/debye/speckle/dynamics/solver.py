@@ -153,13 +153,21 @@ class Solver(OneLine):
                 fix="give step=…, or use dopri5 or tsit5",
             )
 
-    def solve(self, rhs: RightHandSide, y0: Tensor, times: Tensor | list[float]) -> Trajectory:
+    def solve(
+        self,
+        rhs: RightHandSide,
+        y0: Tensor,
+        times: Tensor | list[float],
+        *,
+        control: Callable[[Tensor], Tensor] = lambda y: y,
+    ) -> Trajectory:
         """Integrate from ``y0`` at ``times[0]`` and report at every one of ``times``.
 
         Args:
             rhs: The right-hand side f(t, y).
             y0: (…) initial state; leading axes may be a batch, which shares its steps.
             times: (T,) strictly rising, evenly spaced or not.
+            control: The part of a state whose error decides on the steps.
 
         Returns:
             The states (T, …), the first being ``y0``.
@@ -176,7 +184,7 @@ class Solver(OneLine):
                 why="it holds NaN or infinity",
                 fix="check the initial state",
             )
-        run = _Run(self, rhs, grid)
+        run = _Run(self, rhs, grid, control)
         states = [y0]
         walk = run.fixed(y0) if self.step is not None else run.adaptive(y0)
         states.extend(walk)
@@ -242,8 +250,14 @@ def weighted(y: Tensor, h: float, weights: tuple[float, ...], stages: list[Tenso
 class _Run:
     """One solve in progress: where it is and what it has spent."""
 
-    def __init__(self, solver: Solver, rhs: RightHandSide, times: list[float]) -> None:
-        self.solver, self.rhs, self.times = solver, rhs, times
+    def __init__(
+        self,
+        solver: Solver,
+        rhs: RightHandSide,
+        times: list[float],
+        control: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.solver, self.rhs, self.times, self.control = solver, rhs, times, control
         self.table = solver.tableau
         self.t, self.h = times[0], solver.step or 0.0
         self.steps = self.retries = self.evaluations = 0
@@ -340,6 +354,7 @@ class _Run:
     def error(self, y: Tensor, new: Tensor, h: float, ks: list[Tensor]) -> float:
         """Largest over the state of |estimated error| / (atol + rtol·|y|), root mean square."""
         assert self.table.error is not None  # noqa: S101 - the constructor saw to it
+        y, new, *ks = (self.control(x) for x in (y, new, *ks))
         estimate = weighted(torch.zeros_like(y), h, self.table.error, ks)
         return self.norm(estimate, torch.maximum(y.abs(), new.abs()))
 
@@ -351,12 +366,14 @@ class _Run:
     @torch.no_grad()
     def first_step(self, y: Tensor, slope: Tensor) -> float:
         """A safe first step (Hairer, Nørsett & Wanner, Solving ODEs I, II.4)."""
-        size = y.abs()
-        d0, d1 = self.norm(y, size), self.norm(slope, size)
+        part = self.control(y)
+        size = part.abs()
+        slope, whole = self.control(slope), slope
+        d0, d1 = self.norm(part, size), self.norm(slope, size)
         if not math.isfinite(d1):
             return 1e-12 * (self.times[-1] - self.times[0])  # the loop will say what is wrong
         guess = 1e-6 if min(d0, d1) < 1e-5 else 0.01 * d0 / d1
-        change = self.slope(self.t + guess, torch.add(y, slope, alpha=guess)) - slope
+        change = self.control(self.slope(self.t + guess, torch.add(y, whole, alpha=guess))) - slope
         d2 = self.norm(change, size) / guess
         bend = max(d1, d2)
         limit = (

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from debye.errors import InputError
-from debye.speckle.dynamics.pairs import PairList, on_both_ends, tabulated
+from debye.speckle.dynamics.pairs import PairField, PairList, tabulated
 from debye.speckle.dynamics.solver import RightHandSide
 from debye.speckle.values import OneLine
 
@@ -172,13 +172,11 @@ class Swarm(System):
         scale, near = (2 / self.L) ** self.D, PairList(cutoff)
         pull = tabulated(lambda r: scale * self.pull(r), cutoff, self.table)
 
-        def rhs(t: float, y: Tensor) -> Tensor:
-            i, j, d = near(y.reshape(-1, *y.shape[-2:]))  # [pair] [pair] [pair, xy]
+        def force(d: Tensor, i: Tensor, j: Tensor, count: int) -> Tensor:
             d2 = d.square().sum(-1).clamp(min=1e-12)  # two particles in one place feel nothing
-            force = d * (pull(d2.sqrt()) / d2)[:, None]
-            return on_both_ends(force, i, j, y)
+            return d * (pull(d2.sqrt()) / d2)[:, None]
 
-        return rhs
+        return PairField(near, force)
 
 
 class Swarmalator(System):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from debye.speckle.data.frames import Window
@@ -21,7 +22,7 @@ class Experiment(nn.Module):
         solver: How to integrate.
         gain: Counts per unit of intensity.
         instrument: What differs from what is written of it; fitted where it is free.
-        starts: First states by the name of their window, where they are fitted too.
+        starts: First states by the names of their windows, where they are fitted too.
     """
 
     def __init__(
@@ -40,13 +41,26 @@ class Experiment(nn.Module):
         self.starts = nn.ParameterDict(starts or {})
 
     @property
+    def shared(self) -> int:
+        """How many of the fitted parameters all frames share; those of first states follow."""
+        named = self.named_parameters()
+        return sum(p.numel() for n, p in named if p.requires_grad and not n.startswith("starts."))
+
+    @property
     def open(self) -> bool:
         """Whether more than the law is unknown, so that first frames tell something too."""
         return bool(self.instrument and self.instrument.free) or bool(len(self.starts))
 
     def start(self, window: Window) -> Tensor:
         """(run, …) where a window starts, as far as it is known."""
-        return self.starts.get(window.name, window.start)
+        if window.names[0] not in self.starts:
+            return window.start
+        return torch.stack([self.starts[name] for name in window.names])
+
+    def fits_start(self, window: Window) -> bool:
+        """Whether the first states of a window are fitted, as they stand now."""
+        first = self.starts.get(window.names[0])
+        return first is not None and first.requires_grad
 
     def compared(self, window: Window) -> Tensor:
         """(run, time, qy, qx) the counts of a window that `forward` predicts."""
@@ -72,7 +86,7 @@ class Experiment(nn.Module):
         return self.instrument.counts(self.scattering, states, specimen, self.gain)
 
     def slopes(self, vector: Tensor, window: Window, chunk: int = 32) -> Tensor:
-        """(P, run, time, qy, qx) derivative of what `forward` gives by every fitted parameter."""
+        """(P, run, time, qy, qx) derivative of what `forward` gives by all that is shared."""
         return experiment_slopes(self, vector, window, chunk)
 
     def forward(self, window: Window) -> Tensor:

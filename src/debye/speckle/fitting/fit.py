@@ -7,8 +7,9 @@ again between any two steps, and says at its end how well the frames are describ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from math import inf, isfinite
 from typing import Any
 
@@ -26,12 +27,15 @@ from debye.speckle.fitting.instrument import Instrument, mean_count
 from debye.speckle.fitting.plan import Plan, Stage, low_q
 from debye.speckle.fitting.prior import Prior, joined, ridge
 from debye.speckle.fitting.residuals import Outcome, examine_counts, examine_prediction
-from debye.speckle.fitting.settle import settle
+from debye.speckle.fitting.settle import held, settle
 from debye.speckle.fitting.smoothness import Smoother
+from debye.speckle.fitting.starts import Starts, StartsToo
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.scattering.noise import likelihood, masked_mean
 from debye.speckle.values import expect, optional
 
+WARM_UP = 5
+"""Steps at most of the law alone, before first states are fitted with it."""
 RESOLUTION = 0.05
 """Of counts, the fall of the summed loss below which a step is the last: well within an error."""
 
@@ -75,6 +79,7 @@ class Fitting:
         name = self.plan.likelihood or ("poisson" if self.data.photons else "exact")
         self.likelihood = likelihood(name)
         self.mask = self.data.mask
+        self.starts = self._first_states()
         self.smoother = self._smoother()
 
     def __repr__(self) -> str:
@@ -113,7 +118,7 @@ class Fitting:
         windows = self.plan.stages[-1].windows(self.data)
         counted = self.data.photons > 0
         if counted and self.plan.method == "gauss-newton":
-            return examine_counts(self.experiment, windows, self.mask, self.known())
+            return examine_counts(self.experiment, windows, self.mask, self.known(), self.starts)
         return Outcome(examine_prediction(self.experiment, windows, self.mask, counted=counted))
 
     def known(self) -> Prior:
@@ -140,31 +145,64 @@ class Fitting:
         found = Smoother(self.experiment, self._base(), exact=not self.data.photons)
         return found if wanted and found.blocks else None
 
+    def _first_states(self) -> Starts | None:
+        """What is known of the first states that are fitted, if any are; the experiment has them.
+
+        Raises:
+            InputError: The method cannot, the states are not known, or of too many numbers.
+        """
+        if not self.plan.start_error:
+            return None
+        if self.plan.method != "gauss-newton":
+            raise InputError(
+                f"cannot fit first states by {self.plan.method}",
+                why="their prior is that of Gauss–Newton steps",
+                fix="use method='gauss-newton', or start_error=0",
+            )
+        windows = [w for stage in self.plan.stages for w in stage.windows(self.data)]
+        known = Starts.of(windows, self.plan.start_error)
+        self.experiment.starts.update({k: x.clone() for k, x in known.given.items()})
+        return known
+
     def _settle(self) -> None:
-        """Fit the instrument to the first frames, whose states are known, before any law."""
+        """Before any law fit the instrument and first states; then the law with these held."""
         instrument = self.experiment.instrument
-        if instrument is None or not instrument.free:
+        unknown = bool(instrument and instrument.free)
+        if not (unknown or self.starts):
             return
-        windows = [w for w in self.plan.stages[-1].windows(self.data) if w.first]
-        settle(
-            self.experiment,
-            windows,
-            self.mask,
+        windows = self.plan.stages[-1].windows(self.data)
+        settle(self.experiment, windows, self.mask, lambda mask: self._minimiser(mask, law=False))
+        if self.starts:
+            stage = self.plan.stages[0]
+            with held(self.experiment.starts):
+                fit = self._minimiser(low_q(self.mask, stage.q))
+                for _ in fit.run(stage.windows(self.data), WARM_UP):
+                    pass
+
+    def _minimiser(self, mask: Tensor, *, law: bool = True) -> GaussNewton[Window]:
+        """Gauss–Newton steps for the open pixels of a mask; of the instrument alone without law."""
+        instrument, made = self.experiment.instrument, self.experiment
+        if law:
+            prior = self.known()
+        else:
+            counts = mean_count(self.data.data, self.mask)
+            prior = instrument.prior(counts) if instrument else ridge(0.0, 0)
+        kind: Callable[..., GaussNewton[Window]] = GaussNewton
+        if self.starts and any(p.requires_grad for p in made.starts.parameters()):
+            kind = partial(StartsToo, starts=self.starts)
+        return kind(
+            made,
+            made.compared,
+            mask,
             self.likelihood,
-            mean_count(self.data.data, self.mask),
+            prior=prior,
+            adapt=self.smoother if law else None,
+            resolution=RESOLUTION if self.data.photons else inf,
         )
 
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
-        fit: GaussNewton[Window] = GaussNewton(
-            self.experiment,
-            self.experiment.compared,
-            low_q(self.mask, stage.q),
-            self.likelihood,
-            damping=self.damping,
-            prior=self.known(),
-            adapt=self.smoother,
-            resolution=RESOLUTION if self.data.photons else inf,
-        )
+        fit = self._minimiser(low_q(self.mask, stage.q))
+        fit.damping = self.damping
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
             self.damping, self.curvature = fit.damping, fit.curvature
             yield step
@@ -259,7 +297,11 @@ class Fitting:
         """
         plan = asdict(self.plan)
         plan["stages"] = [list(s.items()) for s in plan["stages"]]
-        old = {"smooth": False, **numbers["plan"]}  # 0.1.0 had neither this nor q
+        old = {
+            "smooth": False,
+            "start_error": 0.0,
+            **numbers["plan"],
+        }  # 0.1.0 had none of it, nor q
         old["stages"] = [list({**s, "q": s.get("q", 1.0)}.items()) for s in old["stages"]]
         if old != plan:
             changed = ", ".join(sorted(k for k in plan if old.get(k) != plan[k]))

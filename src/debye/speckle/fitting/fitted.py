@@ -49,6 +49,8 @@ class FittedSystem(ByValue, Displayed):
         instrument: What differs from what is written of it.
         nuisance: Of each unknown of the instrument that was fitted, its error, and how far the
             law's coefficients together go with it (the multiple correlation, 0 to 1).
+        starts: First states that were fitted too, by run and first frame.
+        start_errors: Their standard errors.
         goodness: How well it describes the frames; None of a fit under way.
         card: What else is known: the study, the frames.
         path: The file it was read from.
@@ -72,6 +74,8 @@ class FittedSystem(ByValue, Displayed):
     nuisance: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     goodness: Goodness | None = None
     card: dict[str, Any] = field(default_factory=dict, compare=False)
+    starts: dict[str, Tensor] = field(default_factory=dict)
+    start_errors: dict[str, Tensor] = field(default_factory=dict)
     path: Path | None = field(default=None, compare=False)
 
     @classmethod
@@ -97,13 +101,16 @@ class FittedSystem(ByValue, Displayed):
         law, nuisance = None, {}
         if spread is not None:
             size = check_size(made.system)
-            law, nuisance = spread[:size, :size], nuisances(made.instrument, spread, size)
+            law = spread[:size, :size]
+            nuisance = made.instrument.errors(spread, size) if made.instrument else {}
         goodness = ended.goodness if ended else None
         if fitting.smoother:
             chosen = fitting.smoother.as_json().items()
             card["smoothness"] = {k.removeprefix("system."): v for k, v in chosen}
         parts = (made.system, made.scattering, made.solver, made.gain)
-        return cls(*parts, law, made.instrument, nuisance, goodness, card)
+        starts = {k: x.detach().clone() for k, x in made.starts.items()}
+        errors = {k: e.view_as(starts[k]) for k, e in (ended.starts if ended else {}).items()}
+        return cls(*parts, law, made.instrument, nuisance, goodness, card, starts, errors)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as a file.
@@ -220,6 +227,8 @@ class FittedSystem(ByValue, Displayed):
                 k: {"value": v, "unit": UNKNOWNS[k].unit, **self.nuisance.get(k, {})}
                 for k, v in values.items()
             }
+        if self.start_errors:
+            made["start_errors"] = {k: _rms(e) for k, e in self.start_errors.items()}
         if self.goodness:
             made["goodness"] = self.goodness.as_json()
         return made
@@ -233,7 +242,14 @@ class FittedSystem(ByValue, Displayed):
             pairs = zip(values, errors, strict=True)
             size = ", ".join(f"{v:.5g} ± {e:.1g}" for v, e in pairs)
             said.append(f"{UNKNOWNS[name].words}: {size} {UNKNOWNS[name].unit}")
+        if self.start_errors:
+            known = _rms(torch.cat([e.flatten() for e in self.start_errors.values()]))
+            said.append(f"first states: fitted, and now known to {known:.2g}")
         return said + (self.goodness.lines() if self.goodness else [])
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.square().mean().sqrt())
 
 
 def fit(
@@ -291,30 +307,6 @@ def fit(
     return FittedSystem.of(fitting)
 
 
-def nuisances(
-    instrument: Instrument | None, covariance: Tensor, size: int
-) -> dict[str, dict[str, list[float]]]:
-    """Errors of what was fitted of an instrument, and its multiple correlation with the law.
-
-    Args:
-        instrument: Its free unknowns follow the law in the covariance.
-        covariance: Of all that was fitted.
-        size: How many coefficients the law has.
-    """
-    if instrument is None or not instrument.free:
-        return {}
-    named = [n for n, p in instrument.named_parameters() if p.requires_grad]
-    sizes = [instrument.get_parameter(n).numel() for n in named]
-    C = covariance[:size, :size]
-    cross = covariance[size : size + sum(sizes), :size]
-    variance = covariance.diagonal()[size : size + sum(sizes)].clamp(min=1e-300)
-    shared = (cross * (torch.linalg.pinv(C, hermitian=True) @ cross.T).T).sum(-1) / variance
-    parts = zip(
-        named, variance.sqrt().split(sizes), shared.clamp(0, 1).sqrt().split(sizes), strict=True
-    )
-    return {n: {"error": e.tolist(), "correlation": r.tolist()} for n, e, r in parts}
-
-
 def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: Any) -> None:  # noqa: ANN401 - JSON
     """Write a fitted system; of a `Fitting` also all that a resumed one needs.
 
@@ -351,6 +343,8 @@ def save(path: str | os.PathLike[str], fitted: FittedSystem | Fitting, **card: A
     if going:
         whole["fitting"], state = going.state()
         tensors |= {f"fitting.{k}": v for k, v in state.items() if not k.startswith("system.")}
+    for kind in ("starts", "start_errors"):
+        tensors |= {f"{kind}.{k}": v for k, v in getattr(made, kind).items()}
     if made.covariance is not None and not (going and going.outcome is None):
         tensors["covariance"] = made.covariance
     checkpoint.save(Path(path).expanduser(), whole, tensors)
@@ -394,7 +388,8 @@ def load(path: str | os.PathLike[str], *, imports: bool = False) -> FittedSystem
     nuisance = card.pop("nuisance", {})
     kept = {k: v for k, v in card.items() if k not in ("class", "fitting", "format", "sha256")}
     parts = (system, scattering, solver, gain, spread)
-    return FittedSystem(*parts, instrument, nuisance, goodness, kept, path)
+    starts, errors = under(tensors, "starts."), under(tensors, "start_errors.")
+    return FittedSystem(*parts, instrument, nuisance, goodness, kept, starts, errors, path)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -129,9 +129,17 @@ class GaussNewton(Generic[Piece]):
     steps: int = 0
 
     def __post_init__(self) -> None:
-        size = check_size(self.model, most=2000)
-        self.curvature = torch.zeros(size, size, dtype=torch.float64)
-        self.known = self.prior or ridge(0.0, size)
+        self.size = self.count()
+        self.curvature = torch.zeros(self.size, self.size, dtype=torch.float64)
+        self.known = self.prior or ridge(0.0, self.size)
+
+    def count(self) -> int:
+        """How many parameters the curvature is of.
+
+        Raises:
+            InputError: None, or too many.
+        """
+        return check_size(self.model, most=2000)
 
     def predict(self, vector: Tensor, piece: Piece) -> Tensor:
         """λ of a piece with the coefficients ``vector``."""
@@ -152,8 +160,12 @@ class GaussNewton(Generic[Piece]):
                 return math.inf
             value = self.likelihood.loss(rate.double(), n.double()) * self.mask
             total, count = total + float(value.sum()), count + int(self.mask.expand_as(n).sum())
-        result = (total + self.known.cost(vector)) / count
+        result = (total + self.cost(vector)) / count
         return result if math.isfinite(result) else math.inf
+
+    def cost(self, vector: Tensor) -> float:
+        """What the prior adds to the summed loss."""
+        return self.known.cost(vector[: self.size])
 
     @torch.no_grad()
     def linearise(self, vector: Tensor, pieces: Sequence[Piece]) -> tuple[Tensor, Tensor]:
@@ -223,26 +235,31 @@ class GaussNewton(Generic[Piece]):
         self, vector: Tensor, H: Tensor, g: Tensor, loss: float, pieces: Sequence[Piece]
     ) -> float:
         """Choose the prior anew; the loss under it."""
-        count = self.pixels(pieces)
-        alone = loss - self.known.cost(vector) / count
+        count, own = self.pixels(pieces), vector[: self.size]
+        alone = loss - self.known.cost(own) / count
         assert self.adapt is not None  # noqa: S101 - the caller saw to it
-        self.known = self.adapt(vector, H, g, alone)
-        return alone + self.known.cost(vector) / count
+        self.known = self.adapt(own, H, g, alone)
+        return alone + self.known.cost(own) / count
 
     def _descend(
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
         """Damp more and more until the loss falls; stay where it never does."""
-        P, g = self.known.precision.to(H), g + self.known.slope(vector)
         for tries in range(1, 12):
-            step = damped_step(H, P, g, self.damping, self.known.held(vector, -g))
-            to = self.known.within(vector + step)
-            new = self.loss(to, pieces) if bool(step.isfinite().all()) else math.inf
+            to = self.moved(vector, H, g)
+            new = self.loss(to, pieces) if bool(to.isfinite().all()) else math.inf
             if new < loss:
                 self.damping = max(self.damping / 10, 1e-12)
                 return to, new, tries
             self.damping = min(self.damping * 10, 1e6)
         return vector, loss, tries
+
+    def moved(self, vector: Tensor, H: Tensor, g: Tensor) -> Tensor:
+        """Where a step leads that is damped as it now is; NaN where nothing tells the way."""
+        P, g = self.known.precision.to(H), g + self.known.slope(vector)
+        return self.known.within(
+            vector + damped_step(H, P, g, self.damping, self.known.held(vector, -g))
+        )
 
 
 def forward_slopes(predict: Callable[[Tensor], Tensor], vector: Tensor, chunk: int) -> Tensor:
@@ -253,6 +270,8 @@ def forward_slopes(predict: Callable[[Tensor], Tensor], vector: Tensor, chunk: i
         tensor([[2., 0.],
                 [0., 6.]])
     """
+    if not len(vector):
+        return predict(vector)[None][:0]
     basis = torch.eye(len(vector), dtype=vector.dtype, device=vector.device)
     with quiet_torch():
         return vmap(lambda e: jvp(predict, (vector,), (e,))[1], chunk_size=chunk)(basis)
@@ -284,7 +303,7 @@ def check_curvature(H: Tensor, named: Sequence[tuple[str, nn.Parameter]]) -> Non
             why=f"what they say of {', '.join(bad)} is not finite: a derivative overflows",
             fix="start from weaker coefficients, use shorter windows, or check the states' units",
         )
-    if not float(H.diagonal().max()) > 0:
+    if len(H) and not float(H.diagonal().max()) > 0:
         raise ComputationError(
             "cannot fit these frames",
             why="no pixel depends on any coefficient of the system",

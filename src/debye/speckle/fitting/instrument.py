@@ -126,13 +126,18 @@ class Instrument(OneLine, nn.Module):
         """Expected counts (…, qy, qx) of states (…)."""
         if heeds(scattering):
             seen = scattering.intensity(states, specimen, self.setting(scattering))
-            seen = mixed(seen, self.incoherence) if self.uses("incoherence") else seen
         else:
             seen = scattering(states, specimen)
-        seen = gain * self.gain.exp() * seen + self.background
+        seen = self.response(seen, scattering, gain) + self.background
         if self.uses("halo"):
             seen = seen + self.halo * around_the_beam(seen)
         return seen * mask_of(scattering)
+
+    def response(self, intensity: Tensor, scattering: nn.Module, gain: float = 1.0) -> Tensor:
+        """Counts of intensities (…, qy, qx), linear in them: without backgrounds or beamstop."""
+        mixes = heeds(scattering) and self.uses("incoherence")
+        seen = mixed(intensity, self.incoherence) if mixes else intensity
+        return gain * self.gain.exp() * seen
 
     def setting(self, scattering: Scattering) -> Setting | None:
         """How it stands, for a model that heeds it; None where it stands as written."""
@@ -158,6 +163,23 @@ class Instrument(OneLine, nn.Module):
             known = independent(0 * whole, whole / sigma**2)
             parts.append(known._replace(least=one.least * whole, most=one.most * whole))
         return joined(parts)
+
+    def errors(self, covariance: Tensor, size: int) -> dict[str, dict[str, list[float]]]:
+        """Of what is free, its errors and its multiple correlation with a law's coefficients.
+
+        Args:
+            covariance: Of all that was fitted, the law first, then what is free here.
+            size: How many coefficients the law has.
+        """
+        named = [n for n, p in self.named_parameters() if p.requires_grad]
+        sizes = [self.get_parameter(n).numel() for n in named]
+        own = slice(size, size + sum(sizes))
+        inverse = torch.linalg.pinv(covariance[:size, :size], hermitian=True)
+        cross, variance = covariance[own, :size], covariance.diagonal()[own].clamp(min=1e-300)
+        shared = (cross * (inverse @ cross.T).T).sum(-1) / variance
+        both = (x.split(sizes) for x in (variance.sqrt(), shared.clamp(0, 1).sqrt()))
+        parts = zip(named, *both, strict=True)
+        return {n: {"error": e.tolist(), "correlation": r.tolist()} for n, e, r in parts}
 
     def as_json(self) -> dict[str, Any]:
         """What makes it anew."""

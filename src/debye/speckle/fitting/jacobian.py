@@ -72,29 +72,34 @@ def through_few(counts: Callable[[Tensor], Tensor], states: Tensor, moved: Tenso
 
 
 def experiment_slopes(experiment: Any, vector: Tensor, window: Any, chunk: int) -> Tensor:  # noqa: ANN401
-    """(P, run, time, qy, qx) derivative of the counts that an experiment expects of a window.
+    """(P, run, time, qy, qx) derivative of expected counts by the P parameters that are shared.
 
     Args:
-        experiment: With ``path(window)``, ``counts(states, specimen)`` and ``skip(window)``.
-        vector: (P,) its parameters, in the order of `to_vector`.
+        experiment: With ``path(window)``, ``counts(states, specimen)``, ``skip(window)`` and
+            ``shared``.
+        vector: Its parameters, in the order of `to_vector`, those of first states at the end.
         window: The frames.
         chunk: Parameters differentiated together, where they are carried forward.
     """
     skip, specimen = experiment.skip(window), window.specimen
+    vector, starts = vector[: experiment.shared], vector[experiment.shared :]
+
+    def parameters(v: Tensor) -> dict[str, Tensor]:
+        return from_vector(experiment, torch.cat([v, starts]))
 
     def path(v: Tensor) -> Tensor:
-        return call(experiment, "path", from_vector(experiment, v), window)[:, skip:]
+        return call(experiment, "path", parameters(v), window)[:, skip:]
 
     def seen(states: Tensor, v: Tensor) -> Tensor:
-        return call(experiment, "counts", from_vector(experiment, v), states, specimen)
+        return call(experiment, "counts", parameters(v), states, specimen)
 
+    own = sum(p.numel() for p in experiment.system.parameters() if p.requires_grad)
     with torch.no_grad():
         states = path(vector)
-    if states.ndim > 3 or states.shape[-1] > FEW or states.numel() > 2 * len(vector):
+    if not own or states.ndim > 3 or states.shape[-1] > FEW or states.numel() > 2 * len(vector):
         return forward_slopes(lambda v: seen(path(v), v), vector, chunk)
     with quiet_torch():
         J = through_few(lambda s: seen(s, vector), states, backward_slopes(path, vector))
-    own = sum(p.numel() for p in experiment.system.parameters() if p.requires_grad)
     if own < len(vector):  # what follows belongs to the instrument
         rest = forward_slopes(
             lambda v: seen(states, torch.cat([vector[:own], v])), vector[own:], chunk

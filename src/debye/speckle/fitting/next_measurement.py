@@ -19,9 +19,10 @@ from torch import Tensor
 
 from debye.errors import ComputationError, InputError
 from debye.speckle.data.frames import Window
+from debye.speckle.fitting.curvature import FAINT
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.fitted import FittedSystem
-from debye.speckle.fitting.residuals import FAINT, root_of
+from debye.speckle.fitting.residuals import root_of
 from debye.speckle.fitting.slopes import frame_slopes
 from debye.speckle.values import Numbers, OneLine, to_tensor
 

@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "rate": (1e-12, 1e3),
     "ridge": (0.0, 1e12),
     "seed": (0, 2**32 - 1),
+    "start_error": (0.0, 1e12),
 }
 """What each number of a `Stage` and a `Plan` may be."""
 
@@ -126,6 +127,7 @@ class Plan(OneLine):
     ridge: float = 0.0
     seed: int = 0
     smooth: bool = True
+    start_error: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

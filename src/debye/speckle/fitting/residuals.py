@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from debye.speckle.data.frames import Window
+from debye.speckle.fitting.curvature import FAINT, Curvature
 from debye.speckle.fitting.deviance import moments, unit_deviance
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.gauss_newton import check_curvature, free, to_vector
@@ -30,11 +32,12 @@ from debye.speckle.fitting.goodness import (
 from debye.speckle.fitting.instrument import UNKNOWNS, Instrument, possible
 from debye.speckle.fitting.prior import Prior, ridge
 from debye.speckle.fitting.slopes import FrameSlopes, frame_slopes
+from debye.speckle.fitting.starts import Starts
 
 RINGS = 6
 """Rings of |q| that are looked at, of as many pixels each."""
-FAINT = 1e-6
-"""Expected counts below which a weight 1/λ does not grow any more."""
+FAR = 3.0
+"""Root mean square of the shifts of first states, in their errors, above which it is said."""
 SANDWICH = 0.01
 """A p below which errors are taken from the spread of the scores of the frames too."""
 
@@ -44,11 +47,14 @@ class Outcome(NamedTuple):
 
     Attributes:
         goodness: How well it describes the frames.
-        covariance: (P, P) of all unknowns that were fitted; None where nothing was differentiated.
+        covariance: (P, P) of all shared unknowns that were fitted; None where nothing was
+            differentiated.
+        starts: Standard errors of fitted first states, by the names of their windows.
     """
 
     goodness: Goodness
     covariance: Tensor | None = None
+    starts: dict[str, Tensor] = {}  # noqa: RUF012 - never changed
 
 
 def covariance_of(curvature: Tensor) -> Tensor:
@@ -72,6 +78,7 @@ def examine_counts(
     windows: Sequence[Window],
     mask: Tensor,
     prior: Prior | None = None,
+    starts: Starts | None = None,
 ) -> Outcome:
     """Goodness and covariance of an experiment that was fitted to frames of counts.
 
@@ -79,13 +86,14 @@ def examine_counts(
         experiment: As fitted.
         windows: What it was fitted to.
         mask: (qy, qx) open pixels.
-        prior: Of its fitted unknowns.
+        prior: Of its fitted unknowns that are shared.
+        starts: Of its first states, where they were fitted.
 
     Raises:
         ComputationError: The system does not last through a window, or the frames depend on
             nothing that was fitted.
     """
-    return _Counts(experiment, windows, mask, prior).examine()
+    return _Counts(experiment, windows, mask, prior, starts).examine()
 
 
 def examine_prediction(
@@ -146,11 +154,13 @@ class _Counts:
         windows: Sequence[Window],
         mask: Tensor,
         prior: Prior | None,
+        starts: Starts | None,
     ) -> None:
         self.experiment, self.windows, self.mask = experiment, windows, mask
-        self.probe = with_every_unknown(experiment)
-        self.vector = to_vector(self.probe)
-        self.owners = [name for name, p in free(self.probe) for _ in range(p.numel())]
+        self.probe, self.starts = with_every_unknown(experiment), starts
+        self.vector = to_vector(self.probe)[: self.probe.shared]
+        owners = [name for name, p in free(self.probe) for _ in range(p.numel())]
+        self.owners = owners[: self.probe.shared]
         actual = {name for name, _ in free(experiment)}
         fitted = torch.tensor([name in actual for name in self.owners])
         self.fitted, self.spare = fitted.nonzero()[:, 0], (~fitted).nonzero()[:, 0]
@@ -158,33 +168,20 @@ class _Counts:
         self.ring = q_bins(mask, RINGS)
 
     def examine(self) -> Outcome:
-        self._curvature()
+        self.sums = Curvature(self.probe, self.windows, self.mask, self.ring, RINGS, self.starts)
+        self.H = self.sums.H
         H = self.H[self.fitted][:, self.fitted]
         check_curvature(H, free(self.experiment))
         self.A = H + self.prior.precision.to(H)
         self.C = covariance_of(self.A)
         self._residuals()
         goodness = self._goodness()
-        return Outcome(goodness, self._covariance(goodness))
-
-    def _curvature(self) -> None:
-        """First pass: curvature, gradient, the scores of frames, the slopes of rings."""
-        size = len(self.vector)
-        self.H = self.vector.new_zeros(size, size)
-        self.scores: list[Tensor] = []
-        self.ring_slopes = self.vector.new_zeros(size, RINGS)
-        for window in self.windows:
-            for frame in frame_slopes(self.probe, window):
-                J = frame.shared[..., self.mask]  # [unknown, run, pixel]
-                rate, n = frame.rate[..., self.mask], frame.counts[..., self.mask]
-                w = 1 / rate.clamp(min=FAINT)
-                self.H += (J * w).flatten(1) @ J.flatten(1).T
-                self.scores += list((J * (w * (rate - n))).sum(-1).T)
-                self.ring_slopes.index_add_(1, self.ring, J.sum(1))
+        C = self._covariance(goodness)
+        return Outcome(goodness, C, self._start_errors(C))
 
     def _residuals(self) -> None:
         """Second pass: every pixel's deviance, and products of neighbouring residuals."""
-        root = root_of(self.C)
+        self.root = root_of(self.C)
         self.times: dict[float, _Sums] = defaultdict(_Sums)
         self.runs: dict[int, _Sums] = defaultdict(_Sums)
         self.whole, self.by_ring = _Sums(), [_Sums() for _ in range(RINGS)]
@@ -197,16 +194,24 @@ class _Counts:
             last: tuple[Tensor, Tensor, Tensor] | None = None
             times = window.times[self.probe.skip(window) :].tolist()
             for t, frame in zip(times, frame_slopes(self.probe, window), strict=True):
-                rate = frame.rate
-                K = torch.einsum(
-                    "pk,pryx->kryx", root, frame.shared[self.fitted] / rate.clamp(min=FAINT).sqrt()
+                K = torch.stack(
+                    [self._hat(name, frame, run) for run, name in enumerate(window.names)], 1
                 )
-                for run in range(len(rate)):
+                for run in range(len(frame.rate)):
                     key = (window.run + run, t)
                     if key not in seen:
                         seen.add(key)
-                        self._pixel_sums(*key, rate[run], frame.counts[run], K[:, run])
+                        self._pixel_sums(*key, frame.rate[run], frame.counts[run], K[:, run])
                 last = self._neighbours(frame, K, last)
+
+    def _hat(self, name: str, frame: FrameSlopes, run: int) -> Tensor:
+        """(unknown, qy, qx) K of one frame, whose squares add up to what the fit took from it."""
+        w = frame.rate[run].clamp(min=FAINT).rsqrt()
+        J, white = frame.shared[:, run] * w, w.new_zeros(0, *w.shape)
+        if frame.own is not None:
+            white = self.sums.eliminated[name].whitened(frame.own[:, run] * w)
+            J = self.sums.eliminated[name].reduced(J, white)
+        return torch.cat([white, torch.tensordot(self.root.T, J[self.fitted], 1)])
 
     def _pixel_sums(self, run: int, t: float, rate: Tensor, n: Tensor, K: Tensor) -> None:
         """Add one frame of one run to whatever it belongs to."""
@@ -282,16 +287,15 @@ class _Counts:
 
     def _flux(self) -> list[float]:
         """Z of the counts of each ring, whose variance is what the fit left of λ."""
-        J = self.ring_slopes[self.fitted]
-        taken = (J * (self.C @ J)).sum(0)
+        J = self.sums.ring_slopes[self.fitted]
+        taken = self.sums.taken + (J * (self.C @ J)).sum(0)
         left = (self.flux[:, 1] - taken).clamp(min=0.05 * self.flux[:, 1])
         z = self.flux[:, 0] / left.sqrt()
         return z.nan_to_num(0.0).tolist()
 
     def _causes(self) -> tuple[Cause, ...]:
         """A score test of everything of the instrument that was not fitted."""
-        g = torch.stack(self.scores).sum(0)
-        f, found = self.fitted, []
+        g, f, found = self.sums.g, self.fitted, []
         slope = g[f] + self.prior.slope(self.vector[f]).to(g)
         for name in dict.fromkeys(self.owners[i] for i in self.spare.tolist()):
             nu = torch.tensor([i for i in self.spare.tolist() if self.owners[i] == name])
@@ -311,10 +315,18 @@ class _Counts:
         if goodness.p is None or goodness.p >= SANDWICH:
             return phi * self.C
         root = root_of(self.C)
-        scores = torch.stack(self.scores)[:, self.fitted] @ root
+        scores = torch.stack(self.sums.scores)[:, self.fitted] @ root
         spread, axes = torch.linalg.eigh(scores.T @ scores)
         wide = root @ axes
         return (wide * spread.clamp(min=phi)) @ wide.T
+
+    def _start_errors(self, C: Tensor) -> dict[str, Tensor]:
+        """Standard errors of first states, C the covariance of what is shared."""
+        kept = self.fitted
+        return {
+            name: replace(run, across=run.across[:, kept]).variance(C).sqrt()
+            for name, run in self.sums.eliminated.items()
+        }
 
     def _unseen(self) -> tuple[str, ...]:
         """Coefficients along which neither frames nor prior tell anything."""
@@ -340,6 +352,13 @@ class _Counts:
                     f"{one.words} is {value:.3g} {one.unit}, far beyond the "
                     f"{float(sigma[i]):.2g} that was thought possible: the geometry may be wrong"
                 )
+        if self.starts is not None and self.sums.eliminated:
+            away = torch.cat([self.starts.shift(self.probe, name) for name in self.sums.eliminated])
+            if (far := float(away.square().mean().sqrt())) > FAR:
+                said.append(
+                    f"first states lie {far:.2g} times as far from where they were given as "
+                    f"their error of {self.starts.error:g} allows: give a larger one"
+                )
         return tuple(said)
 
 
@@ -361,6 +380,7 @@ def with_every_unknown(experiment: Experiment) -> Experiment:
         experiment.solver,
         experiment.gain,
         instrument,
+        dict(experiment.starts),
     )
 
 
