@@ -191,7 +191,11 @@ def settings(path: Path) -> None:
     from debye.core.files import read_toml
     from debye.crystals.training.config import Settings
     from debye.speckle import study
+    from debye.speckle.fitting.candidates import read_candidates
 
+    if path.name == "candidates.toml":
+        read_candidates(path)
+        return
     tables = read_toml(path)
     (study("swarm").plan.changed if path.name == "plan.toml" else Settings.from_tables)(tables)
 
@@ -291,6 +295,8 @@ TARGETS = {
     "settings": Target(
         lambda: {
             "a.toml": b"[network]\nr_max = 5.0\n[recipe]\nepochs = 3\nseed = 1\n",
+            "candidates.toml": b"[a]\nstart = [0.1, 0.2]\ntimes = [0.0, 1.0]\n[b]\nstart = [0.0]\n"
+            b"until = 2.0\nframes = 9\nq = [1.0, 2.0]\n",
             "plan.toml": b'likelihood = "poisson"\n[[stages]]\nframes = 3\nruns = 2\n',
         },
         settings,

@@ -56,6 +56,7 @@ VERBS: dict[str, Section] = {
         "learn": ("speckle", "Learn the unknown term of an equation of motion from frames."),
         "extrapolate": ("speckle", "Follow a fitted system beyond its data."),
         "formula": ("speckle", "Put the fitted term of a system into words."),
+        "plan": ("speckle", "Rank measurements not yet made by what they would tell."),
         "study": ("speckle", "Conduct a published study in one go."),
         "correlate": ("correlate", "Correlate a detector's frames into a result file."),
         "xpcs": ("correlate", "Correlate a detector's frames: another name of correlate."),

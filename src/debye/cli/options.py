@@ -211,6 +211,15 @@ InstrumentToo = Annotated[
         show_default="of measured frames",
     ),
 ]
+Measurements = Annotated[
+    Path,
+    typer.Option(
+        "--candidates",
+        callback=read_path,
+        help="TOML with a table for each, or a file of frames, whose runs they are.",
+        show_default=False,
+    ),
+]
 StartError = Annotated[
     float | None,
     typer.Option(

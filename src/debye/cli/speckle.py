@@ -255,6 +255,44 @@ def formula(
     return DONE if found.named else SOME_FAILED
 
 
+def plan(
+    fitted: opt.Fitted,
+    candidates: opt.Measurements,
+    imports: opt.Imports = False,
+    as_json: opt.Json = False,
+) -> int:
+    """Rank measurements not yet made by the information they would add about a fitted system.
+
+    Of each: the information ΔI in natural units (ln 2 halves an error), the error of the
+    coefficients after it over that before, and the frames and exposures it costs. A table of the
+    config has start and times, or from (a file of frames) and run; and any of until, frames,
+    exposure and q.
+
+    Frames are predicted by what is fitted so far: use it once that is roughly known.
+    """
+    from debye.core.records import SCHEMA
+    from debye.speckle.fitting.candidates import read_candidates
+    from debye.speckle.fitting.fitted import load
+    from debye.speckle.fitting.next_measurement import rank_measurements
+
+    law = load(fitted, imports=imports)
+    gains = rank_measurements(law, read_candidates(candidates))
+    if as_json:
+        show(to_json({"schema": SCHEMA, "measurements": [gain.as_json() for gain in gains]}))
+    else:
+        width = max(9, *(len(gain.name) for gain in gains))
+        show(f"{'candidate':{width}}  information  a frame  error after/before  frames  exposures")
+        for gain in gains:
+            each = gain.information / gain.frames
+            show(
+                f"{gain.name:{width}}  {gain.information:11.4g}  {each:7.3g}  "
+                f"{gain.shrinkage:18.3g}  {gain.frames:6}  {gain.exposures:9.4g}"
+            )
+    if law.goodness and law.goodness.fits is False:
+        warn("the frames did not follow this law: what it predicts may not come")
+    return DONE
+
+
 class _InterruptedError(Exception):
     """The fit of a study was asked to stop."""
 

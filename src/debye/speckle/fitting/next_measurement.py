@@ -19,6 +19,7 @@ from torch import Tensor
 
 from debye.errors import ComputationError, InputError
 from debye.speckle.data.frames import Window
+from debye.speckle.dynamics.solver import check_times
 from debye.speckle.fitting.curvature import FAINT
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.fitted import FittedSystem
@@ -36,12 +37,15 @@ class Candidate(OneLine):
         times: (time,) of its frames, that of the start first.
         specimen: What would not move.
         exposure: Of a frame, in exposures of the frames that the system was fitted to.
+        q: Ring |q| from … to that is seen, in the wave numbers of the scattering model; all of
+            the open pixels if None.
     """
 
     start: Numbers
     times: Numbers
     specimen: Numbers | None = None
     exposure: float = 1.0
+    q: tuple[float, float] | None = None
 
 
 class Gain(NamedTuple):
@@ -53,12 +57,18 @@ class Gain(NamedTuple):
         shrinkage: Error of the quantity after it over that before, root mean square; of all
             coefficients where no quantity is given.
         frames: How many frames it costs.
+        exposures: How long these are together, in exposures of the frames fitted to.
     """
 
     name: str
     information: float
     shrinkage: float
     frames: int
+    exposures: float
+
+    def as_json(self) -> dict[str, str | float]:
+        """All of it, and the information for each frame."""
+        return {**self._asdict(), "information_per_frame": self.information / self.frames}
 
 
 def rank_measurements(
@@ -75,7 +85,8 @@ def rank_measurements(
             them; then the measurement that shrinks their errors most comes first.
 
     Raises:
-        InputError: There is no candidate, or the covariance is not known.
+        InputError: There is no candidate, one does not fit the system, or the covariance is not
+            known.
         ComputationError: The system does not last through any candidate.
 
     Example:
@@ -98,7 +109,7 @@ def rank_measurements(
     before = None if quantity is None else fitted.error_of(quantity)
     for name, candidate in candidates.items():
         try:
-            H = _curvature(fitted, candidate)
+            H = _curvature(fitted, name, candidate)
         except ComputationError as error:
             failed = f"{name}: {error}"
             continue
@@ -115,7 +126,8 @@ def rank_measurements(
             ratio = (after.error_of(quantity) / before).square()
         information = 0.5 * float(torch.linalg.slogdet(inner)[1])
         shrinkage = float(ratio.nan_to_num(1.0).mean().sqrt())
-        gains.append(Gain(name, information, shrinkage, len(candidate.times) - 1))  # type: ignore[arg-type]  # numbers along one axis
+        frames = len(candidate.times) - 1  # type: ignore[arg-type]  # numbers along one axis
+        gains.append(Gain(name, information, shrinkage, frames, frames * candidate.exposure))
     if not gains:
         raise ComputationError(
             "cannot rank measurements", why=failed, fix="give starts within what was fitted"
@@ -124,21 +136,55 @@ def rank_measurements(
     return sorted(gains, key=first)
 
 
-def _curvature(fitted: FittedSystem, candidate: Candidate) -> Tensor:
+def _curvature(fitted: FittedSystem, name: str, candidate: Candidate) -> Tensor:
     """H of the system's coefficients from the frames of a candidate."""
     start = to_tensor(candidate.start, "the start").double()[None]
     times = to_tensor(candidate.times, "the times").double()
     specimen = None
     if candidate.specimen is not None:
         specimen = to_tensor(candidate.specimen, "the specimen")[None]
-    seen = fitted.frames(start[:, None], specimen)
+    try:
+        if start.ndim - 1 != fitted.system.state_axes or len(check_times(times)) < 2:
+            raise ValueError(
+                f"its start is {tuple(start[0].shape)}, its times {tuple(times.shape)}"
+            )
+        seen = fitted.frames(start[:, None], specimen)
+    except (ValueError, RuntimeError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the candidate {name!r} does not fit the system",
+            why=str(error).split("\n")[0],
+            fix=f"give a state as {type(fitted.system).__name__} has it, and two times or more",
+        ) from error
     blank = seen.new_zeros(()).expand(1, len(times), *seen.shape[-2:])
     gain = fitted.gain * candidate.exposure
     made = Experiment(fitted.system, fitted.scattering, fitted.solver, gain, fitted.instrument)
     size = sum(p.numel() for p in fitted.system.parameters())
     H = torch.zeros(size, size, dtype=torch.float64)
-    mask = fitted.scattering.mask
+    mask = _seen(fitted, candidate)
     for frame in frame_slopes(made, Window(start, times, blank, specimen)):
         J = frame.shared[:size, :, mask]
         H += (J / frame.rate[:, mask].clamp(min=FAINT)).flatten(1) @ J.flatten(1).T
     return H
+
+
+def _seen(fitted: FittedSystem, candidate: Candidate) -> Tensor:
+    """(qy, qx) the pixels of a candidate.
+
+    Raises:
+        InputError: No open pixel lies in its ring.
+    """
+    mask = fitted.scattering.mask
+    if candidate.q is None:
+        return mask
+    low, high = candidate.q
+    q = torch.hypot(fitted.scattering.q[:, None], fitted.scattering.q)
+    ring = mask & (q >= low) & (q <= high)
+    if not bool(ring.any()):
+        raise InputError(
+            f"no open pixel is seen from q = {low:g} to {high:g}",
+            why=f"the detector reaches from {float(q[mask].min()):.4g} to {float(q.max()):.4g}",
+            fix="give a ring within",
+        )
+    return ring
