@@ -1,8 +1,8 @@
 """Unknowns of one run each, eliminated from those that all runs share.
 
 A fit with first states x_R of runs R beside its shared unknowns c has a curvature like an arrow:
-H_cc, a block H_RR for each run, H_Rc between them, and nothing between runs. With A_R = H_RR + 1/σ²
-what is shared has
+H_cc, a block for each run, H_Rc between them, and nothing between runs. With A_R = H_RR + 1/σ² what
+is shared has
 
     S = H_cc − Σ_R H_cR A_R⁻¹ H_Rc,    g = g_c − Σ_R H_cR A_R⁻¹ g_R
 
@@ -52,10 +52,9 @@ class Block:
         self.cross += own @ shared.T
         self.g += own @ residual
 
-    def eliminated(self, precision: float, damping: float = 0.0) -> Eliminated:
-        """The run's unknowns eliminated, each with a prior of 1/σ² and all of them damped."""
-        A = self.H + precision * torch.eye(len(self.H)).to(self.H)
-        root = torch.linalg.cholesky(A + damping * A.diagonal().diag())
+    def eliminated(self, damping: float = 0.0) -> Eliminated:
+        """The run's unknowns eliminated, damped by a part of their curvature."""
+        root = torch.linalg.cholesky(self.H + damping * self.H.diagonal().diag())
         across, pull = (
             torch.linalg.solve_triangular(root, x, upper=False)
             for x in (self.cross, self.g[:, None])

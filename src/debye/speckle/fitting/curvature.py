@@ -26,7 +26,8 @@ class Curvature:
         windows: The frames.
         mask: (qy, qx) open pixels.
         ring: (open pixel,) which ring each belongs to.
-        rings: How many there are.
+        count: How many there are.
+        fitted: Which of the shared unknowns were fitted.
         starts: What is known of first states, where these are free.
 
     Attributes:
@@ -47,13 +48,14 @@ class Curvature:
         windows: Sequence[Window],
         mask: Tensor,
         ring: Tensor,
-        rings: int,
+        count: int,
+        fitted: Tensor,
         starts: Starts | None = None,
     ) -> None:
         self.experiment, self.mask, self.ring, self.starts = experiment, mask, ring, starts
         size = to_vector(experiment).new_zeros(experiment.shared)
         self.H, self.scores = torch.zeros_like(size.diag()), list[Tensor]()
-        self.ring_slopes, self.taken = size.new_zeros(len(size), rings), size.new_zeros(rings)
+        self.ring_slopes, self.taken = size.new_zeros(len(size), count), size.new_zeros(count)
         self.blocks, self.own_rings = dict[str, Block](), dict[str, Tensor]()
         self.own_scores: list[tuple[str, Tensor]] = []
         for window in windows:
@@ -63,7 +65,7 @@ class Curvature:
         self.g = torch.stack(self.scores).sum(0)
         self.eliminated: dict[str, Eliminated] = {}
         if starts is not None:
-            self._eliminate(starts)
+            self._eliminate(starts, fitted)
 
     def _add(self, name: str, frame: FrameSlopes, run: int) -> None:
         """Take in one frame of one run."""
@@ -84,11 +86,13 @@ class Curvature:
         self.own_rings[name].index_add_(1, self.ring, own)
         self.own_scores.append((name, (own * w) @ residual))
 
-    def _eliminate(self, starts: Starts) -> None:
+    def _eliminate(self, starts: Starts, fitted: Tensor) -> None:
         """Express first states by what is shared, in all that was added up."""
         for name, block in self.blocks.items():
-            block.g += starts.shift(self.experiment, name) / starts.error
-            run = self.eliminated[name] = block.eliminated(starts.error**-2)
+            away = starts.away(self.experiment, name)
+            vector = to_vector(self.experiment)[: len(self.g)]
+            self.g[fitted] += starts.add_to(block, name, away, vector[fitted], fitted)
+            run = self.eliminated[name] = block.eliminated()
             self.H, self.g = run.from_shared(self.H, self.g)
             white = run.whitened(self.own_rings[name])
             self.ring_slopes = run.reduced(self.ring_slopes, white)

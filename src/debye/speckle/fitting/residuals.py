@@ -168,7 +168,9 @@ class _Counts:
         self.ring = q_bins(mask, RINGS)
 
     def examine(self) -> Outcome:
-        self.sums = Curvature(self.probe, self.windows, self.mask, self.ring, RINGS, self.starts)
+        self.sums = Curvature(
+            self.probe, self.windows, self.mask, self.ring, RINGS, self.fitted, self.starts
+        )
         self.H = self.sums.H
         H = self.H[self.fitted][:, self.fitted]
         check_curvature(H, free(self.experiment))
@@ -353,8 +355,10 @@ class _Counts:
                     f"{float(sigma[i]):.2g} that was thought possible: the geometry may be wrong"
                 )
         if self.starts is not None and self.sums.eliminated:
-            away = torch.cat([self.starts.shift(self.probe, name) for name in self.sums.eliminated])
-            if (far := float(away.square().mean().sqrt())) > FAR:
+            names = self.sums.eliminated
+            aways = {name: self.starts.away(self.probe, name) for name in names}
+            square = sum(float(x @ self.starts.pull(name, x)) for name, x in aways.items())
+            if (far := (square / sum(map(len, aways.values()))) ** 0.5) > FAR:
                 said.append(
                     f"first states lie {far:.2g} times as far from where they were given as "
                     f"their error of {self.starts.error:g} allows: give a larger one"

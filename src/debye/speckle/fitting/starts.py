@@ -1,14 +1,14 @@
 """First states that are known roughly, and fitted with all the rest.
 
-Each number of a first state has a Gaussian prior about the value given. Gauss–Newton steps
-eliminate them run by run (`debye.speckle.fitting.arrow`), and so memory grows with one run alone.
+A first state has a Gaussian prior about what was given. Gauss–Newton steps eliminate the runs one
+by one (`debye.speckle.fitting.arrow`), and so memory grows with one run alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -21,20 +21,27 @@ from debye.speckle.fitting.gauss_newton import GaussNewton, check_size, damped_s
 from debye.speckle.fitting.slopes import FrameSlopes, frame_slopes
 
 
-class Starts(NamedTuple):
-    """What is known of first states beforehand.
+@dataclass(frozen=True)
+class Starts:
+    """What is known of first states beforehand: a Gaussian, which may go with what is shared.
 
     Attributes:
-        given: Of each window's run, its first state as it was given.
-        error: Standard deviation of each of its numbers.
+        given: Of each window's run, the mean of its first state.
+        error: Standard deviation of each of its numbers, root mean square.
+        precision: (n, n) the inverse of its covariance; 1/error² if nothing is told.
+        cross: (n, P) precision between it and what is shared, if there is any.
+        shared: (P,) the mean of what is shared, where ``cross`` is told.
     """
 
     given: dict[str, Tensor]
     error: float
+    precision: dict[str, Tensor] = field(default_factory=dict)
+    cross: dict[str, Tensor] = field(default_factory=dict)
+    shared: Tensor | None = None
 
     @classmethod
     def of(cls, windows: Sequence[Window], error: float) -> Starts:
-        """Those of windows.
+        """Those of windows, each number known by itself.
 
         Raises:
             InputError: A state has too many numbers.
@@ -44,10 +51,43 @@ class Starts(NamedTuple):
             check_start(state)
         return cls(given, error)
 
-    def shift(self, experiment: Experiment, name: str) -> Tensor:
-        """(n,) how far a first state now is from where it was given, in standard deviations."""
-        away = experiment.starts[name].detach() - self.given[name]
-        return (away / self.error).double().flatten()
+    def away(self, experiment: Experiment, name: str) -> Tensor:
+        """(n,) how far a first state now is from its mean."""
+        return (experiment.starts[name].detach() - self.given[name]).double().flatten()
+
+    def pull(self, name: str, away: Tensor) -> Tensor:
+        """(n,) P x of a first state that is x away from its mean."""
+        told = self.precision.get(name)
+        return away / self.error**2 if told is None else told.to(away) @ away
+
+    def add_to(
+        self, block: Block, name: str, away: Tensor, shared: Tensor, where: Tensor | None = None
+    ) -> Tensor:
+        """Add what is known of a first state to its block; (P,) its share of the others' gradient.
+
+        Args:
+            block: Curvature and gradient of the frames.
+            name: Of the first state.
+            away: (n,) how far it is from its mean.
+            shared: (P,) what is shared.
+            where: Which of the block's shared unknowns these are; all of them if None.
+        """
+        told = self.precision.get(name, torch.eye(len(away)) / self.error**2)
+        block.H += told.to(away)
+        block.g += self.pull(name, away)
+        if self.shared is None or name not in self.cross:
+            return torch.zeros_like(shared)
+        cross = self.cross[name].to(away)
+        block.g += cross @ (shared - self.shared)
+        block.cross[:, slice(None) if where is None else where] += cross
+        return cross.T @ away
+
+    def cost(self, name: str, away: Tensor, shared: Tensor) -> float:
+        """½ xᵀ P x, and with what is shared."""
+        found = 0.5 * float(away @ self.pull(name, away))
+        if self.shared is not None and name in self.cross:
+            found += float(away @ (self.cross[name].to(away) @ (shared - self.shared)))
+        return found
 
 
 @dataclass(eq=False)
@@ -75,9 +115,12 @@ class StartsToo(GaussNewton[Window]):
 
     def cost(self, vector: Tensor) -> float:
         """What both priors add to the summed loss."""
-        given = [self.starts.given[name].double().flatten() for name, _ in self._free()]
-        away = (vector[self.size :] - torch.cat(given).to(vector)) / self.starts.error
-        return super().cost(vector) + 0.5 * float(away.square().sum())
+        shared, found, first = vector[: self.size], super().cost(vector), self.size
+        for name, state in self._free():
+            last = first + state.numel()
+            away = vector[first:last] - self.starts.given[name].to(vector).flatten()
+            found, first = found + self.starts.cost(name, away, shared), last
+        return found
 
     def _free(self) -> list[tuple[str, Tensor]]:
         """First states that are fitted, in the order of their parameters."""
@@ -94,10 +137,11 @@ class StartsToo(GaussNewton[Window]):
         for piece in pieces:
             for frame in frame_slopes(self.experiment, piece, self.chunk):
                 self._add(piece, frame)
-        precision = self.starts.error**-2
+        H, g = self.whole
         for name, block in self.blocks.items():
-            block.g += self.starts.shift(self.experiment, name) / self.starts.error
-        return self._reduced([b.eliminated(precision) for b in self.blocks.values()])
+            away = self.starts.away(self.experiment, name)
+            g += self.starts.add_to(block, name, away, vector[: self.size])
+        return self._reduced([b.eliminated() for b in self.blocks.values()])
 
     def _add(self, piece: Window, frame: FrameSlopes) -> None:
         """Take in the frames of one time."""
@@ -121,12 +165,12 @@ class StartsToo(GaussNewton[Window]):
 
     def moved(self, vector: Tensor, H: Tensor, g: Tensor) -> Tensor:
         """Where a step of everything leads, damped as it now is."""
-        precision = self.starts.error**-2
-        runs = [b.eliminated(precision, self.damping) for b in self.blocks.values()]
-        shared, H_g = vector[: self.size], self._reduced(runs)
-        P, g = self.known.precision.to(vector), H_g[1] + self.known.slope(shared)
+        runs = [block.eliminated(self.damping) for block in self.blocks.values()]
+        shared = vector[: self.size]
+        H, g = self._reduced(runs)
+        P, g = self.known.precision.to(vector), g + self.known.slope(shared)
         held = self.known.held(shared, -g)
-        step = damped_step(H_g[0], P, g, self.damping, held) if self.size else shared
+        step = damped_step(H, P, g, self.damping, held) if self.size else shared
         own = [run.step(step) for run in runs]
         to = self.known.within(shared + step)
         return torch.cat([to, vector[self.size :] + torch.cat(own)])
