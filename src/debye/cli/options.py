@@ -203,30 +203,6 @@ Imports = Annotated[
     bool,
     typer.Option("--imports", help="Import systems and terms of your own that the file names."),
 ]
-InstrumentToo = Annotated[
-    bool | None,
-    typer.Option(
-        "--instrument/--no-instrument",
-        help="Fit the instrument too, or take it as written.",
-        show_default="of measured frames",
-    ),
-]
-Measurements = Annotated[
-    Path,
-    typer.Option(
-        "--candidates",
-        callback=read_path,
-        help="TOML with a table for each, or a file of frames, whose runs they are.",
-        show_default=False,
-    ),
-]
-StartError = Annotated[
-    float | None,
-    typer.Option(
-        help="Fit first states too, whose numbers may be off by this, one standard deviation.",
-        show_default="0: they are exact",
-    ),
-]
 Quiet = Annotated[
     bool, typer.Option("--quiet", help="No notes or progress; warnings and errors remain.")
 ]
@@ -426,10 +402,6 @@ System = Annotated[
     typer.Option("--system", help="Equation; the file's own by default."),
 ]
 MethodName = Annotated[Method, typer.Option("--method", help="How to fit.")]
-Likelihood = Annotated[
-    str | None,
-    typer.Option("--likelihood", help="poisson, amplitude, exact, squares or l1."),
-]
 Quick = Annotated[bool, typer.Option("--quick", help="Follow the shortened plan.")]
 From = Annotated[
     Path | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from debye.cli import fit_options as fo
 from debye.cli import options as opt
 from debye.cli.console import (
     DONE,
@@ -70,9 +71,9 @@ def learn(
     output: opt.Output,
     system: opt.System = None,
     method: opt.MethodName = opt.Method.GAUSS_NEWTON,
-    likelihood: opt.Likelihood = None,
-    instrument: opt.InstrumentToo = None,
-    start_error: opt.StartError = None,
+    likelihood: fo.Likelihood = None,
+    instrument: fo.InstrumentToo = None,
+    start_error: fo.StartError = None,
     quick: opt.Quick = False,
     config: opt.Config = None,
     resume: opt.Resume = False,
@@ -257,7 +258,7 @@ def formula(
 
 def plan(
     fitted: opt.Fitted,
-    candidates: opt.Measurements,
+    candidates: fo.Measurements,
     imports: opt.Imports = False,
     as_json: opt.Json = False,
 ) -> int:
