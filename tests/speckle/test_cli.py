@@ -99,7 +99,7 @@ def test_measured_frames_without_a_plan_are_learned_from(frames, tmp_path):
         source.copy("entry/sample", target["entry"])
     missing = debye("learn", bare, "--output", tmp_path / "law")
     assert missing.exit_code == 2
-    assert "unknown system ''" in missing.stderr
+    assert "the file names no study" in missing.stderr
     done = debye(
         "learn", bare, "--system", "kuramoto", "--output", tmp_path / "law", "--config", config
     )

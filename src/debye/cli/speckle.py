@@ -25,10 +25,11 @@ from debye.core.files import folder, read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
+    from debye.speckle.data.frames import Frames
     from debye.speckle.data.quality import Quality
     from debye.speckle.fitting.fit import Fitting
     from debye.speckle.fitting.fitted import FittedSystem
-    from debye.speckle.studies.study import Report
+    from debye.speckle.studies.study import Case, Report
 
 
 def simulate(
@@ -78,13 +79,16 @@ def learn(
     config: opt.Config = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
+    imports: opt.Imports = False,
     device: opt.Device = "cpu",
     as_json: opt.Json = False,
 ) -> int:
     """Learn the unknown term of an equation of motion from frames, or from their correlations.
 
     The fitted system is written to OUTPUT, a .safetensors file, after every
-    step. The config is TOML: any fields of the plan, with [[stages]].
+    step. The config is TOML: any fields of the plan, with [[stages]], and for
+    an equation of your own [system] with its class, constants and terms,
+    [scattering] and [solver]. A term that it leaves out may take any smooth form.
 
     Of measured frames the instrument is fitted too: its gain, backgrounds,
     beam centre, scale of q, probe width and contrast. At the end debye says
@@ -103,35 +107,72 @@ def learn(
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.data.results import holds_results
+    from debye.speckle.fitting.described import TABLES, fitting_of
     from debye.speckle.fitting.fitted import FittedSystem
-    from debye.speckle.studies.run import study as find
     from debye.speckle.studies.study import as_study
 
     check_one_way(resume=resume, overwrite=overwrite)
     writable(output, "--output")
     if holds_results(frames):
         return fit_results(frames, output, config, overwrite, as_json)
-    where = pick_device(device, precise=True)
-    data = load_frames(frames)
+    data = load_frames(frames).to(pick_device(device, precise=True))
     _tell_left_out(data.quality)
-    case = as_study(find(system.value if system else str(data.about.get("study", ""))))
-    if data.scattering is None:
-        tell(f"the file names no geometry: taking that of the {case.name} study")
     flags = {"method": method.value, "likelihood": likelihood, "start_error": start_error}
     given = {k: v for k, v in flags.items() if v is not None}
-    changes = (read_toml(config) if config else {}) | given
-    plan = (case.quick if quick else case.plan).changed(changes)
+    tables = (read_toml(config) if config else {}) | given
     going_on = resume or (output.exists() and not overwrite)
-    fitting = case.fitting(data.to(where), plan, guess=not going_on, instrument=instrument)
-    facts: dict[str, Any] = {
-        "study": case.name,
-        "frames": str(frames).removeprefix(f"{_file_of(frames).parent}/"),
-    }
+    facts: dict[str, Any] = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
+    if "system" in tables:
+        _refuse_study(system, quick)
+        fitting = fitting_of(tables, data, instrument=instrument, imports=imports)
+        facts["described"] = {k: tables[k] for k in TABLES if k in tables}
+    else:
+        case = as_study(_study_of(system, data))
+        plan = (case.quick if quick else case.plan).changed(tables)
+        fitting = case.fitting(data, plan, guess=not going_on, instrument=instrument)
+        facts["study"] = case.name
     if data.quality.frames:
         facts["left_out"] = data.quality.frames
     if not _follow(fitting, output, going_on, facts):
         return interrupted()
     return _tell_outcome(FittedSystem.of(fitting, **facts), output, as_json)
+
+
+def _study_of(system: opt.StudyName | None, data: Frames) -> Case:
+    """The study that is asked for, or that made the frames.
+
+    Raises:
+        InputError: Neither is there.
+    """
+    from debye.speckle.studies.run import STUDIES
+    from debye.speckle.studies.run import study as find
+
+    name = system.value if system else str(data.about.get("study", ""))
+    if not name:
+        raise InputError(
+            "cannot tell which equation to learn",
+            why="the file names no study",
+            fix="write the equation into [system] of a --config, as docs/speckle.md shows, or "
+            f"name one of {', '.join(STUDIES)} with --system",
+        )
+    case = find(name)
+    if data.scattering is None:
+        tell(f"the file names no geometry: taking that of the {case.name} study")
+    return case
+
+
+def _refuse_study(system: opt.StudyName | None, quick: bool) -> None:
+    """Refuse a study beside an equation of one's own.
+
+    Raises:
+        InputError: There are both.
+    """
+    if system or quick:
+        raise InputError(
+            f"cannot use {'--system' if system else '--quick'} with an equation of your own",
+            why="the config has a [system], and a study has its own equation and plan",
+            fix="leave out the one or the other",
+        )
 
 
 def _tell_outcome(fitted: FittedSystem, output: Path, as_json: bool) -> int:

@@ -21,6 +21,7 @@ from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.learnable import Learnable
 from debye.speckle.dynamics.solver import SolveError, Solver, Trajectory
 from debye.speckle.dynamics.systems import System
+from debye.speckle.fitting.described import filled
 from debye.speckle.fitting.fit import Fitting, prepare, under
 from debye.speckle.fitting.gauss_newton import check_size
 from debye.speckle.fitting.goodness import Goodness
@@ -253,7 +254,7 @@ def _rms(values: Tensor) -> float:
 
 
 def fit(
-    system: System,
+    system: System | type[System],
     frames: Frames,
     plan: Plan | None = None,
     *,
@@ -264,7 +265,7 @@ def fit(
     """Fit the term of a system to frames, to the end of a plan.
 
     Args:
-        system: The equation, its term filled with something learnable; fitted in place.
+        system: The equation with a learnable term, fitted in place; of a class alone, any smooth.
         frames: What was recorded, with the states at the starts of the windows.
         plan: The curriculum and the method; windows of 3, 6, 12, 24 frames by default.
         solver: How to integrate; adaptively if None.
@@ -294,6 +295,7 @@ def fit(
         tensor([-0.2000,  0.0000], dtype=torch.float64)
     """
     expect(frames, Frames, "frames")
+    system = filled(system, scattering or frames.scattering)
     fitting = prepare(
         system,
         frames,

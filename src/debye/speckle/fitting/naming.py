@@ -40,7 +40,7 @@ from debye.speckle.fitting.sparse import (
 KEPT = 4
 """Sums of each component that are combined with those of the others, and the best of each length:
 a short one that is true seems worse than many long ones of the same shape."""
-TRIED = 3
+TRIED = 5
 """Sums of each length whose shapes are made the best before they are compared."""
 GAIN = 3.0
 """By how much each further number must raise ln L, about 2.5 of its standard errors."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -123,11 +124,13 @@ def search(columns: Sequence[Column], gaussian: Gaussian, functions: int) -> lis
     C = torch.stack([c.vector for c in usable])
     G, v = C @ gaussian.H @ C.T, C @ gaussian.b
     kind = [id(c.function) for c in usable]
+    # All sums of functions without a shape: of four that matter together no three need matter.
+    plain = [k for k, c in enumerate(usable) if c.function.shape is None]
     beam: list[tuple[int, ...]] = [()]
     seen = dict[tuple[int, ...], float]()
     for count in range(1, MOST + 1):
         longer = {tuple(sorted((*old, k))) for old in beam for k in range(len(usable))}
-        sums = [s for s in longer if distinct(s, usable)]
+        sums = [s for s in longer | {*combinations(plain, count)} if distinct(s, usable)]
         if not sums:
             break
         values = log_marginal(G, v, torch.tensor(sums)) - count * math.log(functions)
