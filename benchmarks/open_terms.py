@@ -1,9 +1,11 @@
-"""Flows outside every small basis, learned with splines under a smoothness prior, and named.
+"""Terms of any smooth form: flows and pair forces outside every small basis, and their names.
 
-    python benchmarks/open_terms.py [SEEDS]
+    python benchmarks/open_terms.py flows|pairs [SEEDS [NAMES…]]
 
-Counts of a rigid cloud of 50 spheres that a flow carries: 4 runs of 9 frames, 1,000 photons in the
-brightest pixel. Errors are those of the velocity along orbits that start where the frames did.
+Flows: counts of a rigid cloud of 50 spheres that a flow carries, 4 runs of 9 frames; errors are
+those of the velocity along orbits that start where the frames did. Pair forces: 100 particles that
+push and pull each other, 2 runs of 6 frames; errors are those of the force at the distances that
+pairs had. 1,000 photons in the brightest pixel.
 """
 
 from __future__ import annotations
@@ -17,21 +19,29 @@ import torch
 from torch import Tensor
 
 from debye.speckle import (
+    Cloud,
     Detector,
     Drift,
     GaussianProbe,
+    LennardJones,
+    LotkaVolterra,
+    Morse,
+    PairSpline,
+    Particles,
+    Plan,
     RigidCloud,
     Solver,
     SplineFlow,
+    Stage,
+    Yukawa,
     find_formula,
     fit,
     simulate,
 )
 from debye.speckle.data.frames import Frames
+from debye.speckle.fitting.fitted import FittedSystem
 
 CAREFUL = Solver("tsit5", rtol=1e-9, atol=1e-10)
-SOLVER = Solver("tsit5", step=0.125)  # fixed, so that the likelihood is smooth
-TIMES = 0.5 * torch.arange(9).double()
 
 
 def cycle(x: Tensor) -> Tensor:
@@ -51,48 +61,109 @@ def pendulum(x: Tensor) -> Tensor:
     return torch.stack([x[..., 1], -torch.sin(6 * x[..., 0])], -1)
 
 
+class Measured:
+    """A fit, and how far it is from a curve that is known."""
+
+    def __init__(self, fitted: FittedSystem, at: Tensor, truth: Tensor, seconds: float) -> None:
+        self.fitted = fitted
+        with torch.no_grad():
+            self.error = (fitted.system.term(at) - truth).flatten()
+        bars = fitted.error_of(lambda: fitted.system.term(at).flatten())
+        self.z, self.size, self.seconds = self.error / bars, float(truth.norm()), seconds
+
+    def __str__(self) -> str:
+        covered = float((self.z.abs() < 1.645).double().mean())
+        p = self.fitted.goodness.p if self.fitted.goodness else None
+        return (
+            f"error {float(self.error.norm()) / self.size:.4f}  "
+            f"|z| {float(self.z.square().mean().sqrt()):.2f}  covered {covered:.2f}  p {p:.2g}  "
+            f"{self.seconds:.0f} s"
+        )
+
+
 FLOWS: dict[str, Callable[[Tensor], Tensor]] = {
-    "−sin 6x": pendulum,
-    "van der Pol + tanh": oscillator,
-    "exp/tanh cycle": cycle,
+    "pendulum": pendulum,
+    "Lotka-Volterra": LotkaVolterra(L=2.0),
+    "van-der-Pol": oscillator,
+    "cycle": cycle,
 }
+FLOW_SOLVER = Solver("tsit5", step=0.125)  # fixed, so that the likelihood is smooth
 
 
-def frames_of(flow: Callable[[Tensor], Tensor], seed: int) -> Frames:
+def flow_frames(flow: Callable[[Tensor], Tensor], seed: int) -> Frames:
     """Counts, with the states at the starts alone of use."""
     generator = torch.Generator().manual_seed(seed)
     seen = RigidCloud(Detector(24, 0.75, 2.0, 0.05), GaussianProbe(0.25, 2.0), R=0.07)
     cloud = 0.6 * torch.rand(4, 50, 2, generator=generator) - 0.3
     starts = 0.6 * torch.rand(4, 2, generator=generator).double() - 0.3
-    return simulate(
-        Drift(flow), seen, starts, TIMES, solver=CAREFUL, specimen=cloud, photons=1000, seed=seed
-    )
+    times = 0.5 * torch.arange(9).double()
+    how = {"specimen": cloud, "photons": 1000, "seed": seed}
+    return simulate(Drift(flow), seen, starts, times, solver=CAREFUL, **how)
 
 
-def measure(flow: Callable[[Tensor], Tensor], seed: int) -> str:
-    """Error, z, coverage, p and seconds of a fit, and its formula."""
-    frames, term, began = frames_of(flow, seed), SplineFlow(), time.perf_counter()
-    fitted = fit(Drift(term), frames, solver=SOLVER, instrument=False)
-    seconds = time.perf_counter() - began
-    path = SOLVER.solve(
-        lambda t, x: flow(x), frames.known_states()[:, 0], torch.linspace(0, 4, 21).double()
-    ).states.flatten(0, 1)
-    with torch.no_grad():
-        error = (term(path) - flow(path)).flatten()
-    bars = fitted.error_of(lambda: term(path).flatten())
-    z = error / bars
-    covered = float((z.abs() < 1.645).double().mean())
-    p = fitted.goodness.p if fitted.goodness else None
-    found = find_formula(fitted, replace(frames, system=None))
-    numbers = (
-        f"error {float(error.norm() / flow(path).norm()):.4f}  |z| "
-        f"{float(z.square().mean().sqrt()):.2f}  covered {covered:.2f}  p {p:.2g}"
+def flows(name: str, seed: int) -> tuple[Measured, Frames]:
+    """A flow, fitted."""
+    flow, began = FLOWS[name], time.process_time()
+    frames = flow_frames(flow, seed)
+    fitted = fit(Drift(SplineFlow()), frames, solver=FLOW_SOLVER, instrument=False)
+    seconds = time.process_time() - began
+    times = torch.linspace(0, 4, 21).double()
+    path = CAREFUL.solve(lambda t, x: flow(x), frames.known_states()[:, 0], times)
+    at = path.states.flatten(0, 1)
+    return Measured(fitted, at, flow(at), seconds), frames
+
+
+PAIRS = {
+    "Yukawa": (Yukawa(0.1, 6.0, 1.4), 0.14, 1.2),
+    "Morse-shallow": (Morse(D=0.003, a=9.0, r_0=0.3, cutoff=1.2), 0.2, 1.2),
+    "Morse-deep": (Morse(D=0.01, a=9.0, r_0=0.3, cutoff=1.2), 0.22, 1.6),
+    "Lennard-Jones": (LennardJones(0.005, 0.22, 0.9), 0.23, 1.6),
+}
+"""Forces, how near two particles may start, and the radius of the disc that they start in."""
+PAIR_SOLVER = Solver("tsit5", step=0.1)
+PAIR_PLAN = Plan(
+    (Stage(2, 2, 1, 6, q=0.3), Stage(2, 2, 1, 6, q=0.6), Stage(3, 2, 1, 8), Stage(6, 2, 1, 12))
+)
+
+
+def disc(count: int, radius: float, least: float, generator: torch.Generator) -> Tensor:
+    """(count, 2) places in a disc, no two nearer than ``least``."""
+    found = torch.zeros(0, 2, dtype=torch.float64)
+    while len(found) < count:
+        place = radius * (2 * torch.rand(1, 2, generator=generator, dtype=torch.float64) - 1)
+        apart = torch.cdist(place, found).min() if len(found) else torch.tensor(1.0)
+        if float(place.norm()) < radius and float(apart) > least:
+            found = torch.cat([found, place])
+    return found
+
+
+def pairs(name: str, seed: int) -> tuple[Measured, Frames]:
+    """A pair force, fitted; looked at where pairs were, short of the cutoff."""
+    (force, least, radius), generator = PAIRS[name], torch.Generator().manual_seed(seed)
+    starts = torch.stack([disc(100, radius, least, generator) for _ in range(2)])
+    seen = Cloud(
+        Detector(24, 0.75, 3.0, 0.05), GaussianProbe(0.3, 3.0), R=0.06, illumination="centres"
     )
-    return f"{numbers}  {seconds:.0f} s  {found.verdict}"
+    times, truth = 0.2 * torch.arange(6).double(), Particles(force, table=0)
+    frames = simulate(truth, seen, starts, times, solver=CAREFUL, photons=1000, seed=seed)
+    began = time.process_time()
+    system = Particles(PairSpline(force.cutoff, 40))
+    fitted = fit(system, frames, PAIR_PLAN, solver=PAIR_SOLVER, instrument=False)
+    seconds = time.process_time() - began
+    r = torch.cat([torch.pdist(x) for x in frames.known_states().flatten(0, 1)])
+    r = r[r < 0.85 * force.cutoff]
+    at = r[torch.randperm(len(r), generator=generator)[:400]]
+    return Measured(fitted, at, force(at), seconds), frames
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 5):
-        for name, flow in FLOWS.items():
-            print(f"{name:20} seed {seed}  {measure(flow, seed)}", flush=True)
+    given = sys.argv[1:]
+    which, count, chosen = (*given[:2], *("flows", "5")[len(given) :], given[2:])[:3]
+    measure, every = {"flows": (flows, FLOWS), "pairs": (pairs, PAIRS)}[which]
+    for seed in range(int(count)):
+        for name in chosen or every:
+            found, frames = measure(name, seed)
+            print(f"{name:16} seed {seed}  {found}", flush=True)
+            named = find_formula(found.fitted, replace(frames, system=None))
+            print(f"    {named.verdict}", flush=True)
