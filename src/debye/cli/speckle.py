@@ -77,6 +77,9 @@ def learn(
     start_error: fo.StartError = None,
     quick: opt.Quick = False,
     config: opt.Config = None,
+    follow: fo.FollowFit = False,
+    window: fo.Stretch = 12,
+    timeout: fo.Patience = 30.0,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     imports: opt.Imports = False,
@@ -99,11 +102,16 @@ def learn(
     fitted to g2 and the mean intensity, starts unknown; the config then
     describes sample, detector and force.
 
+    With --follow the file may still be written: a window of frames is fitted
+    at a time and then forgotten, what it told being what is known before the
+    next; the first has to tell the law roughly.
+
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped. A file that another command has written is refused, unless
     --overwrite begins anew.
     """
     from debye.cli.correlations import fit_results
+    from debye.cli.streams import learn_stream
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.data.results import holds_results
@@ -115,11 +123,18 @@ def learn(
     writable(output, "--output")
     if holds_results(frames):
         return fit_results(frames, output, config, overwrite, as_json)
-    data = load_frames(frames).to(pick_device(device, precise=True))
-    _tell_left_out(data.quality)
     flags = {"method": method.value, "likelihood": likelihood, "start_error": start_error}
     given = {k: v for k, v in flags.items() if v is not None}
     tables = (read_toml(config) if config else {}) | given
+    if follow:
+        _refuse_stream(output, tables, overwrite=overwrite)
+        stream = learn_stream(
+            frames, output, find(system.value) if system else None, tables,
+            instrument=instrument, size=window, timeout=timeout, facts={"frames": str(frames.name)},
+        )  # fmt: skip
+        return _tell_outcome(stream.result(), output, as_json)
+    data = load_frames(frames).to(pick_device(device, precise=True))
+    _tell_left_out(data.quality)
     going_on = resume or (output.exists() and not overwrite)
     facts: dict[str, Any] = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
     if "system" in tables:
@@ -172,6 +187,24 @@ def _refuse_study(system: opt.StudyName | None, quick: bool) -> None:
             f"cannot use {'--system' if system else '--quick'} with an equation of your own",
             why="the config has a [system], and a study has its own equation and plan",
             fix="leave out the one or the other",
+        )
+
+
+def _refuse_stream(output: Path, tables: dict[str, Any], *, overwrite: bool) -> None:
+    """Refuse what a stream cannot do.
+
+    Raises:
+        InputError: The output exists, or the config writes down an equation.
+    """
+    if output.exists() and not overwrite:
+        raise InputError(
+            f"{output} exists", why="a stream cannot be gone back to", fix="add --overwrite"
+        )
+    if "system" in tables:
+        raise InputError(
+            "cannot follow a stream by the equation of a config",
+            why="the verb fits a study's model to it",
+            fix="use debye.speckle.Stream in Python, or fit the frames when all are there",
         )
 
 

@@ -200,6 +200,21 @@ class Frames(ByValue, Displayed):
             specimen=None if self.specimen is None else self.specimen[part],
         )
 
+    def stretch(self, part: slice) -> Frames:
+        """Some of the frames of all runs, one after the other, of those that count.
+
+        Raises:
+            InputError: There are fewer than two.
+        """
+        return replace(
+            self,
+            data=self.data[:, part],
+            times=self.times[part],
+            states=None if self.states is None else self.states[:, part],
+            quality=Quality(self.quality.pixels),
+            recorded=None,
+        )
+
     def to(self, device: str) -> Frames:
         """The same frames on another device; what is learned from them is learned there.
 

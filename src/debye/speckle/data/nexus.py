@@ -122,7 +122,13 @@ def write_sample(entry: h5py.Group, frames: Frames) -> None:
             sample[name].attrs["units"] = "units of the equation"
 
 
-def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -> Frames:
+def load_frames(
+    path: str | os.PathLike[str],
+    saturation: float | None = None,
+    *,
+    part: slice | None = None,
+    growing: bool = False,
+) -> Frames:
     """Read the frames `save_frames` wrote, or anyone's.
 
     They are looked for where `save_frames` puts them, where NeXus's ``default`` and ``signal``
@@ -134,6 +140,8 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
         path: The file, or file and dataset.
         saturation: Counts at which a pixel is full; by default the least that the file states
             (bit depth, saturation_value, a cutoff) or its integer type can hold.
+        part: Which of the times to read; all of them if None.
+        growing: Whether the file may still be written (SWMR).
 
     Raises:
         InputError: The file is missing, damaged, holds no frames or several that could be meant,
@@ -141,13 +149,17 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
             is bad.
     """
     place, name = split_name(os.fspath(path))
-    with open_hdf5(place) as file:
+    with open_hdf5(place, growing=growing) as file:
         names, note = find_frames(file, name)
-        data, full = read_frames(file, names)
+        data, full = read_frames(file, names, part, by_time=True)
         own = f"{PROCESS}/plan" in file and not name
-        taken = taken_at(file, names[0], data.shape[-3])
+        taken = taken_at(file, names[0], data.shape[-3] if part is None else part.stop)
+        if part is not None:
+            taken = taken._replace(times=taken.times[part])
         mask, masked = masked_in(file, names[0], tuple(data.shape[-2:]))
         states = optional(file, f"{SAMPLE}/states")
+        if states is not None and part is not None:
+            states = states_in(states, data, part)
         specimen = optional(file, f"{SAMPLE}/specimen")
         process = read_process(file)
     if data.ndim == 3:  # one run, without an axis of its own
@@ -170,10 +182,43 @@ def load_frames(path: str | os.PathLike[str], saturation: float | None = None) -
     return replace(frames, data=data, photons=photons)
 
 
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """How many times the frames of a file that may still be written have been recorded at.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds no frames.
+    """
+    place, name = split_name(os.fspath(path))
+    with open_hdf5(place, growing=True) as file:
+        names, _ = find_frames(file, name)
+        found = [dataset(file, n, ndim=(3, 4), max_bytes=1 << 62) for n in names]
+        return sum(int(one.shape[-3]) for one in found)
+
+
+def states_in(states: Tensor, data: Tensor, part: slice) -> Tensor | None:
+    """The states of some times: of a file that grows only the first may be known, or none later."""
+    axis = 1 if data.ndim == 4 else 0
+    there = states.narrow(axis, 0, min(states.shape[axis], part.stop))[
+        (slice(None),) * axis + (part,)
+    ]
+    if not there.shape[axis]:
+        return None
+    missing = data.shape[axis] - there.shape[axis]
+    last = there.narrow(axis, there.shape[axis] - 1, 1)
+    return torch.cat([there, *[last] * missing], axis)
+
+
 def read_frames(
-    file: h5py.File, names: list[str], part: slice | None = None, max_bytes: int = MAX_BYTES
+    file: h5py.File,
+    names: list[str],
+    part: slice | None = None,
+    max_bytes: int = MAX_BYTES,
+    *,
+    by_time: bool = False,
 ) -> tuple[Tensor, float]:
     """(run, time, qy, qx) or (time, qy, qx) of datasets joined along time, and when they are full.
+
+    The part is one of the first axis, or ``by_time`` of that of time.
 
     Raises:
         InputError: What `debye.speckle.data.hdf5.dataset` refuses, or they are complex.
@@ -188,8 +233,11 @@ def read_frames(
                 fix="give intensities: the squared modulus of amplitudes",
             )
         full = min(full, full_of(found.dtype), full_in(file, name, found))
-        count = len(range(*(part or slice(None)).indices(found.shape[0])))
-        size = count * found.dtype.itemsize * math.prod(found.shape[1:])
+        runs = found.shape[0] if by_time and found.ndim == 4 and part else 0
+        count = len(range(*(part or slice(None)).indices(found.shape[bool(runs)])))
+        size = (
+            max(runs, 1) * count * found.dtype.itemsize * math.prod(found.shape[1 + bool(runs) :])
+        )
         if size > max_bytes:
             raise InputError(
                 f"cannot read {name} from {file.filename}",
@@ -197,7 +245,9 @@ def read_frames(
                 f"{max_bytes / 2**30:.1f} GiB",
                 fix="read fewer frames at a time with frames=slice(…), or raise max_bytes",
             )
-        pieces.append(read(found, part))
+        pieces.append(
+            np.stack([read(found, part, run) for run in range(runs)]) if runs else read(found, part)
+        )
     data = tensor(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
     return (data.transpose(0, 1) if data.ndim == 4 and data.shape[1] == 1 else data), full
 

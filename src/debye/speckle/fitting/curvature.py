@@ -88,10 +88,15 @@ class Curvature:
 
     def _eliminate(self, starts: Starts, fitted: Tensor) -> None:
         """Express first states by what is shared, in all that was added up."""
+        shared = to_vector(self.experiment)[fitted]
         for name, block in self.blocks.items():
-            away = starts.away(self.experiment, name)
-            vector = to_vector(self.experiment)[: len(self.g)]
-            self.g[fitted] += starts.add_to(block, name, away, vector[fitted], fitted)
+            away = starts.away(name, self.experiment.starts[name], shared)
+            H, g = self.H.new_zeros(len(shared), len(shared)), shared.new_zeros(len(shared))
+            own = Block(block.H, block.cross[:, fitted], block.g)
+            starts.add_to(own, H, g, name, away)
+            block.cross[:, fitted] = own.cross
+            self.H[fitted[:, None], fitted] += H
+            self.g[fitted] += g
             run = self.eliminated[name] = block.eliminated()
             self.H, self.g = run.from_shared(self.H, self.g)
             white = run.whitened(self.own_rings[name])

@@ -171,16 +171,24 @@ class Fitting:
         if not (unknown or self.starts):
             return
         windows = self.plan.stages[-1].windows(self.data)
-        settle(self.experiment, windows, self.mask, lambda mask: self._minimiser(mask, law=False))
+        settle(self.experiment, windows, self.mask, lambda mask: self.minimiser(mask, law=False))
         if self.starts:
             stage = self.plan.stages[0]
             with held(self.experiment.starts):
-                fit = self._minimiser(low_q(self.mask, stage.q))
+                fit = self.minimiser(low_q(self.mask, stage.q))
                 for _ in fit.run(stage.windows(self.data), WARM_UP):
                     pass
 
-    def _minimiser(self, mask: Tensor, *, law: bool = True) -> GaussNewton[Window]:
-        """Gauss–Newton steps for the open pixels of a mask; of the instrument alone without law."""
+    def minimiser(self, mask: Tensor, *, law: bool = True) -> GaussNewton[Window]:
+        """Gauss–Newton steps that compare the open pixels of a mask.
+
+        Args:
+            mask: (qy, qx).
+            law: Whether the law is fitted; else the instrument and first states alone.
+
+        Raises:
+            InputError: There is nothing to fit.
+        """
         instrument, made = self.experiment.instrument, self.experiment
         if law:
             prior = self.known()
@@ -201,7 +209,7 @@ class Fitting:
         )
 
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
-        fit = self._minimiser(low_q(self.mask, stage.q))
+        fit = self.minimiser(low_q(self.mask, stage.q))
         fit.damping = self.damping
         for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
             self.damping, self.curvature = fit.damping, fit.curvature

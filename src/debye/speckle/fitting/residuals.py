@@ -355,8 +355,8 @@ class _Counts:
                     f"{float(sigma[i]):.2g} that was thought possible: the geometry may be wrong"
                 )
         if self.starts is not None and self.sums.eliminated:
-            names = self.sums.eliminated
-            aways = {name: self.starts.away(self.probe, name) for name in names}
+            now, shared = self.probe.starts, self.vector[self.fitted]
+            aways = {k: self.starts.away(k, now[k], shared) for k in self.sums.eliminated}
             square = sum(float(x @ self.starts.pull(name, x)) for name, x in aways.items())
             if (far := (square / sum(map(len, aways.values()))) ** 0.5) > FAR:
                 said.append(

@@ -23,20 +23,20 @@ from debye.speckle.fitting.slopes import FrameSlopes, frame_slopes
 
 @dataclass(frozen=True)
 class Starts:
-    """What is known of first states beforehand: a Gaussian, which may go with what is shared.
+    """What is known of first states beforehand: x = m + K (c − c_0) and a Gaussian about it.
 
     Attributes:
-        given: Of each window's run, the mean of its first state.
+        given: Of each window's run, m.
         error: Standard deviation of each of its numbers, root mean square.
         precision: (n, n) the inverse of its covariance; 1/error² if nothing is told.
-        cross: (n, P) precision between it and what is shared, if there is any.
-        shared: (P,) the mean of what is shared, where ``cross`` is told.
+        slope: (n, P) how it follows what is shared, K; not at all if nothing is told.
+        shared: (P,) what is shared, c_0, where it does.
     """
 
     given: dict[str, Tensor]
     error: float
     precision: dict[str, Tensor] = field(default_factory=dict)
-    cross: dict[str, Tensor] = field(default_factory=dict)
+    slope: dict[str, Tensor] = field(default_factory=dict)
     shared: Tensor | None = None
 
     @classmethod
@@ -51,43 +51,36 @@ class Starts:
             check_start(state)
         return cls(given, error)
 
-    def away(self, experiment: Experiment, name: str) -> Tensor:
-        """(n,) how far a first state now is from its mean."""
-        return (experiment.starts[name].detach() - self.given[name]).double().flatten()
+    def away(self, name: str, state: Tensor, shared: Tensor) -> Tensor:
+        """(n,) how far a first state (…) is from where it is expected."""
+        found = (state.detach() - self.given[name].to(state)).double().flatten()
+        if self.shared is None or name not in self.slope:
+            return found
+        return found - self.slope[name].to(found) @ (shared - self.shared)
 
     def pull(self, name: str, away: Tensor) -> Tensor:
-        """(n,) P x of a first state that is x away from its mean."""
+        """(n,) gradient of what that costs."""
         told = self.precision.get(name)
         return away / self.error**2 if told is None else told.to(away) @ away
 
-    def add_to(
-        self, block: Block, name: str, away: Tensor, shared: Tensor, where: Tensor | None = None
-    ) -> Tensor:
-        """Add what is known of a first state to its block; (P,) its share of the others' gradient.
+    def add_to(self, block: Block, H: Tensor, g: Tensor, name: str, away: Tensor) -> None:
+        """Add what is known of a first state to the curvature and gradient of frames.
 
         Args:
-            block: Curvature and gradient of the frames.
-            name: Of the first state.
-            away: (n,) how far it is from its mean.
-            shared: (P,) what is shared.
-            where: Which of the block's shared unknowns these are; all of them if None.
+            block: Of the state.
+            H: (P, P) of what is shared.
+            g: (P,) likewise.
+            name: Of the state.
+            away: (n,) how far it is from where it is expected.
         """
-        told = self.precision.get(name, torch.eye(len(away)) / self.error**2)
-        block.H += told.to(away)
-        block.g += self.pull(name, away)
-        if self.shared is None or name not in self.cross:
-            return torch.zeros_like(shared)
-        cross = self.cross[name].to(away)
-        block.g += cross @ (shared - self.shared)
-        block.cross[:, slice(None) if where is None else where] += cross
-        return cross.T @ away
-
-    def cost(self, name: str, away: Tensor, shared: Tensor) -> float:
-        """½ xᵀ P x, and with what is shared."""
-        found = 0.5 * float(away @ self.pull(name, away))
-        if self.shared is not None and name in self.cross:
-            found += float(away @ (self.cross[name].to(away) @ (shared - self.shared)))
-        return found
+        told = self.precision.get(name, torch.eye(len(away)) / self.error**2).to(away)
+        pull = told @ away
+        block.H += told
+        block.g += pull
+        if (K := self.slope.get(name)) is not None:
+            block.cross -= told @ K
+            H += K.T @ told @ K
+            g -= K.T @ pull
 
 
 @dataclass(eq=False)
@@ -118,8 +111,8 @@ class StartsToo(GaussNewton[Window]):
         shared, found, first = vector[: self.size], super().cost(vector), self.size
         for name, state in self._free():
             last = first + state.numel()
-            away = vector[first:last] - self.starts.given[name].to(vector).flatten()
-            found, first = found + self.starts.cost(name, away, shared), last
+            away = self.starts.away(name, vector[first:last].view_as(state), shared)
+            found, first = found + 0.5 * float(away @ self.starts.pull(name, away)), last
         return found
 
     def _free(self) -> list[tuple[str, Tensor]]:
@@ -137,10 +130,9 @@ class StartsToo(GaussNewton[Window]):
         for piece in pieces:
             for frame in frame_slopes(self.experiment, piece, self.chunk):
                 self._add(piece, frame)
-        H, g = self.whole
-        for name, block in self.blocks.items():
-            away = self.starts.away(self.experiment, name)
-            g += self.starts.add_to(block, name, away, vector[: self.size])
+        for name, state in self._free():
+            away = self.starts.away(name, state, vector[: self.size])
+            self.starts.add_to(self.blocks[name], *self.whole, name, away)
         return self._reduced([b.eliminated() for b in self.blocks.values()])
 
     def _add(self, piece: Window, frame: FrameSlopes) -> None:
