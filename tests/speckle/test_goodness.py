@@ -123,6 +123,14 @@ def test_errors_grow_with_the_misfit_and_survive_the_file(tmp_path):
     )
 
 
+def test_a_fit_that_was_stopped_on_its_way_says_so():
+    plan = Plan((Stage(3, 2, 1, 1),))
+    made = fit(Drift(Flow(degree=1)), recorded(1), plan, solver=SOLVER, instrument=False)
+    assert made.goodness.to_go > 1
+    assert "stopped on its way down" in "\n".join(made.goodness.lines())
+    assert fitted(recorded(1), instrument=False).goodness.to_go < 0.1
+
+
 def test_windows_that_overlap_count_a_frame_once():
     frames = recorded(3)
     plan = Plan((Stage(6, 2, 2, 10),))

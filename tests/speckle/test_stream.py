@@ -134,7 +134,8 @@ def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nexus, "count_frames", look)
     words = ["learn", path, "--output", out, "--follow", "--window", 6, "--timeout", 0.5, "--json"]
-    words += ["--no-instrument", "--system", "drift"]
+    (tmp_path / "plan.toml").write_text("ridge = 100.0\n")  # one run tells little of a cubic flow
+    words += ["--no-instrument", "--system", "drift", "--config", tmp_path / "plan.toml"]
     done = CliRunner().invoke(app, [str(w) for w in words])
     assert done.exit_code == 0, done.stderr
     assert list(json.loads(done.stdout)["goodness"]["tests"]) == [

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.plan import Plan as Plan
     from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
+    from debye.speckle.fitting.stream import Stream as Stream
     from debye.speckle.fitting.suspension import Suspension as Suspension
     from debye.speckle.scattering.models import Cloud as Cloud
     from debye.speckle.scattering.models import Lattice as Lattice
@@ -177,6 +178,7 @@ _HOMES = {
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
     "fitting.formula": ("Formulas", "find_formula"),
     "fitting.positions": ("fit_positions",),
+    "fitting.stream": ("Stream",),
     "fitting.suspension": ("Suspension",),
     "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),

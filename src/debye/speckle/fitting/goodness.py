@@ -61,6 +61,10 @@ class Group(NamedTuple):
     p: float
 
 
+STOPPED = 0.5
+"""Natural units that −ln likelihood may still have to fall at the end of a fit."""
+
+
 @dataclass(frozen=True)
 class Goodness:
     """How well a fit describes its frames.
@@ -79,6 +83,8 @@ class Goodness:
         causes: What would explain a misfit, likeliest first.
         unseen: Names of coefficients along which the frames tell nothing.
         against: Unknowns of the instrument whose prior the frames contradict, in words.
+        to_go: How far −ln likelihood would still fall by its slope and curvature, where the fit
+            was stopped; a half is an error of one coefficient.
     """
 
     pixels: int
@@ -94,6 +100,7 @@ class Goodness:
     causes: tuple[Cause, ...] = ()
     unseen: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
+    to_go: float = 0.0
 
     @property
     def fits(self) -> bool | None:
@@ -108,6 +115,8 @@ class Goodness:
     def lines(self) -> list[str]:
         """What it comes to, in plain sentences."""
         said = [self._verdict(), *self._where(), *self._cure(), *self.against]
+        if self.to_go > STOPPED:
+            said.append("the fit was stopped on its way down: allow its last stage more iterations")
         if self.unseen:
             said.append(
                 f"the frames do not tell {', '.join(self.unseen)}: their errors are the prior's "

@@ -285,7 +285,15 @@ class _Counts:
             causes=causes,
             unseen=self._unseen(),
             against=self._against(),
+            to_go=self._to_go(),
         )
+
+    def _to_go(self) -> float:
+        """½ gᵀ C g of what is free to move."""
+        f, bounds = self.fitted, self.prior
+        slope = self.sums.g[f] + bounds.slope(self.vector[f]).to(self.C)
+        slope = slope.masked_fill(bounds.held(self.vector[f], -slope), 0.0)
+        return 0.5 * float(slope @ (self.C @ slope))
 
     def _flux(self) -> list[float]:
         """Z of the counts of each ring, whose variance is what the fit left of λ."""
