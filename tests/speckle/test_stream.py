@@ -110,14 +110,14 @@ def grown(path, frames, first, last):
 
 
 def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
-    frames = recorded(photons=1000.0, count=14).runs(1)
+    frames = recorded(photons=1000.0, count=8).runs(1)
     path, out = tmp_path / "f.h5", tmp_path / "fit"
     save_frames(tmp_path / "whole.h5", replace(frames, system=None, about={"study": "drift"}))
     with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(path, "w", libver="latest") as file:
         whole.copy("/entry", file)
         home = file["/entry/instrument/detector"]
         for name in ("data", "time"):
-            values = home[name][0, :6] if name == "data" else home[name][:6]
+            values = home[name][0, :3] if name == "data" else home[name][:3]
             del home[name]
             home.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
         states = file["/entry/sample/states"][0, :1]
@@ -125,7 +125,7 @@ def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
         for name, values in (("states", states), ("specimen", specimen)):
             del file[f"/entry/sample/{name}"]
             file[f"/entry/sample/{name}"] = values
-    coming, count = iter([None, (6, 11), (11, 14)]), nexus.count_frames
+    coming, count = iter([None, (3, 5), (5, 8)]), nexus.count_frames
 
     def look(name):  # before each look, some frames come
         if (part := next(coming, None)) is not None:
@@ -133,13 +133,13 @@ def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
         return count(name)
 
     monkeypatch.setattr(nexus, "count_frames", look)
-    words = ["learn", path, "--output", out, "--follow", "--window", 6, "--timeout", 0.5, "--json"]
+    words = ["learn", path, "--output", out, "--follow", "--window", 3, "--timeout", 0.5, "--json"]
     (tmp_path / "plan.toml").write_text("ridge = 100.0\n")  # one run tells little of a cubic flow
     words += ["--no-instrument", "--system", "drift", "--config", tmp_path / "plan.toml"]
     done = CliRunner().invoke(app, [str(w) for w in words])
     assert done.exit_code == 0, done.stderr
     assert list(json.loads(done.stdout)["goodness"]["tests"]) == [
-        "t = 0 to 1.25", "t = 1.25 to 2.75", "t = 2.75 to 3.25",
+        "t = 0 to 0.5", "t = 0.5 to 1.25", "t = 1.25 to 1.75",
     ]  # fmt: skip
     again = CliRunner().invoke(app, [str(w) for w in words])
     assert again.exit_code == 2
