@@ -18,7 +18,7 @@ from debye.speckle.fitting.deviance import moments, unit_deviance
 from debye.speckle.fitting.fit import prepare
 from debye.speckle.fitting.fitted import FittedSystem, fit
 from debye.speckle.fitting.gauss_newton import check_curvature, free
-from debye.speckle.fitting.goodness import Goodness, least_of
+from debye.speckle.fitting.goodness import Goodness, Group, least_of
 from debye.speckle.fitting.instrument import Instrument
 from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.fitting.prior import independent
@@ -121,6 +121,15 @@ def test_errors_grow_with_the_misfit_and_survive_the_file(tmp_path):
     torch.testing.assert_close(
         back.frames(states, frames.specimen), free_too.frames(states, frames.specimen)
     )
+
+
+def test_goodness_draws_where_frames_do_not_follow():
+    groups = tuple(Group(f"t = {k}", z, 0.5) for k, z in enumerate((0.1, 7.0, -1.0)))
+    axes = Goodness(10, 0.1, p=1e-9, by_time=groups, by_run=groups[:1], by_q=groups).plot()
+    assert [bar.get_height() for bar in axes.containers[0]] == [0.1, 7.0, -1.0]
+    assert axes.get_title(loc="left").startswith("The frames do not follow the law")
+    with pytest.raises(InputError, match="nothing was held against counting noise"):
+        Goodness(10, 0.1).plot()
 
 
 def test_a_fit_that_was_stopped_on_its_way_says_so():

@@ -111,7 +111,7 @@ def learn(
     --overwrite begins anew.
     """
     from debye.cli.correlations import fit_results
-    from debye.cli.streams import learn_stream
+    from debye.cli.streams import fit_stream
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.data.results import holds_results
@@ -128,8 +128,8 @@ def learn(
     tables = (read_toml(config) if config else {}) | given
     if follow:
         _refuse_stream(output, tables, overwrite=overwrite)
-        stream = learn_stream(
-            frames, output, find(system.value) if system else None, tables,
+        stream = fit_stream(
+            frames, output, lambda data: _study_of(system, data), tables,
             instrument=instrument, size=window, timeout=timeout, facts={"frames": str(frames.name)},
         )  # fmt: skip
         return _tell_outcome(stream.result(), output, as_json)

@@ -13,6 +13,7 @@ from debye.cli.stopping import TWICE, graceful_stop
 from debye.errors import InputError
 
 if TYPE_CHECKING:
+    from debye.speckle.data.frames import Frames
     from debye.speckle.fitting.stream import Stream, Stretch
     from debye.speckle.studies.study import Case
 
@@ -20,10 +21,10 @@ POLL = 0.2
 """Seconds between two looks at what is written."""
 
 
-def learn_stream(
+def fit_stream(
     frames: Path,
     output: Path,
-    study: Case | None,
+    study: Callable[[Frames], Case],
     changes: Mapping[str, Any],
     *,
     instrument: bool | None,
@@ -36,7 +37,7 @@ def learn_stream(
     Args:
         frames: The file.
         output: What to write.
-        study: Whose model; that which the file names if None.
+        study: Of the first frames, whose model.
         changes: Of the plan.
         instrument: Whether that is fitted too.
         size: Frames in a stretch.
@@ -50,7 +51,6 @@ def learn_stream(
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.fitting.fitted import save
     from debye.speckle.fitting.stream import Stream, stretch_plan
-    from debye.speckle.studies.run import study as find
     from debye.speckle.studies.study import as_study
 
     stream: Stream | None = None
@@ -60,7 +60,7 @@ def learn_stream(
             for line in data.quality.lines():
                 warn(line)
             if stream is None:
-                case = as_study(study or find(str(data.about.get("study", ""))))
+                case = as_study(study(data))
                 plan = replace(case.plan, stages=stretch_plan(data).stages).changed(changes)
                 model = case.geometry(data)
                 stream = Stream(

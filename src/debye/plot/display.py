@@ -34,11 +34,12 @@ from debye.plot.notebook import (
     thermodynamics_card,
 )
 from debye.plot.speckle import study_figure
-from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame
+from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame, draw_goodness
 from debye.plot.thermo import draw_quantity
 from debye.plot.xpcs import correlation_figure, draw_correlation, draw_map, draw_relaxation
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.fitting.goodness import Goodness
 from debye.speckle.studies.study import Report
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.fit import Fit
@@ -61,7 +62,7 @@ def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:
             correlations or a study's report.
         ax: Where to draw.
         how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
-            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`,
+            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`, `draw_goodness`,
             `draw_correlation`, `draw_relaxation`, `draw_map`.
 
     Returns:
@@ -142,6 +143,11 @@ def _(shown: Frames, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN40
 @plotted.register
 def _(shown: FittedSystem, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
     return _on(ax, draw_coefficients, shown, **how)
+
+
+@plotted.register
+def _(shown: Goodness, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
+    return _on(ax, draw_goodness, shown, **how)
 
 
 @plotted.register

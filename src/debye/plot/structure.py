@@ -12,11 +12,13 @@ from matplotlib.colors import LogNorm
 from numpy.typing import NDArray
 
 from debye.crystals.structure.crystal import Crystal
+from debye.errors import InputError
 from debye.plot import DARK, GREY, PALETTE
 from debye.plot.dos import array
 from debye.plot.element_colours import ELEMENT_COLOURS, element_colour
 from debye.speckle.data.frames import Frames
 from debye.speckle.fitting.fitted import FittedSystem
+from debye.speckle.fitting.goodness import Goodness
 
 MOST_ATOMS = 64
 """Atoms that are drawn; more would be one blot."""
@@ -159,6 +161,39 @@ def draw_coefficients(ax: Axes, fitted: FittedSystem) -> None:
     else:
         ax.set_xlabel("Coefficient")
     ax.set_ylabel(f"{type(fitted.system.term).__name__}, value ± standard error")
+
+
+def draw_goodness(ax: Axes, goodness: Goodness) -> None:
+    """Draw how far the deviance by time, by run and by ring stands from what it should be.
+
+    Bars are in standard deviations, those beyond the band of three coloured.
+
+    Raises:
+        InputError: The frames had no counting noise to hold the deviance against.
+    """
+    groups = {"time": goodness.by_time, "run": goodness.by_run, "ring": goodness.by_q}
+    if not any(groups.values()):
+        raise InputError(
+            "cannot draw this goodness of fit",
+            why="nothing was held against counting noise",
+            fix="fit counts, by Gauss–Newton",
+        )
+    first, ticks, labels = 0, list[float](), list[str]()
+    ax.axhspan(-3, 3, color=GREY, alpha=0.15, linewidth=0)
+    for name, parts in groups.items():
+        z = np.array([part.z for part in parts])
+        places = first + np.arange(len(z))
+        ax.bar(places, z, color=np.where(np.abs(z) > 3, PALETTE[1], PALETTE[0]), width=0.8)
+        ticks.append(first + (len(z) - 1) / 2)
+        labels.append(f"by {name}")
+        first += len(z) + 2
+    ax.axhline(0.0, color=DARK, linewidth=0.6)
+    ax.set_xticks(ticks, labels)
+    ax.tick_params(axis="x", length=0)
+    ax.set_ylabel("Deviance, in standard deviations")
+    if goodness.p is not None:
+        verdict = "follow" if goodness.fits else "do not follow"
+        ax.set_title(f"The frames {verdict} the law, p = {goodness.p:.2g}", loc="left")
 
 
 def draw_first_frame(ax: Axes, frames: Frames, run: int = 0, index: int = 0) -> None:

@@ -171,7 +171,7 @@ class Fitting:
         if not (unknown or self.starts):
             return
         windows = self.plan.stages[-1].windows(self.data)
-        settle(self.experiment, windows, self.mask, lambda mask: self.minimiser(mask, law=False))
+        settle(self.experiment, windows, self.mask, lambda mask: self.minimiser(mask, system=False))
         if self.starts:
             stage = self.plan.stages[0]
             with held(self.experiment.starts):
@@ -179,18 +179,18 @@ class Fitting:
                 for _ in fit.run(stage.windows(self.data), WARM_UP):
                     pass
 
-    def minimiser(self, mask: Tensor, *, law: bool = True) -> GaussNewton[Window]:
+    def minimiser(self, mask: Tensor, *, system: bool = True) -> GaussNewton[Window]:
         """Gauss–Newton steps that compare the open pixels of a mask.
 
         Args:
             mask: (qy, qx).
-            law: Whether the law is fitted; else the instrument and first states alone.
+            system: Whether the system is fitted; else the instrument and first states alone.
 
         Raises:
             InputError: There is nothing to fit.
         """
         instrument, made = self.experiment.instrument, self.experiment
-        if law:
+        if system:
             prior = self.known()
         else:
             counts = mean_count(self.data.data, self.mask)
@@ -204,7 +204,7 @@ class Fitting:
             mask,
             self.likelihood,
             prior=prior,
-            adapt=self.smoother if law else None,
+            adapt=self.smoother if system else None,
             resolution=RESOLUTION if self.data.photons else inf,
         )
 

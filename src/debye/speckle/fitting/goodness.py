@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from debye.core.upward import Displayed
+
 LIMIT = 1e-3
 """A p below which a fit does not describe its frames."""
 
@@ -66,7 +68,7 @@ STOPPED = 0.5
 
 
 @dataclass(frozen=True)
-class Goodness:
+class Goodness(Displayed):
     """How well a fit describes its frames.
 
     Attributes:
