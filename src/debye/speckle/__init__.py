@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.correlations import fit_correlations as fit_correlations
     from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
     from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
+    from debye.speckle.fitting.first_states import reconstruct_lattice as reconstruct_lattice
+    from debye.speckle.fitting.first_states import reconstruct_object as reconstruct_object
     from debye.speckle.fitting.fit import Fitting as Fitting
     from debye.speckle.fitting.fit import prepare as prepare
     from debye.speckle.fitting.fitted import FittedSystem as FittedSystem
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.plan import Plan as Plan
     from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
+    from debye.speckle.fitting.reconstruction import Reconstruction as Reconstruction
     from debye.speckle.fitting.stream import Stream as Stream
     from debye.speckle.fitting.suspension import Suspension as Suspension
     from debye.speckle.scattering.models import Cloud as Cloud
@@ -103,6 +106,8 @@ if TYPE_CHECKING:
     from debye.speckle.scattering.optics import GridProbe as GridProbe
     from debye.speckle.scattering.optics import core_shell as core_shell
     from debye.speckle.scattering.optics import sphere as sphere
+    from debye.speckle.scattering.rigid import CurvedProbe as CurvedProbe
+    from debye.speckle.scattering.rigid import RigidLattice as RigidLattice
     from debye.speckle.scattering.scan import Scan as Scan
     from debye.speckle.studies.run import run_study as run_study
     from debye.speckle.studies.run import study as study
@@ -170,6 +175,7 @@ _HOMES = {
     ),
     "fitting.correlations": ("fit_correlations",),
     "fitting.extrapolate": ("Extrapolation", "extrapolate"),
+    "fitting.first_states": ("reconstruct_lattice", "reconstruct_object"),
     "fitting.fit": ("Fitting", "prepare"),
     "fitting.goodness": ("Goodness",),
     "fitting.instrument": ("Instrument",),
@@ -179,9 +185,11 @@ _HOMES = {
     "fitting.formula": ("Formulas", "find_formula"),
     "fitting.positions": ("fit_positions",),
     "fitting.stream": ("Stream",),
+    "fitting.reconstruction": ("Reconstruction",),
     "fitting.suspension": ("Suspension",),
     "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
+    "scattering.rigid": ("CurvedProbe", "RigidLattice"),
     "scattering.scan": ("Scan",),
     "studies.run": ("run_study", "study"),
     "studies.study": ("Case", "Report", "Study"),

@@ -1,0 +1,134 @@
+"""First states that nobody knows, and the law of a drifting object that nobody has seen."""
+
+import math
+
+import pytest
+import torch
+
+from debye.errors import InputError
+from debye.speckle import (
+    CurvedProbe,
+    Detector,
+    Drift,
+    Flow,
+    GaussianProbe,
+    Lattice,
+    RigidLattice,
+    Solver,
+    reconstruct_lattice,
+    reconstruct_object,
+    simulate,
+)
+
+L, N = 2.0, 10
+CURVED, SOFT = CurvedProbe(0.25, L, 12.0), GaussianProbe(0.25, L)
+SOLVER = Solver("rk4", step=0.05)
+CENTRE = torch.tensor([0.3, -0.2]).double()
+TURN = torch.tensor([[0.1, 1.0], [-1.0, 0.1]]).double()
+
+
+def drifting(probe, photons=1000, runs=1):
+    """Frames of a random object that turns about a point beside it, and what is true of it."""
+    generator = torch.Generator().manual_seed(1)
+    seen = RigidLattice(Detector(N, 0.5, L, 0.04), probe, N)
+    support = seen.sites.norm(dim=-1) < 0.5
+    thing = torch.rand(runs, N, N, generator=generator).double() ** 3 * support
+    true = Drift(lambda x: (x - CENTRE) @ TURN.mT)
+    start, times = torch.zeros(runs, 2).double(), 0.25 * torch.arange(8).double()
+    return simulate(
+        true, seen, start, times, solver=SOLVER, photons=photons, specimen=thing, seed=1
+    ), support
+
+
+def test_object_and_law_are_found_together():
+    frames, support = drifting(CURVED)
+    seen = frames.scattering
+    law, found = reconstruct_object(
+        Drift(Flow(degree=1)), frames, seen, solver=SOLVER, support=support
+    )
+    assert found.goodness.fits, found.lines()
+    assert found.alike > 1
+    pull = ((found.values - frames.specimen[0]) / found.errors)[support]
+    assert 0.7 < float(pull.square().mean().sqrt()) < 1.4
+    away = (found.path - frames.states[0]).norm(dim=-1)
+    assert float(away.max()) < 0.01
+    assert float(found.path_errors.max()) < 0.01
+    true, learned = (s(0.0, found.path).detach() for s in (frames.system, law.system))
+    assert float((learned - true).norm() / true.norm()) < 0.02
+    truth = torch.stack([-TURN @ CENTRE, TURN[:, 1], TURN[:, 0]])  # of 1, y, x
+    pull = (law.system.velocity.coefficients.detach() - truth) / law.errors["velocity.coefficients"]
+    assert float(pull.square().mean().sqrt()) < 2.5
+    assert "beginnings led to the same" in found.lines()[0]
+
+
+def test_a_moved_object_is_a_moved_probe():
+    model = RigidLattice(Detector(8, 0.5, L), CURVED, 8)
+    moved = torch.roll(
+        thing := torch.rand(1, 8, 8).double() * (model.sites.norm(dim=-1) < 0.6), 1, -1
+    )
+    step = torch.tensor([[[L / 8, 0.0]]]).double()
+    assert torch.allclose(model(step, thing), model(0 * step, moved))
+
+
+def lattice_frame(probe, points=10, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    theta = 2 * math.pi * torch.rand(points, points, generator=generator).double()
+    seen = Lattice(Detector(points, 0.5, L, 0.02), probe, points)
+    gain = float(1000 / seen(theta).max())
+    return torch.poisson(gain * seen(theta), generator=generator), seen, gain, theta.cos()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_phases_are_found_under_a_curved_probe(seed):
+    frame, seen, gain, true = lattice_frame(CURVED, seed=seed)
+    found = reconstruct_lattice(frame, seen, gain=gain, seed=seed)
+    assert found.goodness.fits, found.lines()
+    assert found.alike > 1
+    lit = seen.window[0].abs() > 0.2
+    sign = float((found.values * true)[lit].sum().sign())
+    pull = ((sign * found.values - true) / found.errors)[lit]
+    assert 0.7 < float(pull.square().mean().sqrt()) < 1.4
+
+
+def test_what_does_not_fit_is_not_to_be_used():
+    frame, seen, gain, _ = lattice_frame(CURVED)
+    found = reconstruct_lattice(frame.flip(0), seen, gain=gain, starts=2)
+    assert found.goodness.fits is False
+    assert "not to be used" in found.lines()[1]
+
+
+@pytest.mark.parametrize("probe", [SOFT, CurvedProbe(0.25, L, 1e-3)])
+def test_a_probe_that_is_its_own_twin_is_refused(probe):
+    frame, seen, gain, _ = lattice_frame(probe)
+    with pytest.raises(InputError, match="its twin"):
+        reconstruct_lattice(frame, seen, gain=gain)
+    frames, support = drifting(probe)
+    with pytest.raises(InputError, match="its twin"):
+        reconstruct_object(Drift(Flow(1)), frames, frames.scattering, support=support)
+
+
+def test_under_a_symmetric_probe_twins_make_the_same_frames():
+    for probe, same in ((SOFT, True), (CURVED, False)):
+        model = RigidLattice(Detector(8, 0.5, L), probe, 8)
+        thing = torch.rand(1, 8, 8).double() * (model.sites.norm(dim=-1) < 0.6)
+        twin = torch.roll(thing.flip(1, 2), (1, 1), (1, 2))
+        step = torch.tensor([[[0.2, -0.1]]]).double()
+        assert torch.allclose(model(step, thing), model(-step, twin)) is same
+
+
+def test_what_cannot_be_reconstructed_is_refused():
+    frames, support = drifting(CURVED, runs=2)
+    with pytest.raises(InputError, match="2 runs"):
+        reconstruct_object(Drift(Flow(1)), frames, frames.scattering, support=support)
+    clean, _ = drifting(CURVED, photons=0)
+    with pytest.raises(InputError, match="no counts"):
+        reconstruct_object(Drift(Flow(1)), clean, clean.scattering, support=support)
+    large = RigidLattice(Detector(48, 0.5, L), CURVED, 48)
+    with pytest.raises(InputError, match="2304 sites"):
+        reconstruct_object(Drift(Flow(1)), frames.runs(1), large)
+    frame, seen, gain, _ = lattice_frame(CURVED)
+    mixed = Lattice(seen.detector, CURVED, N, charge=0.5)
+    with pytest.raises(InputError, match="several channels"):
+        reconstruct_lattice(frame, mixed, gain=gain)
+    with pytest.raises(InputError, match="specimen"):
+        frames.scattering(torch.zeros(1, 1, 2))
