@@ -1,10 +1,14 @@
 """First states that nobody knows, and the law of a drifting object that nobody has seen."""
 
+import json
 import math
+import re
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from debye.cli.command import app
 from debye.errors import InputError
 from debye.speckle import (
     CurvedProbe,
@@ -15,8 +19,10 @@ from debye.speckle import (
     Lattice,
     RigidLattice,
     Solver,
+    load,
     reconstruct_lattice,
     reconstruct_object,
+    save_frames,
     simulate,
 )
 
@@ -25,6 +31,8 @@ CURVED, SOFT = CurvedProbe(0.25, L, 12.0), GaussianProbe(0.25, L)
 SOLVER = Solver("rk4", step=0.05)
 CENTRE = torch.tensor([0.3, -0.2]).double()
 TURN = torch.tensor([[0.1, 1.0], [-1.0, 0.1]]).double()
+TRUTH = torch.stack([-TURN @ CENTRE, TURN[:, 1], TURN[:, 0]])
+"""Coefficients of 1, y and x."""
 
 
 def drifting(probe, photons=1000, runs=1):
@@ -33,7 +41,8 @@ def drifting(probe, photons=1000, runs=1):
     seen = RigidLattice(Detector(N, 0.5, L, 0.04), probe, N)
     support = seen.sites.norm(dim=-1) < 0.5
     thing = torch.rand(runs, N, N, generator=generator).double() ** 3 * support
-    true = Drift(lambda x: (x - CENTRE) @ TURN.mT)
+    true = Drift(Flow(degree=1))
+    true.velocity.coefficients.data = TRUTH.clone()
     start, times = torch.zeros(runs, 2).double(), 0.25 * torch.arange(8).double()
     return simulate(
         true, seen, start, times, solver=SOLVER, photons=photons, specimen=thing, seed=1
@@ -55,8 +64,7 @@ def test_object_and_law_are_found_together():
     assert float(found.path_errors.max()) < 0.01
     true, learned = (s(0.0, found.path).detach() for s in (frames.system, law.system))
     assert float((learned - true).norm() / true.norm()) < 0.02
-    truth = torch.stack([-TURN @ CENTRE, TURN[:, 1], TURN[:, 0]])  # of 1, y, x
-    pull = (law.system.velocity.coefficients.detach() - truth) / law.errors["velocity.coefficients"]
+    pull = (law.system.velocity.coefficients.detach() - TRUTH) / law.errors["velocity.coefficients"]
     assert float(pull.square().mean().sqrt()) < 2.5
     assert "beginnings led to the same" in found.lines()[0]
 
@@ -132,3 +140,35 @@ def test_what_cannot_be_reconstructed_is_refused():
         reconstruct_lattice(frame, mixed, gain=gain)
     with pytest.raises(InputError, match="specimen"):
         frames.scattering(torch.zeros(1, 1, 2))
+
+
+def test_the_command_learns_an_object_and_its_law(tmp_path):
+    frames, _ = drifting(CURVED)
+    save_frames(tmp_path / "f.h5", frames)
+    (tmp_path / "c.toml").write_text("[object]\nsupport = 0.5\ndegree = 1\n")
+    words = ["learn", str(tmp_path / "f.h5"), "--output", str(tmp_path / "o.safetensors")]
+    done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "c.toml"), "--json"])
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    found = torch.tensor(record["coefficients"]["velocity.coefficients"]).view(3, 2)
+    assert torch.allclose(found.double(), TRUTH, atol=0.05)
+    assert len(record["object"]["values"]) == N
+    assert load(tmp_path / "o.safetensors").scattering.points == N
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("[object]\n[probe]\nf_probe = 0.25\n", r"no table \[detector\]"),
+        ("[object]\nbeginnings = 3\n", "beginnings"),
+        ("[object]\n[detector]\nn = 8\n[probe]\nf_probe = 0.25\n", "does not hold"),
+    ],
+)
+def test_a_config_that_describes_no_object_is_refused(config, why, tmp_path):
+    frames, _ = drifting(CURVED)
+    save_frames(tmp_path / "f.h5", frames)
+    (tmp_path / "c.toml").write_text(config)
+    words = ["learn", str(tmp_path / "f.h5"), "--output", str(tmp_path / "o.safetensors")]
+    done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "c.toml")])
+    assert done.exit_code == 2
+    assert re.search(why, done.stderr), done.stderr

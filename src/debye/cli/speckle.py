@@ -106,11 +106,15 @@ def learn(
     at a time and then forgotten, what it told being what is known before the
     next; the first has to tell the law roughly.
 
+    Given a config with a table [object], a rigid object that nobody has seen
+    is reconstructed together with the flow that carries it.
+
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped. A file that another command has written is refused, unless
     --overwrite begins anew.
     """
     from debye.cli.correlations import fit_results
+    from debye.cli.objects import fit_object
     from debye.cli.streams import fit_stream
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
@@ -125,7 +129,8 @@ def learn(
         return fit_results(frames, output, config, overwrite, as_json)
     flags = {"method": method.value, "likelihood": likelihood, "start_error": start_error}
     given = {k: v for k, v in flags.items() if v is not None}
-    tables = (read_toml(config) if config else {}) | given
+    written = read_toml(config) if config else {}
+    tables = written | given
     if follow:
         _refuse_stream(output, tables, overwrite=overwrite)
         stream = fit_stream(
@@ -135,6 +140,8 @@ def learn(
         return _tell_outcome(stream.result(), output, as_json)
     data = load_frames(frames).to(pick_device(device, precise=True))
     _tell_left_out(data.quality)
+    if config and "object" in written:
+        return fit_object(data, output, written, config, overwrite, as_json)
     going_on = resume or (output.exists() and not overwrite)
     facts: dict[str, Any] = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
     if "system" in tables:

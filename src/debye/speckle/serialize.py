@@ -25,7 +25,7 @@ from debye.speckle.dynamics import (
     splines,
     systems,
 )
-from debye.speckle.scattering import models, optics, scan
+from debye.speckle.scattering import models, optics, rigid, scan
 from debye.speckle.values import arguments
 
 _ROOMS = {
@@ -54,6 +54,7 @@ _ROOMS = {
     splines: ("PairSpline", "SplineFlow", "SplineReaction"),
     optics: ("Detector", "GaussianProbe", "GridProbe"),
     models: ("Lattice", "Cloud", "RigidCloud"),
+    rigid: ("CurvedProbe", "RigidLattice"),
     scan: ("Scan",),
 }
 CLASSES: dict[str, type] = {

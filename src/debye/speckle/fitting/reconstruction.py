@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,12 @@ class Reconstruction:
     goodness: Goodness
     alike: int
     tried: int
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as numbers."""
+        names = ("values", "errors", "path", "path_errors")
+        arrays = {name: getattr(self, name).tolist() for name in names}
+        return {**arrays, "alike": self.alike, "tried": self.tried}
 
     def lines(self) -> list[str]:
         """How far it can be relied on, in plain sentences."""
