@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,9 +18,12 @@ from debye.speckle import (
     Flow,
     GaussianProbe,
     Lattice,
+    Plan,
     RigidLattice,
     Solver,
+    Stage,
     load,
+    prepare,
     reconstruct_lattice,
     reconstruct_object,
     save_frames,
@@ -172,3 +176,11 @@ def test_a_config_that_describes_no_object_is_refused(config, why, tmp_path):
     done = CliRunner().invoke(app, [*words, "--config", str(tmp_path / "c.toml")])
     assert done.exit_code == 2
     assert re.search(why, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("gain", [None, 1.0])
+def test_states_outside_the_probe_are_refused(gain):
+    frames, _ = drifting(SOFT)
+    far = replace(frames, states=frames.states + 40.0, gain=gain)
+    with pytest.raises(InputError, match="outside the probe"):
+        prepare(Drift(Flow(1)), far, Plan((Stage(3, 1),)))

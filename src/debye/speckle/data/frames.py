@@ -306,7 +306,8 @@ def fitted_gain(frames: Frames, scattering: Scattering) -> float:
     """Recorded counts per unit of intensity, from all photons of the first frames.
 
     Raises:
-        InputError: No states are known, or the model has other pixels than the frames.
+        InputError: No states are known, the model has other pixels than the frames, or they lie
+            outside the probe.
     """
     with torch.no_grad():
         expected = scattering(frames.known_states()[:, :1], frames.specimen)
@@ -317,7 +318,14 @@ def fitted_gain(frames: Frames, scattering: Scattering) -> float:
             f"a frame {tuple(frames.data.shape[-2:])}",
             fix="give the detector the experiment had",
         )
-    return float((frames.data[:, :1] * frames.mask).sum() / (expected * frames.mask).sum())
+    seen = float((expected * frames.mask).sum())
+    if not seen > 0:
+        raise InputError(
+            "cannot start from these states",
+            why="they lie outside the probe: nothing would reach the detector",
+            fix="check the unit and the origin of the states, and the box of the scattering model",
+        )
+    return float((frames.data[:, :1] * frames.mask).sum()) / seen
 
 
 def check_shapes(frames: Frames) -> None:

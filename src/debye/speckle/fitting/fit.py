@@ -36,6 +36,8 @@ from debye.speckle.values import expect, optional
 
 WARM_UP = 5
 """Steps at most of the law alone, before first states are fitted with it."""
+FAINT = 1e-6
+"""Part of a first frame's counts below which what is expected of its state is nothing."""
 RESOLUTION = 0.05
 """Of counts, the fall of the summed loss below which a step is the last: well within an error."""
 
@@ -369,7 +371,8 @@ def prepare(
     Raises:
         InputError: Something is of the wrong kind, the system has no parameters, the likelihood
             is unknown, the frames name no scattering model and none is given, it has another
-            detector than they, or the method cannot fit an instrument.
+            detector than they, states lie outside the probe, or the method cannot fit an
+            instrument.
     """
     expect(system, System, "system")  # type: ignore[type-abstract]  # any subclass will do
     expect(data, Frames, "frames"), expect(plan, Plan, "plan")
@@ -384,9 +387,31 @@ def prepare(
         )
     model, system = model.to(data.data.device), system.to(data.data.device)
     gain = fitted_gain(data, model) if data.gain is None else data.gain
+    _check_lit(data, model, gain)
     how = optional(solver, Solver, "solver") or Solver()
     unknown = _instrument(instrument, data, plan, model)
     return Fitting(Experiment(system, model, how, gain, unknown), data, plan)
+
+
+def _check_lit(data: Frames, model: Scattering, gain: float) -> None:
+    """Refuse runs that were recorded bright and that lie, as their states say, in the dark.
+
+    Raises:
+        InputError: There is one.
+    """
+    if data.states is None:
+        return
+    with torch.no_grad():
+        first = model(data.states[:, :1], data.specimen)[:, 0]
+    pairs = (gain * first, data.data[:, 0])
+    expected, recorded = ((x * data.mask).flatten(1).sum(1) for x in pairs)
+    dark = (~(expected > FAINT * recorded) & (recorded > 0)).nonzero()[:, 0].tolist()
+    if dark:
+        raise InputError(
+            "cannot start from these states",
+            why=f"those of run {dark[0]} lie outside the probe: nothing would reach the detector",
+            fix="check the unit and the origin of the states, and the box of the scattering model",
+        )
 
 
 def _instrument(
