@@ -1,7 +1,8 @@
 """Does the uncertainty hold? Coverage, width, and how well the expected error ranks the errors.
 
     python benchmarks/uncertainty.py DATA.csv OUT-OF-FOLD.safetensors \
-        [--unseen-elements LEO.safetensors] [--plot rejection.png] > benchmarks/uncertainty.md
+        [--unseen-elements LEO.safetensors] [--force-constants DIR] [--plot rejection.png] \
+        > benchmarks/uncertainty.md
 
 OUT-OF-FOLD is what `debye ensemble` leaves in its folder: of every row, the head_outputs of the
 network that never saw it. A calibration is fitted on half of the rows, at random, and judged on the
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from debye.crystals.data.dataset import read_collection
+from debye.crystals.data.force_constants import apart, read_force_constants
 from debye.crystals.data.labels import Collection
 from debye.crystals.dos.quantities import OnGrid
 from debye.crystals.training.out_of_fold import OutOfFold, load_out_of_fold
@@ -129,6 +131,31 @@ def print_rejection(score: Tensor, error: Tensor) -> None:
     )
 
 
+def print_refined(rows: Collection, result: OutOfFold, score: Tensor, folder: Path) -> None:
+    """What the spectra gain where the worst expected are computed from force constants."""
+    labels, _ = read_force_constants(folder, rows)
+    known = [i for i, name in enumerate(rows.names) if name in labels]
+    view = result.spectra(rows).density[known]
+    truth = rows.spectra.density[known]
+    scaled = [x / x.amax(-1, keepdim=True) for x in (view, truth)]
+    predicted = (scaled[0] - scaled[1]).square().mean(-1)
+    computed = torch.tensor(
+        [apart(labels[rows.names[i]].folded.unfolded(), rows.spectra.density[i]) for i in known]
+    )
+    order = score[known].argsort(descending=True)
+    print(f"\n{len(known)} rows with force constants, mean squared error in the max-1 view:\n")
+    print("| computed | none | the worst 10 % expected | 25 % | 25 % at random | all |")
+    print("|---|---|---|---|---|---|")
+    cells = []
+    for fraction in (0.0, 0.1, 0.25):
+        mixed = predicted.clone()
+        chosen = order[: round(fraction * len(known))]
+        mixed[chosen] = computed[chosen].to(mixed)
+        cells.append(float(mixed.mean()))
+    cells += [float(0.75 * predicted.mean() + 0.25 * computed.mean()), float(computed.mean())]
+    print(f"| MSE | {' | '.join(f'{cell:.4f}' for cell in cells)} |")
+
+
 def draw_rejection(score: Tensor, error: Tensor, path: Path) -> None:
     """The error–rejection curve."""
     from debye.plot import save
@@ -196,6 +223,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("out_of_fold", type=Path)
     parser.add_argument("--unseen-elements", type=Path)
+    parser.add_argument("--force-constants", type=Path)
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     data, _ = read_collection(args.data)
@@ -213,6 +241,8 @@ def main() -> None:
     print_rejection(expected, error)
     if args.plot:
         draw_rejection(expected, error, args.plot)
+    if args.force_constants:
+        print_refined(rows, result, expected, args.force_constants)
     print("\n## Expected error")
     print_model(Calibration.fit(features, truth, known, result.kinds))
     if args.unseen_elements:

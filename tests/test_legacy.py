@@ -14,7 +14,7 @@ from verbs import refused
 from debye.core import checkpoint
 from debye.crystals.inversion.rank import screened
 from debye.crystals.model.ensemble import upgraded
-from debye.crystals.predict.model_files import SHIPPED, probe_crystal
+from debye.crystals.predict.model_files import FAST, LABELS, probe_crystal
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.training.crossval import load_final
 from debye.crystals.training.out_of_fold import load_out_of_fold
@@ -55,12 +55,12 @@ def test_an_unfinished_run_is_refused(debye, labelled):
 
 
 def test_a_file_written_again_is_of_today(tmp_path):
-    """The calibration of the shipped ensemble belongs to its new names as it did to the old."""
-    checkpoint.amend(SHIPPED, tmp_path / "new.safetensors", {}, upgraded)
+    """The calibration of the first ensemble belongs to its new names as it did to the old."""
+    checkpoint.amend(LABELS, tmp_path / "new.safetensors", {}, upgraded)
     card = checkpoint.read_card(tmp_path / "new.safetensors")
     assert card["format"] == checkpoint.FORMAT
     assert "readouts" not in json.dumps(card["arguments"])
-    old, new = (Predictor.load(path) for path in (SHIPPED, tmp_path / "new.safetensors"))
+    old, new = (Predictor.load(path) for path in (LABELS, tmp_path / "new.safetensors"))
     a, b = (p.predict(probe_crystal()) for p in (old, new))
     assert torch.equal(a.total.density, b.total.density)
     assert a.uncertainty.expected_error == b.uncertainty.expected_error
@@ -81,5 +81,5 @@ def test_a_screening_is_ranked(debye):
 
 
 def test_a_screening_is_searched_for_a_spectrum():
-    card = checkpoint.read_card(SHIPPED.with_name("phonon-fast.safetensors"))
+    card = checkpoint.read_card(FAST)
     assert len(screened(LEGACY / "screened", card["sha256"])) > 5

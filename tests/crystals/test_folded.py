@@ -14,6 +14,7 @@ from debye.crystals.data.dataset import read_collection
 from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.folded import FoldedForceConstants
+from debye.crystals.lattice.harmonic import stiffness
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND
 from debye.crystals.structure.crystal import Crystal
@@ -190,6 +191,17 @@ def test_files_that_are_left_out(net, folder, rows, changes, why):
     labels, failed = read_force_constants(folder, rows)
     assert set(labels) == {"wurtzite"}
     assert why in failed[0].error.why
+
+
+@pytest.mark.parametrize("factor", [48.6, 1 / 48.6])
+def test_force_constants_in_another_unit_are_left_out(net, folder, rows, factor):
+    """Of rows and of others; those of a network that nobody taught are held as usual here."""
+    for name in ("salt", "wurtzite"):
+        given = folded(net, name)
+        usual = stiffness(given.crystal, given.unfolded())
+        write(folder / f"{name}.npz", replace(given, values=given.values * factor / usual))
+    with pytest.raises(InputError, match="check the unit"):
+        read_force_constants(folder, rows)
 
 
 def test_damaged_files_are_left_out(folder, rows):

@@ -8,6 +8,9 @@ import torch
 from lattices import emt, random_q
 
 import debye
+from debye.crystals.data.labels import FREQUENCY
+from debye.crystals.dos.spectrum import Spectrum
+from debye.crystals.lattice.dos import smoothed
 from debye.crystals.lattice.harmonic import GIVEN
 from debye.crystals.lattice.phonopy import from_phonopy
 from debye.crystals.lattice.polar import USED
@@ -149,11 +152,23 @@ def test_imaginary_modes_are_told(tmp_path):
 
 
 def test_force_constants_in_another_unit_are_told():
-    """Those of Ry/a₀² taken for eV/Å² are fifty times too large."""
+    """Those of Ry/a₀² taken for eV/Å² are fifty times too small, the other way fifty too large."""
     phonon = in_units_of("vasp", emt("Cu3Au")[0])
+    right = phonon.force_constants
     assert not any("unit" in warning for warning in debye.predict(phonon).warnings)
-    phonon.force_constants = 48.6 * phonon.force_constants
-    assert any("check the unit" in warning for warning in debye.predict(phonon).warnings)
+    for factor in (48.6, 1 / 48.6):
+        phonon.force_constants = factor * right
+        assert any("check the unit" in warning for warning in debye.predict(phonon).warnings)
+
+
+def test_sites_that_only_have_fast_modes_are_smoothed_too():
+    """Of hydrogen on a heavy lattice, in the labels' view nearly nothing is left."""
+    axis = np.arange(0.0, 2001.0)
+    peaks = [np.exp(-(((axis - at) / 20) ** 2)) for at in (200.0, 1800.0)]
+    peaks = [3 * peak / peak.sum() for peak in peaks]
+    seen = smoothed(Spectrum(axis, np.array(peaks), [1.0, 1.0]), np.array(FREQUENCY))
+    assert seen.sum().integral.item() == pytest.approx(6.0)
+    assert seen.integral[0].item() == pytest.approx(6.0)
 
 
 def test_force_constants_of_another_cell_are_refused(tmp_path):

@@ -162,7 +162,9 @@ Screened = Annotated[
 ]
 ModelArgument = Annotated[
     Path | None,
-    typer.Argument(callback=expanded, help="Model file, or fast; the shipped ensemble by default."),
+    typer.Argument(
+        callback=expanded, help="Model file, fast or labels; the shipped ensemble by default."
+    ),
 ]
 CaseName = Annotated[Case, typer.Argument(help="What to simulate.", show_default=False)]
 StudyArgument = Annotated[StudyName, typer.Argument(help="Which study.", show_default=False)]
@@ -213,7 +215,9 @@ Top = Annotated[int, typer.Option("--top", min=0, help="How many of the best to 
 ModelFile = Annotated[
     Path | None,
     typer.Option(
-        "--model", callback=expanded, help="Model file, or fast; the shipped ensemble by default."
+        "--model",
+        callback=expanded,
+        help="Model file, fast or labels; the shipped ensemble by default.",
     ),
 ]
 Device = Annotated[

@@ -36,7 +36,7 @@ def serve(
         files: Structures, folders of screenings, stacks of frames and fitted systems.
         host: Where to listen; elsewhere than on this machine alone a token is asked for.
         port: Which port; 0 for any that is free.
-        model: A model file, ``fast``, or None for the shipped ensemble.
+        model: A model file, ``fast``, ``labels``, or None for the shipped ensemble.
         limits: Of each computation.
         open_page: Is told the address.
 

@@ -94,7 +94,7 @@ class Workers:
 
     Args:
         count: How many compute at a time; others wait.
-        model: A model file, ``fast``, or None for the shipped ensemble.
+        model: A model file, ``fast``, ``labels``, or None for the shipped ensemble.
         limits: Of each computation.
     """
 

@@ -30,6 +30,7 @@ from debye.crystals.data.labels import Collection, published_recipe
 from debye.crystals.lattice.dos import SIGMA, low_discrepancy, spectrum_of_modes
 from debye.crystals.lattice.folded import FoldedForceConstants
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies
+from debye.crystals.lattice.harmonic import unit_in_doubt
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import SYMBOLS
 from debye.crystals.structure_io.read import FailedInput
@@ -82,13 +83,16 @@ class LatticeLabel:
             seed: Of the wave vectors.
 
         Raises:
-            InputError: A mode is impossibly fast, or none lies within the view of the spectrum.
+            InputError: They are likely in another unit, a mode is impossibly fast, or none lies
+                within the view of the spectrum.
         """
         weight = 1.0
         if density is not None:
             error, folded = _as_the_spectrum_says(folded, density)
             weight = min(1.0, AGREEING / max(error, 1e-9))
         pairs = folded.unfolded()
+        if doubt := unit_in_doubt(folded.crystal, pairs):
+            raise _unusable(folded.crystal.source or folded.crystal.formula, doubt)
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
         square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
         return cls(folded, q.float(), square.float(), weight)
@@ -238,7 +242,7 @@ def _check_same(file: Path, crystal: Crystal, row: Crystal) -> None:
         raise _unusable(file, "its sites are not those of the row of its name")
 
 
-def _unusable(file: Path, why: str) -> InputError:
+def _unusable(file: Path | str, why: str) -> InputError:
     return InputError(
         f"cannot use the force constants {file}", why=why, fix="calculate them again, or remove it"
     )

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.force_constants import ForceConstants, Progress, frequencies, solved
 from debye.crystals.structure.crystal import Crystal
@@ -128,6 +129,10 @@ def smoother(points: np.ndarray) -> np.ndarray:
     return matrix
 
 
+LOST = 0.04
+"""Fraction of the states of a site that may be missing, or too many, without a word."""
+
+
 def smoothed(sites: Spectrum, points: np.ndarray) -> Spectrum:
     """Densities of sites as the published labels were smoothed, on their grid.
 
@@ -155,7 +160,11 @@ def smoothed(sites: Spectrum, points: np.ndarray) -> Spectrum:
         raise InputError("cannot smooth the spectrum", why=why, fix="check the force constants")
     scale = 3 * sites.n_atoms.sum().item() / area
     parts = parts * total / np.where(parts.sum(0) > 0, parts.sum(0), 1.0)
-    return Spectrum(points, scale * parts, sites.n_atoms, "3N", sites.labels)
+    found, n_atoms = torch.from_numpy(scale * parts), sites.n_atoms.double()
+    shown = found @ trapezoid_weights(torch.from_numpy(points).double()) / 3
+    if bool(((shown - n_atoms).abs() > LOST * n_atoms).any()):
+        n_atoms = shown
+    return Spectrum(points, found, n_atoms, "3N", sites.labels)
 
 
 @lru_cache(maxsize=4)

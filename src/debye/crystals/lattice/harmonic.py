@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from debye.core.upward import higher
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.lattice.bands import Bands
@@ -20,6 +22,54 @@ GIVEN = "computed from the force constants given, with no model"
 """The first warning of whatever follows from them."""
 PREDICTED = "computed from the predicted force constants of its primitive cell, without intervals"
 """The first note of what follows from these alone."""
+
+USUAL, FALL = 48.7, 2.4
+"""Of an atom whose nearest neighbour is d Å away Tr Φ / 3 is usually `USUAL` d^−`FALL` eV/Å²: a fit
+to 500 crystals. Of 1,326 all stable ones lie within a factor of 8, all within one of 20."""
+ODD = 20.0
+"""Factor beyond which another unit is likelier: that of kcal/(mol Å²) is 23, of Ry/a₀² 49."""
+OVERLAPPING = 0.1
+"""Å; what is nearer is the atom itself."""
+
+
+def stiffness(crystal: Crystal, force_constants: ForceConstants) -> float:
+    """How many times as stiff force constants are as is usual at such distances.
+
+    The median over the sites of Tr Φ_ii / 3, over `USUAL` d^−`FALL` with d to the nearest
+    neighbour.
+
+    Args:
+        crystal: The cell.
+        force_constants: Between its sites.
+
+    Example:
+        >>> cube = Crystal(["H"], [[0, 0, 0]], 2 * np.eye(3))
+        >>> bond = torch.diag(torch.tensor([13.8, 0.0, 0.0])).unsqueeze(0)
+        >>> one, zero = torch.tensor([1.0]), torch.tensor([0])
+        >>> step = torch.tensor([[1.0, 0.0, 0.0]])
+        >>> round(stiffness(cube, ForceConstants(zero, one, zero, zero, step, bond, 1)), 2)
+        1.0
+    """
+    K, cell = force_constants.double(), torch.from_numpy(crystal.cell.copy())
+    length = (K.step @ cell).norm(dim=-1)
+    length = torch.where(length > OVERLAPPING, length, torch.inf)
+    nearest = torch.full_like(K.mass, torch.inf)
+    for end in (K.first, K.second):
+        nearest = nearest.scatter_reduce(0, end, length, "amin")
+    held = K.on_site().diagonal(dim1=-2, dim2=-1).mean(-1).abs()
+    known = nearest.isfinite()
+    return float((held * nearest**FALL / USUAL)[known].median()) if known.any() else 1.0
+
+
+def unit_in_doubt(crystal: Crystal, force_constants: ForceConstants) -> str | None:
+    """What is to be said of force constants far too soft or stiff; None if they are neither."""
+    times = stiffness(crystal, force_constants)
+    if 1 / ODD <= times <= ODD:
+        return None
+    return (
+        f"its force constants are {times:.2g} times as stiff as is usual at such distances: check "
+        "the unit; 1 Ry/a₀² is 48.6 eV/Å², 1 hartree/a₀² 97.2, 1 kcal/(mol Å²) 0.0434"
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

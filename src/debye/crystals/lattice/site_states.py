@@ -156,11 +156,11 @@ class SiteModes(NamedTuple):
         Args:
             force_constants: Of the batch.
             q_points: Wave vectors times sites, about.
-            start: Where the meshes begin in the sequence of wave vectors.
+            start: Where the meshes begin in the sequence of wave vectors, times sites too.
         """
         for crystals, sites, of_size in force_constants.by_size():
             n = len(of_size.mass) // of_size.n_crystals
-            q = low_discrepancy(max(1, round(q_points / n)), start)
+            q = low_discrepancy(max(1, round(q_points / n)), round(start / n))
             counted, volume = torch.ones(len(q)), 1.0
             if rays_for(n, q_points):
                 counted = ((q - q.round()).abs().amax(-1) > CENTRE / 2).float()

@@ -4,8 +4,8 @@
 
 A label ends at 1000 cm⁻¹ and was smoothed over a hundred of them, so a network that is taught by
 labels answers in their view. The fine density is made of the same modes, to the highest of them,
-with lines as narrow as ω/15, and times whatever factor the answer differs by from what a label
-would show of it: the density head's corrections carry over.
+with narrow lines, and times whatever factor the answer differs by from what a label would show of
+it: the density head's corrections carry over.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from debye.crystals.model.layers import Features
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
-NARROW, LEAST = 15.0, 0.5
-"""A line of the fine density is at most ω/15 wide (standard deviation), and at least 0.5 cm⁻¹."""
+NARROW, SHARP, LEAST = 15.0, 6000.0, 0.5
+"""A line of the fine density is at most ω/15 wide (standard deviation) and at most ω²/6000 cm⁻¹,
+and at least 0.5 cm⁻¹: a heat capacity at a few kelvins would count the slow half of a wide line."""
 ROUNDS, CORRECTED = 3, 10.0
 """Rounds of correction, and the largest factor of one, and its inverse."""
-SLOW = 0.33
+SLOW = 0.6
 """Of a site's mean frequency: below it force constants alone count, above twice it the answer too.
 A label of states so few and slow is mostly made of its smoothing."""
 NOTHING = 2e-4
@@ -54,8 +55,8 @@ class ForceConstantHead(nn.Module):
         inputs: Number of scalars of a site.
         frequency: The grid ω, cm⁻¹.
         q_points: Wave vectors times sites of a crystal; random ones in training.
-        q_start: Where those of a prediction begin in the sequence of `low_discrepancy`: members of
-            an ensemble look at different ones.
+        q_start: Where those of a prediction begin in the sequence of `low_discrepancy`, times
+            sites too: members of an ensemble look at different ones.
     """
 
     shapes: Tensor
@@ -123,7 +124,7 @@ class ForceConstantHead(nn.Module):
         count = max(1, round(self.q_points / sites))
         if self.training:
             return (low_discrepancy(count) + torch.rand(crystals, 1, 3)) % 1.0
-        return low_discrepancy(count, self.q_start).expand(crystals, -1, -1)
+        return low_discrepancy(count, round(self.q_start / sites)).expand(crystals, -1, -1)
 
 
 class FineSites(NamedTuple):
@@ -230,7 +231,8 @@ def fine_shapes(points: int) -> Tensor:
     axis = SPACING * torch.arange(points, dtype=torch.float32)
     shapes = []
     for width in WIDTHS:
-        sigma = (axis / NARROW).clamp(min=LEAST, max=max(width, 4.0)).unsqueeze(-1)
+        narrow = torch.minimum(axis / NARROW, axis.square() / SHARP)
+        sigma = narrow.clamp(min=LEAST, max=max(width, 4.0)).unsqueeze(-1)
         line = torch.exp(-0.5 * ((axis - axis.unsqueeze(-1)) / sigma).square())
         shapes.append(line / (line @ trapezoid_weights(axis)).unsqueeze(-1))
     return torch.stack(shapes, dim=1)
@@ -253,12 +255,15 @@ def _corrected(density: Tensor, answer: Tensor, view: tuple[float, ...]) -> Tens
 
     Smoothing hides what a factor must be, so it is sought in a few rounds: those of W. Richardson
     (J. Opt. Soc. Am. 62, 55, 1972) and L. Lucy, with the ratio itself laid between the points.
+    What is not corrected keeps its states, and the rest is scaled to hold all others.
     """
     grid, axis = torch.tensor(view), SPACING * torch.arange(density.shape[-1])
     viewing = _viewing(len(axis), view).to(density)
     right = torch.searchsorted(grid, axis.float()).clamp(1, len(grid) - 1)
     along = ((axis - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0, 1).to(density)
-    mean = (density @ (axis * trapezoid_weights(axis))).unsqueeze(-1) / 3
+    cell = trapezoid_weights(axis.to(density))
+    mean = (density @ (axis * cell)).unsqueeze(-1) / 3
+    states = (density @ cell).unsqueeze(-1)
     known = ((axis / mean - SLOW) / SLOW).clamp(0, 1) * (axis <= grid[-1])
     for _ in range(ROUNDS):
         seen = (density @ viewing).clamp(min=0)
@@ -266,6 +271,9 @@ def _corrected(density: Tensor, answer: Tensor, view: tuple[float, ...]) -> Tens
         ratio = ((answer + NOTHING) / (seen + NOTHING)).clamp(1 / CORRECTED, CORRECTED)
         factor = torch.lerp(ratio[:, right - 1], ratio[:, right], along)
         density = density * torch.lerp(torch.ones_like(factor), factor, known)
+        kept, rest = (((density * part) @ cell).unsqueeze(-1) for part in (1 - known, known))
+        scale = ((states - kept) / rest.clamp(min=NOTHING)).clamp(1 / CORRECTED, CORRECTED)
+        density = density * torch.lerp(torch.ones_like(known), scale, known)
     return density
 
 

@@ -61,7 +61,7 @@ def predict(
             1000 cm⁻¹, predicted ones and those of force constants.
         lattice: What cells the crystals come in: ``pbe``, ``lda`` or ``measured``, whose lengths
             are put right; see `debye.crystals.structure.functional`.
-        model: A model file, ``fast``, or a `Predictor`; the shipped ensemble if None.
+        model: A model file, ``fast``, ``labels``, or a `Predictor`; the shipped ensemble if None.
         device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
     Returns:

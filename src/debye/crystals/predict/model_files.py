@@ -24,15 +24,17 @@ SHIPPED = DATA / "phonon-ensemble.safetensors"
 """The ensemble that comes with debye."""
 FAST = DATA / "phonon-fast.safetensors"
 """The single network that comes with debye: less accurate, uncalibrated, several times faster."""
+LABELS = DATA / "phonon-labels.safetensors"
+"""The ensemble of spectra by density-functional theory alone, with no potential for a teacher."""
 TAUGHT = "force_constants"
 """In a card's data: of how many crystals force constants were taught, which know no range."""
 TAUGHT_BEYOND = "force_constants_beyond_rows"
 """In a card's data: formulas of the crystals among them that had no spectrum."""
-NAMED = {"ensemble": SHIPPED, "fast": FAST}
+NAMED = {"ensemble": SHIPPED, "fast": FAST, "labels": LABELS}
 
 
 def model_path(given: str | os.PathLike[str] | None) -> Path:
-    """The file of a model: None is the shipped ensemble, "fast" the shipped single network.
+    """The file of a model: None is the shipped ensemble, and others that come have names.
 
     Raises:
         InputError: It is the name of none.

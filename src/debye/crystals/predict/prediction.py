@@ -26,15 +26,13 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.crystals.uncertainty.uncertainty import LEVEL, Interval, Uncertainty
 from debye.errors import InputError
-from debye.units import FORCE_CONSTANT_TO_CM1
 
+FEWEST = 5
+"""Points of an axis that a spectrum is laid on."""
 MOST = 1e5
 """cm⁻¹; no axis of frequencies is longer."""
 NOTED = 1e-3
 """Fraction of imaginary modes from which on it is told."""
-
-STIFFEST = FORCE_CONSTANT_TO_CM1 * 250**0.5
-"""Over the root of the lightest mass, u: no bond holds an atom by 250 eV/Å², C≡O by 118, cm⁻¹."""
 
 
 def site_labels(crystal: Crystal) -> tuple[str, ...]:
@@ -100,12 +98,6 @@ class Prediction(Displayed):
         end = FREQUENCY[-1]
         beyond = 1 - (total.cumulative([end])[0] / total.integral).item() if given.smooth else 0.0
         warnings = list(crystal.notes)
-        fastest, most = sites.frequency[-1].item(), STIFFEST * min(crystal.masses) ** -0.5
-        if fastest > most:
-            warnings.append(
-                f"its fastest mode, at {fastest:.0f} cm⁻¹, is faster than its atoms let expect "
-                f"(up to {most:.0f} cm⁻¹): check the unit of its force constants"
-            )
         if (imaginary := total.imaginary_fraction.item()) > NOTED:
             warnings.append(
                 f"{100 * imaginary:.2g} % of its modes are imaginary: they have no thermodynamics, "
@@ -196,7 +188,8 @@ class Prediction(Displayed):
             end: Where the axis ends, cm⁻¹: what lies beyond is cut off, and told; as it is if None.
 
         Raises:
-            InputError: A number is not above 0, or nothing lies within the axis.
+            InputError: A number is not above 0, nothing lies within the axis, or it has under
+                `FEWEST` points.
 
         Example:
             >>> import debye
@@ -219,7 +212,14 @@ class Prediction(Displayed):
         axis = sites.frequency
         step = spacing or (axis[-1] - axis[-2]).item()
         first, last = np.floor(axis[0].item() / step), (end or axis[-1].item()) / step
-        sites = sites.resample(step * np.arange(first, np.ceil(last - 1e-6) + 1))
+        points = np.arange(first, np.ceil(last - 1e-6) + 1)
+        if len(points) < FEWEST:
+            raise InputError(
+                "cannot lay the spectrum on this axis",
+                why=f"spaced by {step:g} cm⁻¹ it has {len(points)} points",
+                fix=f"give a spacing of which at least {FEWEST} points fit in, or a longer axis",
+            )
+        sites = sites.resample(step * points)
         known = self.uncertainty and self.uncertainty.on(sites.sum())
         return replace(self, sites=sites, warnings=warnings, uncertainty=known)
 

@@ -104,7 +104,7 @@ class Predictor:
 
         Args:
             path: A file of a training: one network, or an ensemble. None is the shipped ensemble,
-                and "fast" the shipped single network.
+                "fast" the shipped single network, "labels" that taught by spectra alone.
             device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``xpu`` or ``mps``.
 
         Raises:

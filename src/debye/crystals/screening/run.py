@@ -182,7 +182,7 @@ def screen(
         level: Of the intervals that are kept.
         partial: ``element`` or ``site`` keeps partial spectra too.
         lattice: What cells the structures come in, as for `debye.predict`.
-        model: Model file, or ``fast``; the shipped ensemble if None.
+        model: Model file, ``fast`` or ``labels``; the shipped ensemble if None.
         device: Where to compute; ``auto`` shares out the accelerators.
         workers: Shards in work at a time; the cores of this machine, or what the executor's config
             has, if None.

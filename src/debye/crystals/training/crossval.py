@@ -32,7 +32,7 @@ from debye.crystals.data.force_constants import LatticeLabel, read_force_constan
 from debye.crystals.data.labels import Collection
 from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.model_files import model_card
+from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
 from debye.crystals.structure_io.read import FailedInput
 from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import connected, fingerprint
@@ -146,16 +146,16 @@ def cross_validate(
     of_fold = [nets[k : k + size] for k in range(0, len(nets), size)]
     found = left_out(rows, splits, of_fold)
     save_out_of_fold(output / OUT_OF_FOLD, found)
-    held, model = rows.take(found.names), Ensemble.of(nets)
-    facts = {"split": f"{folds} folds, each left out of some members"}
+    held, model = rows.take(found.names), Ensemble.sharing(nets)
+    labels: dict[str, LatticeLabel] = {}
+    if force_constants is not None:
+        labels, _ = read_force_constants(force_constants, held)
+    facts = {"split": f"{folds} folds, each left out of some members"} | _taught(labels, held)
     card = _card(model, held, [card for _, card in loaded], list(kinds), facts)
     if len(held) < LEAST_ROWS:
         report(f"not calibrated: {len(held)} rows are too few, {LEAST_ROWS} are needed")
     else:
-        modes = None
-        if force_constants is not None:
-            labels, _ = read_force_constants(force_constants, held)
-            modes = left_out_modes(found, held, of_fold, labels)
+        modes = left_out_modes(found, held, of_fold, labels) if labels else None
         card["calibration"] = calibrated(found, held, model, modes)
     checkpoint.save_model(output / ENSEMBLE, model, card)
     return CrossValidation(held, found, output / ENSEMBLE, failed)
@@ -200,6 +200,12 @@ def _card(
         data={**cards[0]["data"], **facts, "train_rows": len(rows), "valid_rows": 0},
         settings={k: card["settings"] for k, card in zip(kinds, cards, strict=False)},
     )
+
+
+def _taught(labels: Mapping[str, LatticeLabel], rows: Collection) -> dict[str, Any]:
+    """What the members were taught of force constants, together."""
+    others = {x.folded.crystal.formula for name, x in labels.items() if name not in rows.names}
+    return {TAUGHT: len(labels), TAUGHT_BEYOND: sorted(others)} if labels else {}
 
 
 def _runs(

@@ -247,7 +247,7 @@ def evaluate(
     in composition; without a split there are none, and every row counts.
 
     Args:
-        model: A `Predictor`, a model file or "fast"; None is the shipped ensemble.
+        model: A `Predictor`, a model file, "fast" or "labels"; None is the shipped ensemble.
         data: Labelled crystals, or where `read_labelled` reads them.
         split: Names of the rows of each subset, or a CSV file of them.
         subset: Which of them to compare; ``valid`` if None.
