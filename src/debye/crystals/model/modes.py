@@ -27,8 +27,8 @@ from debye.crystals.model.layers import Features
 
 WIDTHS = (0.0, 5.0, 10.0, 20.0, 40.0)
 """Gaussian widths, cm⁻¹, of which each site mixes its line shape: what modes cannot tell."""
-NARROW, SHARP, LEAST = 15.0, 6000.0, 0.5
-"""A line of the fine density is at most ω/15 wide (standard deviation) and at most ω²/6000 cm⁻¹,
+NARROW, SHARP, LEAST = 15.0, 3000.0, 0.5
+"""A line of the fine density is at most ω/15 wide (standard deviation) and at most ω²/3000 cm⁻¹,
 and at least 0.5 cm⁻¹: a heat capacity at a few kelvins would count the slow half of a wide line."""
 ROUNDS, CORRECTED = 3, 10.0
 """Rounds of correction, and the largest factor of one, and its inverse."""
@@ -264,7 +264,7 @@ def _corrected(density: Tensor, answer: Tensor, view: tuple[float, ...]) -> Tens
     cell = trapezoid_weights(axis.to(density))
     mean = (density @ (axis * cell)).unsqueeze(-1) / 3
     states = (density @ cell).unsqueeze(-1)
-    known = ((axis / mean - SLOW) / SLOW).clamp(0, 1) * (axis <= grid[-1])
+    known = ((axis / mean - SLOW) / SLOW).clamp(0, 1) * ((grid[-1] - axis) / STEP).clamp(0, 1)
     for _ in range(ROUNDS):
         seen = (density @ viewing).clamp(min=0)
         seen = 3 * seen / (seen @ trapezoid_weights(grid)).clamp(min=NOTHING).unsqueeze(-1)
