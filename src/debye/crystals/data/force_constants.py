@@ -30,7 +30,7 @@ from debye.crystals.data.labels import Collection, published_recipe
 from debye.crystals.lattice.dos import SIGMA, low_discrepancy, spectrum_of_modes
 from debye.crystals.lattice.folded import FoldedForceConstants
 from debye.crystals.lattice.force_constants import ForceConstants, frequencies
-from debye.crystals.lattice.harmonic import unit_in_doubt
+from debye.crystals.lattice.harmonic import unit_warning
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import SYMBOLS
 from debye.crystals.structure_io.read import FailedInput
@@ -91,8 +91,8 @@ class LatticeLabel:
             error, folded = _as_the_spectrum_says(folded, density)
             weight = min(1.0, AGREEING / max(error, 1e-9))
         pairs = folded.unfolded()
-        if doubt := unit_in_doubt(folded.crystal, pairs):
-            raise _unusable(folded.crystal.source or folded.crystal.formula, doubt)
+        if warning := unit_warning(folded.crystal, pairs):
+            raise _unusable(folded.crystal.source or folded.crystal.formula, warning)
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
         square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
         return cls(folded, q.float(), square.float(), weight)

@@ -61,7 +61,7 @@ def stiffness(crystal: Crystal, force_constants: ForceConstants) -> float:
     return float((held * nearest**FALL / USUAL)[known].median()) if known.any() else 1.0
 
 
-def unit_in_doubt(crystal: Crystal, force_constants: ForceConstants) -> str | None:
+def unit_warning(crystal: Crystal, force_constants: ForceConstants) -> str | None:
     """What is to be said of force constants far too soft or stiff; None if they are neither."""
     times = stiffness(crystal, force_constants)
     if 1 / ODD <= times <= ODD:

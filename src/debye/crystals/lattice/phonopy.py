@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from debye.core.files import atomic_write
 from debye.crystals.lattice.force_constants import ForceConstants, check_single, each_pair_once
-from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal, unit_in_doubt
+from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal, unit_warning
 from debye.crystals.lattice.polar import BornCharges, Dipoles
 from debye.crystals.structure.convert import FORCE_CONSTANTS, calculator_length
 from debye.crystals.structure.crystal import Crystal
@@ -266,8 +266,8 @@ def harmonic_of(phonon: Phonopy, *, name: str = "", source: str = "") -> Harmoni
     force_constants = from_phonopy(phonon)
     if force_constants.dipoles is not None:
         notes += force_constants.dipoles.notes
-    if doubt := unit_in_doubt(crystal, force_constants):
-        notes.append(doubt)
+    if warning := unit_warning(crystal, force_constants):
+        notes.append(warning)
     if (phonon.nac_params or {}).get("method") == "wang":
         notes.append("its Born charges are used by the method of Gonze and Lee, not by Wang's")
     return HarmonicCrystal(replace(crystal, notes=(GIVEN, *notes)), force_constants)
