@@ -37,12 +37,6 @@ Measurements = Annotated[
         show_default=False,
     ),
 ]
-FollowFit = Annotated[
-    bool, typer.Option("--follow", help="Follow a file that grows, fitting a window at a time.")
-]
 Stretch = Annotated[
     int, typer.Option("--window", min=3, help="With --follow: frames that are fitted together.")
-]
-Patience = Annotated[
-    float, typer.Option("--timeout", min=0, help="With --follow: seconds without a frame, to end.")
 ]

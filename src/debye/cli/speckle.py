@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from debye.cli import fit_options as fo
+from debye.cli import frame_options as of
 from debye.cli import options as opt
 from debye.cli.console import (
     DONE,
@@ -77,9 +78,9 @@ def learn(
     start_error: fo.StartError = None,
     quick: opt.Quick = False,
     config: opt.Config = None,
-    follow: fo.FollowFit = False,
+    follow: of.Follow = False,
     window: fo.Stretch = 12,
-    timeout: fo.Patience = 30.0,
+    timeout: of.Timeout = 30.0,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     imports: opt.Imports = False,
@@ -103,8 +104,8 @@ def learn(
     describes sample, detector and force.
 
     With --follow the file may still be written: a window of frames is fitted
-    at a time and then forgotten, what it told being what is known before the
-    next; the first has to tell the law roughly.
+    at a time and then forgotten, what it taught being what is known before
+    the next; the first has to show the term roughly.
 
     Given a config with a table [object], a rigid object that nobody has seen
     is reconstructed together with the flow that carries it.

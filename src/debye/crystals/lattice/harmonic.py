@@ -43,7 +43,7 @@ def stiffness(crystal: Crystal, force_constants: ForceConstants) -> float:
         force_constants: Between its sites.
 
     Example:
-        >>> cube = Crystal(["H"], [[0, 0, 0]], 2 * np.eye(3))
+        >>> cube = Crystal(["H"], [[0, 0, 0]], 2 * torch.eye(3).numpy())
         >>> bond = torch.diag(torch.tensor([13.8, 0.0, 0.0])).unsqueeze(0)
         >>> one, zero = torch.tensor([1.0]), torch.tensor([0])
         >>> step = torch.tensor([[1.0, 0.0, 0.0]])

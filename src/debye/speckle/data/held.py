@@ -119,10 +119,15 @@ def is_own(spec: str) -> bool:
         spec: The file, or ``file.h5::/path``.
 
     Raises:
-        InputError: It is missing, or no HDF5 file, or damaged.
+        InputError: It is no HDF5 file, or damaged.
     """
     path, inside = split_name(spec)
-    if inside or os.path.isdir(path) or path.lower().endswith((".npy", ".npz")) or is_image(path):
+    if (
+        inside
+        or not os.path.isfile(path)
+        or path.lower().endswith((".npy", ".npz"))
+        or is_image(path)
+    ):
         return False
     with open_hdf5(path) as file:
         return f"{PROCESS}/plan" in file
