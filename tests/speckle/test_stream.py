@@ -133,7 +133,7 @@ def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
         return count(name)
 
     monkeypatch.setattr(nexus, "count_frames", look)
-    words = ["learn", path, "--output", out, "--follow", "--window", 3, "--timeout", 0.5, "--json"]
+    words = ["learn", path, "--output", out, "--follow", "--stretch", 3, "--timeout", 0.5, "--json"]
     (tmp_path / "plan.toml").write_text("ridge = 100.0\n")  # one run tells little of a cubic flow
     words += ["--no-instrument", "--system", "drift", "--config", tmp_path / "plan.toml"]
     done = CliRunner().invoke(app, [str(w) for w in words])

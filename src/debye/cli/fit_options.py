@@ -38,5 +38,5 @@ Measurements = Annotated[
     ),
 ]
 Stretch = Annotated[
-    int, typer.Option("--window", min=3, help="With --follow: frames that are fitted together.")
+    int, typer.Option("--stretch", min=3, help="With --follow: frames that are fitted together.")
 ]

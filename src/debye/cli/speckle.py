@@ -103,7 +103,7 @@ def learn(
     fitted to g2 and the mean intensity, starts unknown; the config then
     describes sample, detector and force.
 
-    With --follow the file may still be written: a window of frames is fitted
+    With --follow the file may still be written: a stretch of frames is fitted
     at a time and then forgotten, what it taught being what is known before
     the next; the first has to show the term roughly.
 

@@ -79,7 +79,7 @@ def fit_stream(
         raise InputError(
             f"cannot follow {frames}",
             why=f"fewer than {size} frames came",
-            fix="raise --timeout, or lower --window",
+            fix="raise --timeout, or lower --stretch",
         )
     return stream
 
