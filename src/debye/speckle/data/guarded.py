@@ -109,9 +109,8 @@ def _look(thing: h5py.HLObject) -> list[str]:
         try:
             files += look(thing)
         except OSError as error:
-            if "memory allocation failed" in str(
-                error
-            ):  # it is not for what is read: that is small
+            # It was not for what is read, which is small.
+            if "memory allocation failed" in str(error):
                 raise MemoryError(f"{MEMORY} {thing.name}") from error
         except (RuntimeError, KeyError, ValueError, TypeError):
             continue
