@@ -1,16 +1,19 @@
 """The laws of a training: what it minimises, what it refuses, and that it resumes exactly."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from debye.core.training import Recipe, Training, one_cycle
+from debye.core.training import OPTIMIZERS, Recipe, Training, one_cycle
 from debye.errors import ComputationError, InputError
 
 X = torch.linspace(-1, 1, 24).reshape(6, 4, 1)
 RECIPE = Recipe(epochs=5, peak_rate=0.05, seed=3)
+MUON = replace(RECIPE, optimizer="muon")
+BOTH = pytest.mark.parametrize("recipe", [RECIPE, MUON], ids=OPTIMIZERS)
 
 
 def batches(epoch):
@@ -42,8 +45,9 @@ def test_one_cycle_is_the_published_curve():
     assert one_cycle(0.65, 1.0) == pytest.approx(0.5)
 
 
-def test_steps_count_epochs():
-    steps = list(start().run(batches, 6))
+@BOTH
+def test_steps_count_epochs(recipe):
+    steps = list(start(recipe).run(batches, 6))
     assert [s.step for s in steps] == list(range(1, 31))
     assert [s.epoch for s in steps if s.ends_epoch] == [0, 1, 2, 3, 4]
     assert sum(s.loss for s in steps[-6:]) < sum(s.loss for s in steps[:6])
@@ -61,21 +65,54 @@ def test_average_is_the_exponential_one():
         torch.testing.assert_close(training.average[k], v)
 
 
+@BOTH
 @pytest.mark.parametrize("stop", [1, 6, 14, 29])
-def test_resumed_anywhere_ends_with_the_same_bits(stop):
-    whole = start()
+def test_resumed_anywhere_ends_with_the_same_bits(stop, recipe):
+    whole = start(recipe)
     list(whole.run(batches, 6))
-    first = start()
+    first = start(recipe)
     for step in first.run(batches, 6):
         if step.step == stop:
             break
     numbers, tensors = first.state()
-    second = start()
+    second = start(recipe)
     torch.manual_seed(99)  # what the program drew elsewhere is no part of it
     second.restore(numbers, {k: v.clone() for k, v in tensors.items()})
     list(second.run(batches, 6))
     assert same(whole.model.state_dict(), second.model.state_dict())
     assert same(whole.average, second.average)
+
+
+def test_every_weight_is_stepped_by_one_optimizer_alone():
+    training = start(MUON)
+    groups = [group for each in training.optimizers.values() for group in each.param_groups]
+    stepped = [id(weight) for group in groups for weight in group["params"]]
+    assert sorted(stepped) == sorted(id(weight) for weight in training.model.parameters())
+
+
+def test_muon_steps_a_matrix_along_its_orthogonal_factor():
+    """Jordan et al. (2024): U Vᵀ of the gradient U S Vᵀ; here 0.2 √6 long, as AdamW's would be."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 4, bias=False).double()
+    pull = torch.randn(4, 6, dtype=torch.float64)
+    rate = 0.04 * 0.1  # where one_cycle begins
+    recipe = Recipe(epochs=1, peak_rate=0.1, weight_decay=0.0, optimizer="muon")
+    training = Training(model, lambda m, _: {"pull": (m.weight * pull).sum()}, recipe)
+    before = model.weight.detach().clone()
+    next(iter(training.run(lambda _: [0], 1)))
+    U, _, Vh = torch.linalg.svd(pull, full_matrices=False)
+    step = (before - model.weight.detach()) / (rate * 0.2 * math.sqrt(6))
+    # Newton and Schulz take singular values to about one: published as 0.7 to 1.2.
+    along = torch.linalg.svdvals(step)
+    assert 0.6 < along.min() and along.max() < 1.3
+    turned = (U.mT @ step @ Vh.mT).diagonal()
+    torch.testing.assert_close(turned, along.mean().expand(4), atol=0.4, rtol=0)
+
+
+def test_refuses_an_unknown_optimizer():
+    with pytest.raises(InputError, match="optimizer is 'sgd'") as caught:
+        Recipe(optimizer="sgd")
+    assert caught.value.fix == "choose adamw or muon"
 
 
 def test_training_leaves_the_global_generator_alone():

@@ -40,6 +40,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
 }
 """What each field of a `Recipe` may be; whole numbers where the least is one."""
+OPTIMIZERS = ("adamw", "muon")
+"""What steps the weights: AdamW (Loshchilov & Hutter, arXiv:1711.05101), or with Muon (Jordan et
+al. 2024; Liu et al., arXiv:2502.16982) for matrices, whose steps are orthogonalised momentum."""
 
 
 def check_numbers(where: str, values: object, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -85,9 +88,11 @@ class Recipe:
             rate is halved from there on.
         rewinds: Bad steps before giving up.
         seed: Seed of everything random.
+        optimizer: One of `OPTIMIZERS`: ``"adamw"``, or ``"muon"``, which gives the weights of linear
+            maps to Muon and the rest to AdamW.
 
     Raises:
-        InputError: A value is no number or outside `RANGES`.
+        InputError: A value is no number or outside `RANGES`, or there is no such optimizer.
     """
 
     epochs: int = 36
@@ -99,9 +104,16 @@ class Recipe:
     spike: float = 100.0
     rewinds: int = 10
     seed: int = 0
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         check_numbers("[recipe]", self, RANGES)
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(
+                f"[recipe] optimizer is {self.optimizer!r}",
+                why="there is no such optimizer",
+                fix=f"choose {' or '.join(OPTIMIZERS)}",
+            )
 
 
 @dataclass(frozen=True)
@@ -177,9 +189,7 @@ class Training(Generic[Batch]):
     """The moving average of the weights, by name: what to validate, save and ship."""
 
     def __post_init__(self) -> None:
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.recipe.peak_rate, weight_decay=self.recipe.weight_decay
-        )
+        self.optimizers = _optimizers(self.model, self.recipe)
         # First of all, because it gives every process the weights of the first.
         self._terms = self.group.spread(_Terms(self.model, self.loss))
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -216,7 +226,7 @@ class Training(Generic[Batch]):
     def _advance(self, batch: Batch, epoch: int, rate: float, steps_per_epoch: int) -> Step:
         """One step; where the loss is bad, back to the average instead."""
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         # A process's noise is its own; alone, or as the first, what it is without the others.
         seed = self.recipe.seed * 1_000_003 + self.step + (self.group.rank << 52)
         with seeded(seed, next(self.model.parameters()).device):
@@ -242,9 +252,10 @@ class Training(Generic[Batch]):
 
     def _take(self, rate: float) -> None:
         """Step the optimiser and the moving average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
         # A short memory at first, so that the average does not remember the initial weights.
         decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
@@ -280,8 +291,9 @@ class Training(Generic[Batch]):
         }
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{k}": v for k, v in moments.items()}
+        for kind, optimizer in self.optimizers.items():
+            for i, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"{kind}.{i}.{k}": v for k, v in moments.items()}
         return numbers, tensors
 
     def restore(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -305,12 +317,31 @@ class Training(Generic[Batch]):
         self.model.load_state_dict(_under(tensors, "model."))
         # Onto the device of the model, whatever the one they were saved from.
         self.average = {k: v.to(self.average[k].device, copy=True) for k, v in average.items()}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(tensors, "adam.").items():
-            i, key = name.split(".", 1)
-            moments.setdefault(int(i), {})[key] = value.clone()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for kind, optimizer in self.optimizers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, value in _under(tensors, f"{kind}.").items():
+                i, key = name.split(".", 1)
+                moments.setdefault(int(i), {})[key] = value.clone()
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _optimizers(model: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
+    """What steps the weights, by the name that its state is saved under."""
+    rate, decay = recipe.peak_rate, recipe.weight_decay
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    maps = [module.weight for module in linear] if recipe.optimizer == "muon" else []
+    known = {id(weight) for weight in maps}
+    rest = [weight for weight in model.parameters() if id(weight) not in known]
+    found: dict[str, torch.optim.Optimizer] = {}
+    if maps:
+        # Steps as long as AdamW's, so that one rate does for both.
+        found["muon"] = torch.optim.Muon(
+            maps, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+        )
+    if rest:
+        found["adam"] = torch.optim.AdamW(rest, lr=rate, weight_decay=decay)
+    return found
 
 
 class _Terms(nn.Module):
