@@ -1,5 +1,6 @@
 """Force constants of supercells: folded, unfolded, read as labels, and taught."""
 
+import math
 import zipfile
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import Examples
-from debye.crystals.training.lattice_loss import GRUNEISEN, LatticeLoss, differences, rmse
+from debye.crystals.training.lattice_loss import GRUNEISEN, LatticeLoss, compared, rmse, rooted
 from debye.crystals.training.run import TrainingRun
 from debye.crystals.training.variations import Variation
 from debye.errors import InputError
@@ -256,8 +257,8 @@ def test_the_truth_costs_nothing(net, lesson):
         found = net.force_constants(graph)
     terms = LatticeLoss()(found, told, all_q=True)
     assert terms["matrix"] < 1e-3
-    for error, _ in differences(found, told):
-        assert error[:6].abs().max() < 1e-2  # where the supercell is exact
+    for modes in compared(found, told):
+        assert modes.error[:6].abs().max() < 1e-2  # where the supercell is exact
     assert (rmse(found, told) > 1e-2).all()  # between, what is folded onto itself is not
 
 
@@ -267,12 +268,36 @@ def test_the_matrix_counts_in_wavenumbers(net, lesson):
     with torch.no_grad():
         found = net.force_constants(graph)
     stronger = replace(found, values=1.02 * found.values)
-    for error, omega in differences(stronger, told):
+    for modes in compared(stronger, told):
+        error, omega = modes.error, rooted(modes.wanted)
         exact = slice(0, 6)  # as many cells has the smallest supercell
         high = omega[exact].abs() > 50
         torch.testing.assert_close(
             error[exact][high], 0.01 * omega[exact][high], rtol=0.2, atol=0.05
         )
+
+
+def test_sound_is_the_relative_error_of_slow_waves(net, lesson):
+    """All force constants e^0.02 as strong: ω² by 2 %, and ω by 1 %, however short the wave."""
+    graph, told = lesson
+    with torch.no_grad():
+        found = net.force_constants(graph)
+        alone = [
+            net.force_constants(Graph.of(crystal(name), net.cutoff))
+            for name in ("wurtzite", "salt", "one atom")
+        ]
+    matrices = [
+        each.dynamical_matrix(label.q.unsqueeze(0))
+        for each, label in zip(alone, told.labels, strict=True)
+    ]
+    own = [
+        label._replace(square=torch.linalg.eigvalsh(D)[0])
+        for label, D in zip(told.labels, matrices, strict=True)
+    ]
+    stronger = replace(found, values=math.exp(0.02) * found.values)
+    for modes in compared(stronger, told._replace(labels=tuple(own)), 8):
+        assert modes.sound.shape == (2, 3)
+        torch.testing.assert_close(modes.sound, torch.full((2, 3), 0.01), rtol=0.1, atol=1e-4)
 
 
 def test_a_variation_changes_labels_alike(net, lesson):

@@ -14,8 +14,9 @@ that the energy, pair by pair ½ Σ uᵀK u, does not rise when the crystal is t
 central forces without stress, and then Cauchy's relations hold, C12 = C66, if each atom is a
 centre of symmetry. Forces between more than two atoms may break it either way (by −25 GPa in
 copper, by +43 GPa in silicon), because their energy does not belong to pairs. Force constants none
-of which pushes, as a network's, can only break it upwards: each resists the turn of its own pair
-(P. N. Keating, Phys. Rev. 145, 637 (1966)), and C12, C13 and C23 come out too low by as much.
+of which pushes, as those of `PositivePairs`, can only break it upwards: each resists the turn of
+its own pair (P. N. Keating, Phys. Rev. 145, 637 (1966)), and C12, C13 and C23 come out too low by
+as much.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from debye.core.training import check_numbers
-from debye.crystals.data.force_constants import LatticeLabel
+from debye.crystals.data.force_constants import SHORT, LatticeLabel
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.folded import Places, fold, places_of
 from debye.crystals.lattice.force_constants import ForceConstants
@@ -26,6 +26,10 @@ SOFT, SOFTER = 40.0, 0.2
 """cm⁻¹, and a fraction of ω̄, by which errors are divided."""
 LOW = 30.0
 """cm⁻¹ at which errors begin to count relative to the frequency."""
+STILL = (4.0 / FORCE_CONSTANT_TO_CM1) ** 2
+"""ω² of 4 cm⁻¹, eV/(Å² u), below which a sound wave may be off by all of itself."""
+HEARD = 2
+"""Short wave vectors of a label that are looked at in a step."""
 GRUNEISEN = 1.55
 """−d ln ω / d ln V of the universal potential that taught, 1.54 ± 0.37."""
 
@@ -104,18 +108,23 @@ class Lesson(NamedTuple):
 
 @dataclass(frozen=True)
 class LatticeLoss:
-    """Weights of three terms.
+    """Weights of four terms.
 
     - matrix: error of the rows of the mass-weighted force constants, and half as much again of the
       blocks on the diagonal, cm⁻¹;
     - frequency: mean |ω − ω*| at some of the label's wave vectors, imaginary modes as negative
       numbers, cm⁻¹;
-    - low: mean |ω − ω*| / (|ω*| + `LOW`), for which sound is as much as stretching.
+    - low: mean |ω − ω*| / (|ω*| + `LOW`);
+    - sound: mean |ω² − ω*²| / (|ω²| + |ω*²| + 2 `STILL`) of the three slowest modes at two of the
+      label's short wave vectors, which is their relative error where it is small, and at most 1.
+      It is a sum of force constants times squared lengths, and of terms that nearly cancel: without
+      a term of its own it stays wrong while all else is learned.
 
     Attributes:
         matrix: Weight of the first.
         frequency: Of the second.
         low: Of the third.
+        sound: Of the fourth.
         q_points: Wave vectors of a label that are looked at in a step.
 
     Raises:
@@ -125,11 +134,12 @@ class LatticeLoss:
     matrix: float = 0.5
     frequency: float = 1.0
     low: float = 0.5
+    sound: float = 0.0
     q_points: int = 8
 
     def __post_init__(self) -> None:
-        weights = dict.fromkeys(("matrix", "frequency", "low"), (0.0, 1e6))
-        check_numbers("[lattice]", self, {**weights, "q_points": (1, 1000)})
+        weights = dict.fromkeys(("matrix", "frequency", "low", "sound"), (0.0, 1e6))
+        check_numbers("[lattice]", self, {**weights, "q_points": (HEARD + 1, 1000)})
 
     def __call__(
         self, found: ForceConstants, lesson: Lesson, *, all_q: bool = False
@@ -144,15 +154,17 @@ class LatticeLoss:
         # Labels are of natural masses.
         natural = replace(found, mass=found.mass / lesson.heavier[found.crystal])
         matrix, mean = self._matrix(natural, lesson)
-        off = differences(natural, lesson, None if all_q else self.q_points)
-        frequency = torch.stack([error.abs().mean() for error, _ in off])
-        low = torch.stack([(error / (omega.abs() + LOW)).abs().mean() for error, omega in off])
+        modes = compared(natural, lesson, None if all_q else self.q_points)
+        frequency = torch.stack([each.error.abs().mean() for each in modes])
+        low = torch.stack([each.relative.abs().mean() for each in modes])
+        sound = torch.stack([each.sound.abs().mean() for each in modes])
         weight = torch.tensor([label.weight for label in lesson.labels]).to(matrix)
         soft = weight / (SOFT + SOFTER * mean)
         return {
             "matrix": self.matrix * (soft * matrix).sum() / found.n_crystals,
             "frequency": self.frequency * (soft * frequency).sum() / found.n_crystals,
             "low": self.low * (weight * low).sum() / found.n_crystals,
+            "sound": self.sound * (weight * sound).sum() / found.n_crystals,
         }
 
     def _matrix(self, found: ForceConstants, lesson: Lesson) -> tuple[Tensor, Tensor]:
@@ -173,39 +185,65 @@ class LatticeLoss:
         return FORCE_CONSTANT_TO_CM1**2 * length / (2 * mean), mean
 
 
-def differences(
-    found: ForceConstants, lesson: Lesson, count: int | None = None
-) -> list[tuple[Tensor, Tensor]]:
-    """ω − ω* and ω* of every label, (Q', 3n) cm⁻¹, at some of its wave vectors.
+class Modes(NamedTuple):
+    """Modes of one label and what was found in their place."""
+
+    square: Tensor
+    """(Q, 3n) ω², eV/(Å² u), ascending; the short wave vectors last."""
+    wanted: Tensor
+
+    @property
+    def error(self) -> Tensor:
+        """ω − ω*, cm⁻¹."""
+        return rooted(self.square) - rooted(self.wanted)
+
+    @property
+    def relative(self) -> Tensor:
+        """(ω − ω*) / (|ω*| + `LOW`)."""
+        return self.error / (rooted(self.wanted).abs() + LOW)
+
+    @property
+    def sound(self) -> Tensor:
+        """(2, 3) relative errors of sound; see `LatticeLoss`."""
+        found, wanted = (square[-HEARD:, :3] for square in self)
+        return (found - wanted) / (found.abs() + wanted.abs() + 2 * STILL)
+
+
+def compared(found: ForceConstants, lesson: Lesson, count: int | None = None) -> list[Modes]:
+    """The modes of every label, at some of its wave vectors.
 
     Args:
         found: Force constants of a batch, of natural masses.
         lesson: Labels of some of its crystals.
-        count: How many wave vectors, drawn by torch's generator; None for all.
+        count: How many wave vectors, drawn by torch's generator, `HEARD` of them short; None for
+            all.
     """
     number = {int(crystal): k for k, crystal in enumerate(lesson.crystals)}
-    off: dict[int, tuple[Tensor, Tensor]] = {}
+    modes: dict[int, Modes] = {}
     for crystals, _, part in found.by_size():
         taught = [(at, number[c]) for at, c in enumerate(crystals.tolist()) if c in number]
         if not taught:
             continue
         labels = [lesson.labels[k] for _, k in taught]
         least = min(len(label.q) for label in labels)
-        chosen = [
-            torch.arange(least)
-            if count is None
-            else torch.randperm(len(label.q))[: min(count, least)]
-            for label in labels
-        ]
+        chosen = [_drawn(len(label.q), least, count) for label in labels]
         at = torch.tensor([at for at, _ in taught], device=crystals.device)
         q = found.step.new_zeros(len(crystals), len(chosen[0]), 3)
         q[at] = torch.stack([x.q[c] for x, c in zip(labels, chosen, strict=True)])
         square = torch.linalg.eigvalsh(part.dynamical_matrix(q))[at]
         wanted = torch.stack([x.square[c] for x, c in zip(labels, chosen, strict=True)])
-        wanted = rooted(wanted * lesson.strength[crystals[at]][:, None, None])
-        error = rooted(square) - wanted
-        off |= {k: (error[n], wanted[n]) for n, (_, k) in enumerate(taught)}
-    return [off[k] for k in range(len(lesson.labels))]
+        wanted = wanted * lesson.strength[crystals[at]][:, None, None]
+        modes |= {k: Modes(square[n], wanted[n]) for n, (_, k) in enumerate(taught)}
+    return [modes[k] for k in range(len(lesson.labels))]
+
+
+def _drawn(total: int, least: int, count: int | None) -> Tensor:
+    """Which of a label's wave vectors to look at, where another label has but ``least``."""
+    if count is None:
+        return torch.arange(total - least, total)
+    short = total - SHORT + torch.randperm(SHORT)[:HEARD]
+    rest = torch.randperm(total - SHORT)[: min(count - HEARD, least - SHORT)]
+    return torch.cat([rest, short])
 
 
 def rooted(square: Tensor) -> Tensor:
@@ -262,4 +300,4 @@ def numbered(found: ForceConstants, lesson: Lesson) -> Numbered:
 
 def rmse(found: ForceConstants, lesson: Lesson) -> Tensor:
     """(L,) root mean square error of frequencies at all wave vectors of the labels, cm⁻¹."""
-    return torch.stack([error.square().mean().sqrt() for error, _ in differences(found, lesson)])
+    return torch.stack([each.error.square().mean().sqrt() for each in compared(found, lesson)])
