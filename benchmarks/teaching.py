@@ -293,8 +293,8 @@ def as_close_as_allowed(atoms: Atoms) -> Atoms:
     return atoms
 
 
-def rows_of(table: Path) -> list[tuple[str, Atoms]]:
-    """The small crystals of the data."""
+def rows_of(table: Path, most: int = MOST_SITES) -> list[tuple[str, Atoms]]:
+    """The crystals of the data with no more than so many sites."""
     csv.field_size_limit(10**9)
     found = []
     with table.open() as file:
@@ -303,7 +303,7 @@ def rows_of(table: Path) -> list[tuple[str, Atoms]]:
             atoms = Atoms(
                 numbers=known["numbers"], cell=known["cell"], positions=known["positions"], pbc=True
             )
-            if len(atoms) <= MOST_SITES:
+            if len(atoms) <= most:
                 found.append((row["mp_id"], atoms))
     return found
 

@@ -1,8 +1,10 @@
 """Force constants of supercells: folded, unfolded, read as labels, and taught."""
 
 import math
+import re
 import zipfile
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from lattices import squares
 
 from debye.core import checkpoint
 from debye.crystals.data.dataset import read_collection
-from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
+from debye.crystals.data.force_constants import LatticeLabel, read_force_constants, sound_waves
 from debye.crystals.graph import Graph
+from debye.crystals.lattice.elastic import Elasticity
 from debye.crystals.lattice.folded import FoldedForceConstants
 from debye.crystals.lattice.harmonic import stiffness
 from debye.crystals.model.network import PhononNet
@@ -233,6 +236,49 @@ def test_a_header_that_is_no_python_is_refused(folder, rows, header):
 def test_a_folder_without_force_constants(tmp_path, rows):
     with pytest.raises(InputError, match="there are no force constants"):
         read_force_constants(tmp_path, rows)
+
+
+# Sound.
+
+
+@pytest.mark.parametrize("name", ["one atom", "salt", "wurtzite"])
+def test_elastic_constants_are_where_long_waves_begin(net, name):
+    """Those of the force constants themselves, by the method of long waves: modes at short q."""
+    whole = predicted(net, name)
+    C = Elasticity.of(crystal(name), whole).constants.double()
+    q = torch.tensor([[1e-3, 0, 0], [0, 2e-3, -1e-3], [1e-3, 1e-3, 1e-3]], dtype=torch.float64)
+    modes = squares(whole, q.unsqueeze(0))[0][:, :3]
+    torch.testing.assert_close(sound_waves(C, crystal(name), q), modes, rtol=1e-3, atol=0)
+
+
+def test_a_file_s_elastic_constants_say_how_its_short_waves_travel(net, folder, rows):
+    C = 100 * np.eye(6) + 50
+    write(folder / "wurtzite.npz", folded(net, "wurtzite"), elastic=C)
+    write(folder / "salt.npz", folded(net, "salt"), elastic=np.full((6, 6), np.nan))
+    labels, _ = read_force_constants(folder, rows)
+    own = LatticeLabel.of(labels["salt"].folded, None, crc32(b"salt"))
+    assert labels["salt"].square[-6:].allclose(own.square[-6:], rtol=1e-4)
+    label = labels["wurtzite"]
+    waves = sound_waves(torch.from_numpy(C), label.folded.crystal, label.q[-6:].double())
+    torch.testing.assert_close(label.square[-6:, :3], waves.float(), rtol=1e-5, atol=0)
+    modes = squares(label.folded.unfolded(), label.q.double().unsqueeze(0))[0]
+    torch.testing.assert_close(label.square[:-6], modes[:-6].float(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("elastic", "why"),
+    [
+        (np.eye(3), r"matrix \(6, 6\)"),
+        (np.arange(36.0).reshape(6, 6), "symmetric"),
+        (1e9 * np.eye(6), "diamond's"),
+        (np.where(np.eye(6) > 0, np.inf, 0), "finite"),
+    ],
+)
+def test_elastic_constants_that_are_refused(net, folder, rows, elastic, why):
+    write(folder / "salt.npz", folded(net, "salt"), elastic=elastic)
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"wurtzite"}
+    assert re.search(why, failed[0].error.why)
 
 
 # The loss.

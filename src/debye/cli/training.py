@@ -93,8 +93,8 @@ def train(
     Force constants of the rows, and of other crystals, are taught along with
     the spectra where the network has such a head: --force-constants names a
     folder of NAME.npz (numbers, cell, positions, supercell, and fc in phonopy's
-    compact order). Of a formula that is validated or tested on, nothing else
-    is taught.
+    compact order; elastic constants too, where they are known). Of a formula
+    that is validated or tested on, nothing else is taught.
 
     The config is TOML: batch_size; a table network with heads, channels,
     layers, l_max, r_max, r_pairs, positive, basis, hidden, dropout; a table

@@ -88,8 +88,8 @@ class Recipe:
             rate is halved from there on.
         rewinds: Bad steps before giving up.
         seed: Seed of everything random.
-        optimizer: One of `OPTIMIZERS`: ``"adamw"``, or ``"muon"``, which gives the weights of linear
-            maps to Muon and the rest to AdamW.
+        optimizer: One of `OPTIMIZERS`: ``"adamw"``, or ``"muon"``, which gives the weights of
+            linear maps to Muon and the rest to AdamW.
 
     Raises:
         InputError: A value is no number or outside `RANGES`, or there is no such optimizer.

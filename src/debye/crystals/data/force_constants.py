@@ -5,7 +5,12 @@ displacements in a supercell tell, folded as they tell it, and the frequencies a
 those at which it is exact, others between them, and short ones, whose modes are sound.
 
     DIR/NAME.npz    numbers (n,), cell (3, 3) Å, positions (n, 3) Å, supercell (3,),
-                    fc (n, n · cells, 3, 3) eV/Å²: phonopy's compact force constants
+                    fc (n, n · cells, 3, 3) eV/Å²: phonopy's compact force constants;
+                    elastic (6, 6) GPa, if known, else left out or NaN: stress by strain with the
+                    sites at rest, in Voigt's order (xx, yy, zz, yz, xz, xy)
+
+A supercell holds no long wave, and what its force constants say of sound is off by tenths; where
+the elastic constants are known, the short wave vectors have their modes from these.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.elements import SYMBOLS
 from debye.crystals.structure_io.read import FailedInput
 from debye.errors import DebyeError, InputError
+from debye.units import STRESS_TO_GPA
 
 EXACT, BETWEEN, SHORT = 8, 12, 6
 """Wave vectors of a label: how many of each kind."""
@@ -42,6 +48,9 @@ AGREEING = 0.015
 """Mean squared error between a crystal's spectrum and that of its force constants, both scaled to
 a maximum of 1, above which one of the two is doubted."""
 ARRAYS = ("numbers", "cell", "positions", "supercell", "fc")
+ELASTIC = "elastic"
+MOST_STIFF = 5e3
+"""GPa, four times diamond's."""
 MODES = 600
 """Modes of each coordinate, about, by which a spectrum is compared."""
 MOST_CELLS = 100_000
@@ -70,7 +79,11 @@ class LatticeLabel:
 
     @classmethod
     def of(
-        cls, folded: FoldedForceConstants, density: Tensor | None = None, seed: int = 0
+        cls,
+        folded: FoldedForceConstants,
+        density: Tensor | None = None,
+        seed: int = 0,
+        elastic: Tensor | None = None,
     ) -> LatticeLabel:
         """Choose wave vectors, solve for the modes there, and weigh the label.
 
@@ -81,6 +94,8 @@ class LatticeLabel:
                 counts in inverse proportion. Imaginary modes are made real where the
                 spectrum says so.
             seed: Of the wave vectors.
+            elastic: (6, 6) GPa in Voigt's order, with the sites at rest: what the three slowest
+                modes of short waves follow from, where these travel.
 
         Raises:
             InputError: They are likely in another unit, a mode is impossibly fast, or none lies
@@ -95,6 +110,11 @@ class LatticeLabel:
             raise _unusable(folded.crystal.source or folded.crystal.formula, warning)
         q = _wave_vectors(folded.commensurate, np.random.default_rng(seed))
         square = torch.linalg.eigvalsh(pairs.dynamical_matrix(q.unsqueeze(0))).squeeze(0)
+        if elastic is not None:
+            waves = sound_waves(elastic.double(), folded.crystal, q[-SHORT:].double())
+            if (waves > 0).all():
+                square[-SHORT:, :3] = waves.to(square)
+                square = square.sort(-1).values
         return cls(folded, q.float(), square.float(), weight)
 
 
@@ -117,6 +137,37 @@ def _wave_vectors(exact: Tensor, rng: np.random.Generator) -> Tensor:
     way = rng.normal(size=(SHORT, 3))
     short = way / np.linalg.norm(way, axis=1, keepdims=True) * rng.uniform(0.04, 0.14, (SHORT, 1))
     return torch.cat([some, between, torch.from_numpy(short)])
+
+
+def sound_waves(elastic: Tensor, crystal: Crystal, q: Tensor) -> Tensor:
+    """ω² of long waves: V/M eig(K C Kᵀ), where K ε̂ = ε k of a strain ε in Voigt's order.
+
+    Args:
+        elastic: C, (6, 6) GPa in Voigt's order.
+        crystal: Of volume V and mass M.
+        q: (Q, 3) wave vectors in units of the reciprocal lattice vectors.
+
+    Returns:
+        (Q, 3) eV/(Å² u), ascending.
+
+    Example:
+        Of a medium without preferred directions, C11 = 3, C44 = 1.
+
+        >>> C = torch.diag(torch.tensor([2.0, 2, 2, 1, 1, 1]))
+        >>> C[:3, :3] += 1
+        >>> cube = Crystal(["H"], [[0, 0, 0]], torch.eye(3).numpy())
+        >>> square = sound_waves(C, cube, torch.tensor([[0.06, 0.0, 0.08]]))
+        >>> (square / square[:, :1]).round(decimals=4)
+        tensor([[1., 1., 3.]])
+    """
+    cell = torch.tensor(crystal.cell).to(q)
+    k = 2 * torch.pi * q @ torch.linalg.inv(cell).mT
+    zero = torch.zeros_like(k[:, 0])
+    x, y, z = k.unbind(-1)
+    rows = [[x, zero, zero, zero, z, y], [zero, y, zero, z, zero, x], [zero, zero, z, y, x, zero]]
+    K = torch.stack([torch.stack(row, -1) for row in rows], 1)  # [q, xyz, Voigt]
+    scale = torch.linalg.det(cell).abs() / float(np.sum(crystal.masses)) / STRESS_TO_GPA
+    return scale * torch.linalg.eigvalsh(K @ elastic.to(q) @ K.mT)
 
 
 def apart(force_constants: ForceConstants, density: Tensor) -> float:
@@ -172,11 +223,12 @@ def read_force_constants(
         try:
             at = row.get(file.stem)
             crystal = None if at is None else rows.crystals[at]
-            folded = _folded(file, crystal)
+            folded, elastic = _read(file, crystal)
             if at is None and folded.crystal.formula in held:
                 continue
             density = None if at is None else rows.spectra.density[at]
-            good[file.stem] = LatticeLabel.of(folded, density, crc32(file.stem.encode()))
+            seed = crc32(file.stem.encode())
+            good[file.stem] = LatticeLabel.of(folded, density, seed, elastic)
         except DebyeError as error:
             bad.append(FailedInput(str(file), error))
     if not good:
@@ -188,8 +240,8 @@ def read_force_constants(
     return good, bad
 
 
-def _folded(file: Path, row: Crystal | None) -> FoldedForceConstants:
-    """The force constants of a file, of the sites of its row as the row has them."""
+def _read(file: Path, row: Crystal | None) -> tuple[FoldedForceConstants, Tensor | None]:
+    """What a file holds, its force constants of the sites of its row as the row has them."""
     arrays = _arrays(file)
     numbers, supercell = (arrays[k].astype(int).ravel() for k in ("numbers", "supercell"))
     cells, n = int(np.prod(supercell.clip(min=0))), len(numbers)
@@ -207,20 +259,37 @@ def _folded(file: Path, row: Crystal | None) -> FoldedForceConstants:
     values = torch.from_numpy(arrays["fc"].astype(np.float64)).view(n, n, cells, 3, 3)
     if row is not None:
         _check_same(file, crystal, row)
-    return FoldedForceConstants(row or crystal, (*map(int, supercell),), values)  # type: ignore[arg-type]
+    times: tuple[int, int, int] = (*map(int, supercell),)  # type: ignore[assignment]
+    return FoldedForceConstants(row or crystal, times, values), _elastic(file, arrays.get(ELASTIC))
+
+
+def _elastic(file: Path, given: NDArray[Any] | None) -> Tensor | None:
+    """The elastic constants of a file, if it knows them."""
+    if given is None or np.isnan(given).all():
+        return None
+    if given.shape != (6, 6) or not np.abs(given - given.T).max() <= 0.05 * np.abs(given).max():
+        raise _unusable(file, f"its elastic is no symmetric matrix (6, 6), but {given.shape}")
+    if np.abs(given).max() > MOST_STIFF:
+        why = (
+            f"its elastic constants reach {np.abs(given).max():.3g} GPa, where diamond's are 1,100"
+        )
+        raise _unusable(file, why)
+    return torch.from_numpy(given.astype(np.float64))
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file; pickled ones are refused."""
     try:
         with zipfile.ZipFile(file) as archive:
-            found = {name: _array_of(archive, name) for name in ARRAYS}
+            more = [ELASTIC] if f"{ELASTIC}.npy" in archive.namelist() else []
+            found = {name: _array_of(archive, name) for name in [*ARRAYS, *more]}
     except KeyError as error:
         raise _unusable(file, str(error.args[0])) from error
     except (*HEADER_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         raise _unusable(file, str(error)) from error
     for name, array in found.items():
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        unknown = name == ELASTIC and array.dtype.kind == "f" and np.isnan(array).all()
+        if not unknown and (array.dtype.kind not in "iuf" or not np.isfinite(array).all()):
             raise _unusable(file, f"its {name} holds no finite numbers")
     return found
 
