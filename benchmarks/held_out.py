@@ -5,7 +5,7 @@
 RUN is that of a `debye ensemble`, FORCE_CONSTANTS the folder that it was taught by. Each row is
 predicted by the networks of the fold that left it out, with all of its formula. Wave vectors are
 those at which the supercell of the force constants is exact; sound is the three slowest modes at
-six short wave vectors. A row is unstable if it has a mode below -30 cm⁻¹ at those that are looked
+six short wave vectors, beside those of elastic constants where these are known. A row is unstable if it has a mode below -30 cm⁻¹ at those that are looked
 at. Intervals and probabilities are fitted on one half of the rows and tried on the other half.
 """
 
@@ -91,7 +91,7 @@ def held(nets: Sequence[PhononNet], crystal: Crystal, label: LatticeLabel, card:
     theirs, ours = label.folded.unfolded(), predicted(nets, crystal)
     exact, short = label.folded.commensurate, label.q[-SHORT:]
     found, truth = modes(ours, exact), modes(theirs, exact.double()).float()
-    slow, fast = modes(ours, short)[:, :3], modes(theirs, short.double())[:, :3].float()
+    slow, fast = modes(ours, short)[:, :3], frequencies(label.square[-SHORT:, :3])
     square = torch.linalg.eigvalsh(ours.dynamical_matrix(label.q.unsqueeze(0)))
     every = FoundModes(frequencies(square).flatten(), frequencies(label.square).flatten())
     prediction = Predictor(nets[0], card).predict(crystal)
