@@ -5,8 +5,9 @@
 RUN is that of a `debye ensemble`, FORCE_CONSTANTS the folder that it was taught by. Each row is
 predicted by the networks of the fold that left it out, with all of its formula. Wave vectors are
 those at which the supercell of the force constants is exact; sound is the three slowest modes at
-six short wave vectors, beside those of elastic constants where these are known. A row is unstable if it has a mode below -30 cm⁻¹ at those that are looked
-at. Intervals and probabilities are fitted on one half of the rows and tried on the other half.
+six short wave vectors, beside those of elastic constants where these are known. A row is unstable
+if it has a mode below -30 cm⁻¹ at those that are looked at. Intervals and probabilities are fitted
+on one half of the rows and tried on the other half.
 """
 
 from __future__ import annotations
