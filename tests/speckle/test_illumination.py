@@ -109,6 +109,20 @@ def test_exact_equals_the_integral_over_spheres(detector, aperture):
     assert relative(centres(points), model(points)) > 0.01  # R is a quarter of the probe
 
 
+@pytest.mark.parametrize("how", ["exact", "centres"])
+def test_no_frame_jumps_where_a_particle_leaves(how):
+    """Unless asked for: the aperture's edge is soft, and a step of 1e-6 changes nothing by more."""
+    path = torch.linspace(2.4, 2.9, 101, dtype=torch.float64)
+    at = torch.stack([path, 0 * path], -1)[:, None]  # [step, particle, xy]
+    still = torch.tensor([[0.3, 0.1]]).double().expand(len(at), 1, 2)
+    for aperture in (None, True):
+        model = Cloud(DETECTOR, PROBE, R, illumination=how, aperture=aperture)
+        before, after = (model(torch.cat([still, x], 1)) for x in (at - 1e-6, at))
+        jump = float((after - before).abs().max() / before.max())
+        assert (jump > 1e-2) is (aperture is True)
+        assert jump > 1e-2 or jump < 1e-4
+
+
 def test_small_spheres_are_lit_as_their_centres():
     points = disc(60)
     exact, centres = (

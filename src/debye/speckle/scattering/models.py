@@ -195,7 +195,8 @@ class Cloud(Scattering):
         R: Radius of the spheres, in units of the box.
         form: (qy, qx) form factor instead of the sphere's, such as `core_shell`.
         aperture: Drop particles at |r| ≥ L/2, as published. A particle that crosses this edge
-            makes the frame jump, which no derivative sees; the probe alone is smooth.
+            makes the frame jump, which no derivative sees, and a fit ends short of its minimum. So
+            None softens the edge, from L/2 to 1.1 L/2, unless the illumination is ``published``.
         illumination: ``published`` convolves on the pixels of the detector, as the public code
             does, which repeats the probe at L/dq and knows no amplitude beyond the detector's
             edge; ``exact`` on a grid fine and wide enough; ``centres`` takes F out of the
@@ -227,7 +228,7 @@ class Cloud(Scattering):
         R: float,
         form: Tensor | None = None,
         *,
-        aperture: bool = True,
+        aperture: bool | None = None,
         illumination: str | None = None,
         charge: float = 1.0,
         magnetic: float = 0.0,
@@ -302,8 +303,7 @@ class Cloud(Scattering):
             setting: How the instrument stands.
             form: Whether F is that of the spheres, or 1.
         """
-        if self.aperture:
-            f = f * (r.square().sum(-1) < (self.detector.L / 2) ** 2)
+        f = f * self.let_through(r)
         if self.along_x is None:
             f = f * self.probe(r if setting is None else r / (1 + setting.width))
         else:
@@ -319,6 +319,25 @@ class Cloud(Scattering):
         lit = (U @ both[..., None, None, :, :].to(U.dtype) @ V.mT).sum(-3)  # over ranks
         even, odd = lit.movedim(-3, 0).unbind(-3)  # [mode, ..., qy, qx]
         return even - 1j * odd if lit.is_complex() else torch.complex(even, -odd)
+
+    def let_through(self, r: Tensor) -> Tensor:
+        """(…, particle) the part of each particle at r (…, particle, 2) that the aperture leaves.
+
+        Example:
+            >>> from debye.speckle.scattering.optics import GaussianProbe
+            >>> model = Cloud(Detector(n=16, dq=0.5, L=2.0), GaussianProbe(0.25, 2.0), R=0.1)
+            >>> part = model.let_through(torch.tensor([[0.9, 0.0], [1.05, 0.0], [1.2, 0.0]]))
+            >>> part.round(decimals=2)
+            tensor([1.0000, 0.5200, 0.0000])
+        """
+        if self.aperture is False:
+            return r.new_ones(r.shape[:-1])
+        beyond = r.square().sum(-1) / (self.detector.L / 2) ** 2 - 1
+        if self.aperture or self.illumination == "published":
+            return (beyond < 0).to(r.dtype)
+        # Of r², for the root would differentiate badly at 0.
+        part = (1 - beyond / (ROOM**2 - 1)).clamp(0, 1)
+        return part.square() * (3 - 2 * part)
 
     @staticmethod
     def as_in(values: Tensor, line: Tensor) -> Tensor:
@@ -351,7 +370,7 @@ class Cloud(Scattering):
 
 def _convolution(how: str, cloud: Cloud) -> Convolution | None:
     """The probe's convolution, or None where spheres are lit as their centres are."""
-    probe, form, aperture = cloud.probe, cloud.form, cloud.aperture
+    probe, form, aperture = cloud.probe, cloud.form, cloud.aperture is not False
     if how == "centres":
         return None
     if how == "published" and aperture and isinstance(probe, GaussianProbe):

@@ -36,7 +36,11 @@ def model() -> Drift:
 def scattering() -> RigidCloud:
     """The published spheres, probe and detector."""
     return RigidCloud(
-        Detector(42, 0.75, BOX, 0.05), GaussianProbe(0.25, BOX), R=0.07, illumination="centres"
+        Detector(42, 0.75, BOX, 0.05),
+        GaussianProbe(0.25, BOX),
+        R=0.07,
+        illumination="centres",
+        aperture=True,
     )
 
 

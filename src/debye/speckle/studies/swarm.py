@@ -46,7 +46,11 @@ def model() -> Swarm:
 def scattering() -> Cloud:
     """The published spheres, probe and detector."""
     return Cloud(
-        Detector(48, 0.75, 5.0, 0.05), GaussianProbe(0.25, 5.0), R=0.15, illumination="centres"
+        Detector(48, 0.75, 5.0, 0.05),
+        GaussianProbe(0.25, 5.0),
+        R=0.15,
+        illumination="centres",
+        aperture=True,
     )
 
 
