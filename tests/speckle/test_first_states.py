@@ -25,6 +25,7 @@ from debye.speckle import (
     load,
     prepare,
     reconstruct_lattice,
+    reconstruct_lattices,
     reconstruct_object,
     save_frames,
     simulate,
@@ -100,6 +101,29 @@ def test_phases_are_found_under_a_curved_probe(seed):
     sign = float((found.values * true)[lit].sum().sign())
     pull = ((sign * found.values - true) / found.errors)[lit]
     assert 0.7 < float(pull.square().mean().sqrt()) < 1.4
+
+
+def test_phases_that_move_are_followed_from_window_to_window():
+    """Of one sign throughout; where they have moved too far, random beginnings find them again."""
+    generator = torch.Generator().manual_seed(4)
+    seen = Lattice(Detector(10, 0.5, L, 0.02), CURVED, 10)
+    turning = torch.randn(10, 10, generator=generator).double()
+    theta = 6 * torch.rand(10, 10, generator=generator).double()
+    theta = theta + torch.tensor([0.0, 0.1, 0.2, 2.0])[:, None, None] * turning
+    gain = float(1000 / seen(theta).max())
+    frames = torch.poisson(gain * seen(theta), generator=generator)
+    found = list(reconstruct_lattices(frames, seen, gain=gain))
+    assert [one.followed for one in found] == [False, True, True, False]
+    assert all(one.goodness.fits for one in found)
+    assert "from the frame before" in found[1].lines()[0]
+    lit, pulls = seen.window[0].abs() > 0.2, []
+    for one, true in zip(found, theta.cos(), strict=True):
+        sign = float((one.values * true)[lit].sum().sign())
+        pulls.append(((sign * one.values - true) / one.errors)[lit].square().mean().sqrt())
+        assert (
+            sign == float((found[0].values * theta[0].cos())[lit].sum().sign()) or one is found[3]
+        )
+    assert 0.7 < float(torch.stack(pulls).mean()) < 1.4
 
 
 def test_what_does_not_fit_is_not_to_be_used():

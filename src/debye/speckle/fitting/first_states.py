@@ -10,6 +10,7 @@ the same frames, and no number of them decides.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,50 @@ def reconstruct_lattice(
 the probe hardly changes
           fix: use a probe that is out of focus, such as CurvedProbe, or give the first states
     """
+    return next(
+        reconstruct_lattices(
+            [frame], scattering, gain=gain, support=support, starts=starts, seed=seed
+        )
+    )
+
+
+def reconstruct_lattices(
+    frames: Iterable[Tensor],
+    scattering: Lattice,
+    *,
+    gain: float,
+    support: Tensor | None = None,
+    starts: int = 12,
+    seed: int = 0,
+) -> Iterator[Reconstruction]:
+    """What scatters at each site of a lattice that changes, frame after frame.
+
+    Where a frame's state is near that of the frame before, steps downhill lead from the one to the
+    other, and no new beginning is needed; where they do not, it begins anew. The sign of all values
+    together is a choice: it is made once, and then followed.
+
+    Args:
+        frames: Each (qy, qx) counts, such as the first of each window.
+        scattering: Whose probe changes its phase across the lattice.
+        gain: Counts per unit of intensity.
+        support: (y, x) True where there is anything; everywhere if None.
+        starts: Random beginnings at most.
+        seed: Of them.
+
+    Yields:
+        What is found of each.
+
+    Raises:
+        InputError: What `reconstruct_lattice` refuses.
+
+    Example:
+        >>> from debye.speckle import CurvedProbe, Detector
+        >>> seen = Lattice(Detector(8, 0.5, 2.0), CurvedProbe(0.25, 2.0, 12.0), points=8)
+        >>> theta = torch.rand(8, 8).double() + 0.02 * torch.arange(3)[:, None, None]
+        >>> found = list(reconstruct_lattices(1e4 * seen(theta).round(), seen, gain=1e4))
+        >>> [one.tried for one in found[1:]]
+        [1, 1]
+    """
     if scattering.mixing or scattering.charge or scattering.weights is not None:
         raise InputError(
             "cannot reconstruct this lattice",
@@ -87,23 +132,26 @@ the probe hardly changes
     x = coordinates(scattering.points, scattering.detector.L)
     sites = torch.stack(torch.meshgrid(x, x, indexing="xy"), -1)
     _refuse_twin(scattering.probe, sites, "this lattice", still=True)
-    gain = gain * scattering.magnetic
-    scale = 1.0 if scattering.form == "moments" else math.sqrt(float(frame.max()) / gain)
-    problem = Problem(
-        scattering.probe,
-        frame[None].double(),
-        scattering.mask,
-        _checked(sites[support]),
-        scattering.q,
-        gain,
-        scale,
-        scattering.detector.L,
-        scattering.points,
-    )
-    bound = 1.0 if scattering.form == "moments" else math.inf
-    begin = _reflections(problem, scattering.detector, scattering.window, support, bound)
-    at, alike, tried = problem.search(begin, _still, starts, seed)
-    return problem.reported(at, _still, support, alike, tried)
+    moments = scattering.form == "moments"
+    last: Reconstruction | None = None
+    for frame in frames:
+        problem = Problem(
+            scattering.probe,
+            frame[None].double(),
+            scattering.mask,
+            _checked(sites[support]),
+            scattering.q,
+            gain * scattering.magnetic,
+            1.0 if moments else math.sqrt(float(frame.max()) / (gain * scattering.magnetic)),
+            scattering.detector.L,
+            scattering.points,
+        )
+        bound = 1.0 if moments else math.inf
+        begin = _reflections(problem, scattering.detector, scattering.window, support, bound)
+        nearby = None if last is None else last.values[support]
+        at, alike, tried = problem.search(begin, _still, starts, seed, nearby)
+        last = problem.reported(at, _still, support, alike, tried, nearby)
+        yield last
 
 
 def _still(moves: Tensor) -> Tensor:

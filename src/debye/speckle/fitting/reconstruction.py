@@ -44,6 +44,7 @@ class Reconstruction:
         goodness: How well the frames are described.
         alike: How many of the beginnings led to the same.
         tried: How many there were.
+        followed: Whether it was found from the frame before instead.
     """
 
     values: Tensor
@@ -53,6 +54,7 @@ class Reconstruction:
     goodness: Goodness
     alike: int
     tried: int
+    followed: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """All of it as numbers."""
@@ -62,9 +64,11 @@ class Reconstruction:
 
     def lines(self) -> list[str]:
         """How far it can be relied on, in plain sentences."""
-        said = [f"{self.alike} of {self.tried} random beginnings led to the same"]
+        random = f"{self.alike} of {self.tried} random beginnings led to the same"
+        said = ["steps downhill led to it from the frame before" if self.followed else random]
         if self.goodness.fits:
-            once = "a second would make it sure" if self.alike == 1 else "as it should be"
+            alone = self.alike == 1 and not self.followed
+            once = "a second would make it sure" if alone else "as it should be"
             said.append(f"the frames are described (p = {self.goodness.p:.2g}), {once}")
         else:
             said.append(
@@ -211,11 +215,21 @@ class Problem:
             least = torch.minimum(best, least)
         return found - found[:1]
 
-    def search(self, begin: Begin, track: Track, starts: int, seed: int) -> tuple[Found, int, int]:
-        """The best of several beginnings, how many led there, and how many were tried."""
+    def search(
+        self, begin: Begin, track: Track, starts: int, seed: int, nearby: Tensor | None = None
+    ) -> tuple[Found, int, int]:
+        """The best of several beginnings, how many led there, and how many were tried.
+
+        Where values nearby are known of something still, it begins there, and ends where that fits.
+        """
         generator = torch.Generator().manual_seed(seed)
         found: list[Found] = []
         alike = 0
+        if nearby is not None:
+            near = Found(nearby, nearby.new_zeros(0), math.inf)
+            found.append(self.descend(near, track, self.mask))
+            if self.goodness(found[0], track).fits:
+                return found[0], 1, 1
         for _ in range(starts):
             found.append(self.descend(begin(generator), track, self.mask))
             best = min(found, key=lambda one: one.loss)
@@ -225,10 +239,17 @@ class Problem:
         return best, alike, len(found)
 
     def reported(
-        self, at: Found, track: Track, support: Tensor, alike: int, tried: int
+        self,
+        at: Found,
+        track: Track,
+        support: Tensor,
+        alike: int,
+        tried: int,
+        nearby: Tensor | None = None,
     ) -> Reconstruction:
-        """What was found, with the errors that the curvature gives it."""
-        sign = -1.0 if float(at.values.sum()) < 0 else 1.0
+        """What was found, with the errors that the curvature gives it, of the sign of nearby."""
+        along = at.values.sum() if nearby is None else at.values @ nearby
+        sign = -1.0 if float(along) < 0 else 1.0
         slopes = path_slopes(track, at.moves, len(self.counts))
         H, _ = self.linearised(at.values, track(at.moves), slopes, self.mask)
         self.curvature = H
@@ -240,7 +261,9 @@ class Problem:
         spread = torch.einsum("ktd,kl,ltd->td", slopes, C[size:, size:], slopes)
         path_errors = spread.clamp(min=0).sqrt()
         good = self.goodness(at, track)
-        return Reconstruction(values, errors, track(at.moves), path_errors, good, alike, tried)
+        followed = nearby is not None and tried == 1
+        path = track(at.moves)
+        return Reconstruction(values, errors, path, path_errors, good, alike, tried, followed)
 
 
 def similar(a: Tensor, b: Tensor) -> bool:
