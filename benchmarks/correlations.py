@@ -10,7 +10,17 @@ import time
 
 import torch
 
-from debye.speckle import Brownian, Cloud, Detector, GaussianProbe, SoftRepulsion, Suspension
+from debye.speckle import (
+    Ageing,
+    Brownian,
+    Cloud,
+    Detector,
+    Drift,
+    GaussianProbe,
+    SoftRepulsion,
+    Suspension,
+    fit_correlations,
+)
 from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.particles import Particles
 from debye.speckle.fitting.correlations import CorrelationFit
@@ -59,6 +69,23 @@ def law():
         )
 
 
+def ageing(seeds=8):
+    """How fast it moves and how fast it ages, from two-time maps of 8 runs, from wrong starts."""
+    seen = Cloud(Detector(20, 0.5, L), GaussianProbe(0.2, L), R=0.05, illumination="centres")
+    sample = Suspension(seen, (64, 2), L=L, frames=120, frame_time=0.02, settle=0.02)
+    qmap, free = sample.qmap([2.5, 4, 6, 8, 10, 12, 14]), Drift(torch.zeros_like)
+    row("seed", "D (0.3)", "error", "a (0.2)", "error", "contrast (1)", "error", "p", "CPU s")
+    row(*["---"] * 9)
+    for seed in range(seeds):
+        known = {"seed": 1000 + 7 * seed, "photons": 1.0, "maps": 1}
+        runs = sample.correlate(Ageing(free, 0.3, 0.2), qmap, 8, **known)
+        began = time.process_time()
+        fitted = fit_correlations(Ageing(free, 0.15, 0.5), sample, runs, seed=seed)
+        found = fitted.card["correlations"]
+        names = [n for k in ("D", "age", "contrast") for n in (k, f"{k}_error")]
+        row(seed, *(found[n] for n in names), found["p_value"], time.process_time() - began)
+
+
 def illumination():
     """Noiseless frames of the published forward model, learned by each way to light spheres."""
     row("spheres lit", "force error, 0.1 ≤ r ≤ 0.8")
@@ -78,7 +105,7 @@ def illumination():
         row(how, relative(pair_force(system.term, r), pair_force(SWARM.known().term, r)))
 
 
-TABLES = {"law": law, "illumination": illumination}
+TABLES = {"law": law, "ageing": ageing, "illumination": illumination}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -141,9 +141,8 @@ def pairs(name: str, seed: int) -> tuple[Measured, Frames]:
     """A pair force, fitted; looked at where pairs were, short of the cutoff."""
     (force, least, radius), generator = PAIRS[name], torch.Generator().manual_seed(seed)
     starts = torch.stack([disc(100, radius, least, generator) for _ in range(2)])
-    seen = Cloud(
-        Detector(24, 0.75, 3.0, 0.05), GaussianProbe(0.3, 3.0), R=0.06, illumination="centres"
-    )
+    how = {"illumination": "centres", "aperture": False}
+    seen = Cloud(Detector(24, 0.75, 3.0, 0.05), GaussianProbe(0.3, 3.0), R=0.06, **how)
     times, truth = 0.2 * torch.arange(6).double(), Particles(force, table=0)
     frames = simulate(truth, seen, starts, times, solver=CAREFUL, photons=1000, seed=seed)
     began = time.process_time()

@@ -1,9 +1,11 @@
 """Simulated suspensions, correlated as data are, follow closed forms."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from debye.speckle import Brownian, Cloud, Detector, Drift, GaussianProbe, Suspension
+from debye.speckle import Ageing, Brownian, Cloud, Detector, Drift, GaussianProbe, Suspension
 
 L, WIDTH, STEP = 4.0, 0.15, 0.02
 D, SHEAR = 0.05, 3.0
@@ -34,15 +36,19 @@ def torn(qx, qy, t):
     return torch.exp(-2 * spread - (k * WIDTH * L) ** 2 / (2 * (1 + a))) / (1 + a)
 
 
-@pytest.mark.parametrize(("flow", "form"), [(resting, diffused), (sheared, torn)])
-def test_correlations_are_the_closed_form_over_the_pixels_of_a_bin(flow, form):
-    seen = Cloud(
+@pytest.fixture(scope="module")
+def seen():
+    return Cloud(
         Detector(12, 0.5, L),
         GaussianProbe(WIDTH, L),
         R=0.02,
         illumination="centres",
         aperture=False,
     )
+
+
+@pytest.mark.parametrize(("flow", "form"), [(resting, diffused), (sheared, torn)])
+def test_correlations_are_the_closed_form_over_the_pixels_of_a_bin(seen, flow, form):
     sample = Suspension(seen, (400, 2), L=L, frames=800, frame_time=STEP, settle=STEP)
     qmap = sample.qmap([4.0, 6.0, 8.0], phi=4)
     system = Brownian(Drift(flow), D)
@@ -56,3 +62,26 @@ def test_correlations_are_the_closed_form_over_the_pixels_of_a_bin(flow, form):
         off = found[k, early] / found[k, 0] - known[early] / known[0]
         assert float(off.abs().max()) < 0.08
     assert float(found[:, 0].mean()) > 0.4
+
+
+def test_two_time_maps_of_an_ageing_suspension_are_the_closed_form(seen):
+    """((a + t₁)/(a + t₂))^(2Dq²a), slower and slower: averaged over ages as the maps are."""
+    age, frames = 1.0, 400
+    sample = Suspension(seen, (400, 2), L=L, frames=frames, frame_time=STEP, settle=STEP)
+    qmap = sample.qmap([4.0, 6.0, 8.0])
+    system = Ageing(Drift(resting), D, age)
+    runs = [run.two_time for run in sample.correlate(system, qmap, 6, seed=3, maps=1)]
+    ages, apart = [0.0, 2.0, 4.0, 8.0], torch.tensor([0, 4, 9, 19])
+    found = torch.stack([run.at_age(ages) for run in runs]).mean(0)[..., apart] - 1
+    t, q2 = age + STEP * torch.arange(1, frames + 1).double(), seen.q**2
+    ratio = torch.minimum(t[:, None], t) / torch.maximum(t[:, None], t)
+    for k in range(len(qmap)):
+        y, x = (qmap.dynamic.labels == k + 1).nonzero(as_tuple=True)
+        squares, count = (q2[x] + q2[y]).unique(return_counts=True)
+        count = count.double()
+        power = ratio.expand(len(squares), -1, -1) ** (2 * D * age * squares[:, None, None])
+        whole = (count @ power.flatten(1) / count.sum()).view(1, frames, frames).float()
+        known = replace(runs[0], bins=torch.tensor([k]), maps=whole).at_age(ages)[0][:, apart]
+        assert float(known[2, 3] - known[0, 3]) > 0.1
+        off = found[k] / found[k, :, :1] - known / known[:, :1]
+        assert float(off.abs().max()) < 0.06

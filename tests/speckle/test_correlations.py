@@ -2,15 +2,25 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from debye.errors import ComputationError, InputError
-from debye.speckle import Brownian, Cloud, Detector, GaussianProbe, SoftRepulsion, Suspension
+from debye.speckle import (
+    Ageing,
+    Brownian,
+    Cloud,
+    Detector,
+    GaussianProbe,
+    SoftRepulsion,
+    Suspension,
+    fit_correlations,
+)
 from debye.speckle.dynamics.particles import Particles
 from debye.speckle.dynamics.systems import Drift
-from debye.speckle.fitting.correlations import CorrelationFit
+from debye.speckle.fitting.correlations import CorrelationFit, agreement
 from debye.speckle.fitting.fitted import load
 from debye.speckle.fitting.statistics import Linear, shrunk
 from debye.speckle.xpcs.average import average
@@ -100,6 +110,23 @@ def test_the_law_is_found_and_read_again(debye, runs, tmp_path):
     assert "add --overwrite" in again.stderr
 
 
+def test_a_sample_that_ages_is_learned_from_its_two_time_maps(sample):
+    """Which one g2 of all ages mixes; a law that does not age is told from it."""
+    free = Drift(torch.zeros_like)
+    old = replace(sample, settle=sample.frame_time)
+    seen = old.correlate(Ageing(free, 0.3, 0.1), sample.qmap(RINGS), 8, 5, 4.0, maps=1)
+    found = fit_correlations(Ageing(free, 0.15, 0.3), old, seen, simulated=16)
+    told = found.card["correlations"]
+    for name, true in (("D", 0.3), ("age", 0.1)):
+        assert abs(math.log(told[name] / true)) < 3 * told[f"{name}_error"] / told[name] < 2
+    assert told["p_value"] > 1e-3
+    ageless = fit_correlations(Brownian(free, 0.15), old, seen, simulated=16)
+    assert ageless.card["correlations"]["p_value"] < 1e-3
+    lines, fits = agreement(ageless)
+    assert not fits
+    assert "two-time map of ring" in lines[-1]
+
+
 def test_another_law_is_told(runs, sample):
     """Of particles that hardly feel each other."""
     fitting = CorrelationFit(law(3.0, 0.1, cutoff=0.2), sample, runs, simulated=8)
@@ -111,6 +138,10 @@ def test_another_law_is_told(runs, sample):
 def test_what_cannot_be_fitted_is_refused(debye, runs, sample, tmp_path):
     with pytest.raises(InputError, match="no run was given"):
         CorrelationFit(law(), sample, [])
+    with pytest.raises(InputError, match="not every run has those of all its rings"):
+        CorrelationFit(law(), sample, runs, maps=True)
+    with pytest.raises(InputError, match="nothing ages over a time of 0"):
+        Ageing(Drift(torch.zeros_like), age=0.0)
     with pytest.raises(ComputationError, match="walk through run"):
         CorrelationFit(law(), sample, runs).result()
     with pytest.raises(InputError, match="cannot simulate with settle = 0"):

@@ -20,8 +20,8 @@ TABLES = {
     "probe": "f_probe: what GaussianProbe takes",
     "cloud": "R and how spheres are lit: what Cloud takes",
     "force": "class, and what it takes: SoftRepulsion or PairSpline",
-    "brownian": "diffusion, to start from",
-    "fit": "simulated, contrast and seed: what CorrelationFit takes",
+    "brownian": "diffusion to start from, and age of a sample that grows slower",
+    "fit": "simulated, contrast, maps and seed: what CorrelationFit takes",
 }
 """Tables of the config."""
 
@@ -92,7 +92,7 @@ def described(tables: Mapping[str, Any], correlation: Correlation, config: Path)
     Raises:
         InputError: A table is missing or unknown, or holds what its class does not take.
     """
-    from debye.speckle.dynamics.brownian import Brownian
+    from debye.speckle.dynamics.brownian import Ageing, Brownian
     from debye.speckle.dynamics.particles import Particles
     from debye.speckle.fitting.correlations import CorrelationFit, runs_in
     from debye.speckle.fitting.suspension import Suspension
@@ -124,7 +124,8 @@ def described(tables: Mapping[str, Any], correlation: Correlation, config: Path)
             "frame_time": runs[0].frame_time,
         }
         sample = Suspension(cloud, (particles, 2), **(timed | given))
-        system = Brownian(law, **tables.get("brownian", {}))
+        noise = tables.get("brownian", {})
+        system = (Ageing if "age" in noise else Brownian)(law, **noise)
         return CorrelationFit(system, sample, runs, **tables.get("fit", {}))
     except (TypeError, KeyError, ValueError) as error:
         if isinstance(error, InputError):

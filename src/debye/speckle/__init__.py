@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from debye.speckle.data.readers import read_stack as read_stack
     from debye.speckle.data.results import write_results as write_results
     from debye.speckle.data.stack import Stack as Stack
+    from debye.speckle.dynamics.brownian import Ageing as Ageing
     from debye.speckle.dynamics.brownian import Brownian as Brownian
     from debye.speckle.dynamics.brownian import SoftRepulsion as SoftRepulsion
     from debye.speckle.dynamics.couplings import Harmonics as Harmonics
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
     from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
     from debye.speckle.fitting.first_states import reconstruct_lattice as reconstruct_lattice
+    from debye.speckle.fitting.first_states import reconstruct_lattices as reconstruct_lattices
     from debye.speckle.fitting.first_states import reconstruct_object as reconstruct_object
     from debye.speckle.fitting.fit import Fitting as Fitting
     from debye.speckle.fitting.fit import prepare as prepare
@@ -140,7 +142,7 @@ _HOMES = {
     "data.results": ("write_results",),
     "data.stack": ("Stack",),
     "dynamics.couplings": ("Harmonics", "Kernel", "PhaseSeries", "Sites"),
-    "dynamics.brownian": ("Brownian", "SoftRepulsion"),
+    "dynamics.brownian": ("Ageing", "Brownian", "SoftRepulsion"),
     "dynamics.known": (
         "GrayScott",
         "LotkaVolterra",
@@ -175,7 +177,11 @@ _HOMES = {
     ),
     "fitting.correlations": ("fit_correlations",),
     "fitting.extrapolate": ("Extrapolation", "extrapolate"),
-    "fitting.first_states": ("reconstruct_lattice", "reconstruct_object"),
+    "fitting.first_states": (
+        "reconstruct_lattice",
+        "reconstruct_lattices",
+        "reconstruct_object",
+    ),
     "fitting.fit": ("Fitting", "prepare"),
     "fitting.goodness": ("Goodness",),
     "fitting.instrument": ("Instrument",),

@@ -30,7 +30,7 @@ from debye.speckle.values import arguments
 
 _ROOMS = {
     systems: ("Drift", "RigidMotion", "Swarm", "Swarmalator", "Kuramoto", "ReactionDiffusion"),
-    brownian: ("Brownian", "SoftRepulsion"),
+    brownian: ("Ageing", "Brownian", "SoftRepulsion"),
     particles: ("Particles", "Yukawa", "Morse", "LennardJones"),
     known: (
         "SwarmForce",

@@ -1,10 +1,11 @@
-"""Systems that thermal noise jostles, and a soft repulsion whose strength is learned."""
+"""Systems that thermal noise jostles, ageing or not, and a soft repulsion to be learned."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class Brownian(System):
     """
 
     term_name = "system"
+    constants: ClassVar[dict[str, str]] = {"D": "log_diffusion"}
+    """What is learned of the noise, and the parameters that are their logarithms."""
 
     def __init__(self, system: System, diffusion: float = 0.1) -> None:
         super().__init__()
@@ -57,6 +60,10 @@ class Brownian(System):
     def D(self) -> float:
         """The diffusion constant as it is now."""
         return math.exp(float(self.log_diffusion.detach()))
+
+    def spread(self, first: float, last: float) -> float:
+        """∫ D dt from one time to another: half of ⟨Δx²⟩, were there no forces."""
+        return self.D * (last - first)
 
     def vector_field(self) -> RightHandSide:
         """That of the system without noise."""
@@ -87,7 +94,7 @@ class Brownian(System):
         """
         grid, rhs = check_times(times), self.vector_field()
         random = torch.Generator(start.device).manual_seed(seed)
-        x, D = start, self.D
+        x = start
         yield x
         for t0, t1 in itertools.pairwise(grid):
             count = max(math.ceil((t1 - t0) / step * (1 - 1e-9)), 1)
@@ -95,7 +102,7 @@ class Brownian(System):
             for i in range(count):
                 t = t0 + i * h
                 noise = torch.randn(x.shape, generator=random, dtype=x.dtype, device=x.device)
-                kick, slope = math.sqrt(2 * D * h) * noise, rhs(t, x)
+                kick, slope = math.sqrt(2 * self.spread(t, t + h)) * noise, rhs(t, x)
                 ahead = rhs(t + h, x + h * slope + kick)
                 x = x + (0.5 * h) * (slope + ahead) + kick
             if not torch.isfinite(x).all():
@@ -105,6 +112,50 @@ class Brownian(System):
                     fix="give a shorter step, or start from weaker forces",
                 )
             yield x
+
+
+class Ageing(Brownian):
+    """A system that thermal noise jostles the less the older it is: D(t) = D/(1 + t/a).
+
+    Its age t is the time since the walk began. Of free particles the two-time correlation is
+
+        c(t₁, t₂) − 1 ∝ exp(−2q² ∫ D dt) = ((a + t₁)/(a + t₂))^(2Dq²a)
+
+    which one g2 for all ages cannot say: it is told by two-time maps.
+
+    Args:
+        system: What f is.
+        diffusion: D of the youngest to start from, length²/time; learned as its logarithm.
+        age: a to start from; learned as its logarithm.
+
+    Raises:
+        InputError: D or a is not above 0.
+
+    Example:
+        >>> from debye.speckle.dynamics.systems import Drift
+        >>> glass = Ageing(Drift(torch.zeros_like), diffusion=0.2, age=1.0)
+        >>> [round(glass.spread(t, t + 1), 3) for t in (0, 9)]
+        [0.139, 0.019]
+    """
+
+    constants: ClassVar[dict[str, str]] = {"D": "log_diffusion", "age": "log_age"}
+
+    def __init__(self, system: System, diffusion: float = 0.1, age: float = 1.0) -> None:
+        super().__init__(system, diffusion)
+        if not 0 < age < math.inf:
+            raise InputError(
+                f"nothing ages over a time of {age:g}",
+                why="the time after which D has halved must be a positive number",
+                fix="give the age at which it moves half as fast as in the beginning",
+            )
+        self.age = age
+        self.equation = f"{system.equation} + √(2D/(1 + t/a)) ξ"
+        self.log_age = nn.Parameter(torch.tensor(math.log(age), dtype=torch.float64))
+
+    def spread(self, first: float, last: float) -> float:
+        """∫ D dt from one age to another, Da ln((a + t₂)/(a + t₁))."""
+        a = math.exp(float(self.log_age.detach()))
+        return self.D * a * math.log((a + last) / (a + first))
 
 
 class SoftRepulsion(Learnable):

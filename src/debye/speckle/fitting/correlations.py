@@ -7,7 +7,8 @@ statistics are the measured ones:
 
     min_θ (s − m(θ))ᵀ W (s − m(θ)),   s = [ln I(q) + const, g2(q, τ) − 1]
 
-I(q) tells force over noise, and g2 the scale of time. This is indirect inference: Gouriéroux,
+I(q) tells force over noise, and g2 the scale of time. Of a sample that ages, two-time maps take the
+place of g2, averaged over stretches of age at every delay. This is indirect inference: Gouriéroux,
 Monfort & Renault, J. Appl. Econometrics 8, S85 (1993).
 """
 
@@ -26,8 +27,9 @@ from debye.speckle.dynamics.brownian import Brownian
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.gauss_newton import check_size, set_vector, to_vector
-from debye.speckle.fitting.statistics import Linear, compared_delays, statistics
+from debye.speckle.fitting.statistics import Compared, Linear, has_maps
 from debye.speckle.fitting.suspension import Suspension
+from debye.speckle.values import expect
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.qmap import QMap
 
@@ -50,10 +52,12 @@ class CorrelationFit:
         contrast: Whether g2 − 1 is lower than simulated by a factor that is fitted too, as partial
             coherence makes it.
         seed: Of all random numbers.
+        maps: Whether two-time maps are compared by age instead of g2; where all runs have them if
+            None.
 
     Raises:
         InputError: There are no runs, they share no delay, the simulated detector does not hold
-            their rings, or there is nothing to fit.
+            their rings, there are no maps to compare, or there is nothing to fit.
     """
 
     def __init__(
@@ -65,13 +69,15 @@ class CorrelationFit:
         simulated: int = 32,
         contrast: bool = True,
         seed: int = 0,
+        maps: bool | None = None,
     ) -> None:
         check_size(system, most=100)
         self.system, self.sample, self.simulated, self.seed = system, sample, simulated, seed
         self.contrast = contrast
         self.qmap, self.photons = seen_by(sample, runs), photons_of(runs)
-        self.delays = compared_delays(runs, sample.frames)
-        self.data = statistics(runs, self.delays)
+        maps = all(map(has_maps, runs)) if maps is None else maps
+        self.compared = Compared.of(runs, sample.frames, maps=maps)
+        self.data = self.compared.statistics(runs)
         size = len(to_vector(system))
         self.at = torch.cat([to_vector(system), torch.zeros(int(contrast))])
         """(P,) the parameters, and the logarithm of the factor of g2 − 1."""
@@ -89,10 +95,9 @@ class CorrelationFit:
         """
         size = len(at) - int(self.contrast)
         set_vector(self.system, at[:size])
-        runs = self.sample.correlate(
-            self.system, self.qmap, self.simulated, self.seed, self.photons
-        )
-        return self.lowered(statistics(runs, self.delays).values, float(at[size:].sum()))
+        asked = (self.system, self.qmap, self.simulated, self.seed, self.photons)
+        runs = self.sample.correlate(*asked, maps=self.compared.binned * bool(self.compared.ages))
+        return self.lowered(self.compared.statistics(runs).values, float(at[size:].sum()))
 
     def lowered(self, values: Tensor, log_factor: float) -> Tensor:
         """Statistics (run, S) with g2 − 1 times a factor."""
@@ -180,9 +185,10 @@ class CorrelationFit:
             "statistics": len(self.last.residual),
             "runs": len(self.data.values),
             "simulated": self.simulated,
-            "D": self.system.D,
-            "D_error": self.system.D * float(self.last.covariance[0, 0].sqrt()),
         }
+        for k, (name, logarithm) in enumerate(self.system.constants.items()):
+            found[name] = math.exp(float(self.system.get_parameter(logarithm).detach()))
+            found[f"{name}_error"] = found[name] * float(self.last.covariance[k, k].sqrt())
         if self.contrast:
             factor = math.exp(float(self.at[-1]))
             found["contrast"] = factor
@@ -232,7 +238,7 @@ def fit_correlations(
     correlation: Correlation | Sequence[Correlation],
     **options: Any,  # noqa: ANN401 - of CorrelationFit
 ) -> FittedSystem:
-    """Fit a Brownian system to g2 and the mean intensity of runs whose starts nobody knows.
+    """Fit a Brownian system to correlations and mean intensity of runs whose starts nobody knows.
 
     Args:
         system: Its parameters are fitted in place.
@@ -255,10 +261,11 @@ def fit_correlations(
 
 
 def runs_in(correlation: Correlation | Sequence[Correlation]) -> list[Correlation]:
-    """The runs that a mean is made of, or the one run that it is."""
+    """The runs that a mean is made of, or the one run that it is; one with maps has its ages."""
     if not isinstance(correlation, Correlation):
         return list(correlation)
-    return list(correlation.slices) or [correlation]
+    whole = has_maps(correlation) or not correlation.slices
+    return [correlation] if whole else list(correlation.slices)
 
 
 def agreement(fitted: FittedSystem) -> tuple[list[str], bool]:
@@ -266,16 +273,19 @@ def agreement(fitted: FittedSystem) -> tuple[list[str], bool]:
 
     Args:
         fitted: Of `fit_correlations`.
+
+    Raises:
+        InputError: It is of something else.
     """
     found = fitted.card["correlations"]
-    lines = [fitted.formula.replace("-", "−"), f"D = {found['D']:.4g} ± {found['D_error']:.2g}"]
-    errors = fitted.errors
+    told = {k: (found[k], found[f"{k}_error"]) for k in found if f"{k}_error" in found}
+    logarithms = expect(fitted.system, Brownian, "fitted.system").constants.values()
+    values = fitted.errors
     for name, value in fitted.system.named_parameters():
-        if value.numel() == 1 and name != "log_diffusion":
-            short = name.rpartition(".")[2]
-            lines.append(f"{short} = {float(value.detach()):.4g} ± {float(errors[name]):.2g}")
-    if "contrast" in found:
-        lines.append(f"contrast = {found['contrast']:.4g} ± {found['contrast_error']:.2g}")
+        if value.numel() == 1 and name not in logarithms:
+            told[name.rpartition(".")[2]] = float(value.detach()), float(values[name])
+    lines = [fitted.formula.replace("-", "−")]
+    lines += [f"{name} = {value:.4g} ± {error:.2g}" for name, (value, error) in told.items()]
     fits = found["p_value"] >= UNLIKELY
     if fits:
         return [*lines, f"the correlations follow this law (p = {found['p_value']:.2g})"], True

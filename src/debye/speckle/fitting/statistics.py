@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,7 +14,9 @@ from debye.errors import InputError
 from debye.speckle.xpcs.correlation import Correlation
 
 DELAYS = 12
-"""Delays of g2 that are compared, at most."""
+"""Delays that are compared, at most."""
+AGES = 4
+"""Stretches of age at which two-time maps are compared, at delays shorter than one of them."""
 FEWEST = 3
 """Runs below which their scatter says nothing, and that of the simulation stands for it."""
 DRAWS = 4000
@@ -24,39 +27,92 @@ class Statistics(NamedTuple):
     """Numbers that runs are compared by.
 
     Attributes:
-        values: (run, S) ln I(q) less its mean over the N rings, then g2 − 1 at D delays, ring by
-            ring; S = N (1 + D).
+        values: (run, S) ln I(q) less its mean over the N rings, then g2 − 1, or c − 1 of two-time
+            maps, at D delays (and ages), ring by ring; S = N (1 + D).
         bins: N.
+        what: What is compared of a ring.
     """
 
     values: Tensor
     bins: int
+    what: str
 
     @property
     def parts(self) -> dict[str, slice]:
         """Where the numbers of each kind stand."""
         n, size = self.bins, self.values.shape[-1] // self.bins - 1
-        g2 = {f"g2 of ring {k}": slice(n + k * size, n + (k + 1) * size) for k in range(n)}
-        return {"the mean intensity": slice(0, n)} | g2
+        rings = {f"{self.what} of ring {k}": n + k * size for k in range(n)}
+        each = {name: slice(first, first + size) for name, first in rings.items()}
+        return {"the mean intensity": slice(0, n)} | each
 
 
-def statistics(runs: Sequence[Correlation], delays: Sequence[int]) -> Statistics:
-    """What runs are compared by.
+@dataclass(frozen=True)
+class Compared:
+    """What of the correlations of runs is compared.
 
-    Args:
-        runs: Of one q-map.
-        delays: In frames; each run must have them.
+    Attributes:
+        delays: In frames, or in rows of the maps.
+        ages: Edges of the ages of maps, s from the first frame; none where g2 is compared.
+        binned: Frames in a row of the maps.
     """
-    rows = []
-    for run in runs:
-        every = run.delay.tolist()
-        saxs = run.sector_saxs().double().log()
-        g2 = run.g2[:, [every.index(d) for d in delays]]
-        rows.append(torch.cat([saxs - saxs.mean(), (g2 - 1).flatten()]))
-    return Statistics(torch.stack(rows), len(runs[0].qmap))
+
+    delays: tuple[int, ...]
+    ages: tuple[float, ...] = ()
+    binned: int = 1
+
+    @classmethod
+    def of(cls, runs: Sequence[Correlation], frames: int, *, maps: bool) -> Compared:
+        """Delays that all runs have, about evenly in their logarithm.
+
+        Args:
+            runs: Measured.
+            frames: Of a run that is simulated.
+            maps: Whether two-time maps are compared, which all runs must then have.
+
+        Raises:
+            InputError: There is none, or a run has no map of every ring.
+        """
+        if not maps:
+            return cls(compared_delays(runs, frames))
+        if not all(has_maps(run) for run in runs):
+            raise InputError(
+                "cannot compare two-time maps",
+                why="not every run has those of all its rings",
+                fix="correlate with two-time maps of every bin, or compare g2",
+            )
+        step = runs[0].two_time.frame_time
+        rows = min(len(run.two_time.maps[0]) for run in runs)
+        apart = spaced(range(1, max(rows // AGES, 2)), DELAYS // 2)
+        ages = tuple(k * rows * step / AGES for k in range(AGES + 1))
+        return cls(apart, ages, round(step / runs[0].frame_time))
+
+    def statistics(self, runs: Sequence[Correlation]) -> Statistics:
+        """The numbers of runs of one q-map that are compared."""
+        rows = []
+        for run in runs:
+            saxs = run.sector_saxs().double().log()
+            rows.append(torch.cat([saxs - saxs.mean(), (self._correlated(run) - 1).flatten()]))
+        what = "two-time map" if self.ages else "g2"
+        return Statistics(torch.stack(rows), len(runs[0].qmap), what)
+
+    def _correlated(self, run: Correlation) -> Tensor:
+        """(N, D) of each ring."""
+        if not self.ages:
+            every = run.delay.tolist()
+            return run.g2[:, [every.index(d) for d in self.delays]]
+        apart = torch.tensor(self.delays) - 1
+        return run.two_time.at_age(self.ages)[:, :, apart].flatten(1)
 
 
-def compared_delays(runs: Sequence[Correlation], frames: int) -> list[int]:
+def has_maps(run: Correlation) -> bool:
+    """Whether a run has a two-time map of every ring, known throughout but for the diagonal."""
+    maps = run.two_time
+    if maps is None or len(maps.bins) != len(run.qmap):
+        return False
+    return bool(maps.maps.triu(1).isfinite().all())
+
+
+def compared_delays(runs: Sequence[Correlation], frames: int) -> tuple[int, ...]:
     """Delays that all runs have, to half of ``frames``, about evenly in their logarithm.
 
     Args:
@@ -74,9 +130,19 @@ def compared_delays(runs: Sequence[Correlation], frames: int) -> list[int]:
             why=f"no delay up to {frames // 2} frames has a g2 in every ring of every run",
             fix="ask for fewer rings, or take more frames a run",
         )
-    ratio = (there[-1] / there[0]) ** (1 / (DELAYS - 1))
-    wanted = [there[0] * ratio**k for k in range(DELAYS)]
-    return sorted({min(there, key=lambda d: abs(d - w)) for w in wanted})
+    return spaced(there, DELAYS)
+
+
+def spaced(there: Sequence[int], count: int) -> tuple[int, ...]:
+    """Up to a number of rising delays, about evenly in their logarithm.
+
+    Example:
+        >>> spaced(range(1, 65), 4)
+        (1, 4, 16, 64)
+    """
+    ratio = (there[-1] / there[0]) ** (1 / (count - 1))
+    wanted = [there[0] * ratio**k for k in range(count)]
+    return tuple(sorted({min(there, key=lambda d: abs(d - w)) for w in wanted}))
 
 
 def _known(run: Correlation) -> list[int]:

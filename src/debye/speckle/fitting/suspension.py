@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.correlator import Correlator
 from debye.speckle.xpcs.geometry import Geometry
 from debye.speckle.xpcs.qmap import QMap, make_qmap
+from debye.speckle.xpcs.twotime import two_time
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,6 +106,8 @@ class Suspension(OneLine):
         runs: int,
         seed: int = 0,
         photons: float = 0.0,
+        *,
+        maps: int = 0,
     ) -> list[Correlation]:
         """What a correlator finds in each run.
 
@@ -114,6 +117,7 @@ class Suspension(OneLine):
             runs: How many.
             seed: Of starts, noise and photons.
             photons: Mean counts of a pixel in the bins; 0 for intensities without noise.
+            maps: Frames that are summed to a row of two-time maps; 0 makes none.
 
         Raises:
             InputError: What the correlator refuses.
@@ -121,11 +125,17 @@ class Suspension(OneLine):
         """
         random, found = np.random.default_rng(seed), []
         lit = (qmap.dynamic.labels > 0).numpy()
+        counts = bool(photons)
         for movie in self.movies(system, runs, seed):
-            correlator = Correlator(qmap, self.frame_time, counts=bool(photons))
             scale = photons / movie[:, lit].mean() if photons else 1.0
-            correlator.update(random.poisson(movie * scale) if photons else movie)
-            found.append(correlator.finish())
+            frames = random.poisson(movie * scale) if photons else movie
+            correlator = Correlator(qmap, self.frame_time, counts=counts)
+            correlator.update(frames)
+            one = correlator.finish()
+            if maps:
+                made = two_time([frames], qmap, self.frame_time, binned=maps, counts=counts)
+                one = replace(one, two_time=made)
+            found.append(one)
         return found
 
     def qmap(self, q: int | Sequence[float] | Tensor, phi: int | Tensor = 1) -> QMap:
