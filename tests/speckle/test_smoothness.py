@@ -10,7 +10,7 @@ from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import MexicanHat
 from debye.speckle.dynamics.learnable import Constant
-from debye.speckle.dynamics.particles import Morse, Particles
+from debye.speckle.dynamics.particles import LennardJones, Morse, Particles, Yukawa
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.splines import PairSpline, SplineFlow
 from debye.speckle.dynamics.systems import Drift, Kuramoto, RigidMotion
@@ -74,6 +74,37 @@ def test_strength_and_length_are_found():
         found = most_probable(block, H, b)
         ratios.append([math.log(found.strength / 0.7), math.log(found.length / 0.3)])
     assert torch.tensor(ratios).mean(0).abs().max() < 0.4
+
+
+@pytest.mark.parametrize(
+    "force",
+    [
+        Yukawa(0.1, 6.0, 1.4),
+        Morse(D=0.01, a=9.0, r_0=0.3, cutoff=1.2),
+        LennardJones(0.005, 0.22, 0.9),
+        lambda r: torch.tanh(8 * (r - 0.4)) * (1 - r).clamp(min=0) ** 3,
+    ],
+)
+@pytest.mark.parametrize("noise", [0.3, 0.03])
+def test_bands_cover_forces_that_no_prior_drew(force, noise):
+    """Seen directly, with noise, many times over; the evidence chooses strength and length."""
+    cutoff = getattr(force, "cutoff", 1.0)
+    (block,) = blocks_of(PairSpline(cutoff, 40))
+    r = torch.linspace(0.25, 0.95 * cutoff, 300, dtype=torch.float64)
+    B = forward_slopes(
+        lambda v: torch.func.functional_call(block.term, from_vector(block.term, v), (r,)),
+        to_vector(block.term),
+        64,
+    )
+    true = force(r)
+    sigma, pulls = noise * float(true.square().mean().sqrt()), []
+    for seed in range(20):
+        H, b = B @ B.T / sigma**2, B @ (true + sigma * normal(300, seed=seed)) / sigma**2
+        C = torch.linalg.inv(H + block.precision(most_probable(block, H, b)))
+        pulls.append(((C @ b) @ B - true) / ((B.T @ C) * B.T).sum(-1).sqrt())
+    z = torch.stack(pulls)
+    assert 0.75 < float(z.square().mean().sqrt()) < 1.25
+    assert 0.83 < float((z.abs() < 1.645).double().mean()) < 0.97
 
 
 def test_what_was_not_seen_has_the_smallest_strength_and_no_certainty():

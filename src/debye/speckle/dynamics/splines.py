@@ -17,15 +17,24 @@ from debye.speckle.dynamics.learnable import AFFINE, Smooth, bspline
 
 
 def nearby(points: Tensor, length: float) -> Tensor:
-    """Correlation R_ij = exp(−|x_i − x_j|²/2ℓ²) of a smooth function's values at points (N, D).
+    """Correlation of a smooth function's values at points (N, D), Matérn's of order 5/2.
+
+    R_ij = (1 + s + s²/3) e^−s,  s = √5 |x_i − x_j|/ℓ
+
+    Such functions have two derivatives, as the splines do. A Gaussian of the distance would take
+    them to be analytic with next to nothing in high orders, and be too sure of one that has a
+    tanh, an exponential or a pole in it.
+
+    Reference: Rasmussen & Williams (2006), equation 4.17; Stein, Interpolation of Spatial Data
+    (1999).
 
     Example:
         >>> nearby(torch.tensor([[0.0], [1.0]]), 1.0)
-        tensor([[1.0000, 0.6065],
-                [0.6065, 1.0000]])
+        tensor([[1.0000, 0.5240],
+                [0.5240, 1.0000]])
     """
-    apart = (points[:, None] - points[None]).square().sum(-1)
-    return torch.exp(-0.5 * apart / length**2)
+    s = 5**0.5 * (points[:, None] - points[None]).square().sum(-1).sqrt() / length
+    return (1 + s + s.square() / 3) * torch.exp(-s)
 
 
 class SplineFlow(Smooth):
