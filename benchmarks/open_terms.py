@@ -1,6 +1,6 @@
 """Terms of any smooth form: flows and pair forces outside every small basis, and their names.
 
-    python benchmarks/open_terms.py flows|pairs [SEEDS [NAMES…]]
+    python benchmarks/open_terms.py flows|pairs|names [SEEDS [NAMES…]]
 
 Flows: counts of a rigid cloud of 50 spheres that a flow carries, 4 runs of 9 frames; errors are
 those of the velocity along orbits that start where the frames did. Pair forces: 100 particles that
@@ -155,14 +155,24 @@ def pairs(name: str, seed: int) -> tuple[Measured, Frames]:
     return Measured(fitted, at, force(at), seconds), frames
 
 
+NAMED = ("Lotka-Volterra", "pendulum", "Yukawa")
+"""Laws that stand in the library of named functions."""
+
+
+def either(name: str, seed: int) -> tuple[Measured, Frames]:
+    """A flow or a pair force, fitted."""
+    return (flows if name in FLOWS else pairs)(name, seed)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     given = sys.argv[1:]
     which, count, chosen = (*given[:2], *("flows", "5")[len(given) :], given[2:])[:3]
-    measure, every = {"flows": (flows, FLOWS), "pairs": (pairs, PAIRS)}[which]
+    every = {"flows": FLOWS, "pairs": PAIRS, "names": NAMED}[which]
     for seed in range(int(count)):
         for name in chosen or every:
-            found, frames = measure(name, seed)
+            found, frames = either(name, seed)
             print(f"{name:16} seed {seed}  {found}", flush=True)
-            named = find_formula(found.fitted, replace(frames, system=None))
-            print(f"    {named.verdict}", flush=True)
+            if which == "names":
+                named = find_formula(found.fitted, replace(frames, system=None))
+                print(f"    {named.verdict}", flush=True)
