@@ -108,6 +108,8 @@ class FittedSystem(ByValue, Displayed):
         if fitting.smoother:
             chosen = fitting.smoother.as_json().items()
             card["smoothness"] = {k.removeprefix("system."): v for k, v in chosen}
+        if fitting.starts:
+            card["start_error"] = fitting.starts.error
         parts = (made.system, made.scattering, made.solver, made.gain)
         starts = {k: x.detach().clone() for k, x in made.starts.items()}
         errors = {k: e.view_as(starts[k]) for k, e in (ended.starts if ended else {}).items()}

@@ -11,7 +11,9 @@ with g and H those of the frames for the formula plus a spline that is 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from debye.speckle.fitting.plan import Stage
 from debye.speckle.fitting.prior import Prior, joined, ridge
 from debye.speckle.fitting.smoothness import reduced
 from debye.speckle.fitting.sparse import Gaussian
+from debye.speckle.fitting.starts import Starts, StartsToo
 from debye.speckle.scattering.noise import likelihood
 from debye.speckle.values import arguments
 
@@ -56,8 +59,8 @@ class Beside(nn.Module):
 class Refit:
     """Fits formulas to frames in the place of a system's term.
 
-    What else the system has is held as it was fitted; what was unknown of the instrument is
-    fitted with every formula.
+    What else the system has is held as it was fitted; what was unknown of the instrument and of
+    first states is fitted with every formula.
 
     Args:
         fitted: The system.
@@ -77,6 +80,8 @@ class Refit:
         instrument, self.beside = fitted.instrument, Prior(torch.zeros(0, 0), torch.zeros(0))
         if instrument and instrument.free:
             self.beside = instrument.prior(mean_count(frames.data, frames.mask))
+        error = float(fitted.card.get("start_error", 0.0))
+        self.starts = Starts.of(self.pieces, error) if error else None
 
     def fit_of(self, term: nn.Module) -> GaussNewton[Window]:
         """The fit of a system with another term."""
@@ -87,10 +92,14 @@ class Refit:
         system: System = type(self.fitted.system)(**kept | {self.fitted.system.term_name: term})
         parts = deepcopy((self.fitted.scattering, self.fitted.solver))
         instrument = deepcopy(self.fitted.instrument)
-        experiment = Experiment(system, *parts, self.fitted.gain, instrument)
-        return GaussNewton(
-            experiment, experiment.compared, self.mask, self.likelihood, resolution=RESOLUTION
-        )
+        given = self.starts.given if self.starts else {}
+        starts = {k: self.fitted.starts.get(k, x).detach().clone() for k, x in given.items()}
+        experiment = Experiment(system, *parts, self.fitted.gain, instrument, starts)
+        kind: Callable[..., GaussNewton[Window]] = GaussNewton
+        if self.starts:
+            kind = partial(StartsToo, starts=self.starts)
+        compared = (experiment.compared, self.mask, self.likelihood)
+        return kind(experiment, *compared, resolution=RESOLUTION)
 
     def top(self) -> float:
         """Ln L of the fitted term, up to the constant that all have in common."""
@@ -105,7 +114,7 @@ class Refit:
             steps = list(fit.run(self.pieces, STEPS, rtol=1.0))
         except ComputationError:
             return None
-        cost = fit.known.cost(to_vector(fit.model))
+        cost = fit.known.cost(to_vector(fit.model)[: fit.size])
         own = torch.arange(len(to_vector(trial.term)))
         A, _ = reduced(fit.curvature, 0 * fit.curvature[0], own, *_nothing(fit.curvature))
         return Weighed(trial, cost - steps[-1].loss * fit.pixels(self.pieces), A)
@@ -120,8 +129,8 @@ class Refit:
         for p in spline.parameters():
             p.data.zero_()
         fit = self.fit_of(Beside(deepcopy(trial.term), spline))
-        vector = to_vector(fit.model)
-        H, g = fit.linearised(vector, self.pieces)
+        H, g = fit.linearised(to_vector(fit.model), self.pieces)
+        vector = to_vector(fit.model)[: fit.size]
         size = len(to_vector(spline))
         known = joined([ridge(0.0, size), self.beside])
         H, b = reduced(H, -g, torch.arange(size), known.precision, known.mean - vector)
