@@ -23,11 +23,11 @@ from debye.speckle import (
 )
 from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.particles import Particles
-from debye.speckle.fitting.correlations import CorrelationFit
 from debye.speckle.fitting.fitted import fit
 from debye.speckle.fitting.plan import Plan, Stage
 from debye.speckle.studies.study import relative
 from debye.speckle.studies.swarm import SWARM, pair_force
+from debye.speckle.unknown_starts.correlations import CorrelationFit
 
 L = 4.0
 TRUTH = 6.0, 0.08

@@ -191,7 +191,7 @@ def settings(path: Path) -> None:
     from debye.core.files import read_toml
     from debye.crystals.training.config import Settings
     from debye.speckle import study
-    from debye.speckle.fitting.candidates import read_candidates
+    from debye.speckle.conclusions.candidates import read_candidates
 
     if path.name == "candidates.toml":
         read_candidates(path)

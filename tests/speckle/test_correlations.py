@@ -20,9 +20,9 @@ from debye.speckle import (
 )
 from debye.speckle.dynamics.particles import Particles
 from debye.speckle.dynamics.systems import Drift
-from debye.speckle.fitting.correlations import CorrelationFit, agreement
 from debye.speckle.fitting.fitted import load
-from debye.speckle.fitting.statistics import Linear, shrunk
+from debye.speckle.unknown_starts.correlations import CorrelationFit, agreement
+from debye.speckle.unknown_starts.statistics import Linear, shrunk
 from debye.speckle.xpcs.average import average
 
 L, RINGS = 3.0, [3.0, 6.0, 9.0, 12.0]

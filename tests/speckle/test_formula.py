@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from debye.cli.command import app
 from debye.errors import InputError
+from debye.speckle.conclusions.formula import find_formula
 from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.known import LotkaVolterra
 from debye.speckle.dynamics.learnable import Flow
@@ -17,7 +18,6 @@ from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.splines import PairSpline, SplineFlow
 from debye.speckle.dynamics.systems import Drift
 from debye.speckle.fitting.fitted import FittedSystem
-from debye.speckle.fitting.formula import find_formula
 from debye.speckle.fitting.gauss_newton import forward_slopes, from_vector, set_vector, to_vector
 from debye.speckle.fitting.prior import ridge
 from debye.speckle.fitting.smoothness import Smoother

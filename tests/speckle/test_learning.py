@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from debye.errors import ComputationError, InputError
+from debye.speckle.conclusions.extrapolate import extrapolate
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.dynamics.couplings import Kernel, PhaseSeries
 from debye.speckle.dynamics.known import LotkaVolterra, MexicanHat, PhaseCoupling, SwarmForce
@@ -15,7 +16,6 @@ from debye.speckle.dynamics.learnable import Flow, FlowNetwork, RadialSpline
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift, Kuramoto, Swarm, Swarmalator
 from debye.speckle.fitting.experiment import Experiment
-from debye.speckle.fitting.extrapolate import extrapolate
 from debye.speckle.fitting.fit import prepare
 from debye.speckle.fitting.fitted import FittedSystem, fit, load, resume, save
 from debye.speckle.fitting.gauss_newton import GaussNewton, to_vector

@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from debye.cli.command import app
 from debye.errors import InputError
+from debye.speckle.conclusions.next_measurement import Candidate, rank_measurements
 from debye.speckle.data.frames import simulate
 from debye.speckle.data.nexus import save_frames
 from debye.speckle.dynamics.learnable import Flow
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.dynamics.systems import Drift
 from debye.speckle.fitting.fitted import FittedSystem
-from debye.speckle.fitting.next_measurement import Candidate, rank_measurements
 from debye.speckle.scattering.models import RigidCloud
 from debye.speckle.scattering.optics import Detector, GaussianProbe
 

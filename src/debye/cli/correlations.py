@@ -11,7 +11,7 @@ from debye.core.files import read_toml
 from debye.errors import InputError
 
 if TYPE_CHECKING:
-    from debye.speckle.fitting.correlations import CorrelationFit
+    from debye.speckle.unknown_starts.correlations import CorrelationFit
     from debye.speckle.xpcs.correlation import Correlation
 
 TABLES = {
@@ -43,8 +43,8 @@ def fit_results(
         ComputationError: The law blows up, or no statistic depends on it.
     """
     from debye.speckle.data.read_results import read_results
-    from debye.speckle.fitting.correlations import agreement
     from debye.speckle.fitting.fitted import save
+    from debye.speckle.unknown_starts.correlations import agreement
 
     if config is None:
         raise InputError(
@@ -94,9 +94,9 @@ def described(tables: Mapping[str, Any], correlation: Correlation, config: Path)
     """
     from debye.speckle.dynamics.brownian import Ageing, Brownian
     from debye.speckle.dynamics.particles import Particles
-    from debye.speckle.fitting.correlations import CorrelationFit, runs_in
-    from debye.speckle.fitting.suspension import Suspension
     from debye.speckle.serialize import build
+    from debye.speckle.unknown_starts.correlations import CorrelationFit, runs_in
+    from debye.speckle.unknown_starts.suspension import Suspension
 
     unknown, missing = set(tables) - set(TABLES), set(TABLES) - set(tables) - {"fit", "brownian"}
     if unknown or missing:

@@ -46,8 +46,8 @@ def fit_object(
     """
     from debye.speckle.dynamics.learnable import Flow
     from debye.speckle.dynamics.systems import Drift
-    from debye.speckle.fitting.first_states import reconstruct_object
     from debye.speckle.fitting.fitted import save
+    from debye.speckle.unknown_starts.first_states import reconstruct_object
 
     if output.exists() and not overwrite:
         raise InputError(

@@ -287,8 +287,8 @@ def extrapolate(
     and how much of it the counting of photons alone would make. OUTPUT is an HDF5 file of the
     predicted frames.
     """
+    from debye.speckle.conclusions.extrapolate import extrapolate as follow
     from debye.speckle.data.nexus import save_frames
-    from debye.speckle.fitting.extrapolate import extrapolate as follow
     from debye.speckle.fitting.fitted import load
 
     output = writable(output, "--output")
@@ -319,10 +319,10 @@ def formula(
     unless --from names others or --alone says none. Where several formulas do
     as well, or none does, none is named, and the exit code is 3.
     """
+    from debye.speckle.conclusions.extrapolate import frames_of
+    from debye.speckle.conclusions.formula import find_formula
     from debye.speckle.data.nexus import load_frames
-    from debye.speckle.fitting.extrapolate import frames_of
     from debye.speckle.fitting.fitted import load
-    from debye.speckle.fitting.formula import find_formula
 
     if alone and source:
         raise InputError(
@@ -354,9 +354,9 @@ def plan(
     Frames are predicted by what is fitted so far: use it once that is roughly known.
     """
     from debye.core.records import SCHEMA
-    from debye.speckle.fitting.candidates import read_candidates
+    from debye.speckle.conclusions.candidates import read_candidates
+    from debye.speckle.conclusions.next_measurement import rank_measurements
     from debye.speckle.fitting.fitted import load
-    from debye.speckle.fitting.next_measurement import rank_measurements
 
     law = load(fitted, imports=imports)
     gains = rank_measurements(law, read_candidates(candidates))

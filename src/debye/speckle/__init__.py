@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING
 from debye.core.upward import lazily
 
 if TYPE_CHECKING:
+    from debye.speckle.conclusions.extrapolate import Extrapolation as Extrapolation
+    from debye.speckle.conclusions.extrapolate import extrapolate as extrapolate
+    from debye.speckle.conclusions.formula import Formulas as Formulas
+    from debye.speckle.conclusions.formula import find_formula as find_formula
+    from debye.speckle.conclusions.next_measurement import Candidate as Candidate
+    from debye.speckle.conclusions.next_measurement import rank_measurements as rank_measurements
     from debye.speckle.data.correlate import correlate as correlate
     from debye.speckle.data.cxi import read_cxi as read_cxi
     from debye.speckle.data.frames import Frames as Frames
@@ -74,12 +80,6 @@ if TYPE_CHECKING:
     from debye.speckle.dynamics.systems import Swarm as Swarm
     from debye.speckle.dynamics.systems import Swarmalator as Swarmalator
     from debye.speckle.dynamics.systems import System as System
-    from debye.speckle.fitting.correlations import fit_correlations as fit_correlations
-    from debye.speckle.fitting.extrapolate import Extrapolation as Extrapolation
-    from debye.speckle.fitting.extrapolate import extrapolate as extrapolate
-    from debye.speckle.fitting.first_states import reconstruct_lattice as reconstruct_lattice
-    from debye.speckle.fitting.first_states import reconstruct_lattices as reconstruct_lattices
-    from debye.speckle.fitting.first_states import reconstruct_object as reconstruct_object
     from debye.speckle.fitting.fit import Fitting as Fitting
     from debye.speckle.fitting.fit import prepare as prepare
     from debye.speckle.fitting.fitted import FittedSystem as FittedSystem
@@ -87,18 +87,12 @@ if TYPE_CHECKING:
     from debye.speckle.fitting.fitted import load as load
     from debye.speckle.fitting.fitted import resume as resume
     from debye.speckle.fitting.fitted import save as save
-    from debye.speckle.fitting.formula import Formulas as Formulas
-    from debye.speckle.fitting.formula import find_formula as find_formula
     from debye.speckle.fitting.goodness import Goodness as Goodness
     from debye.speckle.fitting.instrument import Instrument as Instrument
-    from debye.speckle.fitting.next_measurement import Candidate as Candidate
-    from debye.speckle.fitting.next_measurement import rank_measurements as rank_measurements
     from debye.speckle.fitting.plan import Plan as Plan
     from debye.speckle.fitting.plan import Stage as Stage
     from debye.speckle.fitting.positions import fit_positions as fit_positions
-    from debye.speckle.fitting.reconstruction import Reconstruction as Reconstruction
     from debye.speckle.fitting.stream import Stream as Stream
-    from debye.speckle.fitting.suspension import Suspension as Suspension
     from debye.speckle.scattering.models import Cloud as Cloud
     from debye.speckle.scattering.models import Lattice as Lattice
     from debye.speckle.scattering.models import RigidCloud as RigidCloud
@@ -116,6 +110,14 @@ if TYPE_CHECKING:
     from debye.speckle.studies.study import Case as Case
     from debye.speckle.studies.study import Report as Report
     from debye.speckle.studies.study import Study as Study
+    from debye.speckle.unknown_starts.correlations import fit_correlations as fit_correlations
+    from debye.speckle.unknown_starts.first_states import reconstruct_lattice as reconstruct_lattice
+    from debye.speckle.unknown_starts.first_states import (
+        reconstruct_lattices as reconstruct_lattices,
+    )
+    from debye.speckle.unknown_starts.first_states import reconstruct_object as reconstruct_object
+    from debye.speckle.unknown_starts.reconstruction import Reconstruction as Reconstruction
+    from debye.speckle.unknown_starts.suspension import Suspension as Suspension
     from debye.speckle.xpcs.average import average as average
     from debye.speckle.xpcs.centre import find_centre as find_centre
     from debye.speckle.xpcs.correlation import Correlation as Correlation
@@ -131,7 +133,16 @@ if TYPE_CHECKING:
     from debye.speckle.xpcs.twotime import TwoTime as TwoTime
     from debye.speckle.xpcs.twotime import two_time as two_time
 
-_ROOMS = ("data", "dynamics", "fitting", "scattering", "studies", "xpcs")
+_ROOMS = (
+    "conclusions",
+    "data",
+    "dynamics",
+    "fitting",
+    "scattering",
+    "studies",
+    "unknown_starts",
+    "xpcs",
+)
 _HOMES = {
     "data.correlate": ("correlate",),
     "data.frames": ("Frames", "simulate"),
@@ -175,9 +186,9 @@ _HOMES = {
         "Swarmalator",
         "System",
     ),
-    "fitting.correlations": ("fit_correlations",),
-    "fitting.extrapolate": ("Extrapolation", "extrapolate"),
-    "fitting.first_states": (
+    "unknown_starts.correlations": ("fit_correlations",),
+    "conclusions.extrapolate": ("Extrapolation", "extrapolate"),
+    "unknown_starts.first_states": (
         "reconstruct_lattice",
         "reconstruct_lattices",
         "reconstruct_object",
@@ -185,14 +196,14 @@ _HOMES = {
     "fitting.fit": ("Fitting", "prepare"),
     "fitting.goodness": ("Goodness",),
     "fitting.instrument": ("Instrument",),
-    "fitting.next_measurement": ("Candidate", "rank_measurements"),
+    "conclusions.next_measurement": ("Candidate", "rank_measurements"),
     "fitting.plan": ("Plan", "Stage"),
     "fitting.fitted": ("FittedSystem", "fit", "load", "resume", "save"),
-    "fitting.formula": ("Formulas", "find_formula"),
+    "conclusions.formula": ("Formulas", "find_formula"),
     "fitting.positions": ("fit_positions",),
     "fitting.stream": ("Stream",),
-    "fitting.reconstruction": ("Reconstruction",),
-    "fitting.suspension": ("Suspension",),
+    "unknown_starts.reconstruction": ("Reconstruction",),
+    "unknown_starts.suspension": ("Suspension",),
     "scattering.models": ("Cloud", "Lattice", "RigidCloud", "Scattering"),
     "scattering.optics": ("Detector", "GaussianProbe", "GridProbe", "core_shell", "sphere"),
     "scattering.rigid": ("CurvedProbe", "RigidLattice"),

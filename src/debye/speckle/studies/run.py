@@ -8,8 +8,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from debye.errors import InputError
+from debye.speckle.conclusions.extrapolate import frame_error
 from debye.speckle.data.frames import Frames
-from debye.speckle.fitting.extrapolate import frame_error
 from debye.speckle.fitting.fit import Fitting
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.plan import Plan

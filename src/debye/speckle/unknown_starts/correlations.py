@@ -27,8 +27,8 @@ from debye.speckle.dynamics.brownian import Brownian
 from debye.speckle.dynamics.solver import Solver
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.gauss_newton import check_size, set_vector, to_vector
-from debye.speckle.fitting.statistics import Compared, Linear, has_maps
-from debye.speckle.fitting.suspension import Suspension
+from debye.speckle.unknown_starts.statistics import Compared, Linear, has_maps
+from debye.speckle.unknown_starts.suspension import Suspension
 from debye.speckle.values import expect
 from debye.speckle.xpcs.correlation import Correlation
 from debye.speckle.xpcs.qmap import QMap

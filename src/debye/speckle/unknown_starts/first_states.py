@@ -23,18 +23,19 @@ from debye.speckle.dynamics.systems import Drift
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.gauss_newton import check_size, from_vector, set_vector, to_vector
 from debye.speckle.fitting.positions import Path, Paths, fit_positions
-from debye.speckle.fitting.projections import on_transform, reflected
-from debye.speckle.fitting.reconstruction import (
+from debye.speckle.scattering.models import Lattice
+from debye.speckle.scattering.optics import Detector, coordinates
+from debye.speckle.scattering.rigid import RigidLattice
+from debye.speckle.unknown_starts.reconstruction import (
     Begin,
     Found,
     Problem,
     Reconstruction,
     Track,
     free_path,
+    on_transform,
+    reflected,
 )
-from debye.speckle.scattering.models import Lattice
-from debye.speckle.scattering.optics import Detector, coordinates
-from debye.speckle.scattering.rigid import RigidLattice
 
 MOST = 2000
 """Unknowns at most: their curvature is held whole."""

@@ -23,8 +23,8 @@ import torch
 
 from debye.core.files import read_toml
 from debye.errors import InputError
+from debye.speckle.conclusions.next_measurement import Candidate
 from debye.speckle.data.nexus import load_frames
-from debye.speckle.fitting.next_measurement import Candidate
 from debye.speckle.values import positive
 
 FIELDS = ("start", "specimen", "times", "from", "run", "until", "frames", "exposure", "q")

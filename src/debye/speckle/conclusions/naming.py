@@ -13,6 +13,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from debye.errors import InputError
+from debye.speckle.conclusions.sparse import (
+    MOST,
+    WIDTH,
+    Found,
+    Gaussian,
+    check_distinct,
+    search,
+    sized,
+    trials,
+)
 from debye.speckle.dynamics.learnable import Smooth
 from debye.speckle.dynamics.named import DISTANCES, POSITIONS, Named, NamedSum, named
 from debye.speckle.dynamics.splines import PairSpline, SplineFlow
@@ -26,16 +36,6 @@ from debye.speckle.fitting.gauss_newton import (
 )
 from debye.speckle.fitting.prior import Prior, independent
 from debye.speckle.fitting.smoothness import Block, Smoothness, blocks_of, reduced
-from debye.speckle.fitting.sparse import (
-    MOST,
-    WIDTH,
-    Found,
-    Gaussian,
-    check_distinct,
-    search,
-    sized,
-    trials,
-)
 
 KEPT = 4
 """Sums of each component that are combined with those of the others, and the best of each length:

@@ -1,0 +1,1 @@
+"""What follows from a fitted system: its formula, what comes next, what to measure next."""

@@ -1,0 +1,1 @@
+"""What is learned where no start is known: from curved probes, or from correlations."""
