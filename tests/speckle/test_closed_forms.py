@@ -65,23 +65,26 @@ def test_correlations_are_the_closed_form_over_the_pixels_of_a_bin(seen, flow, f
 
 
 def test_two_time_maps_of_an_ageing_suspension_are_the_closed_form(seen):
-    """((a + t₁)/(a + t₂))^(2Dq²a), slower and slower: averaged over ages as the maps are."""
-    age, frames = 1.0, 400
-    sample = Suspension(seen, (400, 2), L=L, frames=frames, frame_time=STEP, settle=STEP)
-    qmap = sample.qmap([4.0, 6.0, 8.0])
+    """((a + t₁)/(a + t₂))^(2Dq²a), averaged as the maps are: how much slower when it is older.
+
+    One age by itself lies lower, by what few speckles in a ring take from it at any age.
+    """
+    age, frames = 1.0, 100
+    sample = Suspension(seen, (300, 2), L=L, frames=frames, frame_time=STEP, settle=STEP)
+    qmap = sample.qmap([4.0, 6.0])
     system = Ageing(Drift(resting), D, age)
-    runs = [run.two_time for run in sample.correlate(system, qmap, 6, seed=3, maps=1)]
-    ages, apart = [0.0, 2.0, 4.0, 8.0], torch.tensor([0, 4, 9, 19])
+    runs = [run.two_time for run in sample.correlate(system, qmap, 32, seed=3, maps=1)]
+    ages, apart = [0.0, 1.0, 2.0], torch.tensor([0, 4, 9, 19])
     found = torch.stack([run.at_age(ages) for run in runs]).mean(0)[..., apart] - 1
     t, q2 = age + STEP * torch.arange(1, frames + 1).double(), seen.q**2
     ratio = torch.minimum(t[:, None], t) / torch.maximum(t[:, None], t)
-    for k in range(len(qmap)):
-        y, x = (qmap.dynamic.labels == k + 1).nonzero(as_tuple=True)
-        squares, count = (q2[x] + q2[y]).unique(return_counts=True)
-        count = count.double()
-        power = ratio.expand(len(squares), -1, -1) ** (2 * D * age * squares[:, None, None])
-        whole = (count @ power.flatten(1) / count.sum()).view(1, frames, frames).float()
-        known = replace(runs[0], bins=torch.tensor([k]), maps=whole).at_age(ages)[0][:, apart]
-        assert float(known[2, 3] - known[0, 3]) > 0.1
-        off = found[k] / found[k, :, :1] - known / known[:, :1]
-        assert float(off.abs().max()) < 0.06
+    y, x = (qmap.dynamic.labels == 1).nonzero(as_tuple=True)
+    squares, count = (q2[x] + q2[y]).unique(return_counts=True)
+    count = count.double()
+    power = ratio.expand(len(squares), -1, -1) ** (2 * D * age * squares[:, None, None])
+    whole = (count @ power.flatten(1) / count.sum()).view(1, frames, frames).float()
+    known = replace(runs[0], bins=torch.tensor([0]), maps=whole).at_age(ages)[0][:, apart]
+    young, old = known / known[:, :1]
+    assert float((old - young).max()) > 0.1
+    off = (found[0] / found[0, :, :1]).diff(dim=0)[0] - (old - young)
+    assert float(off.abs().max()) < 0.06
