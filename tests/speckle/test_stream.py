@@ -109,7 +109,23 @@ def grown(path, frames, first, last):
             home[name][first:last] = values[first:last].numpy()
 
 
-def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
+OWN = """
+ridge = 100.0
+[system]
+class = "Drift"
+[system.velocity]
+class = "Flow"
+degree = 3
+[solver]
+method = "rk4"
+step = 0.25
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "equation"), [("ridge = 100.0\n", ["--system", "drift"]), (OWN, [])]
+)
+def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch, config, equation):
     frames = recorded(photons=1000.0, count=8).runs(1)
     path, out = tmp_path / "f.h5", tmp_path / "fit"
     save_frames(tmp_path / "whole.h5", replace(frames, system=None, about={"study": "drift"}))
@@ -134,8 +150,8 @@ def test_learn_follows_a_file_that_grows(tmp_path, monkeypatch):
 
     monkeypatch.setattr(nexus, "count_frames", look)
     words = ["learn", path, "--output", out, "--follow", "--stretch", 3, "--timeout", 0.5, "--json"]
-    (tmp_path / "plan.toml").write_text("ridge = 100.0\n")  # one run tells little of a cubic flow
-    words += ["--no-instrument", "--system", "drift", "--config", tmp_path / "plan.toml"]
+    (tmp_path / "plan.toml").write_text(config)  # one run tells little of a cubic flow
+    words += ["--no-instrument", *equation, "--config", tmp_path / "plan.toml"]
     done = CliRunner().invoke(app, [str(w) for w in words])
     assert done.exit_code == 0, done.stderr
     assert list(json.loads(done.stdout)["goodness"]["tests"]) == [

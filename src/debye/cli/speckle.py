@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def learn(
     """
     from debye.cli.correlations import fit_results
     from debye.cli.objects import fit_object
-    from debye.cli.streams import fit_stream
+    from debye.cli.streams import fit_stream, stream_of_config, stream_of_study
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.data.results import holds_results
@@ -132,19 +133,24 @@ def learn(
     given = {k: v for k, v in flags.items() if v is not None}
     written = read_toml(config) if config else {}
     tables = written | given
+    facts: dict[str, Any]
     if follow:
-        _refuse_stream(output, tables, overwrite=overwrite)
-        stream = fit_stream(
-            frames, output, lambda data: _study_of(system, data), tables,
-            instrument=instrument, size=window, timeout=timeout, facts={"frames": str(frames.name)},
-        )  # fmt: skip
+        _refuse_stream(output, overwrite=overwrite)
+        facts = {"frames": str(frames.name)}
+        if "system" in tables:
+            _refuse_study(system, quick)
+            begin = stream_of_config(tables, instrument, imports=imports)
+            facts["described"] = {k: tables[k] for k in TABLES if k in tables}
+        else:
+            begin = stream_of_study(partial(_study_of, system), tables, instrument)
+        stream = fit_stream(frames, output, begin, size=window, timeout=timeout, facts=facts)
         return _tell_outcome(stream.result(), output, as_json)
     data = load_frames(frames).to(pick_device(device, precise=True))
     _tell_left_out(data.quality)
     if config and "object" in written:
         return fit_object(data, output, written, config, overwrite, as_json)
     going_on = resume or (output.exists() and not overwrite)
-    facts: dict[str, Any] = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
+    facts = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
     if "system" in tables:
         _refuse_study(system, quick)
         fitting = fitting_of(tables, data, instrument=instrument, imports=imports)
@@ -198,21 +204,15 @@ def _refuse_study(system: opt.StudyName | None, quick: bool) -> None:
         )
 
 
-def _refuse_stream(output: Path, tables: dict[str, Any], *, overwrite: bool) -> None:
-    """Refuse what a stream cannot do.
+def _refuse_stream(output: Path, *, overwrite: bool) -> None:
+    """Refuse to write a stream over a file.
 
     Raises:
-        InputError: The output exists, or the config writes down an equation.
+        InputError: The output exists.
     """
     if output.exists() and not overwrite:
         raise InputError(
             f"{output} exists", why="a stream cannot be gone back to", fix="add --overwrite"
-        )
-    if "system" in tables:
-        raise InputError(
-            "cannot follow a stream by the equation of a config",
-            why="the verb fits a study's model to it",
-            fix="use debye.speckle.Stream in Python, or fit the frames when all are there",
         )
 
 

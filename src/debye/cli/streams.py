@@ -24,22 +24,18 @@ POLL = 0.2
 def fit_stream(
     frames: Path,
     output: Path,
-    study: Callable[[Frames], Case],
-    changes: Mapping[str, Any],
+    begin: Callable[[Frames], Stream],
     *,
-    instrument: bool | None,
     size: int,
     timeout: float,
-    facts: Mapping[str, Any],
+    facts: dict[str, Any],
 ) -> Stream:
-    """Fit a study's model to a file that grows, and write it after every stretch.
+    """Fit a system to a file that grows, and write it after every stretch.
 
     Args:
         frames: The file.
         output: What to write.
-        study: Of the first frames, whose model.
-        changes: Of the plan.
-        instrument: Whether that is fitted too.
+        begin: Makes a stream of the first stretch.
         size: Frames in a stretch.
         timeout: Seconds without a new frame after which to end.
         facts: What to say in the file.
@@ -50,8 +46,6 @@ def fit_stream(
     """
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.fitting.fitted import save
-    from debye.speckle.fitting.stream import Stream, stretch_plan
-    from debye.speckle.studies.study import as_study
 
     stream: Stream | None = None
     with graceful_stop("stopping with the frames there are", apart=TWICE) as stopping:
@@ -60,17 +54,7 @@ def fit_stream(
             for line in data.quality.lines():
                 warn(line)
             if stream is None:
-                case = as_study(study(data))
-                plan = replace(case.plan, stages=stretch_plan(data).stages).changed(changes)
-                model = case.geometry(data)
-                stream = Stream(
-                    case.model(),
-                    data,
-                    plan,
-                    solver=case.solver,
-                    scattering=model,
-                    instrument=instrument,
-                )
+                stream = begin(data)
             else:
                 stream.take(data)
             _tell_stretch(stream.stretches[-1])
@@ -82,6 +66,59 @@ def fit_stream(
             fix="raise --timeout, or lower --stretch",
         )
     return stream
+
+
+def stream_of_study(
+    study: Callable[[Frames], Case], changes: Mapping[str, Any], instrument: bool | None
+) -> Callable[[Frames], Stream]:
+    """What begins a stream with a study's model.
+
+    Args:
+        study: Of the first frames.
+        changes: Of the plan.
+        instrument: Whether that is fitted too.
+    """
+
+    def begin(data: Frames) -> Stream:
+        from debye.speckle.fitting.stream import Stream, stretch_plan
+        from debye.speckle.studies.study import as_study
+
+        case = as_study(study(data))
+        made = case.model()
+        plan = replace(case.plan, stages=stretch_plan(data, made).stages).changed(changes)
+        seen = case.geometry(data)
+        return Stream(made, data, plan, solver=case.solver, scattering=seen, instrument=instrument)
+
+    return begin
+
+
+def stream_of_config(
+    tables: Mapping[str, Any], instrument: bool | None, *, imports: bool = False
+) -> Callable[[Frames], Stream]:
+    """What begins a stream with the equation of a config.
+
+    Args:
+        tables: Of the config, with the plan.
+        instrument: Whether that is fitted too.
+        imports: Whether classes of the user's own may be imported.
+    """
+
+    def begin(data: Frames) -> Stream:
+        from debye.speckle.fitting.described import described
+        from debye.speckle.fitting.stream import Stream, stretch_plan
+
+        made = described(tables, data.scattering, imports=imports)
+        plan = stretch_plan(data, made.system).changed(made.plan)
+        return Stream(
+            made.system,
+            data,
+            plan,
+            solver=made.solver,
+            scattering=made.scattering,
+            instrument=instrument,
+        )
+
+    return begin
 
 
 def _tell_stretch(stretch: Stretch) -> None:

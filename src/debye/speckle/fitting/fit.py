@@ -396,6 +396,8 @@ def prepare(
 def _check_lit(data: Frames, model: Scattering, gain: float) -> None:
     """Refuse runs that were recorded bright and that lie, as their states say, in the dark.
 
+    Of a scan that is off its object nothing is known.
+
     Raises:
         InputError: There is one.
     """
@@ -405,11 +407,13 @@ def _check_lit(data: Frames, model: Scattering, gain: float) -> None:
         first = model(data.states[:, :1], data.specimen)[:, 0]
     pairs = (gain * first, data.data[:, 0])
     expected, recorded = ((x * data.mask).flatten(1).sum(1) for x in pairs)
-    dark = (~(expected > FAINT * recorded) & (recorded > 0)).nonzero()[:, 0].tolist()
+    off = data.states[:, 0].abs().flatten(1).amax(1) > getattr(model, "room", inf)
+    dark = ((~(expected > FAINT * recorded) | off) & (recorded > 0)).nonzero()[:, 0].tolist()
     if dark:
         raise InputError(
             "cannot start from these states",
-            why=f"those of run {dark[0]} lie outside the probe: nothing would reach the detector",
+            why=f"those of run {dark[0]} lie outside the probe, or move it off its object: nothing "
+            "is known of what would reach the detector",
             fix="check the unit and the origin of the states, and the box of the scattering model",
         )
 

@@ -26,6 +26,8 @@ from debye.speckle.fitting.prior import Prior, ridge
 from debye.speckle.scattering.noise import Likelihood
 
 Piece = TypeVar("Piece")
+LEAST, MOST = 1e-9, 1e6
+"""Damping below which steps are all but free, and above which they lead nowhere."""
 
 
 @contextmanager
@@ -99,7 +101,8 @@ class GaussNewton(Generic[Piece]):
             None. Its cost adds to the summed loss, which of counts is in natural units.
         adapt: Chooses the prior anew at every step, from the parameters, the curvature and gradient
             of the summed loss without any prior, and its mean.
-        resolution: A step that lowers the summed loss by more than this is not the last.
+        resolution: A step that lowers the summed loss by more than this is not the last, nor is a
+            small one where an undamped step promises more.
 
     Raises:
         InputError: The model has no parameters, or too many.
@@ -222,14 +225,22 @@ class GaussNewton(Generic[Piece]):
             if self.adapt is not None:
                 loss = self._adapted(vector, H, g, loss, pieces)
             self.curvature = H + self.known.precision.to(H)
+            promised = self._promised(vector, H, g)
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
             set_vector(self.model, vector)
             self.steps += 1
-            done = gain <= min(rtol * loss, least) or i == iterations - 1
+            settled = gain == 0 or not promised > self.resolution
+            done = (settled and gain <= min(rtol * loss, least)) or i == iterations - 1
             yield Step(self.steps, 0, done, loss, {}, self.damping, float(g.norm()), tries > 1)
             if done:
                 return
+
+    def _promised(self, vector: Tensor, H: Tensor, g: Tensor) -> float:
+        """How far an all but undamped step would lower the summed loss, to second order."""
+        P, g = self.known.precision.to(H), g + self.known.slope(vector[: self.size])
+        step = damped_step(H, P, g, 1e-9, self.known.held(vector[: self.size], -g))
+        return -0.5 * float(g @ step)
 
     def _adapted(
         self, vector: Tensor, H: Tensor, g: Tensor, loss: float, pieces: Sequence[Piece]
@@ -245,13 +256,15 @@ class GaussNewton(Generic[Piece]):
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
         """Damp more and more until the loss falls; stay where it never does."""
-        for tries in range(1, 12):
+        for tries in range(1, 40):
             to = self.moved(vector, H, g)
             new = self.loss(to, pieces) if bool(to.isfinite().all()) else math.inf
             if new < loss:
-                self.damping = max(self.damping / 10, 1e-12)
+                self.damping = max(self.damping / 10, LEAST)
                 return to, new, tries
-            self.damping = min(self.damping * 10, 1e6)
+            if self.damping >= MOST:
+                break
+            self.damping *= 3  # a step nearly as long as it may be, in a valley that bends
         return vector, loss, tries
 
     def moved(self, vector: Tensor, H: Tensor, g: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ class Goodness(Displayed):
         by_run: By run, over all its times.
         by_q: By ring of |q|, from the middle outwards.
         causes: What would explain a misfit, likeliest first.
-        unseen: Names of coefficients along which the frames tell nothing.
-        against: Unknowns of the instrument whose prior the frames contradict, in words.
+        unseen: Coefficients, and numbers of combinations of them, that the frames do not tell.
+        against: What contradicts its prior, of instrument, law and first states, in words.
         to_go: How far −ln likelihood would still fall by its slope and curvature, where the fit
             was stopped; a half is an error of one coefficient.
     """

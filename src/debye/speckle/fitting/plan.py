@@ -27,6 +27,9 @@ MOVING = (Drift, RigidMotion, Particles)
 METHODS = ("gauss-newton", "lbfgs", "adam")
 """Gauss–Newton for systems of tens of coefficients, Adam for networks, L-BFGS in between."""
 
+LAST = 40
+"""Steps at most of a default plan's last stage, whose end is the result."""
+
 RANGES: dict[str, tuple[float, float]] = {
     "frames": (2, 1_000_000),
     "runs": (1, 1_000_000),
@@ -185,10 +188,19 @@ def default_plan(data: Frames, system: System | None = None) -> Plan:
     runs, count = data.data.shape[:2]
     longest = min(count, 24)
     lengths = [n for n in (3, 6, 12) if n < longest] + [longest]
+    walk = [*first_look(lengths[0], system), *((n, 1.0) for n in lengths)]
+    stages = [Stage(n, min(runs, 8), 1 if count < 2 * n - 1 else 2, q=q) for n, q in walk]
+    return Plan((*stages[:-1], replace(stages[-1], iterations=LAST)))
+
+
+def first_look(frames: int, system: System | None) -> list[tuple[int, float]]:
+    """Frames and part of q of the stages before a walk, whose first windows are of ``frames``.
+
+    Of bodies that move under a spline, which is nothing to begin with, the first step is seen at
+    low q; of others there are none.
+    """
     moves = isinstance(system, MOVING) and isinstance(system.term, Smooth)
-    first = [(2, 0.2), (2, 0.4), (lengths[0], 0.4)] if moves else []
-    walk = [*first, *((n, 1.0) for n in lengths)]
-    return Plan(tuple(Stage(n, min(runs, 8), 1 if count < 2 * n - 1 else 2, q=q) for n, q in walk))
+    return [(2, 0.2), (2, 0.4), (frames, 0.4)] if moves else []
 
 
 def low_q(mask: Tensor, part: float) -> Tensor:

@@ -31,13 +31,17 @@ from debye.speckle.fitting.goodness import (
 )
 from debye.speckle.fitting.instrument import UNKNOWNS, Instrument, possible
 from debye.speckle.fitting.prior import Prior, ridge
+from debye.speckle.fitting.prior_checks import (
+    instrument_against,
+    law_against,
+    starts_against,
+    unseen,
+)
 from debye.speckle.fitting.slopes import FrameSlopes, frame_slopes
 from debye.speckle.fitting.starts import Starts
 
 RINGS = 6
 """Rings of |q| that are looked at, of as many pixels each."""
-FAR = 3.0
-"""Root mean square of the shifts of first states, in their errors, above which it is said."""
 SANDWICH = 0.01
 """A p below which errors are taken from the spread of the scores of the frames too."""
 
@@ -270,7 +274,8 @@ class _Counts:
             },
             **{cause.words: cause.p for cause in causes},
         }
-        expected = self.whole.expected
+        expected, f = self.whole.expected, self.fitted
+        names = [self.owners[i] for i in f.tolist()]
         return Goodness(
             pixels=self.pixels,
             misfit=(self.distance / self.light) ** 0.5 if self.light else 0.0,
@@ -283,10 +288,21 @@ class _Counts:
             by_run=runs,
             by_q=by_ring,
             causes=causes,
-            unseen=self._unseen(),
-            against=self._against(),
+            unseen=unseen(self.experiment, self.H[f][:, f], self.A, names),
+            against=(
+                *law_against(self.prior, self.vector[f], names),
+                *instrument_against(self.prior, self.vector[f], names),
+                *starts_against(self.starts, self._away()),
+            ),
             to_go=self._to_go(),
         )
+
+    def _away(self) -> dict[str, Tensor]:
+        """How far each first state that was fitted is from where it is expected."""
+        if self.starts is None:
+            return {}
+        now, shared = self.probe.starts, self.vector[self.fitted]
+        return {k: self.starts.away(k, now[k], shared) for k in self.sums.eliminated}
 
     def _to_go(self) -> float:
         """½ gᵀ C g of what is free to move."""
@@ -337,41 +353,6 @@ class _Counts:
             name: replace(run, across=run.across[:, kept]).variance(C).sqrt()
             for name, run in self.sums.eliminated.items()
         }
-
-    def _unseen(self) -> tuple[str, ...]:
-        """Coefficients along which neither frames nor prior tell anything."""
-        scale = self.A.diagonal().clamp(min=1e-300).rsqrt()
-        values, vectors = torch.linalg.eigh(self.A * scale * scale[:, None])
-        names = [self.owners[i] for i in self.fitted.tolist()]
-        dark = vectors[:, values < 1e-11].abs()
-        worst = {names[int(v.argmax())] for v in dark.T}
-        worst |= {names[i] for i in (self.A.diagonal() <= 0).nonzero()[:, 0].tolist()}
-        return tuple(sorted(n.removeprefix("system.") for n in worst))
-
-    def _against(self) -> tuple[str, ...]:
-        """Values of the instrument that lie far outside what was thought possible."""
-        sigma = self.prior.precision.diagonal().rsqrt()
-        said = []
-        for i, k in enumerate(self.fitted.tolist()):
-            value, owner = float(self.vector[k]), self.owners[k]
-            if owner.startswith("instrument.") and abs(
-                value - float(self.prior.mean[i])
-            ) > 4 * float(sigma[i]):
-                one = UNKNOWNS[owner.removeprefix("instrument.")]
-                said.append(
-                    f"{one.words} is {value:.3g} {one.unit}, far beyond the "
-                    f"{float(sigma[i]):.2g} that was thought possible: the geometry may be wrong"
-                )
-        if self.starts is not None and self.sums.eliminated:
-            now, shared = self.probe.starts, self.vector[self.fitted]
-            aways = {k: self.starts.away(k, now[k], shared) for k in self.sums.eliminated}
-            square = sum(float(x @ self.starts.pull(name, x)) for name, x in aways.items())
-            if (far := (square / sum(map(len, aways.values()))) ** 0.5) > FAR:
-                said.append(
-                    f"first states lie {far:.2g} times as far from where they were given as "
-                    f"their error of {self.starts.error:g} allows: give a larger one"
-                )
-        return tuple(said)
 
 
 def root_of(covariance: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from debye.speckle.fitting.gauss_newton import (
 from debye.speckle.fitting.goodness import Goodness, least_of
 from debye.speckle.fitting.instrument import Instrument
 from debye.speckle.fitting.jacobian import call
-from debye.speckle.fitting.plan import Plan, Stage
+from debye.speckle.fitting.plan import LAST, Plan, Stage, first_look
 from debye.speckle.fitting.prior import Prior
 from debye.speckle.fitting.residuals import examine_counts
 from debye.speckle.fitting.starts import Starts, StartsToo
@@ -110,7 +110,7 @@ class Stream:
         instrument: Instrument | bool | None = None,
     ) -> None:
         _check_counts(frames)
-        plan = plan or stretch_plan(frames)
+        plan = plan or stretch_plan(frames, system)
         last = plan.stages[-1]
         whole = (last.starts == 1, last.frames >= frames.count, last.runs >= len(frames.data))
         if not all(whole) or plan.method != "gauss-newton":
@@ -278,17 +278,21 @@ def room(state: Tensor) -> float:
     return ROOM**2 * max(size, 1e-12)
 
 
-def stretch_plan(frames: Frames) -> Plan:
+def stretch_plan(frames: Frames, system: System | None = None) -> Plan:
     """Windows of 3, 6, 12 … frames from the start of a stretch, to all of it.
+
+    Of bodies that move under a spline the first step is seen at low q before.
 
     Example:
         >>> [s.frames for s in stretch_plan(Frames(torch.ones(2, 10, 8, 8), range(10))).stages]
         [3, 6, 10]
     """
-    lengths, most = list[int](), frames.count
+    lengths, most, runs = list[int](), frames.count, len(frames.data)
     while (n := 3 * 2 ** len(lengths)) < most:
         lengths.append(n)
-    return Plan(tuple(Stage(n, len(frames.data)) for n in (*lengths, most)))
+    walk = [*first_look(min(3, most), system), *((n, 1.0) for n in (*lengths, most))]
+    stages = [Stage(n, runs, q=q) for n, q in walk]
+    return Plan((*stages[:-1], replace(stages[-1], iterations=LAST)))
 
 
 def _check_counts(frames: Frames) -> None:

@@ -303,14 +303,7 @@ class Cloud(Scattering):
             setting: How the instrument stands.
             form: Whether F is that of the spheres, or 1.
         """
-        f = f * self.let_through(r)
-        if self.along_x is None:
-            f = f * self.probe(r if setting is None else r / (1 + setting.width))
-        else:
-            f = f * (r.abs().amax(-1) < self.period / 2)  # beyond, the probe is dark
-        if setting is not None:  # pixels that see larger wave numbers see a larger cloud
-            r = r * (1 + setting.q_scale)
-            f = f * setting.ramp(r, self.detector)
+        r, f = self.lit(r, f, setting)
         factor = self.factor_of(setting).to(r.dtype) if form else r.new_ones(())
         if self.along_x is None:
             return cloud_amplitude(r, f, self.q) * factor
@@ -319,6 +312,24 @@ class Cloud(Scattering):
         lit = (U @ both[..., None, None, :, :].to(U.dtype) @ V.mT).sum(-3)  # over ranks
         even, odd = lit.movedim(-3, 0).unbind(-3)  # [mode, ..., qy, qx]
         return even - 1j * odd if lit.is_complex() else torch.complex(even, -odd)
+
+    def lit(self, r: Tensor, f: Tensor, setting: Setting | None = None) -> tuple[Tensor, Tensor]:
+        """Where particles seem to be (…, particle, 2), and how bright ([mode, ]…, particle).
+
+        Args:
+            r: (…, particle, 2).
+            f: (…, particle) weights.
+            setting: How the instrument stands.
+        """
+        f = f * self.let_through(r)
+        if self.along_x is None:
+            f = f * self.probe(r if setting is None else r / (1 + setting.width))
+        else:
+            f = f * (r.abs().amax(-1) < self.period / 2)  # beyond, the probe is dark
+        if setting is not None:  # pixels that see larger wave numbers see a larger cloud
+            r = r * (1 + setting.q_scale)
+            f = f * setting.ramp(r, self.detector)
+        return r, f
 
     def let_through(self, r: Tensor) -> Tensor:
         """(…, particle) the part of each particle at r (…, particle, 2) that the aperture leaves.
