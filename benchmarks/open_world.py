@@ -316,7 +316,7 @@ def drawn(generator: torch.Generator, cloud: Tensor) -> dict[str, Candidate]:
     found = {}
     for k in range(12):
         start = 0.8 * torch.rand(2, generator=generator, dtype=torch.float64) - 0.4
-        frames, step = (3, 6, 12)[k % 3], (0.1, 0.2, 0.3, 0.4)[k % 4]
+        frames, step = (3, 6, 12)[k % 3], (0.1, 0.15, 0.2, 0.3)[k % 4]
         times = step * torch.arange(frames + 1).double()
         found[f"{k}"] = Candidate(start, times, cloud, exposure=6 / frames)
     return found
@@ -335,20 +335,23 @@ def chosen() -> None:
         cloud = 0.8 * torch.rand(40, 2, generator=generator, dtype=torch.float64) - 0.4
         start = 0.6 * torch.rand(2, 2, generator=generator, dtype=torch.float64) - 0.3
         frames = simulate(
-            Drift(oscillator), SMALL, start, 0.2 * torch.arange(7).double(),
+            Drift(oscillator), SMALL, start, 0.3 * torch.arange(9).double(),
             solver=Solver(rtol=1e-8, atol=1e-9), photons=1000.0, specimen=cloud.expand(2, -1, -1),
             seed=trial,
         )  # fmt: skip
         bare = FittedSystem(Drift(Flow(degree=3)), SMALL, Solver("rk4", step=0.1))
         rough = learned(bare, replace(frames, system=None))
         candidates = drawn(generator, cloud)
-        best = rank_measurements(
-            rough, candidates, lambda law=rough: law.system.term(AROUND).flatten()
-        )[0].name
-        others = torch.randperm(12, generator=generator)[:4].tolist()
+        ranked = [
+            gain.name
+            for gain in rank_measurements(
+                rough, candidates, lambda law=rough: law.system.term(AROUND).flatten()
+            )
+        ]  # what the rough law cannot follow to its end is not among them
+        others = [ranked[k] for k in torch.randperm(len(ranked), generator=generator)[:4]]
         after = [
             error(learned(rough, taken(candidates[name], rough.gain, 100 * trial + int(name))))
-            for name in (best, *map(str, others))
+            for name in (ranked[0], *others)
         ]
         errors.append((after[0], sum(after[1:]) / 4))
         row(trial, error(rough), *errors[-1], float(torch.tensor(after[1:]).std()))

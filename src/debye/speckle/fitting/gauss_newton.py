@@ -238,6 +238,8 @@ class GaussNewton(Generic[Piece]):
 
     def _promised(self, vector: Tensor, H: Tensor, g: Tensor) -> float:
         """How far an all but undamped step would lower the summed loss, to second order."""
+        if not self.size:
+            return 0.0
         P, g = self.known.precision.to(H), g + self.known.slope(vector[: self.size])
         step = damped_step(H, P, g, 1e-9, self.known.held(vector[: self.size], -g))
         return -0.5 * float(g @ step)
