@@ -165,7 +165,8 @@ def waves_in_two(cloud: Cloud, state: Tensor, setting: Setting | None) -> Tensor
         A = cloud.amplitude(state[..., :2], f, setting, form=form)
         back = 2 * weight * A.conj() * (cloud.factor_of(setting) if form else 1.0)
         for c, axis in enumerate(torch.eye(state.shape[-1]).to(state)):
-            bright, slope = jvp(lit, (state,), (axis.expand_as(state),))  # [mode, particle]
+            both = jvp(lit, (state,), (axis.expand_as(state),))
+            bright, slope = both[0], both[1]  # [mode, particle]
             for B, f0, f1 in zip(back, bright, slope, strict=True):
                 turned = f1[:, None] - (1j * q * f0[:, None] if c < 2 else 0.0)
                 left, right = (y * turned, x) if c == 1 else (y, x * turned)
