@@ -79,7 +79,7 @@ def smooth_parameters(experiment: nn.Module) -> set[str]:
     return {f"{name}.{p}" for name, m in owners for p, _ in m.named_parameters()}
 
 
-def law_against(prior: Prior, vector: Tensor, names: Sequence[str]) -> list[str]:
+def system_against(prior: Prior, vector: Tensor, names: Sequence[str]) -> list[str]:
     """What to say where the coefficients lie far from what was known of them.
 
     Args:

@@ -33,8 +33,8 @@ from debye.speckle.fitting.instrument import UNKNOWNS, Instrument, possible
 from debye.speckle.fitting.prior import Prior, ridge
 from debye.speckle.fitting.prior_checks import (
     instrument_against,
-    law_against,
     starts_against,
+    system_against,
     unseen,
 )
 from debye.speckle.fitting.slopes import FrameSlopes, frame_slopes
@@ -290,7 +290,7 @@ class _Counts:
             causes=causes,
             unseen=unseen(self.experiment, self.H[f][:, f], self.A, names),
             against=(
-                *law_against(self.prior, self.vector[f], names),
+                *system_against(self.prior, self.vector[f], names),
                 *instrument_against(self.prior, self.vector[f], names),
                 *starts_against(self.starts, self._away()),
             ),
