@@ -26,6 +26,7 @@ from open_terms import FLOWS, flow_frames
 from torch import Tensor
 
 from debye.errors import ComputationError, DebyeError
+from debye.speckle.conclusions.next_measurement import Candidate, rank_measurements
 from debye.speckle.data.frames import Frames, simulate
 from debye.speckle.dynamics.couplings import Kernel
 from debye.speckle.dynamics.known import MexicanHat
@@ -37,7 +38,6 @@ from debye.speckle.fitting.fit import prepare
 from debye.speckle.fitting.fitted import FittedSystem, fit
 from debye.speckle.fitting.gauss_newton import to_vector
 from debye.speckle.fitting.instrument import Instrument
-from debye.speckle.fitting.next_measurement import Candidate, rank_measurements
 from debye.speckle.fitting.plan import LAST, Plan, Stage
 from debye.speckle.fitting.prior import Prior
 from debye.speckle.scattering.models import RigidCloud
