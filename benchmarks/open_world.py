@@ -334,10 +334,10 @@ def chosen() -> None:
     for trial in range(10):
         generator = torch.Generator().manual_seed(trial)
         cloud = 0.8 * torch.rand(40, 2, generator=generator, dtype=torch.float64) - 0.4
-        start = 0.6 * torch.rand(2, 2, generator=generator, dtype=torch.float64) - 0.3
+        start = 0.8 * torch.rand(5, 2, generator=generator, dtype=torch.float64) - 0.4
         frames = simulate(
             Drift(oscillator), SMALL, start, 0.2 * torch.arange(7).double(),
-            solver=Solver(rtol=1e-8, atol=1e-9), photons=1000.0, specimen=cloud.expand(2, -1, -1),
+            solver=Solver(rtol=1e-8, atol=1e-9), photons=1000.0, specimen=cloud.expand(5, -1, -1),
             seed=trial,
         )  # fmt: skip
         bare = FittedSystem(Drift(Flow(degree=3)), SMALL, Solver("rk4", step=0.1))
