@@ -39,6 +39,33 @@ def positive():
     return PhononNet(GRID, heads=["force_constants"], channels=8, hidden=16, positive=True).eval()
 
 
+def off_axis(l_pairs, atoms):
+    """How far second neighbours' force constants are from being alike all around their line."""
+    torch.manual_seed(3)
+    net = PhononNet(GRID, heads=["force_constants"], channels=8, hidden=16, l_pairs=l_pairs).eval()
+    cell = Crystal(atoms.get_chemical_symbols(), atoms.get_positions(), atoms.cell.array)
+    with torch.no_grad():
+        found = net.force_constants(Graph.of(cell, net.cutoff))
+    vector = found.step @ torch.tensor(cell.cell).float()
+    r = vector.norm(dim=-1)
+    second = (found.first == found.second) & (r < 1.01 * r[found.first == found.second].min())
+    K, n = found.values[second], (vector / r.unsqueeze(-1))[second]
+    along = n.unsqueeze(-1) * n.unsqueeze(-2)
+    across = torch.eye(3) - along
+    of_line = torch.einsum("pab,pab->p", along, K)[:, None, None] * along
+    around = torch.einsum("pab,pab->p", across, K)[:, None, None] / 2 * across
+    return ((K - of_line - around).norm() / K.norm()).item()
+
+
+@pytest.mark.parametrize(
+    "atoms", [bulk("Si", "diamond", a=5.43), bulk("NaCl", "rocksalt", a=5.6)], ids=["Si", "NaCl"]
+)
+def test_pairs_of_cubic_sites_need_more_than_an_axis(atoms):
+    """Tetrahedra begin at order 3, octahedra at order 4: below, nothing tells what is around."""
+    assert off_axis(2, atoms) < 1e-5
+    assert off_axis(4, atoms) > 1e-3
+
+
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_states_are_counted(net, name):
     graph = Graph.of(crystal(name), net.cutoff)

@@ -29,9 +29,9 @@ def rotation(improper=False):
     return -R if improper else R
 
 
-@pytest.mark.parametrize("l", range(4))
+@pytest.mark.parametrize("l", range(5))
 def test_harmonics_equal_e3nn(l, directions):
-    ours = layers.spherical_harmonics(directions, 3)[:, layers.orders(3)[l]]
+    ours = layers.spherical_harmonics(directions, 4)[:, layers.orders(4)[l]]
     theirs = o3.spherical_harmonics(l, directions, normalize=False, normalization="component")
     torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 

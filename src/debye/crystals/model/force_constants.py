@@ -7,6 +7,9 @@ each other along n, the direction between them. `FreePairs` are general 3 × 3 m
 
 where the B_k are all that the near end i of a pair offers: 1, the bond's n nᵀ, tensors T_i, and
 vectors of i bound to the bond, n vᵀ and v nᵀ. The weights c_k tell the near end from the far one.
+On a site of cubic symmetry there is neither vector nor tensor of order 2, and pairs would be of
+axial symmetry about the bond, which in silicon and rock salt they are not. What surrounds such a
+site begins at order 3 (tetrahedra) or 4 (octahedra): A³ n and A⁴ n n are tensors of order 2.
 K of the pair seen from its other end is the transpose, as it must be; none is asked to be positive,
 and a crystal may be unstable. Of `PositivePairs`,
 
@@ -22,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from debye.core.radial import bessel_basis, on_distinct
+from debye.core.radial import RadialMLP, bessel_basis, on_distinct
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
 from debye.crystals.model.layers import Features, by_order, coupling, spherical_harmonics
@@ -31,6 +34,8 @@ TENSORS = 8
 """Tensors a site offers to its force constants, and vectors."""
 STRENGTH = 3.0
 """Weights of order one make force constants of so many eV/Å² at a distance of 2 Å."""
+BEYOND = 16
+"""Components of orders 3 and 4."""
 PAIRS_AT_ONCE = 512
 """Pairs decoded together when predicting; more would fall out of the cache."""
 
@@ -45,6 +50,8 @@ class SiteOffers(NamedTuple):
     """(N, 3, TENSORS)."""
     tensors: Tensor
     """(N, 3, 3, TENSORS), traceless and symmetric."""
+    around: Tensor | None
+    """(N, BEYOND, TENSORS), orders 3 and 4; see `Surroundings`."""
 
 
 class Pairs(NamedTuple):
@@ -64,6 +71,64 @@ class Pairs(NamedTuple):
         return Pairs(*(each[part] for each in self))
 
 
+class Surroundings(nn.Module):
+    """Orders 3 and 4 of what stands around a site: A_lm = Σ_j w_l(r_ij) ∘ V_l s_j Y_lm(r̂_ij) / √n̄.
+
+    Args:
+        inputs: Number of scalars s of a site.
+        cutoff: Distance at which neighbours vanish, Å.
+        basis: Number of radial functions.
+        neighbours: Mean number n̄ of neighbours.
+    """
+
+    tensor: Tensor
+
+    def __init__(self, inputs: int, cutoff: float, basis: int, neighbours: float) -> None:
+        super().__init__()
+        self.norm = neighbours**-0.5
+        self.others = nn.Linear(inputs, 2 * TENSORS)
+        self.filters = RadialMLP(cutoff, 2 * TENSORS, basis=basis)
+        # Y¹(n) with order 3, and Y²(n) with order 4, make order 2: [harmonic, xyz·xyz, component].
+        table = torch.zeros(8, 5, BEYOND, dtype=torch.float64)
+        table[:3, :, :7] = coupling(1, 3, 2).permute(0, 2, 1)
+        table[3:, :, 7:] = coupling(2, 4, 2).permute(0, 2, 1)
+        tensor = torch.einsum("abm,hmc->habc", coupling(1, 1, 2), table)
+        self.register_buffer("tensor", tensor.flatten(1, 2).float(), persistent=False)
+
+    def forward(self, scalars: Tensor, graph: Graph) -> Tensor:
+        """(N, BEYOND, TENSORS)."""
+        near = graph.within(self.filters.cutoff)
+        r = near.vector.norm(dim=-1)
+        others = self.others(scalars)
+        total = scalars.new_zeros(len(scalars), BEYOND, TENSORS)
+        piece = len(r) if torch.is_grad_enabled() else 2 * PAIRS_AT_ONCE
+        for at in range(0, len(r), max(piece, 1)):
+            part = slice(at, at + piece)
+            Y = _beyond(near.vector[part] / r[part].unsqueeze(-1))
+            weight = on_distinct(self.filters, r[part]) * others.index_select(0, near.other[part])
+            three, four = weight.unsqueeze(1).chunk(2, dim=-1)
+            message = torch.cat([Y[:, :7, None] * three, Y[:, 7:, None] * four], dim=1)
+            total.index_add_(0, near.center[part], message)
+        return total * self.norm
+
+    def seen(self, around: Tensor, n: Tensor) -> Tensor:
+        """A³·Y³(n) and A⁴·Y⁴(n), (P, 2 · TENSORS), of sites (P, BEYOND, TENSORS)."""
+        three, four = around.split([7, 9], dim=1)
+        Y3, Y4 = _beyond(n).split([7, 9], dim=1)
+        return torch.cat([_along(three, Y3), _along(four, Y4)], dim=-1)
+
+    def tensors(self, around: Tensor, n: Tensor) -> Tensor:
+        """A³ n + A⁴ n n, (P, 3, 3, TENSORS), traceless and symmetric, of sites along n."""
+        Y = spherical_harmonics(n, 2)[:, 1:]
+        K = (Y @ self.tensor.flatten(1)).unflatten(-1, (9, BEYOND))
+        return (K @ around).unflatten(1, (3, 3))
+
+
+def _beyond(n: Tensor) -> Tensor:
+    """Harmonics of orders 3 and 4, (P, BEYOND)."""
+    return spherical_harmonics(n, 4)[:, 9:]
+
+
 class PairDecoder(nn.Module):
     """Features of two sites and the line between them → the force constant that joins them.
 
@@ -77,6 +142,7 @@ class PairDecoder(nn.Module):
         basis: Number of radial functions.
         hidden: Width of the perceptron.
         dropout: Share of hidden units silenced in training.
+        surroundings: Orders 3 and 4 of a site, if pairs are to know of them.
     """
 
     basis_2: Tensor
@@ -91,9 +157,11 @@ class PairDecoder(nn.Module):
         basis: int,
         hidden: int,
         dropout: float,
+        surroundings: Surroundings | None = None,
     ) -> None:
         super().__init__()
         self.l_max, self.cutoff, self.basis = l_max, cutoff, basis
+        self.surroundings = surroundings
         self.dropout = nn.Dropout(dropout)
         self.near = nn.Linear(inputs, hidden)
         self.far = nn.Linear(inputs, hidden, bias=False)
@@ -104,6 +172,8 @@ class PairDecoder(nn.Module):
         )
         self.tensors = nn.Linear(channels, TENSORS, bias=False)
         self.vectors = nn.Linear(channels, TENSORS, bias=False)
+        if surroundings:
+            self.seen_beyond = nn.Linear(2 * TENSORS, 2 * hidden, bias=False)
         parity = torch.cat([torch.full((2 * l + 1,), (-1.0) ** l) for l in range(l_max + 1)])
         self.register_buffer("parity", parity, persistent=False)
         self.register_buffer("basis_2", coupling(1, 1, 2).float(), persistent=False)
@@ -133,14 +203,14 @@ class PairDecoder(nn.Module):
 
     def decoded(self, features: Features, graph: Graph, pairs: Pairs) -> Tensor:
         """K (P, 3, 3) of all pairs of a batch, a piece at a time where no gradient is wanted."""
-        sites, piece = self._offers(features), max(len(pairs.r), 1)
+        sites, piece = self._offers(features, graph), max(len(pairs.r), 1)
         if not torch.is_grad_enabled():
             piece = PAIRS_AT_ONCE
         starts = range(0, max(len(pairs.r), 1), piece)
         K = [self.values(sites, pairs.part(slice(at, at + piece))) for at in starts]
         return self.finished(torch.cat(K), pairs, graph)
 
-    def _offers(self, features: Features) -> SiteOffers:
+    def _offers(self, features: Features, graph: Graph) -> SiteOffers:
         """The part of the decoding that is of each site alone.
 
         The perceptron's first layer is linear in what a site sees along the bond, h·Y(n): its
@@ -157,16 +227,23 @@ class PairDecoder(nn.Module):
         seen = [block @ torch.cat(both).mT for block, both in zip(blocks, maps, strict=True)]
         vectors, tensors = self.vectors(blocks[0]), self.tensors(blocks[1])
         T = torch.einsum("abm,nmt->nabt", self.basis_2, tensors)
-        return SiteOffers(torch.cat([known, *seen], dim=1), vectors, T)
+        around = self.surroundings(scalars, graph) if self.surroundings else None
+        return SiteOffers(torch.cat([known, *seen], dim=1), vectors, T, around)
 
     def both_ends(self, sites: SiteOffers, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """What pairs are, (P, hidden), with i as the near end and with j."""
         Y = spherical_harmonics(pairs.n, self.l_max)
-        near_i, far_i = _along(sites.ends.index_select(0, pairs.i), Y).chunk(2, dim=-1)
-        near_j, far_j = _along(sites.ends.index_select(0, pairs.j), Y * self.parity).chunk(
-            2, dim=-1
-        )
+        near_i, far_i = self._end(sites, pairs.i, pairs.n, Y).chunk(2, dim=-1)
+        near_j, far_j = self._end(sites, pairs.j, -pairs.n, Y * self.parity).chunk(2, dim=-1)
         return near_i + far_j + pairs.waves, near_j + far_i + pairs.waves
+
+    def _end(self, sites: SiteOffers, i: Tensor, n: Tensor, Y: Tensor) -> Tensor:
+        """What sites are, (P, 2 · hidden), as the near end of a pair along n and as the far one."""
+        end = _along(sites.ends.index_select(0, i), Y)
+        if self.surroundings and sites.around is not None:
+            seen = self.surroundings.seen(sites.around.index_select(0, i), n)
+            end = end + self.seen_beyond(seen)
+        return end
 
     def _waves(self, r: Tensor) -> Tensor:
         waves: Tensor = self.distance(bessel_basis(r, self.cutoff, self.basis))
@@ -188,8 +265,9 @@ class FreePairs(PairDecoder):
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of PairDecoder
         super().__init__(*args)
-        hidden, dropout = args[-2:]
-        self.weights = self._perceptron(hidden, 2 + 5 * TENSORS, dropout)
+        hidden, dropout = args[5:7]
+        self.offered = 2 * TENSORS if self.surroundings else TENSORS
+        self.weights = self._perceptron(hidden, 2 + 2 * TENSORS + 3 * self.offered, dropout)
 
     def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:
         """K (P, 3, 3), not yet balanced."""
@@ -206,7 +284,11 @@ class FreePairs(PairDecoder):
     def _matrix(self, sites: SiteOffers, i: Tensor, n: Tensor, weights: Tensor) -> Tensor:
         """M (P, 3, 3) of pairs seen from their ends i, along n."""
         T, v = sites.tensors.index_select(0, i), sites.vectors.index_select(0, i)
-        a, b, c, *bound = weights.split([1, 1] + 5 * [TENSORS], dim=-1)
+        if self.surroundings and sites.around is not None:
+            beyond = self.surroundings.tensors(sites.around.index_select(0, i), n)
+            T = torch.cat([T, beyond], dim=-1)
+        sizes = [1, 1, self.offered, TENSORS, self.offered, TENSORS, self.offered]
+        a, b, c, *bound = weights.split(sizes, dim=-1)
         u = torch.einsum("pabt,pb->pat", T, n)
         left = torch.einsum("pat,pt->pa", v, bound[0]) + torch.einsum("pat,pt->pa", u, bound[1])
         right = torch.einsum("pat,pt->pa", v, bound[2]) + torch.einsum("pat,pt->pa", u, bound[3])
@@ -228,7 +310,7 @@ class PositivePairs(PairDecoder):
 
     def __init__(self, *args: Any) -> None:  # noqa: ANN401 - those of PairDecoder
         super().__init__(*args)
-        hidden, dropout = args[-2:]
+        hidden, dropout = args[5:7]
         self.strength = self._perceptron(hidden, 2 + 2 * TENSORS, dropout)
 
     def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:

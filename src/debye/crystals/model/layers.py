@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-L_MAX = 3
+L_MAX = 4
 """Highest order for which the spherical harmonics are written out."""
 
 
@@ -55,7 +55,7 @@ def spherical_harmonics(direction: Tensor, l_max: int) -> Tensor:
 
     Args:
         direction: (…, 3) unit vectors (x, y, z).
-        l_max: Highest order, at most 3.
+        l_max: Highest order, at most 4.
 
     Returns:
         (…, (l_max + 1)²), orders in turn.
@@ -81,6 +81,20 @@ def spherical_harmonics(direction: Tensor, l_max: int) -> Tensor:
             c * z * fy,
             b / 2 * y * zx2,
             a * z * (z * z - 3 * x * x),
+        ]
+    if l_max >= 4:
+        y2 = y * y
+        a, b, c, d = 1.5 * sqrt(35), 1.5 * sqrt(35 / 2), 1.5 * sqrt(5), 1.5 * sqrt(5 / 2)
+        Y += [
+            a * z * x * (z * z - x * x),
+            b * x * y * (3 * z * z - x * x),
+            c * z * x * (7 * y2 - 1),
+            d * x * y * (7 * y2 - 3),
+            3 / 8 * (35 * y2 * y2 - 30 * y2 + 3),
+            d * z * y * (7 * y2 - 3),
+            c / 2 * (z * z - x * x) * (7 * y2 - 1),
+            b * z * y * (z * z - 3 * x * x),
+            a / 4 * (z**4 - 6 * z * z * x * x + x**4),
         ]
     return torch.stack(Y, dim=-1)  # [..., m]
 

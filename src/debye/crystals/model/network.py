@@ -20,7 +20,7 @@ from debye.core.radial import RadialMLP, on_distinct
 from debye.crystals.dos.quadrature import trapezoid_weights
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.force_constants import ForceConstants
-from debye.crystals.model.force_constants import FreePairs, PositivePairs
+from debye.crystals.model.force_constants import FreePairs, PositivePairs, Surroundings
 from debye.crystals.model.layers import Convolution, Features, Gate, Linear, spherical_harmonics
 from debye.crystals.model.modes import ForceConstantHead, ModesOf
 from debye.crystals.structure.elements import descriptors
@@ -248,6 +248,7 @@ class PhononNet(nn.Module):
         l_max: Highest order of harmonics and features; force constants need 2.
         r_max: Cutoff of the messages, Å.
         r_pairs: Cutoff of force constants, Å.
+        l_pairs: Highest order of a site that free force constants know, 2 or 4; see `Surroundings`.
         positive: Whether force constants are squares, rather than free.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours of the training set, within ``r_max``.
@@ -268,6 +269,7 @@ class PhononNet(nn.Module):
         l_max: int = 2,
         r_max: float = 5.0,
         r_pairs: float = 6.5,
+        l_pairs: int = 4,
         positive: bool = False,
         basis: int = 10,
         neighbours: float = 30.0,
@@ -280,7 +282,7 @@ class PhononNet(nn.Module):
         self.frequency, self.heads = list(frequency), list(heads)
         self.channels, self.layers = channels, layers
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
-        self.r_pairs, self.positive = r_pairs, positive
+        self.r_pairs, self.l_pairs, self.positive = r_pairs, l_pairs, positive
         self.cutoff = max(r_max, r_pairs) if "force_constants" in heads else r_max
         self.hidden, self.dropout, self.q_points, self.q_start = hidden, dropout, q_points, q_start
         scalars, l_out = channels * (layers + 1), l_max if "force_constants" in heads else 0
@@ -291,7 +293,9 @@ class PhononNet(nn.Module):
             pairs = PositivePairs if positive else FreePairs
             # Noise of free force constants adds up: nothing pushes it back.
             silenced = dropout if positive else 0.0
-            decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, silenced)
+            beyond = l_pairs > 2 and not positive
+            around = Surroundings(scalars, r_max, basis, neighbours) if beyond else None
+            decoder = pairs(scalars, channels, l_max, r_pairs, basis, hidden, silenced, around)
             self.force_constant_head = ForceConstantHead(
                 decoder, scalars, self.frequency, q_points, q_start
             )

@@ -149,6 +149,7 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
     "l_max": (0, 3),
     "r_max": (0.5, 20.0),
     "r_pairs": (0.5, 20.0),
+    "l_pairs": (2, 4),
     "basis": (1, 256),
     "hidden": (1, 65536),
     "dropout": (0.0, 0.99),
