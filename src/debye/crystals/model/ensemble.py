@@ -158,8 +158,6 @@ def _arguments(old: Mapping[str, Any]) -> dict[str, Any]:
         new["heads"] = [head_of_today(kind) for kind in new.pop("readouts")]
     if "r_max" in new and "r_pairs" not in new:
         new |= {"r_pairs": new["r_max"], "positive": True}  # there was no other class
-    if "r_pairs" in new:
-        new.setdefault("l_pairs", 2)  # there was no higher order
     return new
 
 
