@@ -51,8 +51,11 @@ def compare(asked: argparse.Namespace) -> None:
     cells = [relaxed[name] for name in rows.names]
     volumes = [abs(np.linalg.det(crystal.cell)) for crystal in rows.crystals]
     longer = [(atoms.get_volume() / V) ** (1 / 3) for atoms, V in zip(cells, volumes, strict=True)]
-    print(f"{len(longer)} rows, lengths multiplied by {np.mean(longer):.4f} ± {np.std(longer):.4f}")
-    truth = [Spectrum(rows.spectra.frequency, g) for g in rows.spectra.density]
+    print(f"{len(longer)} rows, lengths multiplied by {np.median(longer):.4f} in the median")
+    truth = [
+        Spectrum(rows.spectra.frequency, g, normalisation="max")
+        for g in rows.spectra.to("max").density
+    ]
     for kind, given, lattice in (
         ("labelled cells", rows.crystals, "given"),
         ("relaxed cells", cells, "given"),

@@ -364,9 +364,11 @@ class Predictor:
         if fine is not None and (lowest := fine.lowest.median().item()) < UNSTABLE:
             members = f"{int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks"
             known = self.calibration and self.calibration.modes
-            chance = f", probability {known.unstable(lowest):.0%}" if known else ""
+            likely = known.unstable(lowest) if known else 1.0
+            chance = f", probability {likely:.0%}" if known else ""
+            word = "predicted to" if likely >= 0.5 else "may"
             yield (
-                f"predicted to be unstable: its softest mode is imaginary, {lowest:.0f} cm⁻¹ "
+                f"{word} be unstable: its softest mode is imaginary, {lowest:.0f} cm⁻¹ "
                 f"({members} say so{chance})"
             )
 
