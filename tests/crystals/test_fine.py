@@ -25,7 +25,8 @@ from debye.crystals.uncertainty.modes import FoundModes, ModesCalibration
 def net():
     torch.manual_seed(0)
     grid = list(FREQUENCY)
-    return PhononNet(grid, heads=["force_constants", "density"], channels=8, q_points=240).eval()
+    heads = ["force_constants", "density"]
+    return PhononNet(grid, heads=heads, channels=8, q_points=240, l_pairs=2).eval()
 
 
 def fine(net, *crystals, net_answer=True):

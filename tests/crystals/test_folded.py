@@ -246,13 +246,13 @@ def test_elastic_constants_are_where_long_waves_begin(net, name):
     """Those of the force constants themselves, by the method of long waves: modes at short q."""
     whole = predicted(net, name)
     C = Elasticity.of(crystal(name), whole).constants.double()
-    q = torch.tensor([[1e-3, 0, 0], [0, 2e-3, -1e-3], [1e-3, 1e-3, 1e-3]], dtype=torch.float64)
+    q = 1e-3 * torch.tensor([[1.0, 0, 0], [0, 2, -1], [1, 1, 1]], dtype=torch.float64)
     modes = squares(whole, q.unsqueeze(0))[0][:, :3]
-    torch.testing.assert_close(sound_waves(C, crystal(name), q), modes, rtol=1e-3, atol=0)
+    torch.testing.assert_close(sound_waves(C, crystal(name), q), modes, rtol=1e-2, atol=0)
 
 
 def test_a_file_s_elastic_constants_say_how_its_short_waves_travel(net, folder, rows):
-    C = 100 * np.eye(6) + 50
+    C = np.eye(6) + 0.5
     write(folder / "wurtzite.npz", folded(net, "wurtzite"), elastic=C)
     write(folder / "salt.npz", folded(net, "salt"), elastic=np.full((6, 6), np.nan))
     labels, _ = read_force_constants(folder, rows)

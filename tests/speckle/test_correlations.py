@@ -37,6 +37,7 @@ f_probe = 0.2
 [cloud]
 R = 0.05
 illumination = "centres"
+aperture = true
 [force]
 class = "SoftRepulsion"
 strength = 4.0
@@ -55,7 +56,9 @@ def law(strength=6.0, diffusion=0.08, cutoff=0.7):
 
 @pytest.fixture(scope="module")
 def sample():
-    seen = Cloud(Detector(12, 0.5, L), GaussianProbe(0.2, L), R=0.05, illumination="centres")
+    seen = Cloud(
+        Detector(12, 0.5, L), GaussianProbe(0.2, L), R=0.05, illumination="centres", aperture=True
+    )
     return Suspension(seen, (24, 2), L=L, frames=40, frame_time=0.02, settle=0.5)
 
 

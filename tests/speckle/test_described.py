@@ -117,6 +117,7 @@ q = 0.4
 [[stages]]
 frames = 6
 runs = 2
+iterations = 40
 """
 
 

@@ -1,5 +1,6 @@
 """Everything public of debye.speckle is reached by TAB, and studies by their names."""
 
+import ast
 import pickle
 import subprocess
 import sys
@@ -19,9 +20,9 @@ def test_every_name_is_there_and_documented(name):
 
 def test_names_for_the_type_checker_are_those_of_the_table():
     """What an editor completes is what Python finds."""
-    source = debye.speckle.__loader__.get_source("debye.speckle")
-    block = source.split("if TYPE_CHECKING:")[1].split("_ROOMS")[0]
-    typed = {line.split()[-1] for line in block.splitlines() if " import " in line}
+    tree = ast.parse(debye.speckle.__loader__.get_source("debye.speckle"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {name.asname for line in block.body for name in line.names}
     assert typed == set(debye.speckle.__all__) - set(debye.speckle._ROOMS)
 
 

@@ -93,7 +93,7 @@ def misfit(u, bands, omega):
             force[one] += pull
             force[two] -= K.numpy().T @ (u[two] - u[one])
     inertia = bands.force_constants.mass.double().numpy()[:, None] * u
-    inertia *= (omega / FORCE_CONSTANT_TO_CM1) ** 2
+    inertia *= omega * abs(omega) / FORCE_CONSTANT_TO_CM1**2  # ω² of an imaginary mode is negative
     return np.abs(force + inertia).max() / np.abs(inertia).max()
 
 
