@@ -72,7 +72,7 @@ def displaced(atoms: Atoms, times: np.ndarray) -> Phonopy:
 
 
 def compute(atoms: Atoms, calculator: Any) -> dict[str, np.ndarray]:
-    """The force constants of a crystal, as phonopy's compact ones, and its elastic constants."""
+    """The arrays of a file but elastic constants: force constants are phonopy's compact ones."""
     times = repeats(atoms)
     phonon = displaced(atoms, times)
 

@@ -250,6 +250,7 @@ def test_loss_vanishes_for_the_truth_with_finite_gradients():
         ({"network": {"r_max": "5"}}, "[network] r_max is '5'"),
         ({"network": {"positive": "no"}}, "[network] positive is 'no'"),
         ({"network": {"r_pairs": 0}}, "[network] r_pairs is 0"),
+        ({"network": {"l_pairs": 3}}, "[network] l_pairs is 3"),
         ({"lattice": {"matrix": -1.0}}, "[lattice] matrix is -1.0"),
         ({"strain": {"spread": 1.0}}, "[strain] spread is 1.0"),
         ({"network": {"l_max": 4}}, "[network] l_max is 4"),

@@ -50,6 +50,12 @@ class Settings:
     def __post_init__(self) -> None:
         check_numbers("[network]", self.network, NETWORK_RANGES)
         _check_heads(self.network.get("heads", ["density"]), self.network.get("l_max", 2))
+        if self.network.get("l_pairs") == 3:
+            raise InputError(
+                "[network] l_pairs is 3",
+                why="orders 3 and 4 come together",
+                fix="write l_pairs = 4, or 2 for neither",
+            )
         if not isinstance(positive := self.network.get("positive", False), bool):
             raise InputError(
                 f"[network] positive is {positive!r}",
