@@ -19,8 +19,10 @@ from debye.plot import new_figure
 from debye.plot.display import html, plotted
 from debye.speckle.data.frames import Frames
 from debye.speckle.dynamics.couplings import Kernel
+from debye.speckle.dynamics.particles import Particles
 from debye.speckle.dynamics.solver import Solver
-from debye.speckle.dynamics.systems import Kuramoto
+from debye.speckle.dynamics.splines import PairSpline, SplineFlow
+from debye.speckle.dynamics.systems import Drift, Kuramoto
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.scattering.models import Lattice
 from debye.speckle.scattering.optics import Detector, GaussianProbe
@@ -164,6 +166,46 @@ def test_methods_lead_here():
     total = SHOWN["spectrum"]
     assert total._repr_html_() == html(total)
     assert total.plot().get_ylabel() == "DoS (states / cm⁻¹ / cell)"
+
+
+def fitted_term(system, known=True):
+    size = sum(p.numel() for p in system.parameters())
+    errors = 0.01 * torch.eye(size, dtype=torch.float64) if known else None
+    return FittedSystem(
+        system,
+        Lattice(Detector(8, 0.5, 2.0), GaussianProbe(0.5, 2.0), 8),
+        Solver(),
+        covariance=errors,
+    )
+
+
+def test_a_fitted_term_is_drawn_as_what_it_is():
+    pair, flow = Particles(PairSpline(1.0, 8, columns=2), species=[0, 1]), Drift(SplineFlow())
+    curves = plotted(fitted_term(pair))
+    assert curves.get_xlabel() == "Distance r"
+    assert len(curves.collections) == 2  # a band for each of like and unlike pairs
+    assert np.isfinite(curves.get_ylim()).all()
+    with torch.no_grad():
+        flow.term.coefficients[..., 0] = 1.0
+    field = plotted(fitted_term(flow))
+    (arrows,) = field.collections
+    assert len(arrows.U) == 15 * 15
+    assert pytest.approx(1.0) == arrows.U
+    for system in (pair, flow):
+        assert plotted(fitted_term(system, known=False)).get_xlabel() == "Coefficient"
+
+
+def test_an_arrow_is_faint_where_little_is_known():
+    flow = Drift(SplineFlow())
+    with torch.no_grad():
+        flow.term.coefficients[..., 0] = 1.0
+    fitted = fitted_term(flow)
+    left = flow.term.grid()[:, 0] < 0
+    fitted.covariance *= torch.where(left, 1e-4, 1e4).repeat_interleave(2)
+    (arrows,) = plotted(fitted).collections
+    opacity = arrows.get_facecolor()[:, 3].reshape(15, 15)
+    assert opacity[:, :5].min() > 0.9
+    assert opacity[:, 9:].max() < 0.2
 
 
 def test_what_has_no_picture_says_so():

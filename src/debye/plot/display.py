@@ -23,6 +23,7 @@ from debye.plot import ShownFigure, new_figure, style
 from debye.plot.bands import draw_bands
 from debye.plot.crystals import draw_prediction
 from debye.plot.dos import draw_dos
+from debye.plot.fitted import draw_first_frame, draw_fitted, draw_goodness
 from debye.plot.notebook import (
     bands_card,
     correlation_card,
@@ -34,7 +35,7 @@ from debye.plot.notebook import (
     thermodynamics_card,
 )
 from debye.plot.speckle import study_figure
-from debye.plot.structure import draw_coefficients, draw_crystal, draw_first_frame, draw_goodness
+from debye.plot.structure import draw_crystal
 from debye.plot.thermo import draw_quantity
 from debye.plot.xpcs import correlation_figure, draw_correlation, draw_map, draw_relaxation
 from debye.speckle.data.frames import Frames
@@ -62,7 +63,7 @@ def plotted(shown: object, ax: Axes | None = None, **how: Any) -> Axes | Figure:
             correlations or a study's report.
         ax: Where to draw.
         how: What the function of its type takes: `draw_crystal`, `draw_dos`, `draw_prediction`,
-            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_coefficients`, `draw_goodness`,
+            `draw_bands`, `draw_quantity`, `draw_first_frame`, `draw_fitted`, `draw_goodness`,
             `draw_correlation`, `draw_relaxation`, `draw_map`.
 
     Returns:
@@ -142,7 +143,7 @@ def _(shown: Frames, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN40
 
 @plotted.register
 def _(shown: FittedSystem, ax: Axes | None = None, **how: Any) -> Axes:  # noqa: ANN401
-    return _on(ax, draw_coefficients, shown, **how)
+    return _on(ax, draw_fitted, shown, **how)
 
 
 @plotted.register

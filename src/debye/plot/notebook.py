@@ -18,7 +18,8 @@ from debye.crystals.predict.prediction import Prediction
 from debye.crystals.structure.crystal import Crystal
 from debye.plot.dos import array, fewer, frequency_limits
 from debye.plot.element_colours import colours_of, element_colour
-from debye.plot.structure import coefficients, projected
+from debye.plot.fitted import coefficients
+from debye.plot.structure import projected
 from debye.plot.svg import HEIGHT, WIDTH, Picture, card, png, svg, swatch, thinned, ticks
 from debye.plot.text import FREQUENCY_LABELS, UNIT_NAMES
 from debye.speckle.data.frames import Frames

@@ -170,14 +170,14 @@ def _(panel: Points, ax: Axes) -> None:
 @draw_panel.register
 def _(panel: Arrows, ax: Axes) -> ScalarMappable:
     speed = array(panel.velocity.norm(dim=-1))
-    colours = ScalarMappable(
-        Normalize(0, panel.fastest or float(speed.max()) or 1.0), MAPS["intensity"]
-    )
+    fastest = panel.fastest or float(speed.max()) or 1.0
+    colours = ScalarMappable(Normalize(0, fastest), MAPS["intensity"])
     colours.set_array(speed)
     shades = colours.to_rgba(speed.ravel())
     shades[:, 3] = FADED + (1 - FADED) * array(panel.known).ravel()
     u, v = array(panel.velocity).transpose(2, 0, 1)
-    ax.quiver(array(panel.x), array(panel.y), u, v, color=shades, scale=8, width=0.006)
+    scale = len(panel.x) * fastest  # the fastest is as long as two arrows are apart, nearly
+    ax.quiver(array(panel.x), array(panel.y), u, v, color=shades, scale=scale, width=0.006)
     for curve in panel.curves:
         draw_curve(ax, curve, COLOURS[curve.role])
     ax.set(title=panel.title, xlabel="x", ylabel="y", aspect="equal")
