@@ -1,6 +1,7 @@
 """A fitted term is put into words rightly where it can be, and not where several do as well."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from debye.speckle.dynamics.splines import PairSpline, SplineFlow
 from debye.speckle.dynamics.systems import Drift
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.gauss_newton import forward_slopes, from_vector, set_vector, to_vector
+from debye.speckle.fitting.instrument import Instrument
 from debye.speckle.fitting.prior import ridge
 from debye.speckle.fitting.smoothness import Smoother
 from debye.speckle.scattering.models import RigidCloud
@@ -97,7 +99,8 @@ def test_the_verb_names_a_term_from_its_file(tmp_path):
     assert "are not beside it" in done.stderr
 
 
-def test_frames_tell_apart_what_the_fitted_term_cannot():
+@pytest.mark.parametrize("opened", [False, True], ids=["all is known", "instrument, starts"])
+def test_frames_tell_apart_what_the_fitted_term_cannot(opened):
     generator = torch.Generator().manual_seed(0)
     cloud = 0.6 * torch.rand(3, 20, 2, generator=generator) - 0.3
     starts = 0.6 * torch.rand(3, 2, generator=generator).double() - 0.3
@@ -108,6 +111,15 @@ def test_frames_tell_apart_what_the_fitted_term_cannot():
     flow = SplineFlow()
     fitted = fitted_to(Drift(flow), flow, wave, points(0.3, 30), 0.02)
     fitted.solver, fitted.gain = solver, frames.gain
+    if opened:
+        off = Instrument(values={"background": [1.0], "centre": [0.2, -0.1]})
+        counts = off.counts(SEEN, frames.states, cloud.double(), frames.gain).detach()
+        noise = torch.randn(frames.states.shape, generator=generator).double()
+        frames = replace(
+            frames, data=torch.poisson(counts, generator), states=frames.states + 0.01 * noise
+        )
+        fitted.instrument = Instrument(("background", "centre"), {"background": [0.9]})
+        fitted.card["start_error"] = 0.01
     found = find_formula(fitted, frames, ["y", "x³", "sin kx", "tanh kx"])
     alone = find_formula(fitted, library=["y", "x³", "sin kx", "tanh kx"])
     assert functions(alone.best) == [{"y"}, {"tanh kx"}]
@@ -115,6 +127,7 @@ def test_frames_tell_apart_what_the_fitted_term_cannot():
     assert found.best.term.shapes.item() == pytest.approx(6, abs=0.1)
     assert found.named
     assert found.refitted
+    assert found.best.p > 0.01
 
 
 def test_a_wave_is_named_with_its_wave_number():

@@ -247,7 +247,9 @@ def _on_frames(
             trial = w.trial if w.log_marginal >= least else None
             while trial and key(trial) not in fitted and (one := refit.weighed(trial)):
                 fitted[one.key] = one
-                trial = shorter(term, one, len(functions))
+                top = max(w.log_marginal for w in fitted.values())
+                hopeless = one.log_marginal < top - WITHIN  # and a part of it fits no better
+                trial = None if hopeless else shorter(term, one, len(functions))
         if not fitted:
             raise ComputationError(
                 "no formula fits these frames",
