@@ -251,8 +251,21 @@ def test_elastic_constants_are_where_long_waves_begin(net, name):
     torch.testing.assert_close(sound_waves(C, crystal(name), q), modes, rtol=1e-2, atol=0)
 
 
+def own_elastic(net, name):
+    return Elasticity.of(crystal(name), predicted(net, name)).constants.double().numpy()
+
+
+@pytest.mark.parametrize("times", [10, 0.1])
+def test_elastic_constants_in_another_unit_are_refused(net, folder, rows, times):
+    C = times * own_elastic(net, "wurtzite")
+    write(folder / "wurtzite.npz", folded(net, "wurtzite"), elastic=C)
+    labels, failed = read_force_constants(folder, rows)
+    assert set(labels) == {"salt"}
+    assert "kbar" in failed[0].error.why
+
+
 def test_a_file_s_elastic_constants_say_how_its_short_waves_travel(net, folder, rows):
-    C = np.eye(6) + 0.5
+    C = 1.2 * own_elastic(net, "wurtzite")
     write(folder / "wurtzite.npz", folded(net, "wurtzite"), elastic=C)
     write(folder / "salt.npz", folded(net, "salt"), elastic=np.full((6, 6), np.nan))
     labels, _ = read_force_constants(folder, rows)
