@@ -64,7 +64,7 @@ def sample():
 
 @pytest.fixture(scope="module")
 def runs(sample):
-    return sample.correlate(law(), sample.qmap(RINGS), runs=6, seed=77, photons=4.0)
+    return sample.correlate(law(), sample.qmap(RINGS), runs=8, seed=77, photons=4.0)
 
 
 def test_free_particles_diffuse_as_they_should():
@@ -110,7 +110,7 @@ def test_the_law_is_found_and_read_again(debye, runs, tmp_path):
     found = json.loads(done.stdout)
     assert abs(found["D"] - 0.08) < 4 * found["D_error"] < 0.08
     assert found["p_value"] > 1e-3
-    assert found["runs"] == 6
+    assert found["runs"] == 8
     fitted = load(out)
     k, error = fitted.system.term.k.item(), fitted.errors["system.force.k"].item()
     assert abs(k - 6) < 4 * error < 9

@@ -37,6 +37,10 @@ APART = 0.4
 """By what fraction a parameter is moved to see what depends on it."""
 FARTHEST = 0.7
 """By what fraction a step may move a parameter."""
+SHORT = 0.1
+"""Squared step, for each parameter and in units of the errors, that moves nothing."""
+WEIGHED = 3
+"""Steps that find the weight of the statistics anew, at most."""
 UNLIKELY = 1e-3
 """p-value below which correlations do not follow a law."""
 
@@ -104,11 +108,15 @@ class CorrelationFit:
         bins = self.data.bins
         return torch.cat([values[:, :bins], values[:, bins:] * math.exp(log_factor)], 1)
 
-    def linear(self, at: Tensor) -> Linear:
+    def linear(self, at: Tensor, weight: Tensor | None = None) -> Linear:
         """The statistics at some parameters and their slopes, by differences to both sides.
 
         Paths of particles that collide soon part, however near their laws: near parameters give
         more noise than slope, and the differences are wide.
+
+        Args:
+            at: (P,) the parameters.
+            weight: (S, S) of the statistics; from the scatter of runs nearby if None.
 
         Raises:
             ComputationError: The system blows up, or no statistic depends on a parameter.
@@ -125,7 +133,7 @@ class CorrelationFit:
             slopes.append(torch.cat([0 * mean[: self.data.bins], mean[self.data.bins :]]))
             away[-1] = at[-1]
         J, near = torch.stack(slopes, 1), torch.cat(nearby)
-        found = Linear(J, near, values, self.data.values, self.prior, away)
+        found = Linear(J, near, values, self.data.values, self.prior, away, weight)
         if not bool((found.information.diagonal() > 0).all()):
             raise ComputationError(
                 "cannot fit these correlations",
@@ -135,10 +143,11 @@ class CorrelationFit:
         return found
 
     def run(self, iterations: int = 10) -> Iterator[Step]:
-        """Gauss–Newton steps, until one moves less than an error; that is the last.
+        """Gauss–Newton steps, until one moves much less than an error, or less and to no avail.
 
         They are not held to a falling χ², which simulated statistics make rough: what a step ends
-        at is as good as the next, and its scatter is in the errors.
+        at is as good as the next, and its scatter is in the errors. The first steps find the
+        weight where they start; then it is held, or the minimum would move with every step.
 
         Args:
             iterations: At most.
@@ -150,17 +159,22 @@ class CorrelationFit:
         Raises:
             ComputationError: The system blows up, or no statistic depends on a parameter.
         """
+        before, weight = math.inf, None
         for i in range(iterations):
-            here = self.linear(self.at)
+            here = self.linear(self.at, weight)
             most = FARTHEST * self.at.abs().clamp(min=1.0)
             step = here.step.clamp(-most, most)
             moved = float(step @ here.information @ step) / len(step)
-            self.at, self.last = self.at + step, here
+            chi2 = here.chi2(here.residual)
+            held = weight is not None
+            rests = held and (moved < SHORT or (moved < 1 and chi2 > before - 1))
+            weight = here.weight if held or i + 1 >= WEIGHED or moved < 1 else None
+            self.at, self.last, before = self.at + step, here, chi2
             self.residual = here.residual - here.J @ step
             set_vector(self.system, self.at[: len(self.at) - int(self.contrast)])
-            ends = moved < 1 or i == iterations - 1
-            yield Step(i + 1, 0, ends, 0.5 * here.chi2(here.residual), {}, 1.0, moved, False)
-            if moved < 1:
+            ends = rests or i == iterations - 1
+            yield Step(i + 1, 0, ends, 0.5 * chi2, {}, 1.0, moved, False)
+            if rests:
                 return
 
     def result(self, **card: Any) -> FittedSystem:  # noqa: ANN401 - JSON

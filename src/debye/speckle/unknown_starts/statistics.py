@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,8 @@ from debye.speckle.xpcs.correlation import Correlation
 DELAYS = 12
 """Delays that are compared, at most."""
 AGES = 4
-"""Stretches of age at which two-time maps are compared, at delays shorter than one of them."""
+"""Stretches of age at which two-time maps are compared, at most; each is as long as all before it,
+for the young change fastest, and is compared at delays shorter than itself."""
 FEWEST = 3
 """Runs below which their scatter says nothing, and that of the simulation stands for it."""
 DRAWS = 4000
@@ -51,12 +53,12 @@ class Compared:
     """What of the correlations of runs is compared.
 
     Attributes:
-        delays: In frames, or in rows of the maps.
+        delays: In frames; or, for each stretch of age, in rows of the maps.
         ages: Edges of the ages of maps, s from the first frame; none where g2 is compared.
         binned: Frames in a row of the maps.
     """
 
-    delays: tuple[int, ...]
+    delays: tuple[tuple[int, ...], ...]
     ages: tuple[float, ...] = ()
     binned: int = 1
 
@@ -73,7 +75,7 @@ class Compared:
             InputError: There is none, or a run has no map of every ring.
         """
         if not maps:
-            return cls(compared_delays(runs, frames))
+            return cls((compared_delays(runs, frames),))
         if not all(has_maps(run) for run in runs):
             raise InputError(
                 "cannot compare two-time maps",
@@ -82,9 +84,11 @@ class Compared:
             )
         step = runs[0].two_time.frame_time
         rows = min(len(run.two_time.maps[0]) for run in runs)
-        apart = spaced(range(1, max(rows // AGES, 2)), DELAYS // 2)
-        ages = tuple(k * rows * step / AGES for k in range(AGES + 1))
-        return cls(apart, ages, round(step / runs[0].frame_time))
+        count = max(min(AGES, rows.bit_length() - 2), 1)
+        ends = [0, *(rows / 2**k for k in reversed(range(count)))]
+        lengths = [int(b - a) for a, b in pairwise(ends)]
+        delays = tuple(spaced(range(1, max(n, 2)), DELAYS // 2) for n in lengths)
+        return cls(delays, tuple(n * step for n in ends), round(step / runs[0].frame_time))
 
     def statistics(self, runs: Sequence[Correlation]) -> Statistics:
         """The numbers of runs of one q-map that are compared."""
@@ -99,9 +103,10 @@ class Compared:
         """(N, D) of each ring."""
         if not self.ages:
             every = run.delay.tolist()
-            return run.g2[:, [every.index(d) for d in self.delays]]
-        apart = torch.tensor(self.delays) - 1
-        return run.two_time.at_age(self.ages)[:, :, apart].flatten(1)
+            return run.g2[:, [every.index(d) for d in self.delays[0]]]
+        found = run.two_time.at_age(self.ages).unbind(1)
+        ages = zip(found, self.delays, strict=True)
+        return torch.cat([one[:, torch.tensor(d) - 1] for one, d in ages], 1)
 
 
 def has_maps(run: Correlation) -> bool:
@@ -188,6 +193,7 @@ class Linear:
         measured: (run, S) those of the data.
         prior: (P, P) what is known of the parameters, an inverse covariance.
         away: (P,) how far they are from where that holds them.
+        weight: (S, S) W, if it is known already.
     """
 
     def __init__(
@@ -198,10 +204,11 @@ class Linear:
         measured: Tensor,
         prior: Tensor,
         away: Tensor,
+        weight: Tensor | None = None,
     ) -> None:
         self.J, self.simulated, self.measured, self.prior = J, simulated, measured, prior
         both = 1 / len(measured) + 1 / len(simulated)
-        self.weight = torch.linalg.inv(shrunk(nearby) * both)
+        self.weight = torch.linalg.inv(shrunk(nearby) * both) if weight is None else weight
         self.residual = measured.mean(0) - simulated.mean(0)
         self.information = J.T @ self.weight @ J + prior
         self.gradient = J.T @ self.weight @ self.residual - prior @ away
