@@ -70,17 +70,17 @@ def law():
 
 
 def ageing(seeds=8):
-    """How fast it moves and how fast it ages, from two-time maps of 8 runs, from wrong starts."""
+    """How fast it moves and how fast it ages, from two-time maps of 16 runs, from wrong starts."""
     seen = Cloud(Detector(20, 0.5, L), GaussianProbe(0.2, L), R=0.05, illumination="centres")
     sample = Suspension(seen, (64, 2), L=L, frames=120, frame_time=0.02, settle=0.02)
     qmap, free = sample.qmap([2.5, 4, 6, 8, 10, 12, 14]), Drift(torch.zeros_like)
-    row("seed", "D (0.3)", "error", "a (0.2)", "error", "contrast (1)", "error", "p", "CPU s")
+    row("seed", "D (0.3)", "error", "a (0.6)", "error", "contrast (1)", "error", "p", "CPU s")
     row(*["---"] * 9)
     for seed in range(seeds):
         known = {"seed": 1000 + 7 * seed, "photons": 1.0, "maps": 1}
-        runs = sample.correlate(Ageing(free, 0.3, 0.2), qmap, 8, **known)
+        runs = sample.correlate(Ageing(free, 0.3, 0.6), qmap, 16, **known)
         began = time.process_time()
-        fitted = fit_correlations(Ageing(free, 0.15, 0.5), sample, runs, seed=seed)
+        fitted = fit_correlations(Ageing(free, 0.15, 1.5), sample, runs, seed=seed)
         found = fitted.card["correlations"]
         names = [n for k in ("D", "age", "contrast") for n in (k, f"{k}_error")]
         row(seed, *(found[n] for n in names), found["p_value"], time.process_time() - began)

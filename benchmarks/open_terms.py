@@ -115,11 +115,12 @@ def flows(name: str, seed: int) -> tuple[Measured, Frames]:
 
 PAIRS = {
     "Yukawa": (Yukawa(0.1, 6.0, 1.4), 0.14, 1.2),
-    "Morse-shallow": (Morse(D=0.003, a=9.0, r_0=0.3, cutoff=1.2), 0.2, 1.2),
+    "Morse-shallow": (Morse(D=0.003, a=9.0, r_0=0.3, cutoff=1.2), 0.2, 1.5),
     "Morse-deep": (Morse(D=0.01, a=9.0, r_0=0.3, cutoff=1.2), 0.22, 1.6),
-    "Lennard-Jones": (LennardJones(0.005, 0.22, 0.9), 0.23, 1.6),
+    "Lennard-Jones": (LennardJones(0.005, 0.22, 0.9), 0.23, 1.7),
 }
-"""Forces, how near two particles may start, and the radius of the disc that they start in."""
+"""Forces, how near two particles may start, and the radius of the disc that they start in: not so
+narrow that they would fill half of it, beyond which random places find no room."""
 PAIR_SOLVER = Solver("tsit5", step=0.1)
 PAIR_PLAN = Plan(
     (Stage(2, 2, 1, 6, q=0.3), Stage(2, 2, 1, 6, q=0.6), Stage(3, 2, 1, 8), Stage(6, 2, 1, 12))

@@ -70,6 +70,23 @@ def test_p_of_good_fits_is_spread_evenly(photons):
     assert 0.1 < p.median() < 0.95
 
 
+@pytest.mark.parametrize("seed", [2, 22])
+def test_short_windows_that_tell_little_lead_nowhere(seed):
+    """Three frames of ten photons do not tell a whole flow: what they do not is not walked."""
+    generator = torch.Generator().manual_seed(seed)
+    cloud = 0.8 * torch.rand(2, 40, 2, generator=generator, dtype=torch.float64) - 0.4
+    start = 0.5 * torch.rand(2, 2, generator=generator, dtype=torch.float64) - 0.25
+    how = {"solver": SOLVER, "specimen": cloud, "photons": 10.0, "seed": seed + 1_000_003}
+    found = fitted(simulate(Drift(turning), MODEL, start, TIMES, **how))
+    assert found.goodness.p > 1e-3
+    velocity = found.system.term(TURNED)
+    z = (velocity - turning(TURNED)).flatten() / found.error_of(
+        lambda: found.system.term(TURNED).flatten()
+    )
+    assert z.abs().max() < 4
+
+
+TURNED = torch.tensor([[0.2, 0.0], [0.0, 0.2]]).double()
 WRONG = {
     "background": [1.0],
     "centre": [0.2, -0.1],

@@ -38,6 +38,9 @@ WARM_UP = 5
 """Steps at most of the law alone, before first states are fitted with it."""
 FAINT = 1e-6
 """Part of a first frame's counts below which what is expected of its state is nothing."""
+ENOUGH = 1.0
+"""What a step in a stage before the last has to promise, in natural units of the likelihood: short
+windows do not tell all directions, and along those that they do not it would walk by noise."""
 RESOLUTION = 0.05
 """Of counts, the fall of the summed loss below which a step is the last: well within an error."""
 
@@ -213,7 +216,9 @@ class Fitting:
     def _gauss_newton(self, stage: Stage, pieces: list[Window]) -> Iterator[Step]:
         fit = self.minimiser(low_q(self.mask, stage.q))
         fit.damping = self.damping
-        for step in fit.run(pieces, max(stage.iterations - self.done, 1)):
+        last = stage is self.plan.stages[-1] or not self.data.photons
+        enough = 0.0 if last else ENOUGH
+        for step in fit.run(pieces, max(stage.iterations - self.done, 1), enough=enough):
             self.damping, self.curvature = fit.damping, fit.curvature
             yield step
         self.damping = 1e-3  # a new stage is a new landscape

@@ -28,6 +28,8 @@ from debye.speckle.scattering.noise import Likelihood
 Piece = TypeVar("Piece")
 LEAST, MOST = 1e-9, 1e6
 """Damping below which steps are all but free, and above which they lead nowhere."""
+KEPT = 0.1
+"""Part of the promised fall of the loss that a step must keep."""
 
 
 @contextmanager
@@ -195,13 +197,16 @@ class GaussNewton(Generic[Piece]):
             return cast(Tensor, own(vector, piece, self.chunk))
         return forward_slopes(partial(self.predict, piece=piece), vector, self.chunk)
 
-    def run(self, pieces: Sequence[Piece], iterations: int, rtol: float = 1e-4) -> Iterator[Step]:
+    def run(
+        self, pieces: Sequence[Piece], iterations: int, rtol: float = 1e-4, enough: float = 0.0
+    ) -> Iterator[Step]:
         """Step until the loss stops falling.
 
         Args:
             pieces: The data, in portions whose derivatives fit in memory.
             iterations: Steps at most.
             rtol: Ends when a step lowers the loss by less than this fraction.
+            enough: Ends where an undamped step promises to lower the summed loss by no more.
 
         Yields:
             What each step did; ``rate`` is the damping, ``rewound`` tells of a step that had to
@@ -226,6 +231,9 @@ class GaussNewton(Generic[Piece]):
                 loss = self._adapted(vector, H, g, loss, pieces)
             self.curvature = H + self.known.precision.to(H)
             promised = self._promised(vector, H, g)
+            if promised <= enough:
+                yield Step(self.steps, 0, True, loss, {}, self.damping, float(g.norm()), False)
+                return
             vector, new, tries = self._descend(vector, loss, H, g, pieces)
             gain, loss = loss - new, new
             set_vector(self.model, vector)
@@ -257,11 +265,19 @@ class GaussNewton(Generic[Piece]):
     def _descend(
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
-        """Damp more and more until the loss falls; stay where it never does."""
+        """Damp more and more until the loss falls as it should; stay where it never does.
+
+        A step that ends lower by far less than was promised has left the valley it began in: that
+        it came down somewhere else is luck, and mostly a false minimum.
+        """
+        P, slope = self.known.precision.to(H), g + self.known.slope(vector[: self.size])
+        count = self.pixels(pieces)
         for tries in range(1, 40):
             to = self.moved(vector, H, g)
             new = self.loss(to, pieces) if bool(to.isfinite().all()) else math.inf
-            if new < loss:
+            step = (to - vector)[: self.size]
+            promised = -float(slope @ step + 0.5 * step @ (H + P) @ step)
+            if new < loss and (loss - new) * count >= KEPT * promised:
                 self.damping = max(self.damping / 10, LEAST)
                 return to, new, tries
             if self.damping >= MOST:
