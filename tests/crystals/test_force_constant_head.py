@@ -25,12 +25,14 @@ def crystal(name):
     return Crystal(atoms.get_chemical_symbols(), atoms.get_positions(), atoms.cell.array)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["free", "positive"])
+KINDS = {"free": {}, "far": {"r_pairs": 7.0, "envelope": 16}, "positive": {"positive": True}}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def net(request):
     torch.manual_seed(3)
     heads = ["force_constants", "density"]
-    net = PhononNet(GRID, heads=heads, channels=8, hidden=16, positive=request.param)
-    return net.eval()
+    return PhononNet(GRID, heads=heads, channels=8, hidden=16, **request.param).eval()
 
 
 @pytest.fixture(scope="module")

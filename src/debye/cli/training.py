@@ -97,12 +97,12 @@ def train(
     that is validated or tested on, nothing else is taught.
 
     The config is TOML: batch_size; a table network with heads, channels,
-    layers, l_max, r_max, r_pairs, l_pairs, positive, basis, hidden, dropout; a
-    table recipe with epochs, peak_rate, warmup, weight_decay, clip, average,
-    spike, rewinds, seed, optimizer; a table loss with kl, cdf, mse; a table
-    lattice with matrix, frequency, low, sound, q_points; tables isotopes and
-    strain with fraction, spread; a table data with what the model's card shall
-    say. --epochs and --seed stand above the config.
+    layers, l_max, r_max, r_pairs, l_pairs, envelope, positive, basis, hidden,
+    dropout; a table recipe with epochs, peak_rate, warmup, weight_decay, clip,
+    average, spike, rewinds, seed, optimizer; a table loss with kl, cdf, mse; a
+    table lattice with matrix, frequency, low, sound, q_points; tables isotopes
+    and strain with fraction, spread; a table data with what the model's card
+    shall say. --epochs and --seed stand above the config.
 
     OUTPUT is the folder of the run. It holds the best model
     (best.safetensors), the last checkpoint (last.safetensors), metrics.csv,

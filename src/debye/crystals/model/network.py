@@ -10,6 +10,7 @@ density; the other writes a density down, from nothing or as a correction to tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -249,6 +250,7 @@ class PhononNet(nn.Module):
         r_max: Cutoff of the messages, Å.
         r_pairs: Cutoff of force constants, Å.
         l_pairs: Highest order of a site that free force constants know, 2 or 4; see `Surroundings`.
+        envelope: Exponent of what free force constants vanish by at their cutoff; see `FreePairs`.
         positive: Whether force constants are squares, rather than free.
         basis: Number of radial functions.
         neighbours: Mean number of neighbours of the training set, within ``r_max``.
@@ -270,6 +272,7 @@ class PhononNet(nn.Module):
         r_max: float = 5.0,
         r_pairs: float = 6.5,
         l_pairs: int = 4,
+        envelope: int = 2,
         positive: bool = False,
         basis: int = 10,
         neighbours: float = 30.0,
@@ -283,6 +286,7 @@ class PhononNet(nn.Module):
         self.channels, self.layers = channels, layers
         self.l_max, self.r_max, self.basis, self.neighbours = l_max, r_max, basis, neighbours
         self.r_pairs, self.l_pairs, self.positive = r_pairs, l_pairs, positive
+        self.envelope = envelope
         self.cutoff = max(r_max, r_pairs) if "force_constants" in heads else r_max
         self.hidden, self.dropout, self.q_points, self.q_start = hidden, dropout, q_points, q_start
         scalars, l_out = channels * (layers + 1), l_max if "force_constants" in heads else 0
@@ -290,7 +294,7 @@ class PhononNet(nn.Module):
         self.force_constant_head: ForceConstantHead | None = None
         self.density: DensityHead | None = None
         if "force_constants" in heads:
-            pairs = PositivePairs if positive else FreePairs
+            pairs = PositivePairs if positive else partial(FreePairs, envelope=envelope)
             # Noise of free force constants adds up: nothing pushes it back.
             silenced = dropout if positive else 0.0
             beyond = l_pairs > 2 and not positive

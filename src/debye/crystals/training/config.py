@@ -156,6 +156,7 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
     "r_max": (0.5, 20.0),
     "r_pairs": (0.5, 20.0),
     "l_pairs": (2, 4),
+    "envelope": (2, 64),
     "basis": (1, 256),
     "hidden": (1, 65536),
     "dropout": (0.0, 0.99),
