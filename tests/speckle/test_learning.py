@@ -409,27 +409,6 @@ def test_a_step_that_blows_up_is_replace():
     assert math.tanh(well.x.item()) == pytest.approx(0.1, abs=1e-6)
 
 
-def test_a_step_that_is_lower_by_luck_alone_is_shortened():
-    """The full step leads from 0.96 to −0.95, where no slope is left to come back by."""
-
-    class Plateaus(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.x = torch.nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
-
-        def forward(self, piece):
-            y = torch.tanh(self.x)
-            return torch.where(y < 0, 0.95 * y, y) * piece
-
-    from debye.speckle.scattering.noise import SQUARES
-
-    two = Plateaus()
-    fit = GaussNewton(two, lambda p: 0.0 * p, torch.ones(1), SQUARES, damping=1e-9)
-    steps = list(fit.run([torch.ones(3).double()], 30))
-    assert steps[0].rewound
-    assert two.x.item() == pytest.approx(0.0, abs=1e-3)
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [

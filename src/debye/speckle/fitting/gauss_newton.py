@@ -28,8 +28,6 @@ from debye.speckle.scattering.noise import Likelihood
 Piece = TypeVar("Piece")
 LEAST, MOST = 1e-9, 1e6
 """Damping below which steps are all but free, and above which they lead nowhere."""
-KEPT = 0.1
-"""Part of the promised fall of the loss that a step must keep."""
 
 
 @contextmanager
@@ -265,19 +263,11 @@ class GaussNewton(Generic[Piece]):
     def _descend(
         self, vector: Tensor, loss: float, H: Tensor, g: Tensor, pieces: Sequence[Piece]
     ) -> tuple[Tensor, float, int]:
-        """Damp more and more until the loss falls as it should; stay where it never does.
-
-        A step that ends lower by far less than was promised has left the valley it began in: that
-        it came down somewhere else is luck, and mostly a false minimum.
-        """
-        P, slope = self.known.precision.to(H), g + self.known.slope(vector[: self.size])
-        count = self.pixels(pieces)
+        """Damp more and more until the loss falls; stay where it never does."""
         for tries in range(1, 40):
             to = self.moved(vector, H, g)
             new = self.loss(to, pieces) if bool(to.isfinite().all()) else math.inf
-            step = (to - vector)[: self.size]
-            promised = -float(slope @ step + 0.5 * step @ (H + P) @ step)
-            if new < loss and (loss - new) * count >= KEPT * promised:
+            if new < loss:
                 self.damping = max(self.damping / 10, LEAST)
                 return to, new, tries
             if self.damping >= MOST:
