@@ -1,11 +1,14 @@
 """What the models that come with debye say of themselves, and what they were not taught."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from cases import CASES
 
 from debye.core import checkpoint
+from debye.crystals.model.modes import FineSites
 from debye.crystals.predict.model_files import DATA, NAMED, SHIPPED, TAUGHT, TAUGHT_BEYOND
 from debye.crystals.predict.predictor import Predictor
 
@@ -41,3 +44,21 @@ def test_nothing_of_the_yardsticks_is_taught_beyond_the_rows():
 def test_what_comes_along_is_small():
     """All data of the package; a wheel of 15 MB is its limit, and it hardly shrinks them."""
     assert sum(file.stat().st_size for file in Path(DATA).rglob("*") if file.is_file()) < 13e6
+
+
+@pytest.mark.parametrize(
+    ("lowest", "below", "words"),
+    [
+        ([-90.0, -80.0, -85.0, 0.0], 0.1, "predicted to be unstable"),
+        ([-60.0, -40.0, -45.0, 0.0], 0.1, "may be unstable"),
+        ([-200.0, 0.0, -1.0, 0.0], 0.05, r"5% of the states are imaginary, down to -200 .* 1 of 4"),
+        ([-200.0, 0.0, -1.0, 0.0], 0.001, None),
+        ([0.0, 0.0, -1.0, 0.0], 0.0, None),
+    ],
+)
+def test_imaginary_modes_are_told(lowest, below, words):
+    """Those of a minority too, where they are seen in the spectrum."""
+    grid, states = torch.tensor([-100.0, 0.0, 100.0]), torch.tensor([[below, 0.5, 0.5 - below]])
+    fine = FineSites(grid, states, torch.tensor(lowest))
+    told = " ".join(Predictor.load("ensemble")._instability(fine))
+    assert re.match(words, told) if words else told == ""

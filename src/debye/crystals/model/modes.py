@@ -137,6 +137,12 @@ class FineSites(NamedTuple):
     lowest: Tensor
     """(members,) the lowest mode that each network finds, cm⁻¹."""
 
+    @property
+    def imaginary(self) -> float:
+        """Part of the states that stand below 0."""
+        total = self.density.sum(0)
+        return float(total[self.frequency < 0].sum() / total.sum())
+
 
 class ModesOf(NamedTuple):
     """What one network says of a batch by way of modes."""

@@ -46,6 +46,8 @@ EDGES_AT_ONCE = 60_000
 MOST_SITES = 500
 """Sites of the largest cell whose modes are sought; their cost grows as the cube."""
 
+FEW_IMAGINARY = 0.01
+"""Part of the states below which imaginary ones that most networks do not find are not told."""
 EDGE_OF_RANGE = 0.02
 """States at the end of the axis, relative to the peak, from which on a spectrum may be cut off.
 
@@ -361,15 +363,26 @@ class Predictor:
         total = view.density.sum(0)
         if fine is None and total[-1] > EDGE_OF_RANGE * total.max():
             yield self._cut_off
-        if fine is not None and (lowest := fine.lowest.median().item()) < UNSTABLE:
-            members = f"{int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks"
-            known = self.calibration and self.calibration.modes
-            likely = known.unstable(lowest) if known else 1.0
-            chance = f", probability {likely:.0%}" if known else ""
+        if fine is not None:
+            yield from self._instability(fine)
+
+    def _instability(self, fine: FineSites) -> Iterator[str]:
+        """What is said of imaginary modes, where most networks find them or many states are so."""
+        lowest, least = (float(x) for x in (fine.lowest.median(), fine.lowest.min()))
+        known = self.calibration and self.calibration.modes
+        likely = known.unstable(lowest) if known else 1.0
+        chance = f"probability {likely:.0%}" if known else "how probable is not known"
+        members = f"{int((fine.lowest < UNSTABLE).sum())} of {len(fine.lowest)} networks"
+        if lowest < UNSTABLE:
             word = "predicted to" if likely >= 0.5 else "may"
             yield (
                 f"{word} be unstable: its softest mode is imaginary, {lowest:.0f} cm⁻¹ "
-                f"({members} say so{chance})"
+                f"({members} say so, {chance})"
+            )
+        elif least < UNSTABLE and (part := fine.imaginary) > FEW_IMAGINARY:
+            yield (
+                f"{part:.0%} of the states are imaginary, down to {least:.0f} cm⁻¹, by {members}: "
+                f"the others find it stable ({chance} that it is not)"
             )
 
     @property
