@@ -221,11 +221,11 @@ class GaussNewton(Generic[Piece]):
                 why="the system to start from blows up within the window",
                 fix="use shorter windows, or start from weaker coefficients",
             )
-        least = self.resolution / self.pixels(pieces)
+        least, tries = self.resolution / self.pixels(pieces), 1
         for i in range(iterations):
             H, g = self.linearised(vector, pieces)
             check_curvature(H, free(self.model))
-            if self.adapt is not None:
+            if self.adapt is not None and tries == 1:  # else it is not linear from here
                 loss = self._adapted(vector, H, g, loss, pieces)
             self.curvature = H + self.known.precision.to(H)
             promised = self._promised(vector, H, g)
