@@ -402,11 +402,17 @@ def test_a_step_that_blows_up_is_replace():
 
     from debye.speckle.scattering.noise import SQUARES
 
-    well = Well()
+    well, asked = Well(), []
     fit = GaussNewton(well, lambda p: 0.1 * p, torch.ones(1), SQUARES, damping=1e-9)
+    fit.adapt = lambda *_: asked.append(fit.steps) or fit.known
     steps = list(fit.run([torch.ones(3).double()], 30))
     assert any(step.rewound for step in steps)
     assert math.tanh(well.x.item()) == pytest.approx(0.1, abs=1e-6)
+    # A prior is not chosen from where the model was not linear a step ago.
+    assert asked == [
+        0,
+        *(k for k, step in enumerate(steps, 1) if not step.rewound and k < len(steps)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,11 @@ class StartsToo(GaussNewton[Window]):
             H, g = run.from_shared(H, g)
         return H, g
 
+    def _promised(self, vector: Tensor, H: Tensor, g: Tensor) -> float:
+        """What is shared promises so much, and first states where that is held so much more."""
+        own = sum(float(b.eliminated().pull.square().sum()) for b in self.blocks.values())
+        return super()._promised(vector, H, g) + 0.5 * own
+
     def moved(self, vector: Tensor, H: Tensor, g: Tensor) -> Tensor:
         """Where a step of everything leads, damped as it now is."""
         runs = [block.eliminated(self.damping) for block in self.blocks.values()]
