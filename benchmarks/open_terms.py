@@ -121,7 +121,7 @@ PAIRS = {
 }
 """Forces, how near two particles may start, and the radius of the disc that they start in: not so
 narrow that they would fill half of it, beyond which random places find no room."""
-PAIR_SOLVER = Solver("tsit5", step=0.1)
+PAIR_SOLVER = Solver("tsit5", step=0.05)
 PAIR_PLAN = Plan(
     (Stage(2, 2, 1, 6, q=0.3), Stage(2, 2, 1, 6, q=0.6), Stage(3, 2, 1, 8), Stage(6, 2, 1, 12))
 )

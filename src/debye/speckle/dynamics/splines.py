@@ -7,6 +7,7 @@ and a length ℓ that `debye.speckle.fitting.smoothness` chooses from the frames
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from debye.errors import InputError
 from debye.speckle.dynamics.learnable import AFFINE, Smooth, bspline
+
+CORE = 0.1
+"""Of a cutoff, the distance below which a force may change as fast as at 0."""
 
 
 def nearby(points: Tensor, length: float) -> Tensor:
@@ -216,9 +220,14 @@ class PairSpline(Smooth):
         return found * (scale if self.columns == 1 else scale[..., None])
 
     def prior(self, strength: float, length: float) -> Tensor:
-        """Covariance of the coefficients: smooth over ``length``, and known to end in 0."""
-        points = torch.arange(self.knots + 2, dtype=torch.float64)[:, None] - 1
-        whole = nearby(points * self.cutoff / self.knots, length)
+        """Covariance of the coefficients: smooth over ``length``, and known to end in 0.
+
+        Distances are those of u(r) ∝ ln(1 + r/r_0), r_0 a tenth of the cutoff and u(cutoff) the
+        cutoff: a core changes over shorter distances than a tail.
+        """
+        points = (torch.arange(self.knots + 2, dtype=torch.float64)[:, None] - 1) / self.knots
+        u = self.cutoff * torch.log1p(points.clamp(min=-0.5 * CORE) / CORE) / math.log1p(1 / CORE)
+        whole = nearby(u, length)
         inner, end = whole[: self.knots, : self.knots], whole[: self.knots, self.knots :]
         known = whole[self.knots :, self.knots :] + 1e-6 * torch.eye(2).double()
         one = inner - end @ torch.linalg.solve(known, end.T)
@@ -231,8 +240,8 @@ class PairSpline(Smooth):
 
     @property
     def lengths(self) -> tuple[float, float]:
-        """The distance of two knots, and the cutoff."""
-        return self.cutoff / self.knots, self.cutoff
+        """The distance of two knots, and thrice the cutoff."""
+        return self.cutoff / self.knots, 3 * self.cutoff
 
     def formula(self) -> str:
         """The spline in words."""
