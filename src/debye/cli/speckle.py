@@ -121,8 +121,10 @@ def learn(
     from debye.core.device import pick_device
     from debye.speckle.data.nexus import load_frames
     from debye.speckle.data.results import holds_results
-    from debye.speckle.fitting.described import TABLES, fitting_of
+    from debye.speckle.fitting.described import TABLES, begun
+    from debye.speckle.fitting.fit import prepare
     from debye.speckle.fitting.fitted import FittedSystem
+    from debye.speckle.fitting.plan import default_plan
     from debye.speckle.studies.study import as_study
 
     check_one_way(resume=resume, overwrite=overwrite)
@@ -153,7 +155,7 @@ def learn(
     facts = {"frames": str(frames).removeprefix(f"{_file_of(frames).parent}/")}
     if "system" in tables:
         _refuse_study(system, quick)
-        fitting = fitting_of(tables, data, instrument=instrument, imports=imports)
+        fitting = begun(tables, data, prepare, default_plan, instrument=instrument, imports=imports)
         facts["described"] = {k: tables[k] for k in TABLES if k in tables}
     else:
         case = as_study(_study_of(system, data))

@@ -104,19 +104,10 @@ def stream_of_config(
     """
 
     def begin(data: Frames) -> Stream:
-        from debye.speckle.fitting.described import described
+        from debye.speckle.fitting.described import begun
         from debye.speckle.fitting.stream import Stream, stretch_plan
 
-        made = described(tables, data.scattering, imports=imports)
-        plan = stretch_plan(data, made.system).changed(made.plan)
-        return Stream(
-            made.system,
-            data,
-            plan,
-            solver=made.solver,
-            scattering=made.scattering,
-            instrument=instrument,
-        )
+        return begun(tables, data, Stream, stretch_plan, instrument=instrument, imports=imports)
 
     return begin
 

@@ -14,7 +14,7 @@ form, of hundreds of coefficients, over the box that the detector sees.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 
@@ -33,12 +33,12 @@ from debye.speckle.dynamics.systems import (
     Swarmalator,
     System,
 )
-from debye.speckle.fitting.fit import Fitting, prepare
 from debye.speckle.fitting.instrument import Instrument
-from debye.speckle.fitting.plan import default_plan
+from debye.speckle.fitting.plan import Plan
 from debye.speckle.scattering.models import Scattering
 from debye.speckle.serialize import CLASSES, build
 
+Begun = TypeVar("Begun")
 Make = Callable[[float, Mapping[str, Any]], nn.Module]
 """A term for a box of side L, next to the other arguments of its equation."""
 
@@ -127,18 +127,22 @@ def described(
     return Described(made, seen, how, rest)
 
 
-def fitting_of(
+def begun(
     config: Mapping[str, Any],
     data: Frames,
+    begin: Callable[..., Begun],
+    planned: Callable[[Frames, System], Plan],
     *,
     instrument: Instrument | bool | None = None,
     imports: bool = False,
-) -> Fitting:
-    """A fit of a config's equation to frames, ready to run.
+) -> Begun:
+    """What is made of a config's equation and frames: a fit, ready to run, or a stream.
 
     Args:
         config: What `described` takes.
         data: The frames.
+        begin: Makes it, as `prepare` and `Stream` do.
+        planned: The plan, but for what the config changes of it.
         instrument: What of the instrument is fitted too, as `prepare` takes it.
         imports: Whether classes of your own may be imported.
 
@@ -146,11 +150,10 @@ def fitting_of(
         InputError: The config describes no experiment, or one that the frames are not of.
     """
     made = described(config, data.scattering, imports=imports)
-    plan = default_plan(data, made.system).changed(made.plan)
-    return prepare(
+    return begin(
         made.system,
         data,
-        plan,
+        planned(data, made.system).changed(made.plan),
         solver=made.solver,
         scattering=made.scattering,
         instrument=instrument,
