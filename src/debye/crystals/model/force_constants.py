@@ -36,7 +36,7 @@ STRENGTH = 3.0
 """Weights of order one make force constants of so many eV/Å² at a distance of 2 Å."""
 BEYOND = 16
 """Components of orders 3 and 4."""
-PAIRS_AT_ONCE = 512
+PAIRS_AT_ONCE = 1024
 """Pairs decoded together when predicting; more would fall out of the cache."""
 
 
@@ -49,9 +49,9 @@ class SiteOffers(NamedTuple):
     vectors: Tensor
     """(N, 3, TENSORS)."""
     tensors: Tensor
-    """(N, 3, 3, TENSORS), traceless and symmetric."""
-    around: Tensor | None
-    """(N, BEYOND, TENSORS), orders 3 and 4; see `Surroundings`."""
+    """(N, 9, 9 · offered): orders 0 to 2 of a direction's harmonics times this are what a site
+    offers there, 3 × 3, traceless and symmetric. TENSORS of them are the same everywhere, and
+    without `Surroundings` there are no others, nor orders but 0."""
 
 
 class Pairs(NamedTuple):
@@ -63,12 +63,54 @@ class Pairs(NamedTuple):
     """(P, 3) unit vectors from i to j."""
     r: Tensor
     """(P,) distances, Å."""
+    Y: Tensor
+    """(P, m) harmonics of n."""
     waves: Tensor
     """(P, hidden) what the perceptron takes of the distances."""
 
     def part(self, part: slice) -> Pairs:
         """Some of them."""
         return Pairs(*(each[part] for each in self))
+
+
+class Ends(NamedTuple):
+    """Both ends of P pairs, the i and then the j, each with what it sees of the other."""
+
+    site: Tensor
+    """(2P,)"""
+    n: Tensor
+    """(2P, 3) unit vectors to the other end."""
+    Y: Tensor
+    """(2P, m) their harmonics."""
+    here: Tensor
+    """(S,) the sites that are an end."""
+    most: int
+    """Ends of the site that has most."""
+    place: Tensor
+    """(2P,) rank of an end among those of its site, behind `most` places for each site before."""
+
+    @staticmethod
+    def of(pairs: Pairs, parity: Tensor) -> Ends:
+        """The ends of pairs, given the parity (m,) of each harmonic."""
+        site = torch.cat([pairs.i, pairs.j])
+        order = site.argsort()
+        here, group, count = site[order].unique_consecutive(return_inverse=True, return_counts=True)
+        rank = torch.arange(len(site), device=site.device) - (count.cumsum(0) - count)[group]
+        most = max(count.tolist(), default=0)
+        place = torch.empty_like(site).index_copy(0, order, group * most + rank)
+        n, Y = torch.cat([pairs.n, -pairs.n]), torch.cat([pairs.Y, pairs.Y * parity])
+        return Ends(site, n, Y, here, most, place)
+
+    def offered(self, h: Tensor) -> Tensor:
+        """Σ_m h_im Y_m, (N, m, C) → (2P, C); only so many harmonics as h has.
+
+        One product of matrices for each site: to gather h for every end would cost as much again.
+        """
+        Y = self.Y[:, : h.shape[1]]
+        sites, most, m = len(self.here), self.most, h.shape[1]
+        rows = Y.new_zeros(sites * most, m).index_copy(0, self.place, Y).view(sites, most, m)
+        product = rows @ h[self.here]
+        return product.flatten(0, 1).index_select(0, self.place)
 
 
 class Surroundings(nn.Module):
@@ -104,29 +146,27 @@ class Surroundings(nn.Module):
         piece = len(r) if torch.is_grad_enabled() else 2 * PAIRS_AT_ONCE
         for at in range(0, len(r), max(piece, 1)):
             part = slice(at, at + piece)
-            Y = _beyond(near.vector[part] / r[part].unsqueeze(-1))
+            Y = spherical_harmonics(near.vector[part] / r[part].unsqueeze(-1), 4)[:, 9:]
             weight = on_distinct(self.filters, r[part]) * others.index_select(0, near.other[part])
             three, four = weight.unsqueeze(1).chunk(2, dim=-1)
             message = torch.cat([Y[:, :7, None] * three, Y[:, 7:, None] * four], dim=1)
             total.index_add_(0, near.center[part], message)
         return total * self.norm
 
-    def seen(self, around: Tensor, n: Tensor) -> Tensor:
-        """A³·Y³(n) and A⁴·Y⁴(n), (P, 2 · TENSORS), of sites (P, BEYOND, TENSORS)."""
+    def seen(self, around: Tensor, weight: Tensor) -> Tensor:
+        """(N, BEYOND, C): Y³(n) and Y⁴(n) times this are W [A³·Y³(n), A⁴·Y⁴(n)], W (C, 2 TENSORS).
+
+        Args:
+            around: (N, BEYOND, TENSORS), orders 3 and 4 of sites.
+            weight: W.
+        """
         three, four = around.split([7, 9], dim=1)
-        Y3, Y4 = _beyond(n).split([7, 9], dim=1)
-        return torch.cat([_along(three, Y3), _along(four, Y4)], dim=-1)
+        of_three, of_four = weight.mT.split(TENSORS)
+        return torch.cat([three @ of_three, four @ of_four], dim=1)
 
-    def tensors(self, around: Tensor, n: Tensor) -> Tensor:
-        """A³ n + A⁴ n n, (P, 3, 3, TENSORS), traceless and symmetric, of sites along n."""
-        Y = spherical_harmonics(n, 2)[:, 1:]
-        K = (Y @ self.tensor.flatten(1)).unflatten(-1, (9, BEYOND))
-        return (K @ around).unflatten(1, (3, 3))
-
-
-def _beyond(n: Tensor) -> Tensor:
-    """Harmonics of orders 3 and 4, (P, BEYOND)."""
-    return spherical_harmonics(n, 4)[:, 9:]
+    def tensors(self, around: Tensor) -> Tensor:
+        """(N, 8, 9, TENSORS): Y¹(n), Y²(n) times this are A³ n + A⁴ n n."""
+        return (self.tensor.flatten(0, 1) @ around).unflatten(1, (8, 9))
 
 
 class PairDecoder(nn.Module):
@@ -174,7 +214,8 @@ class PairDecoder(nn.Module):
         self.vectors = nn.Linear(channels, TENSORS, bias=False)
         if surroundings:
             self.seen_beyond = nn.Linear(2 * TENSORS, 2 * hidden, bias=False)
-        parity = torch.cat([torch.full((2 * l + 1,), (-1.0) ** l) for l in range(l_max + 1)])
+        self.l_seen = 4 if surroundings else l_max
+        parity = torch.cat([torch.full((2 * l + 1,), (-1.0) ** l) for l in range(self.l_seen + 1)])
         self.register_buffer("parity", parity, persistent=False)
         self.register_buffer("basis_2", coupling(1, 1, 2).float(), persistent=False)
 
@@ -199,7 +240,8 @@ class PairDecoder(nn.Module):
 
     def pairs(self, i: Tensor, j: Tensor, n: Tensor, r: Tensor) -> Pairs:
         """Pairs (P,) of sites, with the unit vectors n (P, 3) from i to j and distances r, Å."""
-        return Pairs(i, j, n, r, on_distinct(self._waves, r))
+        Y = spherical_harmonics(n, self.l_seen)
+        return Pairs(i, j, n, r, Y, on_distinct(self._waves, r))
 
     def decoded(self, features: Features, graph: Graph, pairs: Pairs) -> Tensor:
         """K (P, 3, 3) of all pairs of a batch, a piece at a time where no gradient is wanted."""
@@ -225,25 +267,24 @@ class PairDecoder(nn.Module):
         )
         known = torch.cat([self.near(scalars), self.far(scalars)], -1).unsqueeze(1)
         seen = [block @ torch.cat(both).mT for block, both in zip(blocks, maps, strict=True)]
+        ends = torch.cat([known, *seen], dim=1)
         vectors, tensors = self.vectors(blocks[0]), self.tensors(blocks[1])
-        T = torch.einsum("abm,nmt->nabt", self.basis_2, tensors)
-        around = self.surroundings(scalars, graph) if self.surroundings else None
-        return SiteOffers(torch.cat([known, *seen], dim=1), vectors, T, around)
+        T = (self.basis_2.flatten(0, 1) @ tensors).unsqueeze(1)
+        if self.surroundings:
+            around = self.surroundings(scalars, graph)
+            beyond = self.surroundings.seen(around, self.seen_beyond.weight)
+            pad = nn.functional.pad
+            ends = pad(ends, (0, 0, 0, 25 - ends.shape[1])) + pad(beyond, (0, 0, 9, 0))
+            beyond = self.surroundings.tensors(around)
+            T = torch.cat([pad(T, (0, TENSORS)), pad(beyond, (TENSORS, 0))], dim=1)
+        return SiteOffers(ends, vectors, T.flatten(2))
 
-    def both_ends(self, sites: SiteOffers, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """What pairs are, (P, hidden), with i as the near end and with j."""
-        Y = spherical_harmonics(pairs.n, self.l_max)
-        near_i, far_i = self._end(sites, pairs.i, pairs.n, Y).chunk(2, dim=-1)
-        near_j, far_j = self._end(sites, pairs.j, -pairs.n, Y * self.parity).chunk(2, dim=-1)
-        return near_i + far_j + pairs.waves, near_j + far_i + pairs.waves
-
-    def _end(self, sites: SiteOffers, i: Tensor, n: Tensor, Y: Tensor) -> Tensor:
-        """What sites are, (P, 2 · hidden), as the near end of a pair along n and as the far one."""
-        end = _along(sites.ends.index_select(0, i), Y)
-        if self.surroundings and sites.around is not None:
-            seen = self.surroundings.seen(sites.around.index_select(0, i), n)
-            end = end + self.seen_beyond(seen)
-        return end
+    def both_ends(self, sites: SiteOffers, pairs: Pairs) -> tuple[Ends, Tensor]:
+        """The ends of pairs, and what they are: (2P, hidden), with i as the near end, then j."""
+        ends = Ends.of(pairs, self.parity)
+        near, far = ends.offered(sites.ends).chunk(2, dim=-1)
+        other_far = far.roll(len(pairs.i), 0)
+        return ends, near + other_far + torch.cat([pairs.waves, pairs.waves])
 
     def _waves(self, r: Tensor) -> Tensor:
         waves: Tensor = self.distance(bessel_basis(r, self.cutoff, self.basis))
@@ -253,11 +294,6 @@ class PairDecoder(nn.Module):
         return nn.Sequential(
             nn.Dropout(dropout), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs)
         )
-
-
-def _along(h: Tensor, Y: Tensor) -> Tensor:
-    """Σ_m h_m Y_m: (P, m, C), (P, m) → (P, C)."""
-    return (Y.unsqueeze(-2) @ h).squeeze(-2)
 
 
 class FreePairs(PairDecoder):
@@ -279,33 +315,27 @@ class FreePairs(PairDecoder):
 
     def values(self, sites: SiteOffers, pairs: Pairs) -> Tensor:
         """K (P, 3, 3), not yet balanced."""
-        i, j, n, r, _ = pairs
-        ends = torch.stack(self.both_ends(sites, pairs))
-        from_i, from_j = self.weights(nn.functional.silu(ends))
-        M = self._matrix(sites, i, n, from_i) + self._matrix(sites, j, -n, from_j).mT
-        return self._envelope(r)[:, None, None] * M
+        ends, seen = self.both_ends(sites, pairs)
+        from_i, from_j = self._matrix(sites, ends, self.weights(nn.functional.silu(seen))).chunk(2)
+        return self._envelope(pairs.r)[:, None, None] * (from_i + from_j.mT)
 
     def finished(self, K: Tensor, pairs: Pairs, graph: Graph) -> Tensor:
         """K (P, 3, 3), balanced at every site."""
         return balanced(K, self._envelope(pairs.r), pairs.i, pairs.j, graph)
 
-    def _matrix(self, sites: SiteOffers, i: Tensor, n: Tensor, weights: Tensor) -> Tensor:
-        """M (P, 3, 3) of pairs seen from their ends i, along n."""
-        T, v = sites.tensors.index_select(0, i), sites.vectors.index_select(0, i)
-        if self.surroundings and sites.around is not None:
-            beyond = self.surroundings.tensors(sites.around.index_select(0, i), n)
-            T = torch.cat([T, beyond], dim=-1)
+    def _matrix(self, sites: SiteOffers, ends: Ends, weights: Tensor) -> Tensor:
+        """M (2P, 3, 3) of pairs seen from either end."""
+        n = ends.n
+        T = ends.offered(sites.tensors).unflatten(-1, (9, -1))
+        v = sites.vectors.index_select(0, ends.site)
         sizes = [1, 1, self.offered, TENSORS, self.offered, TENSORS, self.offered]
-        a, b, c, *bound = weights.split(sizes, dim=-1)
-        u = torch.einsum("pabt,pb->pat", T, n)
-        left = torch.einsum("pat,pt->pa", v, bound[0]) + torch.einsum("pat,pt->pa", u, bound[1])
-        right = torch.einsum("pat,pt->pa", v, bound[2]) + torch.einsum("pat,pt->pa", u, bound[3])
-        M = torch.einsum("pabt,pt->pab", T, c)
-        M = (
-            M
-            + n.unsqueeze(-1) * (a * n + left).unsqueeze(-2)
-            + right.unsqueeze(-1) * n.unsqueeze(-2)
-        )
+        a, b, c, v_left, T_left, v_right, T_right = weights.split(sizes, dim=-1)
+        tensors = (T @ torch.stack([c, T_left, T_right], dim=-1)).unflatten(1, (3, 3))
+        vectors = v @ torch.stack([v_left, v_right], dim=-1)
+        vectors = vectors + (tensors[..., 1:] * n[:, None, :, None]).sum(-2)
+        left, right = vectors.unbind(-1)
+        M = tensors[..., 0] + n.unsqueeze(-1) * (a * n + left).unsqueeze(-2)
+        M = M + right.unsqueeze(-1) * n.unsqueeze(-2)
         return STRENGTH * (M + b.unsqueeze(-1) * torch.eye(3).to(M))
 
     def _envelope(self, r: Tensor) -> Tensor:
@@ -332,9 +362,8 @@ class PositivePairs(PairDecoder):
 
     def _strengths(self, sites: SiteOffers, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Square roots a and b (P, 1, 1), and the weights of tensors and vectors (P, TENSORS)."""
-        from_i, from_j = self.both_ends(sites, pairs)
-        # The sum of the two does not know which is which.
-        both = nn.functional.silu(from_i) + nn.functional.silu(from_j)
+        from_i, from_j = nn.functional.silu(self.both_ends(sites, pairs)[1]).chunk(2)
+        both = from_i + from_j  # which does not know which is which
         a, b, *weights = self.strength(both).split([1, 1, TENSORS, TENSORS], dim=-1)
         stretch = 2 * nn.functional.softplus(a + 2).sqrt()
         bend = nn.functional.softplus(b - 1).sqrt()
@@ -348,10 +377,11 @@ class PositivePairs(PairDecoder):
         A vector of the far end counts the other way, as the direction seen from there does.
         """
         i, j, n = pairs[:3]
-        order_2 = torch.einsum("pabt,pt->pab", sites.tensors[i] + sites.tensors[j], of_tensors)
+        T = sites.tensors[i] + sites.tensors[j]  # [pair, order 0, xyz · xyz · tensor]
+        order_2 = T.unflatten(-1, (3, 3, TENSORS)).squeeze(1) @ of_tensors[:, None, :, None]
         vector = ((sites.vectors[i] - sites.vectors[j]) * of_vectors.unsqueeze(1)).sum(-1)
         bound = n.unsqueeze(-1) * vector.unsqueeze(-2)
-        return 0.3 * (order_2 + bound + bound.mT)
+        return 0.3 * (order_2.squeeze(-1) + bound + bound.mT)
 
     def _envelope(self, r: Tensor) -> Tensor:
         """w(r) = e^{−1.2 (r − 2 Å)/Å} (1 − (r/cutoff)²)²: force constants weaken with length."""
