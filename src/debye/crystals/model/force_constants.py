@@ -86,8 +86,8 @@ class Ends(NamedTuple):
     """(S,) the sites that are an end."""
     most: int
     """Ends of the site that has most."""
-    place: Tensor
-    """(2P,) rank of an end among those of its site, behind `most` places for each site before."""
+    row: Tensor
+    """(2P,) rank of an end among those of its site, behind `most` rows for each site before."""
 
     @staticmethod
     def of(pairs: Pairs, parity: Tensor) -> Ends:
@@ -97,9 +97,9 @@ class Ends(NamedTuple):
         here, group, count = site[order].unique_consecutive(return_inverse=True, return_counts=True)
         rank = torch.arange(len(site), device=site.device) - (count.cumsum(0) - count)[group]
         most = max(count.tolist(), default=0)
-        place = torch.empty_like(site).index_copy(0, order, group * most + rank)
+        row = torch.empty_like(site).index_copy(0, order, group * most + rank)
         n, Y = torch.cat([pairs.n, -pairs.n]), torch.cat([pairs.Y, pairs.Y * parity])
-        return Ends(site, n, Y, here, most, place)
+        return Ends(site, n, Y, here, most, row)
 
     def offered(self, h: Tensor) -> Tensor:
         """Σ_m h_im Y_m, (N, m, C) → (2P, C); only so many harmonics as h has.
@@ -108,9 +108,9 @@ class Ends(NamedTuple):
         """
         Y = self.Y[:, : h.shape[1]]
         sites, most, m = len(self.here), self.most, h.shape[1]
-        rows = Y.new_zeros(sites * most, m).index_copy(0, self.place, Y).view(sites, most, m)
+        rows = Y.new_zeros(sites * most, m).index_copy(0, self.row, Y).view(sites, most, m)
         product = rows @ h[self.here]
-        return product.flatten(0, 1).index_select(0, self.place)
+        return product.flatten(0, 1).index_select(0, self.row)
 
 
 class Surroundings(nn.Module):
