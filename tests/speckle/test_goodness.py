@@ -157,6 +157,44 @@ def test_a_fit_that_was_stopped_on_its_way_says_so():
     assert fitted(recorded(1), instrument=False).goodness.to_go < 0.1
 
 
+def test_steps_too_long_for_the_errors_are_told():
+    fits = {}
+    for step in (0.25, 0.125, 0.01):
+        made = fit(
+            Drift(Flow(degree=1)),
+            recorded(1),
+            PLAN,
+            solver=Solver("midpoint", step=step),
+            instrument=False,
+        )
+        fits[step] = made, torch.cat([p.detach().flatten() for p in made.system.parameters()])
+    exact, C = fits[0.01][1], fits[0.01][0].covariance
+    for step in (0.25, 0.125):
+        made, found = fits[step]
+        moved = found - exact
+        away = float(moved @ torch.linalg.solve(C, moved)) ** 0.5
+        # Half the step removes three fourths of the error of an order of two.
+        assert made.goodness.solver == pytest.approx(0.75 * away, rel=0.2)
+    assert "halve the solver's step" in "\n".join(fits[0.25][0].goodness.lines())
+    assert fits[0.01][0].goodness.solver < 0.05
+    assert "solver" not in "\n".join(fits[0.01][0].goodness.lines())
+
+
+def test_an_equation_that_lasts_in_long_steps_alone_says_so():
+    def growing(x):
+        return torch.stack([x[..., 1], 0.3 * x[..., 0]], -1)
+
+    frames = recorded(1, velocity=growing)
+    fitting = prepare(Drift(Flow(degree=1)), frames, PLAN, solver=SOLVER, instrument=False)
+    for _ in fitting.run():
+        pass
+    fitting.experiment.solver = replace(SOLVER, max_steps=7)
+    goodness = fitting.examine().goodness
+    assert goodness.solver is None
+    assert "would not last" in "\n".join(goodness.lines())
+    assert Goodness.from_json(json.loads(json.dumps(goodness.as_json()))) == goodness
+
+
 def test_windows_that_overlap_count_a_frame_once():
     frames = recorded(3)
     plan = Plan((Stage(6, 2, 2, 10),))

@@ -65,6 +65,8 @@ class Group(NamedTuple):
 
 STOPPED = 0.5
 """Natural units that −ln likelihood may still have to fall at the end of a fit."""
+COARSE = 0.5
+"""Standard errors by which the steps of the solver may move the law: errors an eighth too short."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Goodness(Displayed):
         against: What contradicts its prior, of instrument, law and first states, in words.
         to_go: How far −ln likelihood would still fall by its slope and curvature, where the fit
             was stopped; a half is an error of one coefficient.
+        solver: How far the coefficients would move if the equation were solved in finer steps, in
+            units of their errors: the most of all combinations; None where it cannot be.
     """
 
     pixels: int
@@ -103,6 +107,7 @@ class Goodness(Displayed):
     unseen: tuple[str, ...] = ()
     against: tuple[str, ...] = ()
     to_go: float = 0.0
+    solver: float | None = 0.0
 
     @property
     def fits(self) -> bool | None:
@@ -119,6 +124,16 @@ class Goodness(Displayed):
         said = [self._verdict(), *self._where(), *self._cure(), *self.against]
         if self.to_go > STOPPED:
             said.append("the fit was stopped on its way down: allow its last stage more iterations")
+        if self.solver is None or self.solver > COARSE:
+            moves = (
+                "not last through the frames"
+                if self.solver is None
+                else (f"move the law by {self.solver:.2g} of its errors")
+            )
+            said.append(
+                f"solved in finer steps the equation would {moves}: halve the solver's step, or "
+                "give it a tenth of its tolerances"
+            )
         if self.unseen:
             said.append(
                 f"the frames do not tell {', '.join(self.unseen)}: their errors are the prior's "

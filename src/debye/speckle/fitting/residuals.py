@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
+from math import nan
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from debye.errors import ComputationError
 from debye.speckle.data.frames import Window
 from debye.speckle.fitting.curvature import FAINT, Curvature
 from debye.speckle.fitting.deviance import moments, unit_deviance
@@ -196,10 +199,12 @@ class _Counts:
         self.parameters = self.distance = self.light = 0.0
         self.pixels = 0
         seen: set[tuple[int, float]] = set()
+        moved = self.root.new_zeros(self.root.shape[1])
         for window in self.windows:
+            finer = self._finer(window)
             last: tuple[Tensor, Tensor, Tensor] | None = None
             times = window.times[self.probe.skip(window) :].tolist()
-            for t, frame in zip(times, frame_slopes(self.probe, window), strict=True):
+            for t, frame, fine in zip(times, frame_slopes(self.probe, window), finer, strict=True):
                 K = torch.stack(
                     [self._hat(name, frame, run) for run, name in enumerate(window.names)], 1
                 )
@@ -209,6 +214,19 @@ class _Counts:
                         seen.add(key)
                         self._pixel_sums(*key, frame.rate[run], frame.counts[run], K[:, run])
                 last = self._neighbours(frame, K, last)
+                shift = (fine - frame.rate) / frame.rate.clamp(min=FAINT).sqrt() * self.mask
+                moved += torch.tensordot(K[-len(moved) :], shift, 3)
+        self.moved = None if moved.isnan().any() else float(moved.norm())
+
+    def _finer(self, window: Window) -> Tensor:
+        """(time, run, qy, qx) what is expected by finer steps; NaN where these do not last."""
+        made = copy(self.probe)
+        made.solver = made.solver.finer(float(window.times.diff().max()))
+        with torch.no_grad():
+            try:
+                return made(window).transpose(0, 1)
+            except ComputationError:
+                return torch.full_like(made.compared(window).transpose(0, 1), nan)
 
     def _hat(self, name: str, frame: FrameSlopes, run: int) -> Tensor:
         """(unknown, qy, qx) K of one frame, whose squares add up to what the fit took from it."""
@@ -295,6 +313,7 @@ class _Counts:
                 *starts_against(self.starts, self._away()),
             ),
             to_go=self._to_go(),
+            solver=self.moved,
         )
 
     def _away(self) -> dict[str, Tensor]:
