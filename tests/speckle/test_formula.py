@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from debye.cli.command import app
 from debye.errors import InputError
 from debye.speckle.conclusions.formula import find_formula
+from debye.speckle.conclusions.naming import Trial, Weighed, shortest
 from debye.speckle.data.frames import simulate
 from debye.speckle.dynamics.known import LotkaVolterra
 from debye.speckle.dynamics.learnable import Flow
@@ -21,7 +22,7 @@ from debye.speckle.dynamics.systems import Drift
 from debye.speckle.fitting.fitted import FittedSystem
 from debye.speckle.fitting.gauss_newton import forward_slopes, from_vector, set_vector, to_vector
 from debye.speckle.fitting.instrument import Instrument
-from debye.speckle.fitting.prior import ridge
+from debye.speckle.fitting.prior import independent, ridge
 from debye.speckle.fitting.smoothness import Smoother
 from debye.speckle.scattering.models import RigidCloud
 from debye.speckle.scattering.optics import Detector, GaussianProbe
@@ -146,6 +147,29 @@ def test_one_is_not_named_where_several_do_as_well():
     )
     assert not found.named
     assert "several formulas do as well" in found.verdict
+
+
+def weighed(sums, amplitudes, errors, log_likelihood):
+    """A formula as it is held against others; numbers beyond its amplitudes are told poorly."""
+    term = NamedSum((sums,))
+    count = len(to_vector(term))
+    set_vector(term, torch.tensor(amplitudes + [1.0] * (count - len(amplitudes))).double())
+    curvature = torch.tensor(errors + [1.0] * (count - len(errors))).double() ** -2
+    prior = independent([0.0] * count, [0.0] * count)
+    trial = Trial(term, prior, torch.ones(len(amplitudes)).double(), 0.0)
+    return Weighed(trial, log_likelihood, curvature.diag())
+
+
+def test_a_longer_formula_whose_numbers_nobody_knows_does_not_do_as_well():
+    line = weighed(("1", "x"), [-0.33, -0.32], [0.003, 0.008], -100.0)
+    vague = weighed(("cos kx", "exp kx"), [-0.12, -0.2], [0.22, 0.21], -97.0)
+    assert shortest([line, vague]) == [line]
+    # One that does much better, or whose numbers are known, stays.
+    better = weighed(("cos kx", "exp kx"), [-0.12, -0.2], [0.22, 0.21], -90.0)
+    known = weighed(("cos kx", "exp kx"), [-0.12, -0.2], [0.02, 0.02], -97.0)
+    assert shortest([line, better]) == [line, better]
+    assert shortest([line, known]) == [line, known]
+    assert shortest([vague]) == [vague]
 
 
 def test_no_formula_is_named_where_the_law_is_none_of_the_library():

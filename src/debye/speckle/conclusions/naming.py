@@ -44,6 +44,8 @@ TRIED = 5
 """Sums of each length whose shapes are made the best before they are compared."""
 GAIN = 3.0
 """By how much each further number must raise ln L, about 2.5 of its standard errors."""
+TOLD = 2.0
+"""Standard errors that an amplitude is from 0 where the frames tell its sign."""
 
 
 class Component(NamedTuple):
@@ -304,22 +306,38 @@ def less(flexible: Flexible, trial: Trial, leave: int, functions: int) -> Trial:
 
 def shorter(flexible: Flexible, found: Weighed, functions: int) -> Trial | None:
     """A formula without the function that is missed least; None where each is worth its number."""
-    amplitudes = found.trial.term.amplitudes.detach()
-    variance = torch.linalg.pinv(found.curvature, hermitian=True).diagonal()
-    worth = 0.5 * amplitudes.square() / variance[: len(amplitudes)].clamp(min=1e-300)
-    if len(worth) < 2 or float(worth.min()) > GAIN:
+    values = worth(found)
+    if len(values) < 2 or min(values) > GAIN:
         return None
-    return less(flexible, found.trial, int(worth.argmin()), functions)
+    return less(flexible, found.trial, values.index(min(values)), functions)
 
 
 def shortest(found: Sequence[Weighed]) -> list[Weighed]:
-    """Those that hold no other that does as well: what is more in them is not seen."""
+    """Those beside which none does as well with fewer numbers: what is more in them is not seen.
+
+    A formula is held against those it contains, and against all where the frames do not tell its
+    own numbers: −0.1(2) cos 2(2)x − 0.2(2) exp 2(2)x is any straight line.
+    """
     kept: list[Weighed] = []
     for w in sorted(found, key=lambda w: len(w.curvature)):
-        more = [(len(w.curvature) - len(k.curvature), k) for k in kept if holds(w, k)]
+        fewer = [(len(w.curvature) - len(k.curvature), k) for k in kept]
+        more = [(n, k) for n, k in fewer if holds(w, k) or (n > 0 and untold(w))]
         if all(w.log_likelihood - k.log_likelihood > GAIN * n for n, k in more):
             kept.append(w)
     return kept
+
+
+def untold(found: Weighed) -> bool:
+    """Whether the frames do not tell even the sign of one of a formula's amplitudes."""
+    return any(one < TOLD**2 / 2 for one in worth(found))
+
+
+def worth(found: Weighed) -> list[float]:
+    """What each function is worth: ½ (amplitude / its error)²."""
+    amplitudes = found.trial.term.amplitudes.detach()
+    variance = torch.linalg.pinv(found.curvature, hermitian=True).diagonal()
+    value = 0.5 * amplitudes.square() / variance[: len(amplitudes)].clamp(min=1e-300)
+    return [float(v) for v in value]
 
 
 def holds(large: Weighed, small: Weighed) -> bool:
