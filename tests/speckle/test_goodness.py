@@ -157,6 +157,24 @@ def test_a_fit_that_was_stopped_on_its_way_says_so():
     assert fitted(recorded(1), instrument=False).goodness.to_go < 0.1
 
 
+def test_a_law_that_carries_everything_out_of_sight_is_judged_in_numbers(tmp_path):
+    frames = recorded(1)
+    fitting = prepare(Drift(Flow(degree=1)), frames, PLAN, solver=SOLVER, instrument=False)
+    (c,) = fitting.experiment.system.parameters()
+    with torch.no_grad():
+        c.copy_(torch.tensor([[0.0, 6.0, 0.0], [0.0, 0.0, 6.0]]).view_as(c))
+    assert (fitting.experiment(PLAN.stages[-1].windows(frames)[0]) == 0).any()
+    fitting.stage, fitting.outcome = len(PLAN.stages), fitting.examine()
+    made = FittedSystem.of(fitting)
+    assert made.goodness.fits is False
+    assert made.covariance.isfinite().all()
+    made.save(tmp_path / "fit.safetensors")
+    assert FittedSystem.load(tmp_path / "fit.safetensors").goodness == made.goodness
+    alone = replace(fitting.plan, method="adam")
+    fitting.plan = alone
+    assert torch.tensor(fitting.examine().goodness.deviance).isfinite()
+
+
 def test_steps_too_long_for_the_errors_are_told():
     fits = {}
     for step in (0.25, 0.125, 0.01):

@@ -126,6 +126,7 @@ def examine_prediction(
         total += float((rate.clamp(min=0).sqrt() - n.clamp(min=0).sqrt()).square().sum())
         whole, pixels = whole + float(n.clamp(min=0).sum()), pixels + n.numel()
         if counted:
+            rate = rate.clamp(min=FAINT)
             mean, spread = moments(rate)
             excess += float((unit_deviance(rate, n) - mean).sum())
             variance, expected = variance + float(spread.sum()), expected + float(mean.sum())
@@ -239,7 +240,9 @@ class _Counts:
 
     def _pixel_sums(self, run: int, t: float, rate: Tensor, n: Tensor, K: Tensor) -> None:
         """Add one frame of one run to whatever it belongs to."""
-        rate, n, h = rate[self.mask], n[self.mask], K[:, self.mask].square().sum(0)
+        # A photon where nothing at all was expected would make the sums infinite.
+        rate, n = rate[self.mask].clamp(min=FAINT), n[self.mask]
+        h = K[:, self.mask].square().sum(0)
         mean, variance = moments(rate)
         deviance = unit_deviance(rate, n)
         excess, expected = deviance - mean + h, mean - h
