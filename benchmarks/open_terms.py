@@ -97,7 +97,7 @@ def flow_frames(flow: Callable[[Tensor], Tensor], seed: int, *, swings: bool = F
     cloud = 0.6 * torch.rand(4, 50, 2, generator=generator) - 0.3
     starts = 0.6 * torch.rand(4, 2, generator=generator).double() - 0.3
     if swings:  # beyond 0.26, where −sin 6x turns back: short of it, it is any function that bends
-        starts[0] = torch.tensor([0.4, 0.0])
+        starts[0] = torch.tensor([0.33, 0.0])
     times = 0.5 * torch.arange(9).double()
     how = {"specimen": cloud, "photons": 1000, "seed": seed}
     return simulate(Drift(flow), seen, starts, times, solver=CAREFUL, **how)

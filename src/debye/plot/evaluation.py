@@ -206,7 +206,7 @@ def draw_rejection(ax: Axes, score: Tensor | ArrayLike, error: Tensor | ArrayLik
     ax.set_ylim(0, 1.15 * found.mean().item())
     ax.set_xlabel("Crystals left out (%)")
     ax.set_ylabel("Mean error of the others (cm⁻¹)")
-    ax.legend()
+    ax.legend(loc="lower left")
 
 
 def rejection_figure(

@@ -303,7 +303,7 @@ class FreePairs(PairDecoder):
         args: Those of `PairDecoder`.
         envelope: Exponent p of what they vanish by, 1 − (r/cutoff)^p. In silicon the fifth
             neighbours, at 5.9 Å, bend transverse waves as much as the second ones do: with p = 2
-            they have nearly vanished there.
+            and a cutoff of 6.5 Å they have nearly vanished there.
     """
 
     def __init__(self, *args: Any, envelope: int = 2) -> None:  # noqa: ANN401 - of PairDecoder
