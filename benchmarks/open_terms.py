@@ -71,11 +71,16 @@ class Measured:
         bars = fitted.error_of(lambda: fitted.system.term(at).flatten())
         self.z, self.size, self.seconds = self.error / bars, float(truth.norm()), seconds
 
+    @property
+    def relative(self) -> float:
+        """‖error‖ / ‖curve‖."""
+        return float(self.error.norm()) / self.size
+
     def __str__(self) -> str:
         covered = float((self.z.abs() < 1.645).double().mean())
         p = self.fitted.goodness.p if self.fitted.goodness else None
         return (
-            f"error {float(self.error.norm()) / self.size:.4f}  "
+            f"error {self.relative:.4f}  "
             f"|z| {float(self.z.square().mean().sqrt()):.2f}  covered {covered:.2f}  p {p:.2g}  "
             f"{self.seconds:.0f} s"
         )

@@ -7,6 +7,7 @@ takes them for granted is wrong: at λ = 0.01 the mean is 0.09.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from torch import Tensor
 
 LOWEST, HIGHEST, STEP = -30.0, 8.0, 0.02
 """Where ln λ is tabulated; beyond, the mean and variance are those of many photons."""
+DARKEST = math.exp(LOWEST)
+"""The least λ that a photon is held against: from nothing at all its deviance is infinite."""
 
 
 class Moments(NamedTuple):

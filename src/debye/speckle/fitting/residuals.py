@@ -20,7 +20,7 @@ from torch import Tensor
 from debye.errors import ComputationError
 from debye.speckle.data.frames import Window
 from debye.speckle.fitting.curvature import FAINT, Curvature
-from debye.speckle.fitting.deviance import moments, unit_deviance
+from debye.speckle.fitting.deviance import DARKEST, moments, unit_deviance
 from debye.speckle.fitting.experiment import Experiment
 from debye.speckle.fitting.gauss_newton import check_curvature, free, to_vector
 from debye.speckle.fitting.goodness import (
@@ -126,7 +126,7 @@ def examine_prediction(
         total += float((rate.clamp(min=0).sqrt() - n.clamp(min=0).sqrt()).square().sum())
         whole, pixels = whole + float(n.clamp(min=0).sum()), pixels + n.numel()
         if counted:
-            rate = rate.clamp(min=FAINT)
+            rate = rate.clamp(min=DARKEST)
             mean, spread = moments(rate)
             excess += float((unit_deviance(rate, n) - mean).sum())
             variance, expected = variance + float(spread.sum()), expected + float(mean.sum())
@@ -240,8 +240,7 @@ class _Counts:
 
     def _pixel_sums(self, run: int, t: float, rate: Tensor, n: Tensor, K: Tensor) -> None:
         """Add one frame of one run to whatever it belongs to."""
-        # A photon where nothing at all was expected would make the sums infinite.
-        rate, n = rate[self.mask].clamp(min=FAINT), n[self.mask]
+        rate, n = rate[self.mask].clamp(min=DARKEST), n[self.mask]
         h = K[:, self.mask].square().sum(0)
         mean, variance = moments(rate)
         deviance = unit_deviance(rate, n)
