@@ -21,24 +21,24 @@ CORE = 0.1
 
 
 def nearby(points: Tensor, length: float) -> Tensor:
-    """Correlation of a smooth function's values at points (N, D), Matérn's of order 5/2.
+    """Correlation of a smooth function's values at points (N, D), Matérn's of order 7/2.
 
-    R_ij = (1 + s + s²/3) e^−s,  s = √5 |x_i − x_j|/ℓ
+    R_ij = (1 + s + 2s²/5 + s³/15) e^−s,  s = √7 |x_i − x_j|/ℓ
 
-    Such functions have two derivatives, as the splines do. A Gaussian of the distance would take
-    them to be analytic with next to nothing in high orders, and be too sure of one that has a
-    tanh, an exponential or a pole in it.
+    Such functions have three derivatives. A Gaussian of the distance would take them to be analytic
+    with next to nothing in high orders, and be too sure of one that has a tanh, an exponential or a
+    pole in it; order 5/2 is less sure than it could be of those that have none.
 
-    Reference: Rasmussen & Williams (2006), equation 4.17; Stein, Interpolation of Spatial Data
+    Reference: Rasmussen & Williams (2006), equation 4.14; Stein, Interpolation of Spatial Data
     (1999).
 
     Example:
         >>> nearby(torch.tensor([[0.0], [1.0]]), 1.0)
-        tensor([[1.0000, 0.5240],
-                [0.5240, 1.0000]])
+        tensor([[1.0000, 0.5449],
+                [0.5449, 1.0000]])
     """
-    s = 5**0.5 * (points[:, None] - points[None]).square().sum(-1).sqrt() / length
-    return (1 + s + s.square() / 3) * torch.exp(-s)
+    s = 7**0.5 * (points[:, None] - points[None]).square().sum(-1).sqrt() / length
+    return (1 + s + 0.4 * s.square() + s.pow(3) / 15) * torch.exp(-s)
 
 
 class SplineFlow(Smooth):
