@@ -274,7 +274,7 @@ class PairDecoder(nn.Module):
             around = self.surroundings(scalars, graph)
             beyond = self.surroundings.seen(around, self.seen_beyond.weight)
             pad = nn.functional.pad
-            ends = pad(ends, (0, 0, 0, 25 - ends.shape[1])) + pad(beyond, (0, 0, 9, 0))
+            ends = pad(ends, (0, 0, 0, 9 + BEYOND - ends.shape[1])) + pad(beyond, (0, 0, 9, 0))
             beyond = self.surroundings.tensors(around)
             T = torch.cat([pad(T, (0, TENSORS)), pad(beyond, (TENSORS, 0))], dim=1)
         return SiteOffers(ends, vectors, T.flatten(2))
