@@ -21,7 +21,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import reduce
 from math import gcd
 from pathlib import Path
@@ -89,7 +89,9 @@ OCTAHEDRON = [*SIX, *([-x, -x, x] for x in (0.24, -0.24))]
 QUARTERS = [[0.25] * 3, [0.75] * 3]
 PROTOTYPES = {
     "rocksalt": Prototype(FCC, "AX", [[0, 0, 0], [h, h, h]], [(1, -1), (2, -2), (3, -3)]),
-    "zincblende": Prototype(FCC, "AX", [[0, 0, 0], [0.25] * 3], [(1, -1), (2, -2), (3, -3)]),
+    "zincblende": Prototype(
+        FCC, "AX", [[0, 0, 0], [0.25] * 3], [(1, -1), (2, -2), (3, -3), (4, -4)]
+    ),
     "caesium-chloride": Prototype(CUBE, "AX", [[0, 0, 0], [h, h, h]], [(1, -1), (2, -2)]),
     "wurtzite": Prototype(
         hexagonal(1.63),
@@ -166,7 +168,7 @@ PROTOTYPES = {
         FCC, "AABXXXXXX", [*QUARTERS, [0, 0, 0], *OCTAHEDRON], [(1, 4, -1)]
     ),
     "elpasolite": Prototype(
-        FCC, "AABCXXXXXX", [*QUARTERS, [0, 0, 0], [h, h, h], *OCTAHEDRON], [(1, 3, 1, -1)]
+        FCC, "AABDXXXXXX", [*QUARTERS, [0, 0, 0], [h, h, h], *OCTAHEDRON], [(1, 3, 1, -1)]
     ),
     "matlockite": Prototype(
         np.diag([1, 1, 1.75]),
@@ -267,7 +269,7 @@ def parsed(formula: str) -> tuple[tuple[str, int], ...]:
 
 def filled(prototype: Prototype, rng: random.Random) -> Iterator[tuple[str, Atoms]]:
     """A prototype with elements whose charges cancel, in random order."""
-    kinds = [kind for kind in dict.fromkeys(prototype.slots) if kind in "ABXY" and kind != "N"]
+    kinds = [kind for kind in dict.fromkeys(prototype.slots) if kind in "ABDXY"]
     ways = [
         way
         for charges in prototype.charges
@@ -358,13 +360,13 @@ def relaxed(atoms: Atoms, calculator: Any) -> Atoms | None:
 
 
 def candidates(
-    kind: str, rows: list[tuple[str, Atoms]], rng: random.Random
+    kind: str, rows: list[tuple[str, Atoms]], rng: random.Random, only: Collection[str]
 ) -> Iterator[tuple[str, Atoms]]:
     """Names and crystals to begin from."""
     if kind != "prototypes":
         yield from (substituted if kind == "substituted" else strained)(rows, rng)
         return
-    live = {name: filled(prototype, rng) for name, prototype in PROTOTYPES.items()}
+    live = {name: filled(prototype, rng) for name, prototype in PROTOTYPES.items() if name in only}
     while live:
         for name in list(live):
             found = next(live[name], None)
@@ -383,6 +385,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--exclude", type=Path, required=True)
     parser.add_argument("--calculator", required=True)
+    parser.add_argument("--only", choices=PROTOTYPES, nargs="*", help="prototypes to fill")
     parser.add_argument("--number", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
@@ -391,7 +394,7 @@ def main() -> None:
     calculator = getattr(importlib.import_module(module), function)()
     banned = {parsed(formula) for formula in asked.exclude.read_text().split()}
     rng, done, seen = random.Random(asked.seed), 0, set[str]()
-    for name, start in candidates(asked.kind, rows_of(asked.data), rng):
+    for name, start in candidates(asked.kind, rows_of(asked.data), rng, asked.only or PROTOTYPES):
         if done == asked.number:
             return
         if name in seen or reduced(start.get_chemical_symbols()) in banned:

@@ -14,7 +14,9 @@ from debye.crystals.data.dataset import read_collection, read_split
 from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import Predictor
+from debye.crystals.training.begun import network_table, read_beginning
 from debye.crystals.training.config import Settings
+from debye.crystals.training.crossval import cross_validate
 from debye.crystals.training.loss import DensityLoss
 from debye.crystals.training.run import BEST, LAST, METRICS, SPLIT, TrainingRun, saved_settings
 from debye.errors import ComputationError, InputError
@@ -290,3 +292,62 @@ def test_every_network_that_settings_allow_can_be_made(rows, l_max, layers):
 
     net = PhononNet([0.0, 10.0], channels=1, layers=layers, l_max=l_max, basis=1, hidden=1)
     assert net(Graph.of(rows.crystals[0], 5.0)).total.isfinite().all()
+
+
+def test_a_run_begins_with_a_model(rows, tmp_path):
+    first = start(rows, tmp_path / "first")
+    finish(first)
+    begin = read_beginning(first.folder / BEST)
+    table = {**network_table(begin), "dropout": 0.5}
+    once = {"epochs": 1, "peak_rate": 1e-9, "seed": 2}
+    facts = {"settings": settings(network=table, recipe=once), "begin": begin}
+    on = start(rows, tmp_path / "on", **facts)
+    finish(on)
+    assert on.history[-1].valid_mse == pytest.approx(first.best.valid_mse, rel=1e-4)
+    card = checkpoint.read_card(on.folder / BEST)
+    assert card["data"]["begun_with"] == checkpoint.fingerprint(begin)
+    assert card["arguments"]["dropout"] == 0.5
+    again = start(rows, tmp_path / "on", **facts, resume=True)
+    assert again.finished
+    other = read_beginning(on.folder / BEST)
+    with pytest.raises(InputError, match="the beginning has changed"):
+        start(rows, tmp_path / "on", **{**facts, "begin": other}, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "what"), [({"channels": 8}, "channels"), ({"neighbours": 3.0}, "neighbours")]
+)
+def test_a_beginning_of_another_network_is_refused(rows, tmp_path, network, what):
+    begin = start(rows, tmp_path / "first").averaged()
+    table = {**network_table(begin), **network}
+    with pytest.raises(InputError, match=rf"\[network\] {what} is {network[what]}"):
+        start(rows, tmp_path / "on", settings=settings(network=table), begin=begin)
+
+
+def test_a_beginning_of_another_grid_is_refused(rows, tmp_path):
+    begin = PhononNet(list(range(10)), **TABLES["network"])
+    with pytest.raises(InputError, match="tells 10 points up to 9"):
+        start(rows, tmp_path, settings=settings(network=network_table(begin)), begin=begin)
+
+
+def test_folds_begin_where_those_of_an_earlier_run_ended(labelled, tmp_path):
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        "batch_size = 4\n[network]\nchannels = 4\nlayers = 1\nl_max = 1\nhidden = 8\n"
+        "[recipe]\nepochs = 1\n"
+    )
+    first = cross_validate(labelled, [config], tmp_path / "first", folds=2)
+    again = tmp_path / "again.toml"
+    again.write_text("batch_size = 4\n[recipe]\nepochs = 1\npeak_rate = 1e-9\n")
+    on = cross_validate(labelled, [again], tmp_path / "on", folds=2, begin=tmp_path / "first")
+    assert on.summary["mse_max1"]["mean"] == pytest.approx(
+        first.summary["mse_max1"]["mean"], rel=1e-4
+    )
+    with pytest.raises(InputError, match="there is no finished network in"):
+        cross_validate(labelled, [again], tmp_path / "three", folds=3, begin=tmp_path / "first")
+    split = tmp_path / "first" / "fold-1" / SPLIT
+    split.write_text(split.read_text().replace("valid", "test"))
+    with pytest.raises(InputError, match="its fold 1 left out other rows"):
+        cross_validate(labelled, [again], tmp_path / "on", folds=2, begin=tmp_path / "first")
+    with pytest.raises(InputError, match="there is no finished network"):
+        cross_validate(labelled, [again], tmp_path / "none", folds=2, begin=tmp_path / "nothing")

@@ -47,8 +47,8 @@ VERBS: dict[str, Section] = {
     "Train": {
         "train": ("training", "Train the network on labelled crystals."),
         "ensemble": ("training", "Cross-validate, and keep the networks as an ensemble."),
-        "evaluate": ("training", "Compare predicted with labelled spectra."),
-        "calibrate": ("training", "Give a model an uncertainty, from its errors."),
+        "evaluate": ("evaluation", "Compare predicted with labelled spectra."),
+        "calibrate": ("evaluation", "Give a model an uncertainty, from its errors."),
         "model": ("predict", "Print the card of a model."),
     },
     "Coherent scattering": {

@@ -1,4 +1,4 @@
-"""Verbs that train, and that compare with labels: train, ensemble, evaluate, calibrate."""
+"""Verbs that train: train, ensemble."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from debye.cli import options as opt
 from debye.cli.console import (
     DONE,
     SOME_FAILED,
-    complain,
     interrupted,
     plural,
     progress_bar,
@@ -23,27 +22,24 @@ from debye.cli.console import (
     to_json,
 )
 from debye.cli.inputs import (
-    FIGURES,
     check_one_way,
     complain_of,
-    load_predictor,
     read_labelled,
-    writable,
 )
 from debye.cli.output import draw
-from debye.cli.paths import read_path
+from debye.cli.paths import expanded, read_path
 from debye.cli.stopping import graceful_stop
-from debye.core.files import atomic_write, folder, read_toml
+from debye.core.files import folder, read_toml
 from debye.core.records import SCHEMA
-from debye.errors import ComputationError, InputError
+from debye.errors import ComputationError
 
 if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
     from debye.crystals.data.dataset import Split
     from debye.crystals.data.force_constants import LatticeLabel
+    from debye.crystals.model.network import PhononNet
     from debye.crystals.structure_io.read import FailedInput
     from debye.crystals.training.config import Settings
-    from debye.crystals.training.evaluate import Evaluation
     from debye.crystals.training.run import TrainingRun
 
 Lattices = Annotated[
@@ -58,6 +54,15 @@ Lattices = Annotated[
 ]
 Epochs = Annotated[
     int | None, typer.Option("--epochs", help="Passes over the data, instead of the config's.")
+]
+Begin = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        callback=expanded,
+        help="Begin with the weights of this model, and not at random.",
+        show_default=False,
+    ),
 ]
 Deterministic = Annotated[
     bool,
@@ -78,6 +83,7 @@ def train(
     force_constants: Lattices = None,
     epochs: Epochs = None,
     seed: opt.OptionalSeed = None,
+    begin: Begin = None,
     resume: opt.Resume = False,
     overwrite: opt.Overwrite = False,
     deterministic: Deterministic = True,
@@ -104,6 +110,11 @@ def train(
     and strain with fraction, spread; a table data with what the model's card
     shall say. --epochs and --seed stand above the config.
 
+    --weights goes on with a model: a file, or fast or ensemble, of which the first
+    network is taken. It settles the network, but for dropout and q_points. What
+    it was trained on is not new to it, here neither: an error on such rows is
+    no error on rows left out.
+
     OUTPUT is the folder of the run. It holds the best model
     (best.safetensors), the last checkpoint (last.safetensors), metrics.csv,
     split.csv and learning-curve.png.
@@ -119,12 +130,16 @@ def train(
     import torch
 
     from debye.core.distributed import process_group
+    from debye.crystals.training.begun import read_beginning
     from debye.crystals.training.run import check_same, holds_run
 
     check_one_way(resume=resume, overwrite=overwrite)
     with process_group(device) as processes:
         going_on = resume or (not overwrite and holds_run(output))
-        settings = _settings(config, {"epochs": epochs, "seed": seed}, output if resume else None)
+        first = read_beginning(begin) if begin else None
+        settings = _settings(
+            config, {"epochs": epochs, "seed": seed}, output if resume else None, first
+        )
         if going_on and not resume:
             check_same(output, settings)
         # Accelerators lack some such algorithms: there it is a warning.
@@ -136,6 +151,7 @@ def train(
             force_constants,
             output,
             processes,
+            begin=first,
             resume=going_on,
             overwrite=overwrite,
         )
@@ -160,6 +176,7 @@ def _prepare(
     output: Path,
     processes: ProcessGroup,
     *,
+    begin: PhononNet | None,
     resume: bool,
     overwrite: bool,
 ) -> tuple[TrainingRun, int]:
@@ -185,6 +202,7 @@ def _prepare(
         labels=labels,
         data={"source": data.resolve().name, "split": split.name if split else "element-balanced"},
         split=parts,
+        begin=begin,
         resume=resume,
         overwrite=overwrite,
         device=processes.device,
@@ -241,14 +259,24 @@ def _conclude(run: TrainingRun) -> None:
         )
 
 
-def _settings(config: Path | None, overrides: Mapping[str, Any], resumed: Path | None) -> Settings:
-    """The settings of a resumed folder, the config file laid over them, and the flags on top."""
+def _settings(
+    config: Path | None,
+    overrides: Mapping[str, Any],
+    resumed: Path | None,
+    begin: PhononNet | None,
+) -> Settings:
+    """The settings of a resumed folder, the config file laid over them, and the flags on top.
+
+    Those of a model to begin with lie below all.
+    """
+    from debye.crystals.training.begun import network_table
     from debye.crystals.training.config import Settings, layered
     from debye.crystals.training.run import saved_settings
 
     recipe = {key: value for key, value in overrides.items() if value is not None}
     return Settings.from_tables(
         layered(
+            {"network": network_table(begin)} if begin else {},
             saved_settings(resumed) if resumed else {},
             read_toml(config) if config else {},
             {"recipe": recipe} if recipe else {},
@@ -292,6 +320,7 @@ def ensemble(
     force_constants: Lattices = None,
     folds: Folds = 5,
     jobs: Jobs = 1,
+    begin: Begin = None,
     overwrite: opt.Overwrite = False,
 ) -> int:
     """Cross-validate, and keep the networks as an ensemble.
@@ -301,6 +330,9 @@ def ensemble(
     folds, an ordinary run of `debye train` in OUTPUT/fold-K/CONFIG. Then every
     row is predicted by the networks that never saw it: their errors are
     printed, and calibrate the uncertainty of the ensemble.
+
+    --weights names the OUTPUT of an earlier run with the same rows and folds, whose
+    networks are trained on, each in its fold.
 
     Interrupted by Ctrl-C, SIGTERM or a crash, the same command goes on where
     it stopped: what is finished is kept. A folder that holds other runs is
@@ -317,6 +349,7 @@ def ensemble(
                 force_constants=force_constants,
                 folds=folds,
                 jobs=jobs,
+                begin=begin,
                 overwrite=overwrite,
                 stopping=stop,
                 report=tell,
@@ -328,112 +361,3 @@ def ensemble(
     show(to_json({"schema": SCHEMA, **found.summary}, indent=2))
     show(f"{found.model}")
     return SOME_FAILED if found.failed else DONE
-
-
-def evaluate(
-    data: opt.Data,
-    split: opt.SplitFile = None,
-    subset: opt.Subset = None,
-    model: opt.ModelFile = None,
-    predictions: opt.Predictions = None,
-    plot: opt.Plot = None,
-    as_json: opt.Json = False,
-    device: opt.Device = "auto",
-) -> int:
-    """Compare predicted with labelled spectra, beside two baselines.
-
-    If the model is calibrated, it also says how often its intervals hold.
-    The baselines are the mean training spectrum, and the spectrum of the
-    training crystal nearest in composition. Without --split every row is
-    compared, and there are none for lack of training rows. The figure shows
-    examples from each quartile of the errors.
-    """
-    from debye.crystals.training.evaluate import evaluate as evaluated
-
-    table, figure = writable(predictions, "--predictions"), writable(plot, "--plot", FIGURES)
-    predictor = load_predictor(model, device)
-    labelled = read_labelled(data, split)
-    found = evaluated(predictor, labelled, subset=subset)
-    for note in found.notes:
-        tell(f"note: {note}")
-    for row in found.failed[len(labelled.failed) :]:
-        complain(row.error)
-    if table:
-        atomic_write(table, found.predictions_csv())
-        tell(f"wrote {plural(len(found.rows), 'row')} to {table}")
-    show(_json(found) if as_json else _text(found), needed=not figure)
-    if figure:
-        _draw_gallery(found, figure)
-    return SOME_FAILED if found.failed else DONE
-
-
-def calibrate(
-    data: opt.Data,
-    split: opt.SplitFile = None,
-    output: opt.OptionalOutput = None,
-    subset: opt.Subset = None,
-    model: opt.ModelFile = None,
-    device: opt.Device = "auto",
-) -> int:
-    """Give a model an uncertainty, from its errors on rows that it has not seen.
-
-    The split says which rows it was trained on (train), and which it was not.
-    The calibration is written into the model's file, or into a copy of it,
-    OUTPUT: from then on its predictions come with intervals, an expected
-    error, and warnings where a crystal is unlike the training set.
-    """
-    from debye.core.device import pick_device
-    from debye.crystals.training.evaluate import calibrate as calibrated
-
-    if model is None:
-        raise InputError(
-            "cannot calibrate without a model",
-            why="the calibration is written into its file",
-            fix="name the file with --model",
-        )
-    writable(output or model, "--output", (".safetensors",))
-    labelled = read_labelled(data, split)
-    here = pick_device(device)
-    done = calibrated(model, labelled, None, subset=subset or "valid", output=output, device=here)
-    for row in done.failed[len(labelled.failed) :]:
-        complain(row.error)
-    tell(f"calibrated on {plural(len(done.rows), 'row')}; wrote {done.path}")
-    return SOME_FAILED if done.failed else DONE
-
-
-def _json(found: Evaluation) -> str:
-    held = {"coverage": found.coverage} if found.coverage else {}
-    return to_json({"schema": SCHEMA, "rows": len(found.rows), **found.columns, **held}, indent=2)
-
-
-def _text(found: Evaluation) -> str:
-    return _table(found.columns, len(found.rows)) + _coverage_text(found.coverage)
-
-
-def _coverage_text(coverage: Mapping[str, Mapping[str, float]]) -> str:
-    """How often the intervals hold, below the table of errors."""
-    if not coverage:
-        return ""
-    levels = [key for key in next(iter(coverage.values())) if not key.startswith("width")]
-    titles = "".join(f"{level:>10}" for level in levels)
-    lines = ["", f"{'inside the intervals of the level':<42}{titles}{'mean width at 90 %':>22}"]
-    for name, row in coverage.items():
-        fractions = "".join(f"{100 * row[level]:>8.1f} %" for level in levels)
-        lines.append(f"{name:<42}{fractions}{row['width 90 %']:>22.4g}")
-    return "\n".join(["", *lines])
-
-
-def _table(columns: Mapping[str, Mapping[str, float]], rows: int) -> str:
-    names = list(next(iter(columns.values())))
-    lines = [f"{f'{rows} rows':<42}" + "".join(f"{title:>22}" for title in columns)]
-    for name in names:
-        values = "".join(f"{column[name]:>22.5g}" for column in columns.values())
-        lines.append(f"{name:<42}{values}")
-    return "\n".join(lines)
-
-
-def _draw_gallery(found: Evaluation, path: Path) -> None:
-    from debye.plot.crystals import quartile_gallery
-
-    labels = [crystal.formula for crystal in found.rows.crystals]
-    draw(quartile_gallery(found.rows.spectra, found.predicted, found.errors.mse, labels), path)

@@ -25,7 +25,8 @@ class Settings:
     """All that shapes a training: the tables of a config file, ``[network] [recipe] …``.
 
     Attributes:
-        network: Arguments of `PhononNet`; its grid and mean neighbours come from the data.
+        network: Arguments of `PhononNet`; its grid comes from the data, and so do its mean
+            neighbours, where they are not given.
         recipe: How long and how fast.
         loss: Weights of the terms of a density of states.
         lattice: Weights of the terms of force constants.
@@ -158,6 +159,7 @@ NETWORK_RANGES: dict[str, tuple[float, float]] = {
     "l_pairs": (2, 4),
     "envelope": (2, 64),
     "basis": (1, 256),
+    "neighbours": (1e-3, 1e6),
     "hidden": (1, 65536),
     "dropout": (0.0, 0.99),
     "q_points": (1, 1_000_000),

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from debye.core import checkpoint
 from debye.core.files import folder, read_toml
-from debye.crystals.data.dataset import Split, read_labelled, write_split
+from debye.crystals.data.dataset import Split, read_labelled, read_split, write_split
 from debye.crystals.data.dataset import folds as make_folds
 from debye.crystals.data.force_constants import LatticeLabel, read_force_constants
 from debye.crystals.data.labels import Collection
@@ -34,6 +34,7 @@ from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
 from debye.crystals.structure_io.read import FailedInput
+from debye.crystals.training.begun import settings_of
 from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import connected, fingerprint
 from debye.crystals.training.out_of_fold import (
@@ -99,6 +100,7 @@ def cross_validate(
     force_constants: str | os.PathLike[str] | None = None,
     folds: int = 5,
     jobs: int = 1,
+    begin: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = lambda line: None,
@@ -117,6 +119,8 @@ def cross_validate(
         force_constants: Folder of those that are taught too; see `read_force_constants`.
         folds: Parts of the rows, each left out in turn.
         jobs: Trainings at a time, each a process of its own.
+        begin: Folder of an earlier cross-validation of the same rows and folds, whose networks are
+            trained on, each in its fold: what a fold leaves out stays new to them.
         overwrite: Begin anew where the folder holds other runs, which are lost.
         stopping: Asked now and then; once it says yes, the trainings at work write their
             checkpoints and end, and no other begins.
@@ -128,19 +132,23 @@ def cross_validate(
         ComputationError: Some training did not finish; the others are kept.
     """
     output, kinds = Path(output), _named(configs)
-    rows, failed = _usable(data, [read_toml(path) for path in kinds.values()])
+    begun = _beginnings(begin, folds, list(kinds))
+    settings = list(map(settings_of, [*kinds.values()] * folds, begun))
+    rows, failed = _usable(data, settings)
     for row in failed:
         report(f"left out: {row.error}")
     splits = make_folds(rows, folds)
+    if begin is not None:
+        _check_folds(Path(begin), splits)
     runs = list(_runs(folder(output), splits, kinds.values()))
-    for run, config, split in runs:
-        _prepare(run, config, rows, split, force_constants, overwrite=overwrite)
+    for (run, _, split), of_run in zip(runs, settings, strict=True):
+        _prepare(run, of_run, rows, split, force_constants, overwrite=overwrite)
     words = (
         [str(data)]
         if force_constants is None
         else [str(data), "--force-constants", str(force_constants)]
     )
-    _train_all(words, runs, jobs, stopping, report)
+    _train_all(words, runs, begun, jobs, stopping, report)
     loaded = [load_final(run) for run, _, _ in runs]
     nets, size = [net for net, _ in loaded], len(kinds)
     of_fold = [nets[k : k + size] for k in range(0, len(nets), size)]
@@ -177,11 +185,11 @@ def _named(configs: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
 
 
 def _usable(
-    data: str | os.PathLike[str], tables: Sequence[Mapping[str, Any]]
+    data: str | os.PathLike[str], settings: Sequence[Settings]
 ) -> tuple[Collection, tuple[FailedInput, ...]]:
     """The rows that every network can be shown, and the others."""
     rows, _, unread = read_labelled(data)
-    cutoff = min(Settings.from_tables(table).cutoff for table in tables)
+    cutoff = min(each.cutoff for each in settings)
     kept, _, alone = connected(rows, cutoff)
     return kept, (*unread, *alone)
 
@@ -219,7 +227,7 @@ def _runs(
 
 def _prepare(
     run: Path,
-    config: Path,
+    settings: Settings,
     rows: Collection,
     split: Split,
     force_constants: str | os.PathLike[str] | None,
@@ -238,7 +246,7 @@ def _prepare(
         held = {name: labels.pop(name) for name in split["valid"] if name in labels}
         check_same(
             run,
-            Settings.from_tables(read_toml(config)),
+            settings,
             {
                 "the training rows": fingerprint(rows.take(split["train"]), labels),
                 "the validation rows": fingerprint(rows.take(split["valid"]), held),
@@ -250,13 +258,20 @@ def _prepare(
 def _train_all(
     data: Sequence[str],
     runs: list[tuple[Path, Path, Split]],
+    begun: list[Path | None],
     jobs: int,
     stopping: Callable[[], bool],
     report: Callable[[str], None],
 ) -> None:
     """Train what is not finished, so many at a time."""
+
+    def train(run: tuple[Path, Path, Split], first: Path | None) -> bool:
+        return _train(
+            [*data, *(["--weights", str(first)] if first else [])], *run[:2], stopping, report
+        )
+
     with ThreadPoolExecutor(jobs) as pool:
-        finished = sum(pool.map(lambda run: _train(data, run[0], run[1], stopping, report), runs))
+        finished = sum(pool.map(train, runs, begun))
     if unfinished := len(runs) - finished:
         raise ComputationError(
             f"{unfinished} of {len(runs)} trainings did not finish",
@@ -298,6 +313,41 @@ def _ended(command: Sequence[str], log: IO[str], stopping: Callable[[], bool]) -
                 return process.wait(WATCH)
         process.terminate()
     return process.returncode
+
+
+def _beginnings(
+    given: str | os.PathLike[str] | None, folds: int, kinds: Sequence[str]
+) -> list[Path | None]:
+    """The model file that every training begins with, those of one fold after another."""
+    if given is None:
+        return [None] * (folds * len(kinds))
+    found: list[Path | None] = []
+    for k in range(1, folds + 1):
+        fold = Path(given) / f"fold-{k}"
+        files = {file.parent.name: file for file in sorted(fold.glob(f"*/{FINAL}"))}
+        if not files:
+            raise _no_beginning(given, f"there is no finished network in {fold}")
+        missing = [kind for kind in kinds if kind not in files and len(files) > 1]
+        if missing:
+            raise _no_beginning(given, f"{fold} holds {', '.join(files)}, and no {missing[0]}")
+        found += [files.get(kind, next(iter(files.values()))) for kind in kinds]
+    return found
+
+
+def _check_folds(given: Path, splits: list[Split]) -> None:
+    """Refuse to begin with networks that have seen what they are to be tried on."""
+    for k, split in enumerate(splits, 1):
+        if set(read_split(given / f"fold-{k}" / SPLIT).get("valid", [])) != set(split["valid"]):
+            why = f"its fold {k} left out other rows, so that not all would be new to a network"
+            raise _no_beginning(given, why)
+
+
+def _no_beginning(given: str | os.PathLike[str], why: str) -> InputError:
+    return InputError(
+        f"cannot begin with {given}",
+        why=why,
+        fix="give the folder of a finished `debye ensemble` with the same rows and folds",
+    )
 
 
 def load_final(folder: Path) -> tuple[PhononNet, checkpoint.Card]:

@@ -32,6 +32,7 @@ from debye.crystals.data.labels import Collection
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
+from debye.crystals.training.begun import check_beginning
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.examples import Examples, LabelledGraph
@@ -70,6 +71,7 @@ class TrainingRun:
         labels: Force constants by name, of the rows and of other crystals to train on.
         data: What the model's card shall say of the data; a resumed run says what it said before.
         split: Where the rows come from, to be kept in the folder.
+        begin: A network whose weights to begin with; see `read_beginning`.
         resume: Go on from the folder's last checkpoint.
         overwrite: Begin anew where the folder holds another run, which is lost.
         device: Where to train.
@@ -81,7 +83,8 @@ class TrainingRun:
 
     Raises:
         InputError: The folder holds another run, or nothing to resume, or cannot be written; or the
-            run to resume had other settings or rows; or a step has fewer crystals than there are
+            run to resume had other settings, rows or weights to begin with; or these fit no such
+            network; or a step has fewer crystals than there are
             processes, or these do not see the same data.
     """
 
@@ -95,6 +98,7 @@ class TrainingRun:
         labels: Mapping[str, LatticeLabel] | None = None,
         data: Mapping[str, Any] | None = None,
         split: Split | None = None,
+        begin: PhononNet | None = None,
         resume: bool = False,
         overwrite: bool = False,
         device: str = "cpu",
@@ -111,7 +115,7 @@ class TrainingRun:
         self.rows, self.valid = self.examples.rows, self.held.rows
         self.failed = [*self.examples.failed, *self.held.failed]
         self._check_batch()
-        self.training = Training(self._network(), self._loss, settings.recipe, group)
+        self.training = Training(self._network(begin), self._loss, settings.recipe, group)
         self.history: list[Epoch] = []
         self.losses: list[float] = []
         if resume:
@@ -155,15 +159,18 @@ class TrainingRun:
         """The epoch of the lowest validation loss."""
         return min(self.history, key=lambda e: e.valid_loss)
 
-    def _network(self) -> PhononNet:
+    def _network(self, begin: PhononNet | None) -> PhononNet:
         r_max = float(self.settings.network.get("r_max", 5.0))
         edges = sum(len(graph.within(r_max).center) for graph in self.examples.graphs)
         sites = sum(graph.n_sites for graph in self.examples.graphs)
+        frequency = self.rows.spectra.frequency.tolist()
+        asked = {"neighbours": round(edges / sites, 3), **self.settings.network}
         with seeded(self.settings.recipe.seed):
-            frequency = self.rows.spectra.frequency.tolist()
-            network = PhononNet(
-                frequency, neighbours=round(edges / sites, 3), **self.settings.network
-            )
+            network = PhononNet(frequency, **asked)
+        if begin:
+            check_beginning(begin, self.settings.network, frequency)
+            network.load_state_dict(begin.state_dict())
+            self.data["begun_with"] = checkpoint.fingerprint(begin)
         return network.to(self.device)
 
     def _found(self, split: Split, overwrite: bool) -> None:
@@ -190,6 +197,10 @@ class TrainingRun:
         check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(self.settings)))
         check_unchanged("the data", card.get("rows", {}), self._rows())
         self.training.restore(card, tensors)
+        if begun := self.data.get("begun_with"):
+            check_unchanged(
+                "the beginning", {"model": card["data"].get("begun_with")}, {"model": begun}
+            )
         self.history = [Epoch(*row) for row in card["history"]]
         self.losses, self.data = card["losses"], card["data"]
         if self.group.first:  # a kill may have come between the checkpoint and this table
