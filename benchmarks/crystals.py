@@ -14,14 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from debye.cli.training import _settings
 from debye.crystals.data.dataset import read_collection, read_split, subset
 from debye.crystals.data.labels import Collection
+from debye.crystals.training.begun import settings_of
 from debye.crystals.training.run import TrainingRun
 
 ROUNDS = 5
@@ -39,7 +40,8 @@ def epoch(data: Collection, split: Path, config: Path) -> None:
     parts = read_split(split)
     train, valid = subset(data, parts, "train"), subset(data, parts, "valid")
     with tempfile.TemporaryDirectory() as folder:
-        settings = _settings(config, {"epochs": ROUNDS}, None)
+        settings = settings_of(config, None)
+        settings = replace(settings, recipe=replace(settings.recipe, epochs=ROUNDS))
         run = TrainingRun(train, valid, Path(folder) / "run", settings)
         times, begun = [], time.perf_counter()
         for step in run.steps():
