@@ -173,11 +173,33 @@ def test_errors_are_the_scatter_of_the_parameters():
         draws = torch.randn(66, 12, generator=random).double() @ mix
         near, simulated, measured = draws.split([40, 20, 6])
         no_prior = torch.zeros(2, 2).double()
-        one = Linear(J, near, simulated, measured, no_prior, torch.zeros(2).double())
+        one = Linear(
+            J.expand(2, -1, -1), near, simulated, measured, no_prior, torch.zeros(2).double()
+        )
         steps.append(one.step)
         errors.append(one.covariance.diagonal())
     ratio = torch.stack(steps).var(0) / torch.stack(errors).mean(0)
     assert ((ratio > 0.75) & (ratio < 1.35)).all()
+
+
+def test_noise_of_slopes_is_not_counted_as_knowledge():
+    """Two parameters told nearly together, by slopes with noise: errors are still the scatter."""
+    random = torch.Generator().manual_seed(0)
+    J = torch.randn(40, 1, generator=random).double().expand(-1, 2).clone()
+    J[:, 1] += 0.3 * torch.randn(40, generator=random).double()
+    steps, errors, plain = [], [], []
+    for _ in range(300):
+        draws = torch.randn(300, 40, generator=random).double()
+        near, simulated, measured = draws.split([200, 68, 32])
+        rough = J + 0.25 * torch.randn(2, *J.shape, generator=random).double()
+        no_prior = torch.zeros(2, 2).double()
+        one = Linear(rough, near, simulated, measured, no_prior, torch.zeros(2).double())
+        steps.append(one.step)
+        errors.append(one.covariance.diagonal())
+        plain.append(torch.linalg.inv(one.J.T @ one.weight @ one.J).diagonal())
+    scatter = torch.stack(steps).square().median(0).values / 0.455
+    assert ((scatter / torch.stack(errors).median(0).values - 1).abs() < 0.35).all()
+    assert (scatter > 1.5 * torch.stack(plain).median(0).values).all()
 
 
 def test_shrinking_leaves_what_many_runs_say():

@@ -121,26 +121,28 @@ class CorrelationFit:
         Raises:
             ComputationError: The system blows up, or no statistic depends on a parameter.
         """
-        values, slopes, nearby = self.simulate(at), [], []
+        values, slopes, nearby, bins = self.simulate(at), [], [], self.data.bins
         for k in range(len(at) - int(self.contrast)):
             apart = APART * max(abs(float(at[k])), 1.0)
             to = torch.zeros_like(at).index_fill(0, torch.tensor(k), apart)
             both = [self.simulate(at + to), self.simulate(at - to)]
-            slopes.append((both[0].mean(0) - both[1].mean(0)) / (2 * apart))
+            slopes.append((both[0] - both[1]) / (2 * apart))
             nearby += [one - one.mean(0) for one in both]
-        mean, away = values.mean(0), torch.zeros_like(at)
+        away = torch.zeros_like(at)
         if self.contrast:
-            slopes.append(torch.cat([0 * mean[: self.data.bins], mean[self.data.bins :]]))
+            slopes.append(torch.cat([0 * values[:, :bins], values[:, bins:]], 1))
             away[-1] = at[-1]
-        J, near = torch.stack(slopes, 1), torch.cat(nearby)
-        found = Linear(J, near, values, self.data.values, self.prior, away, weight)
-        if not bool((found.information.diagonal() > 0).all()):
+        of_run = torch.stack(slopes, 2)
+        halves = torch.stack([of_run[0::2].mean(0), of_run[1::2].mean(0)])
+        told = halves.mean(0).square().sum(0)
+        if not bool((told > 0).all()):
             raise ComputationError(
                 "cannot fit these correlations",
                 why="they do not depend on all parameters of the system",
                 fix="check that cutoff, box and times are in the units of the data",
             )
-        return found
+        near = torch.cat(nearby)
+        return Linear(halves, near, values, self.data.values, self.prior, away, weight)
 
     def run(self, iterations: int = 10) -> Iterator[Step]:
         """Gauss–Newton steps, until one moves much less than an error, or less and to no avail.

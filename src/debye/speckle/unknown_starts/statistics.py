@@ -21,6 +21,8 @@ AGES = 4
 for the young change fastest, and is compared at delays shorter than itself."""
 FEWEST = 3
 """Runs below which their scatter says nothing, and that of the simulation stands for it."""
+FAINTEST = 0.1
+"""Of what slopes seem to tell in a direction, which noise may all be, so much is believed."""
 DRAWS = 4000
 """Residuals that are drawn to see how large they may be."""
 
@@ -177,6 +179,25 @@ def shrunk(values: Tensor) -> Tensor:
     return spread[:, None] * mixed * spread
 
 
+def above(found: Tensor, most: Tensor) -> Tensor:
+    """A symmetric matrix, held to at least a part of a positive one in every direction.
+
+    Args:
+        found: (P, P).
+        most: (P, P), of which `FAINTEST` is left.
+
+    Example:
+        >>> one = torch.eye(2, dtype=torch.float64)
+        >>> above(torch.diag(torch.tensor([0.8, -0.3], dtype=torch.float64)), one).diagonal()
+        tensor([0.8000, 0.1000], dtype=torch.float64)
+    """
+    root = torch.linalg.cholesky(most)
+    inverse = torch.linalg.inv(root)
+    values, vectors = torch.linalg.eigh(inverse @ found @ inverse.T)
+    back = root @ vectors
+    return (back * values.clamp(min=FAINTEST)) @ back.T
+
+
 class Linear:
     """Statistics about a point: their slopes, their scatter and what the data differ by.
 
@@ -184,10 +205,13 @@ class Linear:
     G C Gᵀ whatever the weight W: C is the scatter of s − m from run to run, which is what drawing
     the runs again and again (a bootstrap) would give.
 
-    W is taken from other runs than C is, or G would fit their chance correlations.
+    W is taken from other runs than C is, or G would fit their chance correlations. Slopes of
+    simulated statistics are rough, and JᵀWJ would count their noise as knowledge: its errors were
+    too short and its steps too, most where two parameters are told together. The slopes of one half
+    of the runs know nothing of the noise in the other half, and J₁ᵀWJ₂ is JᵀWJ in the mean.
 
     Args:
-        J: (S, P) slopes of the statistics.
+        slopes: (2, S, P) of the statistics, by either half of the runs; J is their mean.
         nearby: (run, S) statistics of runs simulated near the point, each set less its mean.
         simulated: (run, S) statistics of runs simulated at the point.
         measured: (run, S) those of the data.
@@ -198,7 +222,7 @@ class Linear:
 
     def __init__(
         self,
-        J: Tensor,
+        slopes: Tensor,
         nearby: Tensor,
         simulated: Tensor,
         measured: Tensor,
@@ -206,11 +230,13 @@ class Linear:
         away: Tensor,
         weight: Tensor | None = None,
     ) -> None:
-        self.J, self.simulated, self.measured, self.prior = J, simulated, measured, prior
+        self.J = J = slopes.mean(0)
+        self.simulated, self.measured, self.prior = simulated, measured, prior
         both = 1 / len(measured) + 1 / len(simulated)
         self.weight = torch.linalg.inv(shrunk(nearby) * both) if weight is None else weight
         self.residual = measured.mean(0) - simulated.mean(0)
-        self.information = J.T @ self.weight @ J + prior
+        across = slopes[0].T @ self.weight @ slopes[1]
+        self.information = above(0.5 * (across + across.T), J.T @ self.weight @ J) + prior
         self.gradient = J.T @ self.weight @ self.residual - prior @ away
 
     def chi2(self, residual: Tensor) -> float:
