@@ -178,8 +178,9 @@ class LatticeLoss:
         own = parts.target[parts.places.own].diagonal(dim1=1, dim2=2).mean(-1) / mass
         crystal, count = parts.pairs.crystal, len(lesson.labels)
         sites = torch.bincount(crystal, minlength=count)
-        mean = (own.new_zeros(count).index_add(0, crystal, own) / sites).clamp(min=1e-5).sqrt()
-        mean = FORCE_CONSTANT_TO_CM1 * mean
+        # Of a crystal that falls apart the sum is below 0 or next to it, and would weigh it by far.
+        mean = (own.new_zeros(count).index_add(0, crystal, own) / sites).abs().sqrt()
+        mean = (FORCE_CONSTANT_TO_CM1 * mean).clamp(min=SOFT)
         length = (rows + 1e-12).sqrt() + (error[parts.places.own] + 1e-12).sqrt() / 2
         length = length.new_zeros(count).index_add(0, crystal, length) / sites
         return FORCE_CONSTANT_TO_CM1**2 * length / (2 * mean), mean
