@@ -336,6 +336,23 @@ def test_the_matrix_counts_in_wavenumbers(net, lesson):
         )
 
 
+def test_a_crystal_that_falls_apart_counts_as_one(net, lesson):
+    """Its blocks of the sites are negative, or nearly cancel: errors of it are not all there is."""
+    graph, told = lesson
+    with torch.no_grad():
+        found = net.force_constants(graph)
+    terms = {}
+    for factor in (1.0, -1.0, 1e-3):
+        labels = [label._replace(target=factor * label.target) for label in told.labels]
+        lower = replace(found, values=factor * found.values * 1.1)
+        with torch.no_grad():
+            terms[factor] = float(
+                LatticeLoss()(lower, told._replace(labels=tuple(labels)))["matrix"]
+            )
+    assert terms[-1.0] == pytest.approx(terms[1.0], rel=1e-5)
+    assert terms[1e-3] < terms[1.0]
+
+
 def test_sound_is_the_relative_error_of_slow_waves(net, lesson):
     """All force constants e^0.02 as strong: ω² by 2 %, and ω by 1 %, however short the wave."""
     graph, told = lesson
