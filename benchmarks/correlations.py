@@ -45,14 +45,14 @@ def jostled(strength, diffusion):
 
 
 def law():
-    """Two parameters from g2 and the mean intensity of 32 runs, from wrong starts."""
+    """Two parameters from g2 and the mean intensity of 64 runs, from wrong starts."""
     seen = Cloud(Detector(20, 0.5, L), GaussianProbe(0.2, L), R=0.05, illumination="centres")
     sample = Suspension(seen, (64, 2), L=L, frames=120, frame_time=0.02, settle=1.0)
     qmap = sample.qmap([2.5, 4, 6, 8, 10, 12, 14])
     row("seed", "k (6)", "error", "D (0.08)", "error", "contrast (1)", "error", "p", "CPU s")
     row(*["---"] * 9)
-    for seed in range(14):
-        runs = sample.correlate(jostled(*TRUTH), qmap, 32, seed=1000 + 7 * seed, photons=1.0)
+    for seed in range(10):
+        runs = sample.correlate(jostled(*TRUTH), qmap, 64, seed=1000 + 7 * seed, photons=1.0)
         began = time.process_time()
         fitting = CorrelationFit(jostled(3.0, 0.15), sample, runs, seed=seed)
         for _ in fitting.run():

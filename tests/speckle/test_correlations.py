@@ -131,6 +131,8 @@ def test_another_law_is_told(runs, sample):
 def test_what_cannot_be_fitted_is_refused(debye, runs, sample, tmp_path):
     with pytest.raises(InputError, match="no run was given"):
         CorrelationFit(law(), sample, [])
+    with pytest.raises(InputError, match="cannot fit with 3 simulated runs"):
+        CorrelationFit(law(), sample, runs, simulated=3)
     with pytest.raises(InputError, match="not every run has those of all its rings"):
         CorrelationFit(law(), sample, runs, maps=True)
     with pytest.raises(InputError, match="nothing ages over a time of 0"):

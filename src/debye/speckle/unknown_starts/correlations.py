@@ -41,6 +41,7 @@ SHORT = 0.1
 """Squared step, for each parameter and in units of the errors, that moves nothing."""
 WEIGHED = 3
 """Steps that find the weight of the statistics anew, at most."""
+FEWEST_SIMULATED = 4
 UNLIKELY = 1e-3
 """p-value below which correlations do not follow a law."""
 
@@ -52,7 +53,9 @@ class CorrelationFit:
         system: Fitted in place.
         sample: How it starts and is seen.
         runs: What was measured, each by itself; of one, its scatter is that of the simulation.
-        simulated: Runs that are simulated at each step.
+        simulated: Runs that are simulated at each step, `FEWEST_SIMULATED` at least: their noise
+            is in the result as that of the measured ones is. As many as these are if None, within
+            32 and 256.
         contrast: Whether g2 − 1 is lower than simulated by a factor that is fitted too, as partial
             coherence makes it.
         seed: Of all random numbers.
@@ -61,7 +64,8 @@ class CorrelationFit:
 
     Raises:
         InputError: There are no runs, they share no delay, the simulated detector does not hold
-            their rings, there are no maps to compare, or there is nothing to fit.
+            their rings, there are no maps to compare, too few are simulated, or there is nothing
+            to fit.
     """
 
     def __init__(
@@ -70,14 +74,20 @@ class CorrelationFit:
         sample: Suspension,
         runs: Sequence[Correlation],
         *,
-        simulated: int = 32,
+        simulated: int | None = None,
         contrast: bool = True,
         seed: int = 0,
         maps: bool | None = None,
     ) -> None:
         check_size(system, most=100)
-        self.system, self.sample, self.simulated, self.seed = system, sample, simulated, seed
-        self.contrast = contrast
+        self.system, self.sample, self.seed, self.contrast = system, sample, seed, contrast
+        self.simulated = min(max(len(runs), 32), 256) if simulated is None else simulated
+        if self.simulated < FEWEST_SIMULATED:
+            raise InputError(
+                f"cannot fit with {self.simulated} simulated runs a step",
+                why="slopes and scatter are taken from halves of them",
+                fix=f"simulate {FEWEST_SIMULATED} or more, or leave the number out",
+            )
         self.qmap, self.photons = seen_by(sample, runs), photons_of(runs)
         maps = all(map(has_maps, runs)) if maps is None else maps
         self.compared = Compared.of(runs, sample.frames, maps=maps)
