@@ -14,7 +14,7 @@ from debye.crystals.data.dataset import read_collection, read_split
 from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.training.begun import network_table, read_beginning
+from debye.crystals.training.begun import Beginning, network_table, read_beginning
 from debye.crystals.training.config import Settings
 from debye.crystals.training.crossval import cross_validate
 from debye.crystals.training.loss import DensityLoss
@@ -298,14 +298,17 @@ def test_a_run_begins_with_a_model(rows, tmp_path):
     first = start(rows, tmp_path / "first")
     finish(first)
     begin = read_beginning(first.folder / BEST)
-    table = {**network_table(begin), "dropout": 0.5}
+    table = {**network_table(begin.net), "dropout": 0.5}
     once = {"epochs": 1, "peak_rate": 1e-9, "seed": 2}
     facts = {"settings": settings(network=table, recipe=once), "begin": begin}
     on = start(rows, tmp_path / "on", **facts)
     finish(on)
     assert on.history[-1].valid_mse == pytest.approx(first.best.valid_mse, rel=1e-4)
     card = checkpoint.read_card(on.folder / BEST)
-    assert card["data"]["begun_with"] == checkpoint.fingerprint(begin)
+    begun = card["data"]["begun_with"]
+    assert begun["sha256"] == checkpoint.fingerprint(begin.net)
+    assert begun["data"]["train_rows"] == 8
+    assert set(card["elements"]) == set(begun["elements"])
     assert card["arguments"]["dropout"] == 0.5
     again = start(rows, tmp_path / "on", **facts, resume=True)
     assert again.finished
@@ -318,16 +321,16 @@ def test_a_run_begins_with_a_model(rows, tmp_path):
     ("network", "what"), [({"channels": 8}, "channels"), ({"neighbours": 3.0}, "neighbours")]
 )
 def test_a_beginning_of_another_network_is_refused(rows, tmp_path, network, what):
-    begin = start(rows, tmp_path / "first").averaged()
-    table = {**network_table(begin), **network}
+    begin = Beginning(start(rows, tmp_path / "first").averaged(), {})
+    table = {**network_table(begin.net), **network}
     with pytest.raises(InputError, match=rf"\[network\] {what} is {network[what]}"):
         start(rows, tmp_path / "on", settings=settings(network=table), begin=begin)
 
 
 def test_a_beginning_of_another_grid_is_refused(rows, tmp_path):
-    begin = PhononNet(list(range(10)), **TABLES["network"])
+    begin = Beginning(PhononNet(list(range(10)), **TABLES["network"]), {})
     with pytest.raises(InputError, match="tells 10 points up to 9"):
-        start(rows, tmp_path, settings=settings(network=network_table(begin)), begin=begin)
+        start(rows, tmp_path, settings=settings(network=network_table(begin.net)), begin=begin)
 
 
 def test_folds_begin_where_those_of_an_earlier_run_ended(labelled, tmp_path):

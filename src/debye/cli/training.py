@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from debye.core.distributed import ProcessGroup
     from debye.crystals.data.dataset import Split
     from debye.crystals.data.force_constants import LatticeLabel
-    from debye.crystals.model.network import PhononNet
     from debye.crystals.structure_io.read import FailedInput
+    from debye.crystals.training.begun import Beginning
     from debye.crystals.training.config import Settings
     from debye.crystals.training.run import TrainingRun
 
@@ -176,7 +176,7 @@ def _prepare(
     output: Path,
     processes: ProcessGroup,
     *,
-    begin: PhononNet | None,
+    begin: Beginning | None,
     resume: bool,
     overwrite: bool,
 ) -> tuple[TrainingRun, int]:
@@ -263,7 +263,7 @@ def _settings(
     config: Path | None,
     overrides: Mapping[str, Any],
     resumed: Path | None,
-    begin: PhononNet | None,
+    begin: Beginning | None,
 ) -> Settings:
     """The settings of a resumed folder, the config file laid over them, and the flags on top.
 
@@ -276,7 +276,7 @@ def _settings(
     recipe = {key: value for key, value in overrides.items() if value is not None}
     return Settings.from_tables(
         layered(
-            {"network": network_table(begin)} if begin else {},
+            {"network": network_table(begin.net)} if begin else {},
             saved_settings(resumed) if resumed else {},
             read_toml(config) if config else {},
             {"recipe": recipe} if recipe else {},

@@ -8,14 +8,15 @@ not new to them, and an error on these is no error on rows left out.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from debye.core import checkpoint
 from debye.core.files import read_toml
 from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
-from debye.crystals.predict.model_files import model_path
+from debye.crystals.predict.model_files import TAUGHT_BEYOND, model_path
 from debye.crystals.training.config import NETWORK_RANGES, Settings, layered
 from debye.errors import InputError
 
@@ -23,7 +24,20 @@ FREE = ("dropout", "q_points")
 """Arguments of a network that no weight depends on."""
 
 
-def read_beginning(given: str | os.PathLike[str]) -> PhononNet:
+class Beginning(NamedTuple):
+    """A network to go on with."""
+
+    net: PhononNet
+    known: dict[str, Any]
+    """What its card says that it learned: the elements, and the data."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the card of whatever begins with it shall say of it."""
+        return {"sha256": checkpoint.fingerprint(self.net), **self.known}
+
+
+def read_beginning(given: str | os.PathLike[str]) -> Beginning:
     """The network of a model file, or the first one of an ensemble's.
 
     Args:
@@ -33,11 +47,22 @@ def read_beginning(given: str | os.PathLike[str]) -> PhononNet:
         InputError: It cannot be read, or is no model.
 
     Example:
-        >>> read_beginning("fast").heads
+        >>> read_beginning("fast").net.heads
         ['density']
     """
-    model, _ = checkpoint.load_model(model_path(given), PhononNet, Ensemble, upgrade=upgraded)
-    return cast("PhononNet", model.nets[0] if isinstance(model, Ensemble) else model)
+    model, card = checkpoint.load_model(model_path(given), PhononNet, Ensemble, upgrade=upgraded)
+    known: dict[str, Any] = {name: card[name] for name in ("elements", "data") if name in card}
+    net = cast("PhononNet", model.nets[0] if isinstance(model, Ensemble) else model)
+    return Beginning(net, known)
+
+
+def taught_beyond(begun: Mapping[str, Any]) -> set[str]:
+    """Formulas whose force constants a beginning was taught, beyond its rows.
+
+    Args:
+        begun: `Beginning.facts`.
+    """
+    return set(begun.get("data", {}).get(TAUGHT_BEYOND, []))
 
 
 def network_table(net: PhononNet) -> dict[str, Any]:
@@ -89,5 +114,5 @@ def settings_of(config: str | os.PathLike[str], begin: str | os.PathLike[str] | 
     Raises:
         InputError: One of them cannot be read.
     """
-    below = {"network": network_table(read_beginning(begin))} if begin else {}
+    below = {"network": network_table(read_beginning(begin).net)} if begin else {}
     return Settings.from_tables(layered(below, read_toml(Path(config))))

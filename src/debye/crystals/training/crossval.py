@@ -34,7 +34,7 @@ from debye.crystals.model.ensemble import Ensemble, upgraded
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
 from debye.crystals.structure_io.read import FailedInput
-from debye.crystals.training.begun import settings_of
+from debye.crystals.training.begun import read_beginning, settings_of, taught_beyond
 from debye.crystals.training.config import Settings
 from debye.crystals.training.examples import connected, fingerprint
 from debye.crystals.training.out_of_fold import (
@@ -158,7 +158,9 @@ def cross_validate(
     labels: dict[str, LatticeLabel] = {}
     if force_constants is not None:
         labels, _ = read_force_constants(force_constants, held)
-    facts = {"split": f"{folds} folds, each left out of some members"} | _taught(labels, held)
+    facts = {"split": f"{folds} folds, each left out of some members"} | _taught(
+        labels, held, begun
+    )
     card = _card(model, held, [card for _, card in loaded], list(kinds), facts)
     if len(held) < LEAST_ROWS:
         report(f"not calibrated: {len(held)} rows are too few, {LEAST_ROWS} are needed")
@@ -210,9 +212,13 @@ def _card(
     )
 
 
-def _taught(labels: Mapping[str, LatticeLabel], rows: Collection) -> dict[str, Any]:
-    """What the members were taught of force constants, together."""
+def _taught(
+    labels: Mapping[str, LatticeLabel], rows: Collection, begun: Sequence[Path | None]
+) -> dict[str, Any]:
+    """What the members were taught of force constants, together and from their beginning."""
     others = {x.folded.crystal.formula for name, x in labels.items() if name not in rows.names}
+    for first in filter(None, begun):
+        others |= taught_beyond(read_beginning(first).facts)
     return {TAUGHT: len(labels), TAUGHT_BEYOND: sorted(others)} if labels else {}
 
 

@@ -32,7 +32,7 @@ from debye.crystals.data.labels import Collection
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.model.network import PhononNet
 from debye.crystals.predict.model_files import TAUGHT, TAUGHT_BEYOND, model_card
-from debye.crystals.training.begun import check_beginning
+from debye.crystals.training.begun import Beginning, check_beginning, taught_beyond
 from debye.crystals.training.config import Settings
 from debye.crystals.training.evaluate import spectrum_errors
 from debye.crystals.training.examples import Examples, LabelledGraph
@@ -98,7 +98,7 @@ class TrainingRun:
         labels: Mapping[str, LatticeLabel] | None = None,
         data: Mapping[str, Any] | None = None,
         split: Split | None = None,
-        begin: PhononNet | None = None,
+        begin: Beginning | None = None,
         resume: bool = False,
         overwrite: bool = False,
         device: str = "cpu",
@@ -159,7 +159,7 @@ class TrainingRun:
         """The epoch of the lowest validation loss."""
         return min(self.history, key=lambda e: e.valid_loss)
 
-    def _network(self, begin: PhononNet | None) -> PhononNet:
+    def _network(self, begin: Beginning | None) -> PhononNet:
         r_max = float(self.settings.network.get("r_max", 5.0))
         edges = sum(len(graph.within(r_max).center) for graph in self.examples.graphs)
         sites = sum(graph.n_sites for graph in self.examples.graphs)
@@ -168,9 +168,9 @@ class TrainingRun:
         with seeded(self.settings.recipe.seed):
             network = PhononNet(frequency, **asked)
         if begin:
-            check_beginning(begin, self.settings.network, frequency)
-            network.load_state_dict(begin.state_dict())
-            self.data["begun_with"] = checkpoint.fingerprint(begin)
+            check_beginning(begin.net, self.settings.network, frequency)
+            network.load_state_dict(begin.net.state_dict())
+            self.data["begun_with"] = begin.facts
         return network.to(self.device)
 
     def _found(self, split: Split, overwrite: bool) -> None:
@@ -197,10 +197,9 @@ class TrainingRun:
         check_unchanged("the config", _flat(card.get("settings", {})), _flat(asdict(self.settings)))
         check_unchanged("the data", card.get("rows", {}), self._rows())
         self.training.restore(card, tensors)
-        if begun := self.data.get("begun_with"):
-            check_unchanged(
-                "the beginning", {"model": card["data"].get("begun_with")}, {"model": begun}
-            )
+        now, then = (data.get("begun_with", {}) for data in (self.data, card["data"]))
+        if now:
+            check_unchanged("the beginning", *({"model": x.get("sha256")} for x in (then, now)))
         self.history = [Epoch(*row) for row in card["history"]]
         self.losses, self.data = card["losses"], card["data"]
         if self.group.first:  # a kill may have come between the checkpoint and this table
@@ -310,10 +309,12 @@ class TrainingRun:
     def _card(self, model: PhononNet) -> dict[str, Any]:
         chosen = self.history[-1]
         taught = sum(label is not None for label in self.examples.taught)
-        beyond = {TAUGHT: taught, TAUGHT_BEYOND: list(self.examples.others)} if taught else {}
+        begun = self.data.get("begun_with", {})
+        others = sorted({*self.examples.others, *taught_beyond(begun)})
+        beyond = {TAUGHT: taught, TAUGHT_BEYOND: others} if taught else {}
         return model_card(
             model,
-            elements=sorted(self.rows.elements),
+            elements=sorted({*self.rows.elements, *begun.get("elements", [])}),
             data={
                 **self.settings.data,
                 **self.data,
