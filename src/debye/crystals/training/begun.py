@@ -23,13 +23,16 @@ from debye.errors import InputError
 FREE = ("dropout", "q_points")
 """Arguments of a network that no weight depends on."""
 
+KNOWN = ("elements", "data", "settings")
+"""What a card says of what its model learned, and how."""
+
 
 class Beginning(NamedTuple):
     """A network to go on with."""
 
     net: PhononNet
     known: dict[str, Any]
-    """What its card says that it learned: the elements, and the data."""
+    """What its card says of `KNOWN`."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def read_beginning(given: str | os.PathLike[str]) -> Beginning:
         ['density']
     """
     model, card = checkpoint.load_model(model_path(given), PhononNet, Ensemble, upgrade=upgraded)
-    known: dict[str, Any] = {name: card[name] for name in ("elements", "data") if name in card}
+    known: dict[str, Any] = {name: card[name] for name in KNOWN if name in card}
     net = cast("PhononNet", model.nets[0] if isinstance(model, Ensemble) else model)
     return Beginning(net, known)
 
