@@ -140,7 +140,7 @@ def test_files_are_those_of_the_library(address):
     assert sums == pytest.approx((p.total.in_unit("THz")[1]).tolist(), rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("limit", [{"seconds": 3}, {"megabytes": 40}], ids=str)
+@pytest.mark.parametrize("limit", [{"seconds": 3}, {"megabytes": 70}], ids=str)
 def test_a_computation_is_stopped_at_its_limit_and_the_next_goes_on(limit, tmp_path):
     """432 sites take seconds and 100 MB."""
     large = debye.read_crystal(debye.DEMO / "quartz.cif") * (4, 4, 3)

@@ -259,10 +259,14 @@ def _refused(error: DebyeError) -> bytes:
     return REFUSED + json.dumps([kind, error.what, error.why, error.fix]).encode()
 
 
+OF_MEMORY = ("alloc", "MemoryError", "failed to map segment")
+"""What errors of other kinds say that are one of memory; the last one a library's first import."""
+
+
 def _is_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or what caused it, was a want of memory."""
     while error is not None:
-        if isinstance(error, MemoryError) or "alloc" in str(error) or "MemoryError" in str(error):
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in OF_MEMORY):
             return True
         error = error.__context__
     return False
