@@ -51,7 +51,7 @@ class Bench:
             InputError: There is no such model, or it cannot be used.
         """
         bench = cls(Predictor.load(model))
-        bench.predictor.predict(debye.DEMO / "silicon.vasp")
+        bench.predictor.predict(debye.DEMO / "rutile.cif")
         return bench
 
     def do(self, task: str, arguments: Mapping[str, Any], progress: Progress) -> bytes:
