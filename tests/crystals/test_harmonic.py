@@ -127,9 +127,11 @@ def test_a_folder_of_one_calculation(tmp_path):
         for at in (tmp_path, tmp_path / "FORCE_CONSTANTS", tmp_path / "phonopy_disp.yaml")
     ]
     assert means == pytest.approx([means[0]] * 3)
+    (tmp_path / "BORN").write_text("14.4\n" + "1 0 0 0 1 0 0 0 1\n" + 2 * "0 0 0 0 0 0 0 0 0\n")
+    assert not any("not read" in w for w in debye.predict(tmp_path).warnings)
     emt("Cu3Au")[1].write(tmp_path / "other.cif")
     (told,) = (w for w in debye.predict(tmp_path).warnings if "not read" in w)
-    assert "other.cif" in told
+    assert "calculation: other.cif in it" in told
 
 
 def test_born_charges_are_used_and_told(tmp_path):
@@ -147,7 +149,8 @@ def test_imaginary_modes_are_told(tmp_path):
     phonon = in_units_of("vasp", emt("Cu3Au")[0])
     phonon.force_constants = -phonon.force_constants
     found = debye.predict(phonon)
-    assert any("imaginary" in warning for warning in found.warnings)
+    assert any("100 % of its modes are imaginary" in warning for warning in found.warnings)
+    assert any("sign" in warning for warning in found.warnings)
     assert found.total.imaginary_fraction.item() > 0.9
 
 

@@ -79,12 +79,14 @@ def test_full_and_compact_force_constants_are_the_same():
 
 def test_what_is_no_set_of_force_constants_is_refused():
     phonon, _ = emt("Cu")
-    empty, drifting, broken = (copy(phonon) for _ in range(3))
+    empty, drifting, broken, nothing = (copy(phonon) for _ in range(4))
     empty.force_constants = None
     drifting.force_constants = phonon.force_constants + 0.05
     broken.force_constants = np.where(phonon.force_constants > 1, np.nan, phonon.force_constants)
+    nothing.force_constants = np.zeros_like(phonon.force_constants)
     for other, text in (
         (empty, "no force constants"),
+        (nothing, "all zero"),
         (drifting, "acoustic sum rule"),
         (broken, "NaN"),
     ):

@@ -169,7 +169,7 @@ def _harmonic(path: Path) -> HarmonicCrystal:
 
 def _beside(folder: Path) -> list[str]:
     """Files of a calculation's folder that hold structures of their own."""
-    own = ("POSCAR", "SPOSCAR", "CONTCAR", *RECORDS)
+    own = ("POSCAR", "SPOSCAR", "CONTCAR", *RECORDS, *FORCES, "BORN")
     files = (path for path in sorted(folder.iterdir()) if path.is_file())
     return [p.name for p in files if not p.name.startswith(own) and could_hold_structures(p)]
 

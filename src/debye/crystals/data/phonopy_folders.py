@@ -143,7 +143,7 @@ def _lost(dos: Spectrum, imaginary: float) -> list[str]:
     beyond = 1 - (dos.cumulative([FREQUENCY[-1]])[0] / dos.integral).item()
     fractions = {"imaginary": imaginary, f"above {FREQUENCY[-1]:g} cm⁻¹": beyond}
     return [
-        f"{100 * fraction:.2g} % of the states are {where} and not in the labelled spectrum"
+        f"{100 * fraction:.3g} % of the states are {where} and not in the labelled spectrum"
         for where, fraction in fractions.items()
         if fraction > NOTED
     ]

@@ -282,7 +282,7 @@ def _relaxed(crystal: Crystal, calculator: Any, label: str, home: Path | None) -
         why = f"after {STEPS} steps a force is still {np.abs(forces).max():.2g} eV/Å"
         raise _failed(label, "the relaxation", why)
     change = 100 * (atoms.get_volume() / crystal.volume - 1)
-    note = f"relaxed by {type(calculator).__name__}: its volume changed by {change:+.2g} %"
+    note = f"relaxed by {type(calculator).__name__}: its volume changed by {change:+.3g} %"
     found = replace(
         crystal,
         positions=atoms.positions,

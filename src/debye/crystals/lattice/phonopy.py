@@ -230,8 +230,8 @@ def from_phonopy(phonon: Phonopy) -> ForceConstants:
         phonon: With force constants, in the unit of its calculator.
 
     Raises:
-        InputError: There are no force constants, they are not finite or break the acoustic sum
-            rule, or there are Born charges that make no sense.
+        InputError: There are no force constants, they are not finite, all zero, or break the
+            acoustic sum rule, or there are Born charges that make no sense.
     """
     if phonon.force_constants is None:
         why, fix = "it has no force constants", "produce or read them first"
@@ -344,6 +344,9 @@ def _check_balance(rows: NDArray[np.float64]) -> None:
     if not np.isfinite(rows).all():
         why = "they hold NaN or infinity"
         raise InputError(CANNOT_TAKE, why=why, fix="see the calculation that made them")
+    if not rows.any():
+        why = "they are all zero: nothing would hold an atom"
+        raise InputError(CANNOT_TAKE, why=why, fix="see the forces that they were made from")
     force = imbalance(rows)
     if not force < UNBALANCED:
         raise InputError(

@@ -33,6 +33,8 @@ MOST = 1e5
 """cm⁻¹; no axis of frequencies is longer."""
 NOTED = 1e-3
 """Fraction of imaginary modes from which on it is told."""
+MOSTLY = 0.5
+"""Fraction of them beyond which a turned sign is likelier than such a crystal."""
 
 
 def site_labels(crystal: Crystal) -> tuple[str, ...]:
@@ -100,16 +102,18 @@ class Prediction(Displayed):
         warnings = list(crystal.notes)
         if (imaginary := total.imaginary_fraction.item()) > NOTED:
             warnings.append(
-                f"{100 * imaginary:.2g} % of its modes are imaginary: they have no thermodynamics, "
+                f"{100 * imaginary:.3g} % of its modes are imaginary: they have no thermodynamics, "
                 "and are left out of it"
             )
+        if imaginary > MOSTLY:
+            warnings.append("is the sign of its force constants turned? They are −∂F/∂u")
         if given.smooth:
             sites = smoothed(sites, np.array(FREQUENCY))
             total = sites.sum()
             warnings.append(f"smoothed as the published labels were, on {len(FREQUENCY)} points")
             if beyond > NOTED:
                 warnings.append(
-                    f"{100 * beyond:.2g} % of the states lie above {end:g} cm⁻¹, cut off"
+                    f"{100 * beyond:.3g} % of the states lie above {end:g} cm⁻¹, cut off"
                 )
         labelled = Spectrum(
             sites.frequency, sites.density, sites.n_atoms, labels=site_labels(crystal)
@@ -207,7 +211,7 @@ class Prediction(Displayed):
             lost = 1 - (sites.sum().integral / self.total.integral).item()
             warnings = (
                 *warnings,
-                f"{100 * lost:.2g} % of the states lie above {end:g} cm⁻¹, cut off",
+                f"{100 * lost:.3g} % of the states lie above {end:g} cm⁻¹, cut off",
             )
         axis = sites.frequency
         step = spacing or (axis[-1] - axis[-2]).item()

@@ -144,7 +144,7 @@ class Goodness(Displayed):
     def _verdict(self) -> str:
         if self.p is None:
             return (
-                f"the fit leaves {100 * self.misfit:.2g} % of the frames' amplitude; they have no "
+                f"the fit leaves {100 * self.misfit:.3g} % of the frames' amplitude; they have no "
                 "counting noise to judge that by"
             )
         told = f"deviance {self.deviance:.6g}, {self.expected:.6g} expected, p = {self.p:.2g}"
