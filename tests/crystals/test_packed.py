@@ -127,6 +127,7 @@ def test_files_of_a_folder_that_could_hold_structures(tmp_path):
     (tmp_path / "notes.txt").write_text("not a structure\n1 2 3\n")
     (tmp_path / "total_dos.dat").write_text("# Sigma\n0 1\n1 2\n")
     SALT.write(tmp_path / "x.vasp").rename(tmp_path / "XDATCAR")
+    (tmp_path / "FORCE_CONSTANTS").write_text("1 1\n1 1\n 1.0 0 0\n 0 1.0 0\n 0 0 1.0\n")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     items = {Path(item.source).name: item for item in read_structures(tmp_path)}
     read = {name for name, item in items.items() if isinstance(item, Crystal)}

@@ -52,7 +52,7 @@ _MAGIC = {
 }  # fmt: skip
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdDqQ][-+]?\d+)?"
-_SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}){{0,2}}\s*(?:[!#%].*)?")
+_SCALE = re.compile(rf"\s*{_NUMBER}(\s+{_NUMBER}\s+{_NUMBER})?\s*(?:[!#%].*)?")
 """The second line of a POSCAR."""
 _VECTOR = re.compile(rf"\s*{_NUMBER}(?:[\s,]+{_NUMBER}){{2}}")
 """How its next three lines begin."""
