@@ -165,12 +165,15 @@ def test_a_refinement_goes_on_where_it_was_stopped(metals, tmp_path):
         (("--refine", "9", "--calculator", "potentials:number"), "no function"),
         (("--refine", "9", "--calculator", "potentials:nothing"), "AttributeError"),
         (("--refine", "9", "--calculator", "no_such_module:made"), "ModuleNotFoundError"),
-        (("--refine", "9", "--calculator", "potentials:potential", "--model", "fast"),
-         "not calibrated"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_refined_is_refused(screen, words, why):
     refused(screen(*words), why, "fix: ")
+
+
+def test_without_expected_errors_nothing_is_chosen(screen, model_file):
+    words = ("--refine", "9", "--calculator", "potentials:potential", "--model", model_file)
+    refused(screen(*words), "not calibrated", "fix: ")
 
 
 @pytest.mark.parametrize(("amount", "count"), [("25%", 3), ("100%", 10), ("4", 4), ("40", 10)])

@@ -271,7 +271,7 @@ class Predictor:
         return Prediction(
             crystal,
             sites,
-            head_outputs,
+            head_outputs.clone(),  # a view would travel with all of its batch
             self.model.kinds,
             unseen,
             warnings,
@@ -280,7 +280,7 @@ class Predictor:
             lattice=self.lattice,
             taught=self.taught,
             label_view=None if fine is None else view,
-            lowest=None if fine is None else fine.lowest.cpu(),
+            lowest=None if fine is None else fine.lowest.cpu().clone(),
         )
 
     def bands(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -104,6 +104,10 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.formulas)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels with every prediction: not the megabyte that follows from the formulas."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def fractions(self) -> NDArray[np.float64]:

@@ -115,11 +115,10 @@ class UncertaintyFeatures(NamedTuple):
         return self._replace(spectra=spectra, gap=gap)
 
     def take(self, rows: Tensor | int) -> UncertaintyFeatures:
-        """Some of the predictions, or one of them without the leading axis."""
+        """Some of the predictions, or one of them without the leading axis, of its own memory."""
         frequency, density = self.spectra
-        return UncertaintyFeatures(
-            OnGrid(frequency, density[rows]), self.gap[rows], self.values[rows]
-        )
+        density, gap, values = (x[rows].clone() for x in (density, self.gap, self.values))
+        return UncertaintyFeatures(OnGrid(frequency, density), gap, values)
 
 
 def _within_members(head_outputs: Tensor, kinds: Sequence[str]) -> list[tuple[Tensor, Tensor]]:

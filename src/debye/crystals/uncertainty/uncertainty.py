@@ -71,9 +71,8 @@ class Uncertainty:
 
     def row(self, index: int, applicability: Applicability) -> Uncertainty:
         """That of one prediction of a batch."""
-        return Uncertainty(
-            self.calibration, self.features.take(index), self.expected_error[index], applicability
-        )
+        error = self.expected_error[index].clone()
+        return Uncertainty(self.calibration, self.features.take(index), error, applicability)
 
     @classmethod
     def stack(cls, each: Sequence[Uncertainty]) -> Uncertainty:
