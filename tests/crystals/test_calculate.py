@@ -201,10 +201,10 @@ def test_atoms_in_a_line_and_alone():
     found = debye.from_calculator(chain, EMT(), supercell=(1, 1, 3))
     assert omega(found.force_constants, random_q(3)).isfinite().all()
     assert debye.predict(found).total.integral.item() == pytest.approx(6, rel=1e-3)
-    alone = debye.from_calculator(Atoms("Ar", cell=[30] * 3, pbc=True), argon(), supercell=1)
+    with pytest.raises(InputError, match="all zero"):
+        debye.from_calculator(Atoms("Ar", cell=[30] * 3, pbc=True), argon(), supercell=1)
     with pytest.raises((InputError, ComputationError)):
         debye.from_calculator(Atoms("Ar"), argon())
-    assert omega(alone.force_constants, random_q(2)).abs().max() < 1e-3
 
 
 # Through the rooms.

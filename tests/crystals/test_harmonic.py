@@ -197,6 +197,15 @@ def test_force_constants_out_of_balance_are_put_right_and_told(tmp_path):
     assert found.total.mean_frequency.item() == pytest.approx(expected, rel=1e-2)
 
 
+def test_what_no_drift_explains_is_refused(tmp_path):
+    phonon = in_units_of("vasp", emt("Cu3Au")[0])
+    noise = np.random.default_rng(0).normal(size=phonon.force_constants.shape)
+    phonon.force_constants = noise
+    phonon.save(tmp_path / "p.yaml", settings=PLAIN)
+    with pytest.raises(InputError, match="noise, or another crystal's"):
+        debye.predict(tmp_path / "p.yaml")
+
+
 def test_the_verbs_take_them(debye, record, tmp_path):
     one = json.loads(debye("dos", record, "--json").stdout)
     assert one["warnings"][0] == GIVEN

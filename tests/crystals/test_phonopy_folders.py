@@ -277,7 +277,7 @@ def test_imaginary_modes_fall_off_and_many_reject(tmp_path):
     share = total_dos(load_phonon(weak)).imaginary_fraction.item()
     assert 0.001 < share < 0.05
     _, crystal, spectrum = only(weak)
-    expected = f"{100 * share:.2g} % of the states are imaginary and not in the labelled spectrum"
+    expected = f"{100 * share:.3g} % of the states are imaginary and not in the labelled spectrum"
     assert crystal.notes == (expected,)
     assert spectrum.density.max() == 1
 
@@ -288,7 +288,7 @@ def test_states_above_the_grid_are_told(tmp_path):
     beyond.force_constants = beyond.force_constants * np.diag([1.0, 1.0, 1000.0])
     _, crystal, _ = only(save(beyond, tmp_path / "mixed"))
     assert crystal.notes == (
-        "33 % of the states are above 1000 cm⁻¹ and not in the labelled spectrum",
+        "33.3 % of the states are above 1000 cm⁻¹ and not in the labelled spectrum",
     )
 
 

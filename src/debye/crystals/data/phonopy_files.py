@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from debye.core.packed import inner_name, open_unpacked
 from debye.crystals.lattice.harmonic import HarmonicCrystal
-from debye.crystals.lattice.phonopy import UNBALANCED, harmonic_of, imbalance
+from debye.crystals.lattice.phonopy import balance, harmonic_of
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import type_name
@@ -157,13 +157,10 @@ def _harmonic(path: Path) -> HarmonicCrystal:
         )
     phonon = load_phonon(path.parent if path.name in FORCES else path)
     unread = _beside(path) if path.is_dir() else []
-    left = imbalance(phonon.force_constants)
-    phonon.symmetrize_force_constants()
+    drift = balance(phonon)
     found = harmonic_of(phonon, name=path.stem, source=str(path))
     said = [f"its folder is one calculation: {', '.join(unread)} in it not read"] if unread else []
-    if left >= UNBALANCED:
-        said.append(f"its force constants broke the acoustic sum rule by {left:.2g}: put right")
-    crystal = replace(found.crystal, notes=(*found.crystal.notes, *said))
+    crystal = replace(found.crystal, notes=(*found.crystal.notes, *said, *drift))
     return replace(found, crystal=crystal)
 
 

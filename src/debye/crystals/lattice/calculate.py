@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from debye.core.files import atomic_write, folder
 from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal
-from debye.crystals.lattice.phonopy import harmonic_of, imbalance, phonopy_installed
+from debye.crystals.lattice.phonopy import balance, harmonic_of, phonopy_installed
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import ComputationError, DebyeError, InputError
@@ -37,6 +37,8 @@ MOST_ATOMS = 4_000
 """Of a supercell: the force constants of a cell of 500 sites would take 144 MB."""
 AT_REST = 0.05
 """Force where nothing is displaced from which on it is told, eV/Å."""
+DRIFT = 0.02
+"""`imbalance` from which on it is told: less is of the displacements' length."""
 IMPOSSIBLE = 1e3
 """Force that no atom near its place feels, eV/Å."""
 RELAXED, STEPS = 1e-3, 500
@@ -336,8 +338,7 @@ def _harmonic(
 ) -> HarmonicCrystal:
     """The force constants of the forces, symmetrised."""
     phonon.produce_force_constants(calculate_full_force_constants=False)
-    off = imbalance(phonon.force_constants)
-    phonon.symmetrize_force_constants()
+    drift = balance(phonon, DRIFT)
     if home is not None:
         phonon.save(home / "phonopy_params.yaml", settings={"force_constants": True})
     found = harmonic_of(phonon, name=crystal.name, source=crystal.source)
@@ -348,7 +349,6 @@ def _harmonic(
     notes = [made, *crystal.notes, *(n for n in found.crystal.notes if n != GIVEN)]
     if rest > AT_REST:
         notes.append(f"it is not relaxed: forces at rest, up to {rest:.2g} eV/Å, are subtracted")
-    if off > 0.02:
-        notes.append(f"its force constants broke the acoustic sum rule by {off:.2g}: put right")
+    notes += drift
     known = replace(found.crystal, species=crystal.species, notes=tuple(notes))
     return replace(found, crystal=known)

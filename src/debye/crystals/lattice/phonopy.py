@@ -340,6 +340,31 @@ def imbalance(rows: NDArray[np.float64]) -> float:
     return float(np.abs(rows.sum(1)).max() / max(np.abs(rows).max(), 1e-300))
 
 
+def balance(phonon: Phonopy, least: float = UNBALANCED) -> list[str]:
+    """Make the acoustic sum rule hold, as ``phonopy.load`` does; what is to be said of it.
+
+    Args:
+        phonon: With force constants, which change.
+        least: `imbalance` from which on it is told.
+
+    Raises:
+        InputError: They break it by more than the largest of them: no drift does, but noise and
+            another crystal's.
+    """
+    off = imbalance(phonon.force_constants)
+    if off > 1:
+        raise InputError(
+            CANNOT_TAKE,
+            why=f"they break the acoustic sum rule by {off:.2g} of the largest: noise, or another "
+            "crystal's",
+            fix="see that they are of this cell, its atoms in this order, and converged",
+        )
+    phonon.symmetrize_force_constants()
+    if off < least:
+        return []
+    return [f"its force constants broke the acoustic sum rule by {off:.2g}: put right"]
+
+
 def _check_balance(rows: NDArray[np.float64]) -> None:
     if not np.isfinite(rows).all():
         why = "they hold NaN or infinity"
