@@ -1,6 +1,7 @@
 """Somebody's force constants, in phonopy's files or objects, instead of a prediction."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,10 @@ def theirs(phonon, q):
     """phonopy's frequencies, cm⁻¹."""
     phonon.run_qpoints(np.asarray(q))
     return torch.from_numpy(phonon.qpoints.frequencies * THZ)
+
+
+def source_of(item):
+    return item.source if isinstance(item, FailedInput) else item.crystal.source
 
 
 def ours(force_constants, q):
@@ -134,6 +139,32 @@ def test_a_folder_of_one_calculation(tmp_path):
     assert "calculation: other.cif in it" in told
 
 
+def test_a_folder_of_calculations_and_structures(debye, tmp_path):
+    from phonopy.file_IO import write_FORCE_CONSTANTS
+
+    from debye import predict
+
+    phonon, cell = emt("Cu3Au")
+    for name, factor in (("whole", 1.0), ("nothing", 0.0)):
+        (tmp_path / name).mkdir()
+        phonon.save(tmp_path / name / "phonopy_disp.yaml", settings={"force_sets": False})
+        write_FORCE_CONSTANTS(factor * phonon.force_constants, tmp_path / name / "FORCE_CONSTANTS")
+        cell.write(tmp_path / name / "POSCAR")
+    cell.write(tmp_path / "alone.cif")
+    phonon.save(tmp_path / "record.yaml", settings=PLAIN)
+    for given in (tmp_path, f"{tmp_path}/*"):
+        found = {Path(source_of(item)).name: item for item in predict(given, model="fast")}
+        assert found.keys() == {"whole", "nothing", "alone.cif", "record.yaml"}
+        assert GIVEN in found["whole"].warnings
+        assert GIVEN in found["record.yaml"].warnings
+        assert GIVEN not in found["alone.cif"].warnings
+        assert "all zero" in found["nothing"].error.why
+        assert str(tmp_path / "nothing") in found["nothing"].error.what
+    run = debye("dos", tmp_path, "--model", "fast", "--json")
+    assert len(run.stdout.splitlines()) == 3
+    assert f"cannot take force constants from {tmp_path / 'nothing'}" in run.stderr
+
+
 def test_born_charges_are_used_and_told(tmp_path):
     phonon = in_units_of("vasp", emt("Cu3Au")[0])
     charges = np.zeros((4, 3, 3))
@@ -215,8 +246,8 @@ def test_the_verbs_take_them(debye, record, tmp_path):
         one["heat_capacity_J_per_K_per_mol_atoms"], rel=1e-4
     )
     inside = debye("dos", record.parent)
-    assert inside.exit_code == 2
-    assert "give the file itself" in inside.stderr
+    assert inside.exit_code == 0
+    assert GIVEN in inside.stderr
     lines = debye("bands", record, "--path", "G X")
     assert GIVEN in lines.stderr
     assert "trained" not in lines.stderr

@@ -211,9 +211,10 @@ def structures(names: Sequence[str]) -> Iterator[Crystal | HarmonicCrystal | Fai
     Phonopy's files, and folders of one calculation, are crystals with their own force constants.
     Each step of reading is one that may kill the process, see `debye.cli.watched`.
     """
-    from debye.crystals.data.phonopy_files import force_constants_in
+    from debye.crystals.data.phonopy_files import CALCULATIONS
     from debye.crystals.structure_io.read import (
         FailedInput,
+        as_path,
         attempt,
         find_files,
         lazy_structures,
@@ -225,15 +226,18 @@ def structures(names: Sequence[str]) -> Iterator[Crystal | HarmonicCrystal | Fai
         if name == STDIN:
             yield from made(_stepwise(lazy_structures_of(sys.stdin.buffer.read(), "<stdin>"), name))
             continue
-        given = step(name, partial(attempt, name, partial(force_constants_in, name)), makes=True)
-        if given is not None:
-            yield given
-            continue
-        for path in find_files([name]):
+        for path in find_files([name], CALCULATIONS.whole):
             if isinstance(path, FailedInput):
                 yield path
+                continue
+            given, label = None, str(path)
+            if path == as_path(name) or CALCULATIONS.whole(path):
+                take = partial(attempt, label, partial(CALCULATIONS.take, path, ""))
+                given = step(label, take, makes=True)
+            if given is not None:
+                yield given
             else:
-                yield from made(_stepwise(lazy_structures(path), str(path)))
+                yield from made(_stepwise(lazy_structures(path), label))
 
 
 def _stepwise(

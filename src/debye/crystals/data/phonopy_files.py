@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 
 from debye.core.packed import inner_name, open_unpacked
 from debye.crystals.lattice.harmonic import HarmonicCrystal
-from debye.crystals.lattice.phonopy import balance, harmonic_of
+from debye.crystals.lattice.phonopy import balance, harmonic_of, naming
 from debye.crystals.structure.convert import comes_from
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.validate import type_name
+from debye.crystals.structure_io.anything import Also
 from debye.crystals.structure_io.formats import could_hold_structures
 from debye.crystals.structure_io.read import FailedInput, as_path, attempt
 from debye.errors import InputError
@@ -87,7 +88,7 @@ def force_constants_in(given: object, label: str = "") -> HarmonicCrystal | None
         return harmonic_of(phonon, source=label) if has else None
     if not isinstance(given, str | os.PathLike) or (isinstance(given, str) and "\n" in given):
         return None  # a text is no path, and too long for some systems to look for
-    if not _is_calculation(path := as_path(given)):
+    if not is_calculation(path := as_path(given)):
         return None
     return _harmonic(path)
 
@@ -123,7 +124,7 @@ def from_phonopy(given: object) -> HarmonicCrystal:
     return found
 
 
-def _is_calculation(path: Path) -> bool:
+def is_calculation(path: Path) -> bool:
     """Whether a path is of phonopy's files, forces or force constants among them."""
     if path.is_dir():
         return any(named(path, FORCES)) or any(map(_has_forces_inside, named(path, RECORDS)))
@@ -145,7 +146,14 @@ def _is_record(path: Path) -> bool:
 
 def _has_forces_inside(record: Path) -> bool:
     """Whether a record holds forces or force constants of its own."""
-    return FORCES_INSIDE.search(_shallow(record)) is not None
+    try:
+        return FORCES_INSIDE.search(_shallow(record)) is not None
+    except (OSError, InputError):  # what reads it whole says what is wrong
+        return True
+
+
+CALCULATIONS = Also(force_constants_in, is_calculation)
+"""What `crystals_and` takes beside crystals, where crystals may have force constants."""
 
 
 def _harmonic(path: Path) -> HarmonicCrystal:
@@ -157,8 +165,9 @@ def _harmonic(path: Path) -> HarmonicCrystal:
         )
     phonon = load_phonon(path.parent if path.name in FORCES else path)
     unread = _beside(path) if path.is_dir() else []
-    drift = balance(phonon)
-    found = harmonic_of(phonon, name=path.stem, source=str(path))
+    with naming(str(path)):
+        drift = balance(phonon)
+        found = harmonic_of(phonon, name=path.stem, source=str(path))
     said = [f"its folder is one calculation: {', '.join(unread)} in it not read"] if unread else []
     crystal = replace(found.crystal, notes=(*found.crystal.notes, *said, *drift))
     return replace(found, crystal=crystal)

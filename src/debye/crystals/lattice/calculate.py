@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from debye.core.files import atomic_write, folder
 from debye.crystals.lattice.harmonic import GIVEN, HarmonicCrystal
-from debye.crystals.lattice.phonopy import balance, harmonic_of, phonopy_installed
+from debye.crystals.lattice.phonopy import balance, harmonic_of, naming, phonopy_installed
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.structure.symmetry import primitive
 from debye.errors import ComputationError, DebyeError, InputError
@@ -338,10 +338,11 @@ def _harmonic(
 ) -> HarmonicCrystal:
     """The force constants of the forces, symmetrised."""
     phonon.produce_force_constants(calculate_full_force_constants=False)
-    drift = balance(phonon, DRIFT)
+    with naming(f"the forces of {potential}"):
+        drift = balance(phonon, DRIFT)
+        found = harmonic_of(phonon, name=crystal.name, source=crystal.source)
     if home is not None:
         phonon.save(home / "phonopy_params.yaml", settings={"force_constants": True})
-    found = harmonic_of(phonon, name=crystal.name, source=crystal.source)
     made = (
         f"computed from forces of {potential}: {len(phonon.displacements)} displacements "
         f"in {len(phonon.supercell)} atoms"

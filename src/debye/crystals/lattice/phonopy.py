@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -36,6 +38,25 @@ force constants are refused: the acoustic sum rule cannot be made to hold withou
 
 
 CANNOT_TAKE = "cannot take force constants from phonopy"
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Have refusals of force constants say where these come from.
+
+    Args:
+        source: A file, or whose forces they follow from.
+
+    Raises:
+        InputError: What is refused within, of this source.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.what != CANNOT_TAKE:
+            raise
+        what = f"cannot take force constants from {source}"
+        raise InputError(what, why=error.why, fix=error.fix) from error
 
 
 def phonopy_installed() -> bool:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from debye.core.device import pick_device
 from debye.crystals.data.born import Given
-from debye.crystals.data.phonopy_files import force_constants_in
+from debye.crystals.data.phonopy_files import CALCULATIONS
 from debye.crystals.lattice.bands import Bands
 from debye.crystals.lattice.harmonic import HarmonicCrystal
 from debye.crystals.predict.harmonic import polar, smooth_of
@@ -79,7 +79,7 @@ def predict(
     """
     predictor = predictor_of(model, device).on(lattice)
     predictor = predictor.as_labels() if smooth else predictor
-    crystals, many = crystals_and(force_constants_in, given)
+    crystals, many = crystals_and(CALCULATIONS, given)
     items = crystals if born is None else polar(predictor, crystals, born)
     found = list(predictor(map(smooth_of, items) if smooth else items))
     return found if many else _only(found[0])
@@ -118,7 +118,7 @@ def bands(
         ComputationError: The modes of the only structure cannot be found.
     """
     predictor = predictor_of(model, device).on(lattice)
-    crystals, many = crystals_and(force_constants_in, given)
+    crystals, many = crystals_and(CALCULATIONS, given)
 
     def of(item: Crystal | HarmonicCrystal | FailedInput) -> Bands | FailedInput:
         if isinstance(item, FailedInput):

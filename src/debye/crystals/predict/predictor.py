@@ -18,7 +18,7 @@ from torch import Tensor
 from debye.core import checkpoint
 from debye.core.device import pick_device
 from debye.crystals.data.born import Given, charged
-from debye.crystals.data.phonopy_files import force_constants_in
+from debye.crystals.data.phonopy_files import CALCULATIONS
 from debye.crystals.dos.spectrum import Spectrum
 from debye.crystals.graph import Graph
 from debye.crystals.lattice.bands import Bands
@@ -173,7 +173,7 @@ class Predictor:
             >>> Predictor.load("fast").predict(bulk("Si"))
             Prediction(Si, 2 sites, mean 333 cm⁻¹)
         """
-        crystals, many = crystals_and(force_constants_in, given)
+        crystals, many = crystals_and(CALCULATIONS, given)
         found = list(self(crystals))
         if many:
             return found

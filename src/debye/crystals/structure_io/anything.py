@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,11 +25,12 @@ from debye.crystals.structure_io.read import (
     FailedInput,
     as_path,
     attempt,
+    find_files,
     lazy_structures,
     lazy_structures_of,
     made,
     means_many,
-    read_structures,
+    read_file,
 )
 from debye.crystals.structure_io.tables import COLUMNS, record_structures
 from debye.crystals.structure_io.text import LazyStructure
@@ -47,8 +48,15 @@ _JSON = re.compile(r'\s*(\{\s*"|\[\s*\{)')
 """The start of JSON, which no path or pattern has."""
 
 Found = Iterator[Crystal | FailedInput]
-Also = Callable[[Any, str], Any]
-"""What else than a crystal a thing or an existing path holds, given with its label; or None."""
+
+
+class Also(NamedTuple):
+    """What else than crystals there is."""
+
+    take: Callable[[Any, str], Any]
+    """What a thing or an existing path holds, given with its label; or None."""
+    whole: Callable[[Path], bool]
+    """Whether a folder, or a file, is one such thing."""
 
 
 def crystals_of(x: Any) -> tuple[Found, bool]:  # noqa: ANN401 - whatever there is
@@ -73,22 +81,22 @@ def crystals_of(x: Any) -> tuple[Found, bool]:  # noqa: ANN401 - whatever there 
         >>> [item.error.why for item in found], many
         (["'positions' is missing", 'it is an object of type float'], True)
     """
-    return crystals_and(_nothing_else, x)
+    return crystals_and(NOTHING_ELSE, x)
 
 
 def crystals_and(also: Also, x: Any) -> tuple[Iterator[Any], bool]:  # noqa: ANN401 - whatever there is
     """As `crystals_of`, but what holds something else comes out as what ``also`` makes of it.
 
     Args:
-        also: Is asked first, about each thing and each path that exists.
+        also: Is asked first, about each thing, each path that exists, and what lies in a folder.
         x: What `crystals_of` takes.
     """
     items = _items(x)
     return _one(x, "", also) if items is None else (_each(items, also), True)
 
 
-def _nothing_else(thing: object, label: str) -> None:
-    """Only crystals are looked for."""
+NOTHING_ELSE = Also(lambda thing, label: None, lambda folder: False)
+"""Only crystals are looked for."""
 
 
 # Many.
@@ -134,7 +142,7 @@ def _one(x: Any, label: str, also: Also) -> tuple[Iterator[Any], bool]:  # noqa:
         return iter([x]), False
     if isinstance(x, os.PathLike) or (isinstance(x, str) and not _is_text(x)):
         return _at_path(x, also)
-    other = attempt(label or f"the {type(x).__name__}", lambda: also(x, label))
+    other = attempt(label or f"the {type(x).__name__}", lambda: also.take(x, label))
     return _several(_lazy(x, label)) if other is None else (iter([other]), False)
 
 
@@ -152,14 +160,25 @@ def _at_path(given: str | os.PathLike[str], also: Also) -> tuple[Iterator[Any], 
     there = attempt(short, lambda: _there(as_path(given)))
     if isinstance(there, FailedInput):
         return iter([there]), False
-    other = None if there == "nothing" else attempt(short, lambda: also(given, ""))
+    other = None if there == "nothing" else attempt(short, lambda: also.take(given, ""))
     if other is not None:
         return iter([other]), False
     if there == "many":
-        return read_structures([given]), True
+        return _in_files(given, also), True
     if there == "nothing":
         return iter([_refused(short, "there is no such file", f"check the path; or {GIVE}")]), False
     return _several(lazy_structures(given))
+
+
+def _in_files(given: str | os.PathLike[str], also: Also) -> Iterator[Any]:
+    """The crystals of a folder or a pattern, and what else its folders hold."""
+    for path in find_files(given, also.whole):
+        if isinstance(path, FailedInput):
+            yield path
+        elif also.whole(path):
+            yield attempt(str(path), partial(also.take, path, ""))
+        else:
+            yield from read_file(path)
 
 
 def _there(path: Path) -> str:

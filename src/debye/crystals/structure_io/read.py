@@ -97,12 +97,19 @@ def read_structures(inputs: Paths) -> Iterator[Crystal | FailedInput]:
             yield from read_file(path)
 
 
-def find_files(inputs: Paths) -> Iterator[Path | FailedInput]:
-    """The files that paths, folders and patterns mean, in order; see `read_structures`."""
+def find_files(
+    inputs: Paths, whole: Callable[[Path], bool] = lambda _: False
+) -> Iterator[Path | FailedInput]:
+    """The files that paths, folders and patterns mean, in order; see `read_structures`.
+
+    Args:
+        inputs: Paths or patterns.
+        whole: Which folders are one thing, and come out as they are.
+    """
     one = isinstance(inputs, str | bytes | os.PathLike) or not isinstance(inputs, Iterable)
     for entry in cast("Iterable[str]", [inputs] if one else inputs):
         label = str(entry) if isinstance(entry, str | os.PathLike) else type_name(entry)
-        found = attempt(label, lambda entry=entry: _expanded(entry))  # type: ignore[misc]
+        found = attempt(label, lambda entry=entry: _expanded(entry, whole))  # type: ignore[misc]
         yield from [found] if isinstance(found, FailedInput) else found
 
 
@@ -262,18 +269,18 @@ def means_many(path: Path) -> bool:
     return path.is_dir() or (not path.exists() and glob.has_magic(str(path)))
 
 
-def _expanded(given: str | os.PathLike[str]) -> list[Path]:
+def _expanded(given: str | os.PathLike[str], whole: Callable[[Path], bool]) -> list[Path]:
     """The files that a path or pattern means, sorted."""
     path = as_path(given)
     entry = str(path)
     if not path.is_dir() and means_many(path):
         found = [Path(name) for name in sorted(glob.glob(entry, recursive=True))]
-        files = [p for name in found for p in (_in_folder(name) if name.is_dir() else [name])]
+        files = [p for f in found for p in (_in_folder(f, whole) if f.is_dir() else [f])]
         if not files:
             raise unreadable(entry, "the pattern matches no file", "check the folder and pattern")
         return files
     if path.is_dir():
-        files = _in_folder(path)
+        files = _in_folder(path, whole)
         if not files:
             why = f"no structure file is in the folder ({', '.join(SUFFIXES)}, POSCAR, CONTCAR)"
             raise unreadable(entry, why, "give another folder, or a file by its name")
@@ -283,11 +290,13 @@ def _expanded(given: str | os.PathLike[str]) -> list[Path]:
     return [path]
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path, whole: Callable[[Path], bool]) -> list[Path]:
     """Files below a folder that could hold structures, hidden ones apart."""
     found = []
     for root, folders, names in os.walk(folder):
-        if RESULTS in names:
+        one_thing = whole(Path(root))
+        if one_thing or RESULTS in names:
+            found += [Path(root)] * one_thing
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
