@@ -1,6 +1,7 @@
 """Phonons at high-symmetry points against measurement, and the cost of a band structure.
 
-    OMP_NUM_THREADS=1 python benchmarks/lattice.py [--model FILE] [--taught DATA/data.csv TAUGHT]
+    OMP_NUM_THREADS=1 python benchmarks/lattice.py [--model FILE] [--lattice measured] \
+        [--taught DATA/data.csv TAUGHT]
 
 Frequencies were measured by inelastic neutron scattering and are in cm⁻¹. Modes are told apart by
 their order, lowest first. Spectra that a model learns from come from density-functional theory,
@@ -8,7 +9,8 @@ which for these crystals agrees with measurement to a few per cent; so does the 
 force constants are from, but for transverse sound, 15 % too slow in silicon. LO modes of polar
 crystals at Γ are left out: they lie higher by a field that force constants between pairs do not
 know. With --taught those force constants stand in place of the model's, whole and cut off at
-several distances, and the norms of either by distance.
+several distances, and the norms of either by distance. Cells are measured ones, at room
+temperature; --lattice measured brings their lengths to those that models learned on.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from debye.crystals.lattice.force_constants import (
 from debye.crystals.lattice.path import QPath, special_points
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
+from debye.crystals.structure.functional import to_pbesol
 from debye.errors import DebyeError
 from debye.units import U
 
@@ -188,10 +191,11 @@ def compare_sound(constants: dict[str, tuple[Crystal, np.ndarray]]) -> None:
         print(f"{name:9}" + "".join(f"{x:7.2f} ({y:6.2f})" for x, y in found))
 
 
-def of_model(predictor: Predictor) -> dict[str, tuple[Crystal, np.ndarray]]:
+def of_model(predictor: Predictor, lattice: str) -> dict[str, tuple[Crystal, np.ndarray]]:
     """Elastic constants by a model's force constants."""
     found = {}
-    for name, (crystal, *_) in SOUND.items():
+    for name, (measured, *_) in SOUND.items():
+        crystal = to_pbesol(measured, lattice)
         force_constants = mean_force_constants(predictor.force_constants(crystal))
         found[name] = crystal, Elasticity.of(crystal, force_constants).constants
     return found
@@ -246,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="model file; the shipped one by default")
     parser.add_argument("--taught", type=Path, nargs=2, help="rows, and folder of force constants")
+    parser.add_argument("--lattice", default="given", help="what debye bands knows by this")
     arguments = parser.parse_args()
     predictor = Predictor.load(arguments.model)
     if arguments.taught:
@@ -256,11 +261,13 @@ def main() -> None:
         return
     try:
         force_constants = {
-            name: mean_force_constants(predictor.force_constants(crystal))
+            name: mean_force_constants(
+                predictor.force_constants(to_pbesol(crystal, arguments.lattice))
+            )
             for name, (crystal, _) in MEASURED.items()
         }
         compare(force_constants)
-        compare_sound(of_model(predictor))
+        compare_sound(of_model(predictor, arguments.lattice))
     except DebyeError as error:
         print(error)
     for n in (1, 2, 3, 4, 5):
