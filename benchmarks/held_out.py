@@ -1,13 +1,14 @@
 """The lattice of crystals that a network never saw, against the force constants kept from it.
 
-    OMP_NUM_THREADS=1 python benchmarks/held_out.py DATA.csv RUN FORCE_CONSTANTS
+    OMP_NUM_THREADS=1 python benchmarks/held_out.py DATA.csv RUN FORCE_CONSTANTS [--new FOLDER]
 
 RUN is that of a `debye ensemble`, FORCE_CONSTANTS the folder that it was taught by. Each row is
 predicted by the networks of the fold that left it out, with all of its formula. Wave vectors are
 those at which the supercell of the force constants is exact; sound is the three slowest modes at
 six short wave vectors, beside those of elastic constants where these are known. A row is unstable
 if it has a mode below -30 cm⁻¹ at those that are looked at. Intervals and probabilities are fitted
-on one half of the rows and tried on the other half.
+on one half of the rows and tried on the other half. With --new the networks of all folds, together
+and one by one, are compared with force constants of crystals that none of them was shown.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from debye.crystals.lattice.force_constants import (
 )
 from debye.crystals.lattice.site_states import UNSTABLE
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.model_files import TAUGHT_BEYOND
 from debye.crystals.predict.predictor import Predictor
 from debye.crystals.structure.crystal import Crystal
 from debye.crystals.training.crossval import SPLIT, load_final
@@ -198,14 +200,39 @@ def report(each: Sequence[Held], gamma: Sequence[tuple[float, float]]) -> None:
         print(f"{100 * level:.0f} % intervals of frequencies cover {coverage(each, level):.1f} %")
 
 
+def report_new(rows: Collection, run: Path, known: Path, folder: Path) -> None:
+    """The networks of all folds on crystals that none was shown, together and alone."""
+    folds = list(all_held(rows, run, known))
+    nets, card = [net for nets, *_ in folds for net in nets], folds[0][3]
+    labels, _ = read_force_constants(folder, rows)
+    seen = {crystal.formula for crystal in rows.crystals} | set(card["data"][TAUGHT_BEYOND])
+    new = [x for x in labels.values() if x.folded.crystal.formula not in seen]
+    with torch.no_grad():
+        together = [held(nets, x.folded.crystal, x, card) for x in new]
+        alone = [[held([net], x.folded.crystal, x, card) for x in new] for net in nets]
+    line("new crystals: RMSE of frequencies, all networks", [x.error for x in together], "cm⁻¹")
+    line("  one network", [x.error for each in alone for x in each], "cm⁻¹")
+    for name, each in (("all networks", together), ("one", [x for of in alone for x in of])):
+        truth, found = (
+            np.array([x.min().item() < UNSTABLE for x in modes])
+            for modes in zip(*((x.modes.truth, x.modes.found) for x in each), strict=True)
+        )
+        print(f"  unstable by {name}: {(truth & found).sum()} of {truth.sum()} found, ", end="")
+        print(f"{(found & ~truth).sum()} of {(~truth).sum()} stable ones said to be")
+
+
 def main() -> None:
     """Read words, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("force_constants", type=Path)
+    parser.add_argument("--new", type=Path, help="force constants of crystals not shown, alone")
     asked = parser.parse_args()
     rows, _, _ = read_labelled(asked.data)
+    if asked.new:
+        report_new(rows, asked.run, asked.force_constants, asked.new)
+        return
     each: list[Held] = []
     gamma: list[tuple[float, float]] = []
     for nets, out, labels, card in all_held(rows, asked.run, asked.force_constants):

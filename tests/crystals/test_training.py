@@ -13,8 +13,14 @@ from debye.core import checkpoint
 from debye.crystals.data.dataset import read_collection, read_split
 from debye.crystals.dos.spectrum import trapezoid_weights
 from debye.crystals.model.network import PhononNet
+from debye.crystals.predict.model_files import TAUGHT_BEYOND
 from debye.crystals.predict.predictor import Predictor
-from debye.crystals.training.begun import Beginning, network_table, read_beginning
+from debye.crystals.training.begun import (
+    Beginning,
+    network_table,
+    read_beginning,
+    taught_beyond,
+)
 from debye.crystals.training.config import Settings
 from debye.crystals.training.crossval import cross_validate
 from debye.crystals.training.loss import DensityLoss
@@ -315,6 +321,13 @@ def test_a_run_begins_with_a_model(rows, tmp_path):
     other = read_beginning(on.folder / BEST)
     with pytest.raises(InputError, match="the beginning has changed"):
         start(rows, tmp_path / "on", **{**facts, "begin": other}, resume=True)
+
+
+def test_the_formulas_of_every_part_before_are_known():
+    first = {"data": {TAUGHT_BEYOND: ["ZnS"]}}
+    third = {"data": {TAUGHT_BEYOND: ["GaN"], "begun_with": {"data": {"begun_with": first}}}}
+    assert taught_beyond(third) == {"GaN", "ZnS"}
+    assert taught_beyond({}) == set()
 
 
 @pytest.mark.parametrize(

@@ -60,12 +60,14 @@ def read_beginning(given: str | os.PathLike[str]) -> Beginning:
 
 
 def taught_beyond(begun: Mapping[str, Any]) -> set[str]:
-    """Formulas whose force constants a beginning was taught, beyond its rows.
+    """Formulas whose force constants a beginning and all before it were taught, beyond their rows.
 
     Args:
         begun: `Beginning.facts`.
     """
-    return set(begun.get("data", {}).get(TAUGHT_BEYOND, []))
+    data = begun.get("data", {})
+    earlier = taught_beyond(data["begun_with"]) if "begun_with" in data else set()
+    return earlier | set(data.get(TAUGHT_BEYOND, []))
 
 
 def network_table(net: PhononNet) -> dict[str, Any]:
