@@ -171,7 +171,7 @@ class Predictor:
         Example:
             >>> from ase.build import bulk
             >>> Predictor.load("fast").predict(bulk("Si"))
-            Prediction(Si, 2 sites, mean 333 cm⁻¹)
+            Prediction(Si, 2 sites, mean 333 ± 30 cm⁻¹)
         """
         crystals, many = crystals_and(CALCULATIONS, given)
         found = list(self(crystals))
