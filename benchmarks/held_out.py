@@ -212,6 +212,9 @@ def report_new(rows: Collection, run: Path, known: Path, folder: Path) -> None:
         alone = [[held([net], x.folded.crystal, x, card) for x in new] for net in nets]
     line("new crystals: RMSE of frequencies, all networks", [x.error for x in together], "cm⁻¹")
     line("  one network", [x.error for each in alone for x in each], "cm⁻¹")
+    stable = [k for k, x in enumerate(together) if x.modes.truth.min() > UNSTABLE]
+    line("  stable ones: all networks", [together[k].error for k in stable], "cm⁻¹")
+    line("  one network", [each[k].error for each in alone for k in stable], "cm⁻¹")
     for name, each in (("all networks", together), ("one", [x for of in alone for x in of])):
         truth, found = (
             np.array([x.min().item() < UNSTABLE for x in modes])
